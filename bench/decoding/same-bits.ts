@@ -80,6 +80,8 @@ const mixers: Readonly<Record<string, Readonly<Record<string, number | string | 
   linformer: {},
   gated: {},
   lightning: {},
+  delta: {},
+  'gated-delta': { convolution: true },
 };
 
 /** Models by name; undefined for a family that is none of one token after the other. */

@@ -187,7 +187,7 @@ export function recurrentForm(config: MixerConfig, replays = true): RecurrentFor
  */
 export function stateShape(config: MixerConfig, dims: AttentionDims, form = recurrentForm(config)): StateShape {
   checkDims(dims);
-  return form.state(config, dims);
+  return form.state(form.stepConfig?.(config) ?? config, dims);
 }
 
 /** Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode */

@@ -20,6 +20,10 @@ const models: Readonly<Record<string, CausalModel>> = {
     mixerPreset('augmented', { group: 8 }),
   ]),
   decays: tinyLlama([mixerPreset('gated', { group: 4 })]),
+  'delta rules': tinyLlama([
+    mixerPreset('delta', { group: 4 }),
+    mixerPreset('gated-delta', { group: 8, convolution: true, kernel: 9 }),
+  ]),
   'Mamba-2': tinyGranite(between(threeGroups, { kind: 'softmax' })),
   'delta nets': tinyQwen35(between(sixStates, { kind: 'softmax' })),
 };

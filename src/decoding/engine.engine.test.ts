@@ -10,6 +10,7 @@ import type { MixerInput } from '../attention/kinds/index.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { growsWithText, mixerDims, parseMixer, stateBytes } from '../attention/mixers.ts';
 import { mixerPreset, type PresetOptions, takenOptions } from '../attention/presets.ts';
+import { openBlock } from '../attention/masks.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, tensor } from '../graph/tensor.ts';
@@ -23,7 +24,6 @@ import type { StepRequest } from './step-engine.ts';
 import type { SequenceState } from './state/sequence-state.ts';
 
 const G = 8;
-
 const both = (mixer: MixerInput): readonly MixerInput[] => [mixer, mixer];
 const softmax: MixerInput = { kind: 'softmax' };
 const small = { group: G, kernel: 9, features: 16, hashes: 4, bits: 3, rows: 3, block: G };
@@ -169,6 +169,13 @@ describe.each(variants)('$name', ({ model }) => {
         }
       }
     }
+  });
+
+  it('reads a text of several of the longest groups as in parallel', async () => {
+    const long = [...randomTokens(model, 2 * openBlock + 9, 6)];
+    const [expected] = await parallel([long]);
+    const { logits } = await engine.prefill(engine.newState(), long, { chunk: 50 });
+    expectClose(logits, expected[long.length - 1], 'end');
   });
 
   it('reads trees at every place of a group, and continues after a commit', async () => {

@@ -75,12 +75,21 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   'Mamba-2 of Granite 4 H': granite,
   'Mamba-2 of Falcon-H1': () => falconH1(7),
   'Mamba-2 of 256 numbers': () => falconH1(256),
+  'Mamba-2 of 192 numbers': () => falconH1(192),
   'softmax of 256 numbers': () => softmaxOf(256),
   'hedgehog of 256 features': () => {
     const { model, parameters } = softmaxOf(128);
     return linearize(model, parameters, mixerPreset('hedgehog'));
   },
   gated: () => linearize(subject.model, subject.parameters, mixerPreset('gated')),
+  'gated, a long filter': () =>
+    linearize(subject.model, subject.parameters, mixerPreset('gated', { group: 100, convolution: true, kernel: 159 })),
+  delta: () => linearize(subject.model, subject.parameters, mixerPreset('delta')),
+  'gated-delta, a filter': () =>
+    linearize(subject.model, subject.parameters, mixerPreset('gated-delta', { convolution: true })),
+  'gated-delta, a long filter': () =>
+    linearize(subject.model, subject.parameters, mixerPreset('gated-delta', { convolution: true, kernel: 159 })),
+  'hedgehog in short groups': () => linearize(subject.model, subject.parameters, mixerPreset('hedgehog', { group: 8 })),
   window: () => linearize(subject.model, subject.parameters, mixerPreset('window', { decay: 'fixed' })),
   linformer: () => linearize(subject.model, subject.parameters, mixerPreset('linformer')),
   hedgehog: () => linearize(subject.model, subject.parameters, mixerPreset('hedgehog')),

@@ -12,7 +12,7 @@ import { readExportedFolder } from '../../open/folder-files.ts';
 import { listNames } from '../../files/name-list.ts';
 import { describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
-import { modelLayout } from '../../models/graphs/model-layout.ts';
+import { modelLayout, roundingCauses } from '../../models/graphs/model-layout.ts';
 import { mtpStepModel } from '../../models/graphs/mtp-graph.ts';
 import { decoderOf, type ModelDescription } from '../../models/model.ts';
 import { compile } from '../../runtime/compile.ts';
@@ -66,7 +66,7 @@ export const inspect = defineCommand({
     const heads = await headsBeside(folder, exported);
     const counts = countParameters(model, parameters);
     const memory = labels === undefined ? sessionMemory(model) : undefined;
-    const sameBits = labels === undefined ? await sameBitsOf(model, exported) : undefined;
+    const bits = labels === undefined ? await bitsOf(model, exported) : undefined;
     const total = `${formatCount(counts.total)} (${formatShortCount(counts.total)})`;
     const { family, sizes, unknownFields = [] } = model;
     printFacts(context, {
@@ -82,7 +82,7 @@ export const inspect = defineCommand({
       'trained length': `${formatTokens(sizes.trainedLength)} tokens`,
       'not read': unknownFields.length === 0 ? undefined : `${listNames(unknownFields)} of config.json`,
       sampling: describeGeneration(generation),
-      'bits of a token': sameBits === undefined ? undefined : describeBits(sameBits),
+      'bits of a token': bits && describeBits(bits.cause),
       tokenizer: tokenizer === undefined ? 'none in the folder' : describeTokenizer(tokenizer),
     });
     const runs = mixerRuns(model.mixers);
@@ -105,7 +105,7 @@ export const inspect = defineCommand({
         sizes,
         trainedLength: sizes.trainedLength,
         weights: { bytes: storedBytes, types: storedTypes },
-        sameBits: sameBits ?? null,
+        sameBits: bits === undefined ? null : bits.cause === undefined,
         export: exported === undefined ? null : exportJson(exported),
         medusa: headsJson(heads),
         mtp: hasMtp,
@@ -142,19 +142,20 @@ function tokenizerJson({ vocabularySize, bosId, eosId, withoutRow = [] }: Tokeni
   return { vocabulary: vocabularySize, bos: bosId ?? null, eos: eosId ?? null, withoutRow };
 }
 
-/** Whether decoding has the same bits in every tree and batch on this processor; undefined for a model that does not decode. */
-async function sameBitsOf(model: Model, exported: ExportManifest | undefined): Promise<boolean | undefined> {
+/** Why bits differ from tree to tree and batch to batch on this processor, if they do; undefined for a model that does not decode. */
+async function bitsOf(model: Model, exported: ExportManifest | undefined): Promise<{ cause?: string } | undefined> {
   if (model.kind === 'encoder') return undefined;
   const decoder = decoderOf(model);
   if (!decoder.mixers.every(canDecode)) return undefined;
-  const { boundaries } = modelLayout(decoder, exported && formsOfManifest(exported));
-  return boundaries.length > 0 && (await deviceAddsInOrder('cpu', (graph) => compile(graph)));
+  const { roundingCause: cause } = modelLayout(decoder, exported && formsOfManifest(exported));
+  if (cause !== undefined || (await deviceAddsInOrder('cpu', (graph) => compile(graph)))) return { cause };
+  return { cause: roundingCauses.kernels };
 }
 
-function describeBits(sameBits: boolean): string {
-  return sameBits
+function describeBits(cause: string | undefined): string {
+  return cause === undefined
     ? 'the same alone, in trees, batches and chunks'
-    : 'equal up to rounding in trees, batches and chunks';
+    : `equal up to rounding in trees, batches and chunks: ${cause}`;
 }
 
 /** Lines of a summary by name; those that are undefined are left out. */

@@ -62,6 +62,7 @@ export interface RowOutput {
 
 /** One layer. */
 export interface LayerLayout {
+  /** As its steps compute it (`RecurrentForm.stepConfig`). */
   readonly mixer: MixerConfig;
   /** By which it decodes here. */
   readonly form: RecurrentForm<MixerConfig>;
@@ -93,6 +94,8 @@ export interface FoldClass {
 export interface ModelLayout {
   /** Positions that no tree crosses a multiple of, where nodes are to have the same bits in every tree; none if they have not. */
   readonly boundaries: readonly number[];
+  /** Why they have not; undefined where they have. */
+  readonly roundingCause?: string;
   /** Whether kernels may take the rows of products in pairs. */
   readonly inPairs: boolean;
   /** Whether those are then counted apart from the nodes that are mixed (`MixedRows`): not where most mixers are light. */
@@ -119,10 +122,11 @@ export function modelLayout(
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[]; isWide: boolean }>();
   const rows: { name: string; heads: number; width: number }[] = [];
-  const layers = mixers.map((mixer, layer): LayerLayout => {
-    const dims = mixerDims(mixer, sizes);
+  const layers = mixers.map((ofLayer, layer): LayerLayout => {
+    const dims = mixerDims(ofLayer, sizes);
     const { keyValueHeads: heads } = dims;
-    const form = recurrentForm(mixer, replays);
+    const form = recurrentForm(ofLayer, replays);
+    const mixer = form.stepConfig?.(ofLayer) ?? ofLayer;
     const state = stateShape(mixer, dims, form);
     let output = rows.findIndex((known) => known.heads === heads);
     if (output < 0) output = rows.push({ name: rows.length === 0 ? 'rows' : `rows.${heads}`, heads, width: 0 }) - 1;
@@ -150,14 +154,17 @@ export function modelLayout(
     };
   });
   const slots = [...slotLayouts.values()];
-  const boundaries = opens ? boundariesOf(layers) : [];
+  const boundariesOrCause = opens ? boundariesOf(layers) : roundingCauses.graphs;
+  const [boundaries, roundingCause] =
+    typeof boundariesOrCause === 'string' ? [[], boundariesOrCause] : [boundariesOrCause];
   const inPairs = productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0;
   const light = layers.filter(({ form }) => form.isLight === true).length;
   return {
     boundaries,
+    roundingCause,
     inPairs,
     productRows: inPairs && 2 * light < layers.length,
-    draftPaths: layers.some(({ form, mixer }) => form.sameBits?.(mixer) === 'replayed rows') ? 2 : Infinity,
+    draftPaths: layers.some(({ form, mixer }) => form.sameBits?.(mixer)?.startsWith('replayed')) ? 2 : Infinity,
     layers,
     slotLayouts: slots,
     rows,
@@ -175,15 +182,27 @@ const leastGroup = 32;
 /** Numbers of a row that sums in lanes divide: rows of other widths begin at other places of a lane. */
 const laneWidth = 4;
 
-function boundariesOf(layers: readonly LayerLayout[]): readonly number[] {
+/** Why tokens are equal up to rounding (docs/verify.md). */
+export const roundingCauses = {
+  graphs: 'graphs without open rows, as for WebGPU',
+  kernels: 'kernels that add up in another order',
+  rings: 'linformer with blocks or filters that reach over more than 64 positions',
+  groups: `groups of fewer than ${leastGroup} positions that are summed`,
+  widths: `rows of a width that ${laneWidth} does not divide`,
+} as const;
+
+/** A cause where there are none. */
+function boundariesOf(layers: readonly LayerLayout[]): readonly number[] | string {
   const boundaries = new Set<number>();
   for (const { mixer, form, state, slots, keys, values } of layers) {
     const { horizon, open } = slots;
     const sameBits = form.sameBits?.(mixer);
     if (sameBits === 'replayed rows') continue;
-    const isFolded = state.folded !== null;
+    const isFolded = state.folded !== null && sameBits !== 'replayed open rows';
     const fits = (keys.width % laneWidth) + (values.width % laneWidth) === 0;
-    if (sameBits === undefined || (isFolded && horizon.group < leastGroup) || !fits) return [];
+    if (sameBits === undefined) return roundingCauses.rings;
+    if (isFolded && horizon.group < leastGroup) return roundingCauses.groups;
+    if (!fits) return roundingCauses.widths;
     if (isFolded) boundaries.add(horizon.group);
     if (open === 'block') boundaries.add(openBlock);
   }
@@ -212,7 +231,7 @@ function slotLayout(
   const ring = slots === 'growing' ? undefined : slots;
   // Sinks have queries of their own, which read them in the ring.
   const opened: OpenRing = ring !== undefined && ring <= openBlock && sinks === 0 ? 'whole' : 'block';
-  const open = opens && form.sameBits?.(mixer) === 'open rows' ? opened : undefined;
+  const open = opens && form.sameBits?.(mixer)?.endsWith('open rows') === true ? opened : undefined;
   const opening = open !== undefined;
   const U = openRows(name);
   const dims = { slots: ring ?? 'C', treeRows: opening ? addDims(U, 'T') : 'T', opens: opening, openRows: U };

@@ -2,13 +2,19 @@
 import type { Value } from '../../../graph/graph.ts';
 import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
-import { multiplyDims } from '../../../graph/tensor.ts';
 import { groupingOf, ungroupQueries } from '../../grouping.ts';
 import type { MixerStepOutput, RecurrentForm, SequenceInput, StateShape, StepInput } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
-import { foldReplayed, replayDelta, replayedRows, replayInputs } from '../gated-delta/replay.ts';
+import {
+  foldReplayed,
+  replayDelta,
+  replayedRows,
+  replayedRowsOfRing,
+  replayInputs,
+  sideBySide,
+} from '../gated-delta/replay.ts';
 import { deltaOfNodes, foldWritten, gatedDeltaInputs, nodesSolved } from '../gated-delta/step.ts';
 import { convolvedNodes, convolvedSequences, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { deltaNetDecays, deltaNetLength, deltaNetNumbers, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
@@ -18,12 +24,6 @@ function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput) {
   const [queries, b] = split(q, 3, [D, 1]);
   const [keys, a] = split(k, 3, [D, 1]);
   return { channels: [queries, keys, v], b, a };
-}
-
-/** Rows [...,M,X] with their heads side by side: [...,M·X]. */
-function sideBySide(rows: Value): Value {
-  const [X, M] = [...rows.shape].reverse();
-  return reshape(rows, [...rows.shape.slice(0, -2), multiplyDims(M, X)]);
 }
 
 /** Rows of the rule. @param convolved [B,n,M,2D+E] @param order of their axes that is wanted: [B,n,M,X] or another */
@@ -74,7 +74,8 @@ function step(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
   const [q, k, values] = split(sideBySide(silu(convolved)), 2, [M * D, M * D, M * E]);
   const keys = sideBySide(deltaNetLength(inPieces(k)));
   const own = replayedRows({ keys, values, ...deltaNetNumbers(config, gates, input.parameters) });
-  const { mixed, sums } = replayDelta(input, sideBySide(deltaNetLength(inPieces(q), true)), own);
+  const queries = sideBySide(deltaNetLength(inPieces(q), true));
+  const { mixed, sums } = replayDelta(input, queries, own, replayedRowsOfRing(input));
   return { mixed: nodeRows(mixed), keys: nodeRows(inPieces(own)), values: nodeRows(raw), sums };
 }
 
@@ -119,7 +120,7 @@ export const deltaNetRecurrent: RecurrentForm<DeltaNetMixer> = {
     shareAs: () => 'delta net rows',
     reads: () => ({ values: 0 }),
     byLayer: true,
-    fold: (_, input) => foldReplayed(input),
+    fold: (_, { keys, sums }) => foldReplayed(sideBySide(nodeRows(keys)), sums),
   },
   inputs: lastRowsInputs('f', headsOf, replayInputs),
   sameBits: () => 'replayed rows',

@@ -3,6 +3,7 @@
  * Performer, TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/reference/linear-attentions.md).
  */
 import { filterParameters } from '../../convolution-config.ts';
+import { openBlock } from '../../masks.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, groupOption, seedOption } from '../../preset.ts';
 import {
@@ -52,6 +53,7 @@ export const featuresKind = {
     step: featuresStep,
     fold: featuresFold,
     sameBits: () => 'open rows',
+    stepConfig: (config) => ({ ...config, group: openBlock }),
     scoreWidth: ({ map }, { headWidth }) => featuresOf(map, headWidth),
   },
   bidirectional: featuresOfWhole,

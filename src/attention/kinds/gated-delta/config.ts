@@ -48,10 +48,14 @@ export function gatedDeltaParameters({ decay, convolution }: GatedDeltaMixer, di
   ];
 }
 
-/** β of every position [B,n,M,1]. @param v [B,n,M,E] */
-export function writeGates(v: Value, parameters: MixerParameterValues): Value {
+/** β of every position [B,n,M,1]. @param v [B,n,M,E] @param sigmoidOf a function of rows [B,n,M,1] */
+export function writeGates(
+  v: Value,
+  parameters: MixerParameterValues,
+  sigmoidOf: (x: Value) => Value = sigmoid,
+): Value {
   const products = sum(mul(v, learnedParameter(parameters, writeGateName)), [-1], true);
-  return sigmoid(add(products, reshape(learnedParameter(parameters, writeBiasName), [v.shape[2], 1])));
+  return sigmoidOf(add(products, reshape(learnedParameter(parameters, writeBiasName), [v.shape[2], 1])));
 }
 
 /** β of a position of a key-value head, in float64. */

@@ -8,7 +8,7 @@ import { describeGatedDelta, type GatedDeltaMixer, gatedDeltaParameters, gatedDe
 import { gainName } from '../gated/config.ts';
 import { gatedDeltaParallel } from './parallel.ts';
 import { gatedDeltaReference } from './reference.ts';
-import { gatedDeltaFold, gatedDeltaInputs, gatedDeltaState, gatedDeltaStep, nodesSolved } from './step.ts';
+import { gatedDeltaRecurrent } from './step.ts';
 
 export const gatedDeltaKind = {
   kind: 'gated-delta',
@@ -17,13 +17,7 @@ export const gatedDeltaKind = {
   parameters: gatedDeltaParameters,
   reference: gatedDeltaReference,
   parallel: gatedDeltaParallel,
-  recurrent: {
-    state: gatedDeltaState,
-    step: gatedDeltaStep,
-    fold: gatedDeltaFold,
-    inputs: gatedDeltaInputs,
-    promptChunk: nodesSolved,
-  },
+  recurrent: gatedDeltaRecurrent,
   // Every write depends on the earlier ones: the rule needs an order, which neither an encoder nor cross attention has.
   betweenTexts: () => ({ kind: 'softmax' }),
   calibration: () => ({ affine: [gainName] }),

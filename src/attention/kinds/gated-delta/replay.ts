@@ -6,11 +6,11 @@
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
-import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
+import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { deltaRecurrence, type RecurrenceRows } from '../../../graph/ops/recurrence.ts';
-import { type Dim, int32, multiplyDims, tensor } from '../../../graph/tensor.ts';
-import { windowStart } from '../../masks.ts';
-import type { FoldInput, LayoutInputs, MixerConfig, StepInput } from '../../mixer.ts';
+import { type Dim, int32, multiplyDims, type Tensor, tensor } from '../../../graph/tensor.ts';
+import { openCount, type SequenceStep, windowStart } from '../../masks.ts';
+import type { LayoutInputs, MixerConfig, StepInput } from '../../mixer.ts';
 import type { TokenTree } from '../../tree.ts';
 
 /** Rows of the ring since the last fold, by sequence and head: int32 [B,R,M], of B·M·C rows. */
@@ -39,12 +39,14 @@ function pathsOf(tree: TokenTree, sequence: number): Path[] {
   return paths.sort((a, b) => b.nodes.length - a.nodes.length);
 }
 
-type ReplayInputs = LayoutInputs<{ readonly group: number; readonly heads: number } & MixerConfig>;
+type ReplayInputs = LayoutInputs<{ readonly group: number; readonly heads?: number } & MixerConfig>;
 
+/** Committed rows are open, or, where a mixer says how many heads it has, gathered from the ring. */
 export const replayInputs: ReplayInputs = {
+  tag: () => 'r',
   declare({ heads: M }, _, named) {
     const types: ReturnType<ReplayInputs['declare']> = {
-      [heldName]: { dtype: 'int32', shape: ['B', named('R'), M] },
+      ...(M !== undefined && { [heldName]: { dtype: 'int32', shape: ['B', named('R'), M] } }),
       [sequencesName]: { dtype: 'int32', shape: [named('X')] },
       [placesName]: { dtype: 'int32', shape: ['B', 'T'] },
     };
@@ -59,21 +61,17 @@ export const replayInputs: ReplayInputs = {
     const { heads: M } = config;
     const B = steps.length;
     const starts = steps.map(({ committed }) => windowStart(committed, config));
-    const R = Math.max(...steps.map(({ committed }, b) => committed - starts[b]));
-    const held = new Int32Array(B * R * M);
+    const most = Math.max(...steps.map(({ committed }, b) => committed - starts[b]));
+    const R = M === undefined ? openCount(steps) : most;
     const places = new Int32Array(B * T);
     const paths: Record<(typeof sets)[number], Path[]> = { main: [], others: [] };
-    for (const [b, { tree, committed }] of steps.entries()) {
-      for (let at = starts[b]; at < committed; at++) {
-        const row = (b * R + at - starts[b]) * M;
-        for (let m = 0; m < M; m++) held[row + m] = (b * M + m) * slots + (at % slots);
-      }
+    for (const [b, { tree }] of steps.entries()) {
       const [main, ...others] = pathsOf(tree, b);
       paths.main.push(main);
       paths.others.push(...others);
     }
     const feeds: ReturnType<ReplayInputs['feeds']> = {
-      [heldName]: tensor('int32', [B, R, M], held),
+      ...(M !== undefined && { [heldName]: heldRows(steps, starts, { R, M, slots }) }),
       [sequencesName]: int32(
         [paths.others.length],
         paths.others.map(({ sequence }) => sequence),
@@ -82,14 +80,16 @@ export const replayInputs: ReplayInputs = {
     };
     let first = 0;
     for (const set of sets) {
-      const n = R + Math.max(1, ...paths[set].map(({ nodes }) => nodes.length));
+      const n = most + Math.max(1, ...paths[set].map(({ nodes }) => nodes.length));
       const X = paths[set].length;
       const rows = new Int32Array(X * n);
       const nodes = new Int32Array(X * n);
       for (const [x, path] of paths[set].entries()) {
         const b = path.sequence;
-        const count = steps[b].committed - starts[b];
-        for (let i = 0; i < count; i++) rows[x * n + i] = b * (R + T) + i;
+        const { committed, open } = steps[b];
+        const count = committed - starts[b];
+        const start = open?.positions.indexOf(starts[b]) ?? 0;
+        for (let i = 0; i < count; i++) rows[x * n + i] = b * (R + T) + start + i;
         for (const [i, node] of path.nodes.entries()) {
           const at = x * n + count + i;
           rows[at] = b * (R + T) + R + node;
@@ -104,6 +104,34 @@ export const replayInputs: ReplayInputs = {
     return feeds;
   },
 };
+
+function heldRows(
+  steps: readonly SequenceStep[],
+  starts: readonly number[],
+  { R, M, slots }: Record<'R' | 'M' | 'slots', number>,
+): Tensor {
+  const held = new Int32Array(steps.length * R * M);
+  for (const [b, { committed }] of steps.entries()) {
+    for (let at = starts[b]; at < committed; at++) {
+      const row = (b * R + at - starts[b]) * M;
+      for (let m = 0; m < M; m++) held[row + m] = (b * M + m) * slots + (at % slots);
+    }
+  }
+  return tensor('int32', [steps.length, R, M], held);
+}
+
+/** Committed rows of the ring since the last fold, of M pieces [B,M,C,W/M]: [B,R,W]. */
+export function replayedRowsOfRing({ ring, inputs }: StepInput): Value {
+  const [B, M, C, piece] = ring.keys.shape;
+  const pieces = gather(reshape(ring.keys, [multiplyDims(B, M, C), piece]), inputs[heldName]); // [B,R,M,W/M]
+  return reshape(pieces, [B, pieces.shape[1], multiplyDims(M, piece)]);
+}
+
+/** Rows [...,M,X] with their heads side by side: [...,M·X]. */
+export function sideBySide(rows: Value): Value {
+  const [X, M] = [...rows.shape].reverse();
+  return reshape(rows, [...rows.shape.slice(0, -2), multiplyDims(M, X)]);
+}
 
 /** Rows of nodes, heads side by side: [B,T,M·(D+E+2)]. */
 export function replayedRows({ keys, values, logs, gates }: Omit<RecurrenceRows, 'queries'>): Value {
@@ -121,19 +149,19 @@ function partsOf(rows: Value, state: Value): Omit<RecurrenceRows, 'queries'> {
  * The rule over the nodes of trees.
  * @param queries [B,T,H·D]
  * @param own `replayedRows` of the nodes
+ * @param held those before the tree [B,R,W]: as the inputs number them
  * @returns the outputs [B,T,H,E], and S after the main path of each tree
  */
 export function replayDelta(
-  { ring, sums, inputs }: StepInput,
+  { sums, inputs }: StepInput,
   queries: Value,
   own: Value,
+  held: Value,
 ): { readonly mixed: Value; readonly sums: Value } {
   if (sums === undefined) throw internalError('a delta rule without its state');
   const [B, T, W] = own.shape;
-  const [, M, D, E] = sums.shape;
-  const [, , C, piece] = ring.keys.shape;
-  const pieces = gather(reshape(ring.keys, [multiplyDims(B, M, C), piece]), inputs[heldName]); // [B,R,M,W/M]
-  const joined = concat([reshape(pieces, [B, pieces.shape[1], W]), own], 1);
+  const [, , D, E] = sums.shape;
+  const joined = concat([held, own], 1);
   const rows = reshape(joined, [multiplyDims(B, joined.shape[1]), W]);
   const asked = reshape(queries, [multiplyDims(B, T), queries.shape[2]]);
   const along = (set: (typeof sets)[number], state: Value): { readonly mixed: Value; readonly state: Value } => {
@@ -148,9 +176,8 @@ export function replayDelta(
   return { mixed: reshape(mixed, [B, T, Number(queries.shape[2]) / Number(D), E]), sums: main.state };
 }
 
-/** S [N,M,D,E] of N layers with rows in M pieces [N,M,n,X]. */
-export function foldReplayed({ keys: pieces, sums }: FoldInput): Value {
-  const [N, M, n, X] = pieces.shape;
-  const parts = partsOf(reshape(transpose(pieces, [0, 2, 1, 3]), [N, n, multiplyDims(M, X)]), sums);
+/** S [N,M,D,E] of N layers after rows [N,n,W]. */
+export function foldReplayed(rows: Value, sums: Value): Value {
+  const parts = partsOf(rows, sums);
   return deltaRecurrence({ queries: parts.keys, ...parts }, sums).state;
 }

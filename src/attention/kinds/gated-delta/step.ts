@@ -1,24 +1,25 @@
 /**
- * The gated delta rule over token trees. The ring keeps [k̂, g] and the written values u, which no later commit or fold
- * changes. The written values of tree nodes depend on their ancestors' ones: with rows in topological order that is a
- * triangular system.
+ * The gated delta rule over token trees, by replay, or by products of matrices. For these the ring keeps [k̂, g] and the written
+ * values u, which no later commit or fold changes. The written values of tree nodes depend on their ancestors' ones: with rows in
+ * topological order that is a triangular system.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul, sub } from '../../../graph/ops/elementwise.ts';
 import { inverse } from '../../../graph/ops/inverse.ts';
-import { concat, slice, split } from '../../../graph/ops/layout.ts';
+import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { tensor } from '../../../graph/tensor.ts';
-import type { AttentionDims, Fold, FoldInput, StateShape, StepInput, MixerStepOutput } from '../../mixer.ts';
+import type { AttentionDims, FoldInput, MixerStepOutput, RecurrentForm, StateShape, StepInput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
-import { addStepConvolution, nodeRows } from '../../step-blocks.ts';
+import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
 import { ageInputs, logDecays, stepDecays } from '../gated/decay.ts';
 import { amplifiedNodes } from '../gated/config.ts';
-import { foldDecayed, splitRows } from '../gated/step.ts';
+import { foldDecayed, lanes, sigmoidOfRuntime, softplusOfRuntime, splitRows } from '../gated/step.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
 import type { DeltaRows } from './parallel.ts';
+import { foldReplayed, replayDelta, replayedRows, replayInputs, sideBySide } from './replay.ts';
 import { normalizedSum } from '../features/output.ts';
 
 /** Tokens that are read at once: work for the system grows with T³ (128: prompts of Qwen3.5-0.8B take 8 % longer). */
@@ -44,14 +45,14 @@ export const gatedDeltaInputs: typeof ageInputs = {
 };
 
 /** The ring, which holds the written values (and the values themselves for a convolution), and S [M,D,E]. */
-export function gatedDeltaState({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
+function stateByProducts({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
   const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
   const state = ringState(dims, { group, convolution, folded, keyWidth: headWidth + 1 });
   return { ...state, valueWidth: (convolution === null ? 1 : 2) * valueWidth };
 }
 
-export function gatedDeltaStep({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): MixerStepOutput {
+function stepByProducts({ decay, output, convolution }: GatedDeltaMixer, input: StepInput): MixerStepOutput {
   const { heads, ring, parameters, treeMasks } = input;
   const values = nodeRows(input.v); // [B,M,T,E]
   const E = Number(values.shape[3]);
@@ -107,14 +108,70 @@ export function deltaOfNodes(
   return { mixed, keys: concat([keys, logs], 3), written };
 }
 
-export const gatedDeltaFold: Fold<GatedDeltaMixer> = {
-  shareAs: ({ convolution }) => `gated delta${convolution === null ? '' : ' with values'}`,
-  fold: (_, input) => foldWritten(input),
-};
-
 /** S with rows [k̂, g], and values that begin with u. */
 export function foldWritten({ keys, values, sums }: FoldInput): Value {
   const [rows, logs] = splitRows(keys, Number(sums.shape[1]));
   const E = Number(sums.shape[2]);
   return foldDecayed(sums, rows, logs, slice(values, 2, 0, E));
 }
+
+/** The form by products of matrices. */
+const byProducts: RecurrentForm<GatedDeltaMixer> = {
+  state: stateByProducts,
+  step: stepByProducts,
+  fold: {
+    shareAs: ({ convolution }) => `gated delta${convolution === null ? '' : ' with values'}`,
+    fold: (_, input) => foldWritten(input),
+  },
+  inputs: gatedDeltaInputs,
+  promptChunk: nodesSolved,
+};
+
+/** Positions after which steps fold, whatever the chunks of whole sequences: a step replays all since then. */
+const replayedGroup = 8;
+
+/** The ring of [k̂, g, β] and values, and S [M,D,E]. */
+function stateOf({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
+  const { headWidth, valueWidth = headWidth } = dims;
+  const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+  const keyWidth = Math.ceil((headWidth + 2) / lanes) * lanes;
+  return ringState(dims, { group, convolution, folded, keyWidth });
+}
+
+function step({ decay, output }: GatedDeltaMixer, input: StepInput): MixerStepOutput {
+  const { heads, parameters, open, ring } = input;
+  if (open === undefined) throw internalError('a delta rule without open rows');
+  const logs = logDecays(decay, input.v, parameters, softplusOfRuntime);
+  const gates = writeGates(input.v, parameters, sigmoidOfRuntime);
+  const rows = concat([unitLength(input.k), logs, gates], 3); // [B,T,M,D+2]
+  const width = Number(rows.shape[3]);
+  const keys = pad(rows, 3, 0, Number(ring.keys.shape[ring.keys.rank - 1]) - width);
+  const own = rowsOf(keys, input.v, width - 2);
+  const held = rowsOf(nodeRows(open.keys), nodeRows(open.values), width - 2);
+  const { mixed, sums } = replayDelta(input, sideBySide(unitLength(input.q)), own, held);
+  const amplified = amplifiedNodes(normalizedSum(output, heads.of(mixed).joined), heads, parameters);
+  const kept = { keys: nodeRows(keys), values: nodeRows(input.v) };
+  const blocks = blocksOf(input, kept.keys, kept.values).all;
+  return { mixed: addStepConvolution(amplified, input, blocks), ...kept, sums };
+}
+
+/** Rows of the ring [B,n,M,X] and [B,n,M,E] as the rule replays them: [B,n,M·(D+E+2)]. */
+function rowsOf(rows: Value, values: Value, D: number): Value {
+  const [keys, logs, gates] = split(slice(rows, 3, 0, D + 2), 3, [D, 1, 1]).map(sideBySide);
+  return replayedRows({ keys, values: sideBySide(values), logs, gates });
+}
+
+export const gatedDeltaRecurrent: RecurrentForm<GatedDeltaMixer> = {
+  state: stateOf,
+  step,
+  fold: {
+    shareAs: () => 'gated delta rows',
+    byLayer: true,
+    fold: (_, { keys, values, sums }) =>
+      foldReplayed(rowsOf(nodeRows(keys), nodeRows(values), Number(sums.shape[2])), sums),
+  },
+  inputs: replayInputs,
+  sameBits: () => 'replayed open rows',
+  stepConfig: (config) => ({ ...config, group: replayedGroup }),
+  byProducts,
+};

@@ -8,7 +8,6 @@ import { add, exp, mul } from '../../../graph/ops/elementwise.ts';
 import { concat, pad, reshape, slice } from '../../../graph/ops/layout.ts';
 import { cumulativeSum, deltaGates } from '../../../graph/ops/recurrence.ts';
 import { multiplyDims } from '../../../graph/tensor.ts';
-import { convolutionReach } from '../../convolution-config.ts';
 import { openBlock } from '../../masks.ts';
 import type { AttentionDims, Fold, MixerStepOutput, RecurrentForm, StateShape, StepInput } from '../../mixer.ts';
 import { ringState } from '../../state.ts';
@@ -71,15 +70,25 @@ export function headColumns(rows: Value): Value {
 }
 
 /**
- * softplus(x + bias) in one op of the runtime, whose bits do not depend on the place of a number among others.
+ * softplus(x + bias) and σ(x) in one op of the runtime, whose bits do not depend on the place of a number among others.
  * @param x [B,n,M,1]
  * @param bias [M]. Default: none
  */
-export function softplusOfRuntime(x: Value, bias?: Value): Value {
+function gatesOfRuntime(x: Value, bias?: Value): readonly Value[] {
   const M = Number(x.shape[2]);
   const numbers = reshape(x, x.shape.slice(0, 3));
   const all = (value: number): Value => x.graph.sharedNumbers(`${value} of ${M} heads`, [M], () => value);
-  return reshape(deltaGates(numbers, bias ?? all(0), all(1), numbers)[0], x.shape);
+  return deltaGates(numbers, bias ?? all(0), all(1), numbers).map((each) => reshape(each, x.shape));
+}
+
+/** See `gatesOfRuntime`. */
+export function softplusOfRuntime(x: Value, bias?: Value): Value {
+  return gatesOfRuntime(x, bias)[0];
+}
+
+/** See `gatesOfRuntime`. */
+export function sigmoidOfRuntime(x: Value): Value {
+  return gatesOfRuntime(x)[1];
 }
 
 /** φ(k) and g of rows that were kept as [φ(k), g, any]. @param F numbers of φ(k) */
@@ -104,7 +113,7 @@ const fold: Fold<GatedMixer> = {
 };
 
 /** Numbers of a row divide by this where bits are to be the same (`ModelLayout.boundaries`). */
-const lanes = 4;
+export const lanes = 4;
 
 /** The form of graphs without open rows. */
 const byRing: RecurrentForm<GatedMixer> = {
@@ -119,9 +128,7 @@ export const gatedRecurrent: RecurrentForm<GatedMixer> = {
   ...byRing,
   state: (config, dims) => stateOf(config, dims, lanes),
   inputs: pathInputs,
-  sameBits: ({ group, convolution }) => {
-    const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
-    return Math.max(group, reach) <= openBlock ? 'open rows' : undefined;
-  },
+  sameBits: () => 'open rows',
+  stepConfig: (config) => ({ ...config, group: openBlock }),
   byProducts: byRing,
 };

@@ -22,19 +22,18 @@ import type {
 } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { ageInputs, openDecays, pathInputs, stepDecays } from '../gated/decay.ts';
-import { headColumns, softplusOfRuntime } from '../gated/step.ts';
+import { headColumns, lanes, softplusOfRuntime } from '../gated/step.ts';
 import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, type Mamba2Rows, skipped } from './config.ts';
-
-/** Numbers of a row of keys are a multiple of this: see `ModelLayout.boundaries`. */
-const lanes = 4;
 
 /** Numbers that a product adds up in order, whatever its other sizes. */
 const stretch = 128;
 
-/** J. */
+/** J: the fewest parts of equal size. */
 function stretchesOf({ state: N }: Mamba2Mixer): number {
-  return N % stretch === 0 ? N / stretch : 1;
+  let J = Math.ceil(N / stretch);
+  while (N % J > 0) J++;
+  return J;
 }
 
 /** Rows [...,n,N] in J stretches: [...,J,n,N/J], or as they are where J is 1. */
@@ -230,7 +229,7 @@ const byRing: RecurrentForm<Mamba2Mixer> = {
 export const mamba2Recurrent: RecurrentForm<Mamba2Mixer> = {
   ...byRing,
   inputs: withRing(openInputs),
-  sameBits: (config) =>
-    slotsOf(config) <= openBlock && config.state / stretchesOf(config) <= stretch ? 'open rows' : undefined,
+  sameBits: () => 'open rows',
+  stepConfig: (config) => ({ ...config, group: openBlock }),
   byProducts: byRing,
 };

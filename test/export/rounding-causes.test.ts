@@ -1,0 +1,68 @@
+/** Which models have the same bits in every tree and batch, and why others have not: all mixers and families, in every stored type. */
+import { readFile } from 'node:fs/promises';
+import { expect, it } from 'vitest';
+import { canDecode } from '../../src/attention/mixers.ts';
+import { mixerPreset, mixerPresetNames, type PresetOptions, takenOptions } from '../../src/attention/presets.ts';
+import { formsOfExport, storageTypeNames } from '../../src/export/manifest.ts';
+import { blockSizes } from '../../src/graph/ops/quantized.ts';
+import type { Device } from '../../src/graph/onnx/model.ts';
+import { describeModel, supportedFamilies } from '../../src/models/families/index.ts';
+import { modelLayout, roundingCauses } from '../../src/models/graphs/model-layout.ts';
+import { type AutoregressiveModel, decoderOf } from '../../src/models/model.ts';
+import { tinyLlama } from '../models/tiny-llama.ts';
+import { tinyConfig } from '../models/tiny-model.ts';
+
+const { graphs, rings, groups, widths } = roundingCauses;
+
+/** LLaMAs by preset. */
+function ofMixers(options: PresetOptions = {}): [string, AutoregressiveModel][] {
+  const mixers = mixerPresetNames().map((name) => [name, mixerPreset(name, takenOptions(name, options))] as const);
+  return mixers.filter(([, mixer]) => canDecode(mixer)).map(([name, mixer]) => [name, tinyLlama([mixer])]);
+}
+
+function ofFamilies(): [string, AutoregressiveModel][] {
+  return supportedFamilies.flatMap((family): [string, AutoregressiveModel][] => {
+    const model = describeModel({ ...tinyConfig(family), ...(family === 'flash' && { group_size: 64 }) });
+    return model.kind === 'encoder' ? [] : [[family, decoderOf(model)]];
+  });
+}
+
+/** Causes by model, which no stored type changes; models without one are left out. */
+function causes(models: readonly (readonly [string, AutoregressiveModel])[], device: Device = 'cpu') {
+  const found: Record<string, string> = {};
+  for (const [name, model] of models) {
+    const ofTypes = storageTypeNames.flatMap((dtype) =>
+      blockSizes.map((block) => modelLayout(model, formsOfExport({ device, dtype, block })).roundingCause),
+    );
+    expect(new Set(ofTypes).size, name).toBe(1);
+    if (ofTypes[0] !== undefined) found[name] = ofTypes[0];
+  }
+  return found;
+}
+
+it('no preset and no family is without the same bits', () => {
+  expect(causes([...ofMixers(), ...ofFamilies()])).toEqual({});
+});
+
+it('groups of 16, where they are no mere size of the computation', () => {
+  const summed = ['augmented', 'flash', 'flash-global', 'global', 'linformer', 'local+global', 'window'];
+  const expected = Object.fromEntries(summed.map((name) => [name, groups]));
+  expect(causes(ofMixers({ group: 16, block: 16 }))).toEqual(expected);
+});
+
+it('long blocks and filters', () => {
+  expect(causes(ofMixers({ group: 100, block: 100, convolution: true, kernel: 159 }))).toEqual({ linformer: rings });
+});
+
+it('odd widths, and graphs for WebGPU', () => {
+  const model = describeModel({ ...tinyConfig('llama'), head_dim: 6 });
+  if (model.kind === 'encoder') throw new Error('a LLaMA decodes');
+  const odd = [['heads of 6', decoderOf(model)]] as const;
+  expect(causes(odd)).toEqual({ 'heads of 6': widths });
+  expect(causes(odd, 'webgpu')).toEqual({ 'heads of 6': graphs });
+});
+
+it('the documentation names every cause', async () => {
+  const text = await readFile(new URL('../../docs/verify.md', import.meta.url), 'utf8');
+  for (const cause of Object.values(roundingCauses)) expect(text.replace(/\s+/g, ' ')).toContain(cause);
+});
