@@ -25,9 +25,9 @@ const fingerprint = 'f'.repeat(64);
 
 function sessionOf(length: number): Snapshot {
   const state = new SequenceState(model, layout);
-  for (const { name, ring = length, horizon } of layout.slotLayouts) {
+  for (const { index, ring = length, horizon } of layout.slotLayouts) {
     const slots = Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon));
-    state.slotPositions.get(name)?.set(slots);
+    state.positions[index].set(slots);
   }
   for (const { keys, values } of state.layers) for (const rows of [keys, values]) rows.fill(0.5);
   state.length = length;

@@ -259,7 +259,7 @@ describe.each(variants)('$name', ({ model }) => {
         const memory = state.groupRows[layer];
         const room =
           memory === undefined ? 0 : 4 * keyValueHeads * (sizes.headWidth + valueWidth(sizes)) * memory.capacity;
-        const context = slots.ring === undefined ? state.positions(slots).length : 0;
+        const context = slots.ring === undefined ? state.positions[slots.index].length : 0;
         const shifted = 4 * shiftWidth; // features of the last token
         return total + room + shifted + stateBytes(mixer, mixerDims(mixer, sizes), 4, context);
       }, 0);

@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { Random } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
-import { parseSampler, Sampler, type SamplerConfig, type SamplerInput, type TokenConstraint } from './sampler.ts';
+import { Sampler, type SamplerConfig, type SamplerInput, type TokenConstraint } from './sampler.ts';
 
 /** The definition, written to be read: full sorts, every filter a pass over the whole vocabulary. */
 function expectedProbabilities(logits: Float32Array, recent: number[], config: SamplerConfig): number[] {
@@ -73,7 +73,7 @@ describe('Sampler', () => {
         fc.pre(list.some((logit) => logit > -Infinity));
         const logits = Float32Array.from(list);
         const recent = someRecent.map((token) => token % logits.length);
-        const expected = expectedProbabilities(logits, recent, parseSampler(config));
+        const expected = expectedProbabilities(logits, recent, new Sampler(config).config);
         const actual = new Sampler(config).probabilities(logits, recent);
         actual.forEach((probability, token) => {
           expect(probability).toBeCloseTo(expected[token], 12);
@@ -215,7 +215,7 @@ describe('Sampler', () => {
       'greedy',
     ];
     for (const config of bad) {
-      expect(await errorCode(() => parseSampler(config)), JSON.stringify(config)).toBe('CONFIG');
+      expect(await errorCode(() => new Sampler(config as SamplerInput)), JSON.stringify(config)).toBe('CONFIG');
     }
   });
 });

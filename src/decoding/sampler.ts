@@ -48,14 +48,6 @@ export type SamplerInput = z.input<typeof samplerSchema>;
 /** Names of all fields of a configuration. */
 export const samplerFields = samplerSchema.keyof().enum;
 
-/**
- * Checks a configuration and fills in the defaults.
- * @throws LinnetError `CONFIG` naming every field that is wrong
- */
-export function parseSampler(value: unknown): SamplerConfig {
-  return validated(samplerSchema, value, 'CONFIG', 'invalid sampling configuration');
-}
-
 /** Chooses tokens. Its buffers are made for the first logits and used again, so one sampler serves one text at a time. */
 export class Sampler {
   readonly config: SamplerConfig;
@@ -75,10 +67,10 @@ export class Sampler {
   /**
    * @param state continues the random numbers of an earlier sampler (its `random.state`) instead of starting at the seed
    * @param context settings of the one text rather than of the request
-   * @throws LinnetError `CONFIG` as `parseSampler` does
+   * @throws LinnetError `CONFIG` naming every field that is wrong
    */
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
-    this.config = parseSampler(config);
+    this.config = validated(samplerSchema, config, 'CONFIG', 'invalid sampling configuration');
     const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = this.config;
     const penalizes = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
     const adjusts = penalizes || context.constraint !== undefined || Object.keys(logitBias).length > 0;

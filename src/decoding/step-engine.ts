@@ -172,7 +172,9 @@ export class StepEngine implements AsyncDisposable {
 
   /** Positions that a tree or a chunk may take from the end of a text on, and its most nodes. */
   room({ length }: Pick<SequenceState, 'length'>): number {
-    return Math.min(maxTreeNodes, ...this.layout.boundaries.map((every) => every - (length % every)));
+    let room = maxTreeNodes;
+    for (const every of this.layout.boundaries) room = Math.min(room, every - (length % every));
+    return room;
   }
 
   /**
@@ -256,10 +258,9 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Runs the program. Where it adds up a single row in another order than rows among others, rows are made an even number: with
-   * 4-bit weights in blocks of 64 and 128 the runtime takes rows in pairs, and the last of an odd number by itself. So there is a row
-   * more for each tree, or a sequence that nobody reads, whichever is less. The first steps of a single row tell whether that is
-   * needed: one of a large model, and as many of a small one as give `manyNumbers`.
+   * Runs the program. Where it adds up a single row in another order than rows among others (with 4-bit weights in blocks of 64 and
+   * 128 the runtime takes rows in pairs), rows are made an even number: one more for each tree, or a sequence that nobody reads. The
+   * first steps of a single row tell: one of a large model, and as many of a small one as give `manyNumbers`.
    */
   async #runRows(
     requests: readonly StepRequest[],

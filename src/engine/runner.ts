@@ -16,6 +16,7 @@ import {
   type StepWeights,
 } from '../decoding/step-engine.ts';
 import { LinnetError, OverloadError } from '../errors.ts';
+import { requireKind } from '../files/arguments.ts';
 import { JobRows } from './job-rows.ts';
 import { cancelled, type JobSurroundings, RunningJob } from './running-job.ts';
 import type { RunningText } from './running-text.ts';
@@ -48,6 +49,7 @@ export class Runner implements AsyncDisposable {
     const { tokenizer, prefixes, mtp, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
     const { deterministic = false, readerBytes = 64 << 10, learned = new LearnedByOwner() } = options;
     const { chunk = engine.promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
+    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
     const pacing = new AdaptiveSpeculation(roundPacing, learned.costs);
     this.engine = engine;
     this.parallel = parallel;
@@ -140,6 +142,7 @@ export class Runner implements AsyncDisposable {
 
   #newJob(job: TextJob): RunningJob {
     const { readerTimeout } = this.#options;
+    if (job.tokenizer !== undefined) requireKind(job.tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
     if ((job.n ?? 1) > this.parallel) {
       throw new LinnetError(
         'INPUT',
@@ -204,9 +207,11 @@ export class Runner implements AsyncDisposable {
         for (const { running, seconds } of begun) void this.#begin(running, seconds);
         for (const running of stopped) this.#leave(running, cancelled());
       }
-      const read = await this.#readPrompt();
+      const unread: RunningJob[] = [];
+      for (const running of this.#rows.live) if (running.reads && !running.events.isFull) unread.push(running);
+      if (unread.length > 0) await this.#readPrompt(unread);
       const decoded = await this.#decode();
-      if (!read && !decoded && !this.#woken) await this.#idle();
+      if (unread.length === 0 && !decoded && !this.#woken) await this.#idle();
     } finally {
       this.#iteration = undefined;
     }
@@ -253,10 +258,7 @@ export class Runner implements AsyncDisposable {
   }
 
   /** Reads one chunk: of one prompt, or of several short ones. */
-  async #readPrompt(): Promise<boolean> {
-    const unread: RunningJob[] = [];
-    for (const running of this.#rows.live) if (running.reads && !running.events.isFull) unread.push(running);
-    if (unread.length === 0) return false;
+  async #readPrompt(unread: readonly RunningJob[]): Promise<void> {
     const { engine, observer, chunk } = this.#around;
     const sharing = this.#rows.takeTurns(unread, chunk, !this.deterministic);
     const started = performance.now();
@@ -267,7 +269,6 @@ export class Runner implements AsyncDisposable {
       if (running.failure !== undefined || running.done) this.#leave(running, running.failure);
     }
     observer.chunk?.(tokens, (performance.now() - started) / 1000);
-    return true;
   }
 
   /** One round of all texts whose readers keep up. */

@@ -115,7 +115,7 @@ export class RunningJob {
     if (source !== undefined) state ??= engine.newState(await engine.encode(source));
     if (this.#looks && prefixes !== undefined) {
       state = prefixes.find(salt, tokens, tokens.length);
-      if (prefixes.isShared && tokens.length - (state?.length ?? 0) >= worthAsking) {
+      if (prefixes.shared !== undefined && tokens.length - (state?.length ?? 0) >= worthAsking) {
         state = (await prefixes.fetch(salt, tokens, state?.length ?? 0)) ?? state;
       }
     }

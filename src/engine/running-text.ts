@@ -5,7 +5,7 @@ import type { TextPace } from '../decoding/speculation/adaptive-speculation.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../errors.ts';
-import { requireCount, requireKind, requireOptions, requireTexts, requireTokens } from '../files/arguments.ts';
+import { requireCount, requireOptions, requireTokens } from '../files/arguments.ts';
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -42,7 +42,8 @@ export class RunningText {
   failure: unknown;
   /** Prompt and continuation. */
   readonly #tokens: number[];
-  readonly #ends: ReadonlyMap<number, FinishReason>;
+  /** Tokens that end the text. */
+  readonly #ends = new Map<number, FinishReason>();
   readonly #stream: TextStream | undefined;
   readonly #matcher: StopStringMatcher | undefined;
   #continuation: Continuation | undefined;
@@ -63,19 +64,17 @@ export class RunningText {
    *   strings without a tokenizer
    */
   constructor(parts: TextParts) {
-    const { prompt, maxTokens, tokenizer, stop } = parts;
+    const { prompt, maxTokens, tokenizer, stop, eosIds, ignoreEos } = parts;
     requireCount(maxTokens, 'maxTokens');
     requireOptions(stop, 'stop');
     const strings = stop?.strings ?? [];
-    requireTexts(strings, 'stop strings');
-    requireTokens(stop?.tokenIds ?? [], 'stop tokens');
-    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
     if (tokenizer === undefined && strings.length > 0) {
       throw new LinnetError('INPUT', 'stop strings need a tokenizer; give one, or stop at token ids');
     }
     this.parts = parts;
     this.#tokens = [...prompt];
-    this.#ends = endTokens(parts);
+    for (const id of requireTokens(stop?.tokenIds ?? [], 'stop tokens')) this.#ends.set(id, 'stop');
+    if (ignoreEos !== true) for (const id of eosIds) this.#ends.set(id, 'eos');
     this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
     this.#matcher = strings.length === 0 ? undefined : new StopStringMatcher(strings);
   }
@@ -174,12 +173,4 @@ export class RunningText {
     const scored = scores?.take(text.length) ?? [];
     this.event = { type: 'tokens', choice, tokens, text, scores: scored, trees: trees.splice(0) };
   }
-}
-
-/** The tokens that end a text, with their reasons. */
-function endTokens({ eosIds, stop, ignoreEos = false }: TextParts): Map<number, FinishReason> {
-  const ends = new Map<number, FinishReason>();
-  for (const id of stop?.tokenIds ?? []) ends.set(id, 'stop');
-  if (!ignoreEos) for (const id of eosIds) ends.set(id, 'eos');
-  return ends;
 }

@@ -89,11 +89,13 @@ export function requireFunction(value: unknown, name: string): void {
 export function requireTokens(value: unknown, name: string): number[] {
   const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
   if (!isList) throw wrong(name, value, 'a list or typed array of token ids');
-  const tokens: unknown[] = Array.from(value as ArrayLike<unknown>);
-  return tokens.map((token, index) => {
-    if (typeof token === 'number' && Number.isSafeInteger(token) && token >= 0) return token;
-    throw wrong(`${name}[${index}]`, token, 'a token id');
-  });
+  const tokens: number[] = [];
+  for (const token of Array.from(value as ArrayLike<unknown>)) {
+    const isToken = typeof token === 'number' && Number.isSafeInteger(token) && token >= 0;
+    if (!isToken) throw wrong(`${name}[${tokens.length}]`, token, 'a token id');
+    tokens.push(token);
+  }
+  return tokens;
 }
 
 /** Numbers of any value: the caller checks the range. @throws LinnetError `INPUT` for anything but a list of numbers */

@@ -1,5 +1,6 @@
 /** Finding stop strings in text that arrives in pieces, without ever giving out a part of one. */
 import { LinnetError } from '../errors.ts';
+import { requireTexts } from '../files/arguments.ts';
 
 /** Result of a piece of text. */
 export interface StopStringResult {
@@ -18,8 +19,9 @@ export class StopStringMatcher {
   #held = '';
   #match: string | undefined;
 
-  /** @throws LinnetError `INPUT` if a stop string is empty. */
+  /** @throws LinnetError `INPUT` for an empty stop string, and for anything but strings */
   constructor(stops: readonly string[]) {
+    requireTexts(stops, 'stop strings');
     if (stops.includes('')) throw new LinnetError('INPUT', 'a stop string is empty; give at least one character');
     this.#stops = [...stops];
   }

@@ -96,7 +96,7 @@ export function testHybrids(cases: readonly HybridCase[], expectOwn: (held: Held
       for (let layer = 0; layer < model.mixers.length; layer++) {
         const { slots, heads, ...widths } = state.layout.layers[layer];
         const held = state.layers[layer];
-        const count = state.positions(slots).length;
+        const count = state.positions[slots.index].length;
         const rows = (part: 'keys' | 'values', position: number): number[][] =>
           Array.from({ length: heads }, (_, head) => {
             const { width } = widths[part];

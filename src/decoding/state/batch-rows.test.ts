@@ -30,9 +30,9 @@ function grow(state: SequenceState, count: number): void {
   state.reserve(count);
   const [{ slots }] = state.layout.layers;
   for (let i = 0; i < count; i++, state.length++) {
-    const slot = slotOf(state.length, state.positions(slots).length, slots.horizon);
+    const slot = slotOf(state.length, state.positions[slots.index].length, slots.horizon);
     for (let head = 0; head < M; head++) {
-      const start = (head * state.positions(slots).length + slot) * width;
+      const start = (head * state.positions[slots.index].length + slot) * width;
       state.layers[0].keys.fill(++written, start, start + width);
     }
   }
@@ -67,7 +67,7 @@ describe.each(['window', 'augmented', 'softmax'])('states side by side: %s', (mi
     const rows = new BatchRows('step');
     const states = Array.from({ length: 4 }, () => new SequenceState(model, layout));
     const check = (batch: readonly SequenceState[]): void => {
-      const most = Math.max(...batch.map((state) => state.positions(slots).length));
+      const most = Math.max(...batch.map((state) => state.positions[slots.index].length));
       const shape = { name: 'keys.0', layer: 0, part: 'keys', heads: M, width, horizon: slots.horizon } as const;
       const { data: keys } = rows.rows(shape, batch, most);
       expect([...keys]).toEqual(expected(batch, most));

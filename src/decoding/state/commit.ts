@@ -160,7 +160,7 @@ function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRow
 function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]): void {
   for (const slots of state.layout.slotLayouts) {
     const { horizon, layers } = slots;
-    const positions = state.positions(slots);
+    const positions = state.positions[slots.index];
     const count = positions.length;
     const { sinks = 0 } = horizon;
     // Later nodes would overwrite the rows of those before.

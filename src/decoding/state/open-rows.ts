@@ -29,7 +29,7 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout,
   let most = isWide ? leastColumns - T : 0;
   for (const state of states) {
     const { length } = state;
-    const held = state.positions(layout).length;
+    const held = state.positions[layout.index].length;
     // Of a whole ring, the rows that some node may see: the rest weighs nothing.
     const from =
       open === 'whole' ? Math.min(windowStart(length, horizon), length - reach) : length - (length % openBlock);

@@ -11,7 +11,7 @@ import { inspection } from '../../files/inspection.ts';
 import { emptySlot } from '../../attention/masks.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
-import type { LayerLayout, ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
+import type { LayerLayout, ModelLayout } from '../../models/graphs/model-layout.ts';
 import { resizedMatrices } from './matrices.ts';
 
 /** Rows a growing cache is enlarged by at least; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
@@ -46,8 +46,11 @@ export class SequenceState {
   /** Whether a text is being generated with it: two at once would spoil each other's. */
   isInUse = false;
   readonly layers: LayerRows[] = [];
-  /** Position in each slot by the name of the layout, −1 where it is empty. */
-  readonly slotPositions = new Map<string, Int32Array>();
+  /**
+   * Position in each slot of each slot layout, −1 where it is empty. The number of slots is C: constant, or growing with the text
+   * where every row is kept.
+   */
+  readonly positions: Int32Array[] = [];
   /** S per fold class: [layers,M,…its `sums`]. */
   readonly sums: Float32Array[] = [];
   /** S per layer [M,rows,columns], views of `sums`; undefined for a mixer without. */
@@ -62,8 +65,8 @@ export class SequenceState {
     this.model = model;
     this.layout = layout;
     this.encoded = encoded;
-    for (const { name, isWide, ring = (isWide ? 2 : 1) * cacheGrowth } of layout.slotLayouts) {
-      this.slotPositions.set(name, new Int32Array(ring).fill(emptySlot));
+    for (const { isWide, ring = (isWide ? 2 : 1) * cacheGrowth } of layout.slotLayouts) {
+      this.positions.push(new Int32Array(ring).fill(emptySlot));
     }
     for (const { layers, heads: M, sums } of layout.folds) {
       const [rows, columns] = sums ?? [0, 0];
@@ -76,7 +79,7 @@ export class SequenceState {
     }
     for (const own of layout.layers) {
       const { slots, heads: M, keys, values } = own;
-      const rows = M * this.positions(slots).length;
+      const rows = M * this.positions[slots.index].length;
       this.layers.push({
         keys: new Float32Array(rows * keys.width),
         values: new Float32Array(rows * values.width),
@@ -84,11 +87,6 @@ export class SequenceState {
       });
       this.groupRows.push(slots.rowsPerGroup === undefined ? undefined : new GroupRows(own));
     }
-  }
-
-  /** Positions in the slots of a layout. Their number is C: constant, or growing with the text where every row is kept. */
-  positions({ name }: SlotLayout): Int32Array {
-    return this.slotPositions.get(name) ?? new Int32Array(0);
   }
 
   /** Takes the output of a class's fold graph for its closed groups. */
@@ -111,14 +109,14 @@ export class SequenceState {
    */
   reserve(count: number, soon = count): void {
     for (const slots of this.layout.slotLayouts) {
-      const positions = this.positions(slots);
+      const positions = this.positions[slots.index];
       const held = positions.length;
       if (slots.ring !== undefined || this.length + count <= held) continue;
       const wanted = Math.max(this.length + soon, Math.ceil(held * 1.125));
       const size = Math.ceil(wanted / cacheGrowth) * cacheGrowth;
       const grown = new Int32Array(size).fill(emptySlot);
       grown.set(positions);
-      this.slotPositions.set(slots.name, grown);
+      this.positions[slots.index] = grown;
       for (const layer of slots.layers) {
         const { heads: M, keys, values } = this.layout.layers[layer];
         const rows = this.layers[layer];
@@ -153,7 +151,7 @@ export class SequenceState {
   fork(): SequenceState {
     const copy = new SequenceState(this.model, this.layout, this.encoded);
     copy.length = this.length;
-    for (const [name, positions] of this.slotPositions) copy.slotPositions.set(name, positions.slice());
+    for (const [index, positions] of this.positions.entries()) copy.positions[index] = positions.slice();
     for (const [layer, { keys, values, previous }] of this.layers.entries()) {
       copy.layers[layer] = { keys: keys.slice(), values: values.slice(), previous: previous.slice() };
       copy.groupRows[layer] = this.groupRows[layer]?.fork();

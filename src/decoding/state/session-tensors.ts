@@ -38,7 +38,7 @@ export function sessionTensors(
       dtype: 'int32',
       shape: [ring],
       expected,
-      of: (state) => state.positions(slots),
+      of: (state) => state.positions[slots.index],
     };
   });
   const add = (

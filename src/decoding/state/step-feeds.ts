@@ -124,7 +124,7 @@ export class StepFeeds {
     for (const { state } of requests) states.push(state);
     for (const slots of this.#layout.slotLayouts) {
       let C = 0;
-      for (const state of states) C = Math.max(C, state.positions(slots).length);
+      for (const state of states) C = Math.max(C, state.positions[slots.index].length);
       this.#feedMasks(feeds, requests, states, T, slots, C);
       for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
       if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, states, slots);
@@ -195,7 +195,7 @@ export class StepFeeds {
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
     const steps: SequenceStep[] = [];
     for (const [b, { state, tree, rule }] of requests.entries()) {
-      const held = inRing === 0 ? noPositions : state.positions(slots);
+      const held = inRing === 0 ? noPositions : state.positions[slots.index];
       const slotPositions = held.length === inRing ? held : padded(held, inRing);
       const step = { slotPositions, tree, rule, committed: state.length, open: open?.ofStates[b] };
       fillMasks(masks.buffers, b, step, horizon);

@@ -26,7 +26,8 @@ export class PrefixCache {
   /** Bytes that may be held; 0 where nothing is kept. */
   readonly maxBytes: number;
   readonly #entries: LRUCache<string, Entry>;
-  readonly #shared: SharedPrefixes | undefined;
+  /** Of other servers. */
+  readonly shared: SharedPrefixes | undefined;
   /** Per salt, how many entries there are of each length. */
   readonly #lengths = new Map<string, Map<number, number>>();
 
@@ -36,7 +37,7 @@ export class PrefixCache {
    */
   constructor(maxBytes: number, shared?: SharedPrefixes) {
     this.maxBytes = maxBytes;
-    this.#shared = shared;
+    this.shared = shared;
     this.#entries = new LRUCache<string, Entry>({
       maxSize: Math.max(1, maxBytes),
       sizeCalculation: ({ state }) => Math.max(1, state.bytes),
@@ -55,14 +56,9 @@ export class PrefixCache {
     return this.#entries.size;
   }
 
-  /** Whether other servers may know of beginnings. */
-  get isShared(): boolean {
-    return this.#shared !== undefined;
-  }
-
   /** A copy of the state of a beginning that another server has read, where that is longer than `above`. */
   async fetch(salt: string, tokens: readonly number[], above: number): Promise<SequenceState | undefined> {
-    const state = await this.#shared?.find(salt, tokens, above, tokens.length);
+    const state = await this.shared?.find(salt, tokens, above, tokens.length);
     if (state !== undefined) this.add(salt, tokens, state);
     return state?.fork();
   }
@@ -70,7 +66,7 @@ export class PrefixCache {
   /** Keeps a copy of a state, and passes it on to other servers. */
   keep(salt: string, tokens: readonly number[], state: SequenceState): void {
     const copy = state.fork();
-    if (this.add(salt, tokens, copy)) this.#shared?.add(salt, tokens, copy);
+    if (this.add(salt, tokens, copy)) this.shared?.add(salt, tokens, copy);
   }
 
   /**
@@ -78,9 +74,9 @@ export class PrefixCache {
    * @param below the prefix must be shorter than this
    */
   find(salt: string, tokens: readonly number[], below: number): SequenceState | undefined {
-    const lengths = [...(this.#lengths.get(salt)?.keys() ?? [])]
-      .filter((length) => length < below)
-      .sort((a, b) => a - b);
+    const lengths: number[] = [];
+    for (const length of this.#lengths.get(salt)?.keys() ?? []) if (length < below) lengths.push(length);
+    lengths.sort((a, b) => a - b);
     for (const key of chainKeys(salt, tokens, lengths).reverse()) {
       const entry = this.#entries.get(key);
       if (entry !== undefined) return entry.state.fork();

@@ -20,7 +20,7 @@ export interface ContextSpeedOptions extends Watched {
  */
 export function fillState(state: SequenceState, context: number, random: Random): void {
   state.reserve(context - state.length);
-  for (const positions of state.slotPositions.values()) {
+  for (const positions of state.positions) {
     for (let position = Math.max(0, context - positions.length); position < context; position++) {
       positions[position % positions.length] = position;
     }

@@ -80,9 +80,11 @@ describe('products', () => {
 /** Which position lies in which slot, by layout; empty slots left out. */
 function occupied(state: SequenceState): Record<string, [slot: number, position: number][]> {
   return Object.fromEntries(
-    [...state.slotPositions].map(([name, positions]) => [
+    state.layout.slotLayouts.map(({ name, index }) => [
       name,
-      Array.from(positions, (position, slot): [number, number] => [slot, position]).filter(([, at]) => at >= 0),
+      Array.from(state.positions[index], (position, slot): [number, number] => [slot, position]).filter(
+        ([, at]) => at >= 0,
+      ),
     ]),
   );
 }

@@ -20,6 +20,8 @@ import { type StepForms, stepFormsOf } from './step-forms.ts';
 export interface SlotLayout {
   /** The ℓ in the names of the mask inputs, distinct per horizon and slots. */
   readonly name: string;
+  /** Its place in `ModelLayout.slotLayouts`, and of its positions in a state. */
+  readonly index: number;
   readonly horizon: Horizon;
   /** C: slots of the ring; undefined where the cache grows. */
   readonly ring?: number;
@@ -136,7 +138,7 @@ export function modelLayout(
       return { start, width };
     };
     const own = slotLayout(mixer, form, state, horizonOf(mixer, biasReach), opens);
-    const slots = slotLayouts.get(own.name) ?? own;
+    const slots = slotLayouts.get(own.name) ?? { ...own, index: slotLayouts.size };
     const { folded, keyWidth } = state;
     slots.layers.push(layer);
     slots.isWide ||= (form.scoreWidth?.(mixer, dims) ?? keyWidth) > stretch;
@@ -215,7 +217,7 @@ function slotLayout(
   { slots, folded }: StateShape,
   horizon: Horizon,
   opens: boolean,
-): SlotLayout & { layers: number[]; isWide: boolean } {
+): Omit<SlotLayout, 'index'> & { layers: number[]; isWide: boolean } {
   const { group, reach, window = 1, sinks = 0 } = horizon;
   const { inputs } = form;
   const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;

@@ -78,7 +78,7 @@ export const chatCompletions: Dialect<Fields> = {
       thinkingBudget: effort.thinkingBudget,
     };
     const text = await askedText(fields, at, input, request);
-    return { texts: [text], keep: turn?.keep, answer: ([record]) => answerOf(fields, serving, record, calling) };
+    return { texts: [text], keep: turn?.keep, answer: answerOf(fields, serving, text, calling) };
   },
 };
 

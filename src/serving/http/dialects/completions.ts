@@ -48,11 +48,8 @@ export const completions: Dialect<Fields> = {
     }
     const bos = turn === undefined && fields.add_special_tokens === false ? false : undefined;
     const request = { asked, text: logprobs, prompt: echo ? logprobs : undefined, bos, session: turn?.session };
-    return {
-      texts: await Promise.all(inputs.map((input) => askedText(fields, at, input, request))),
-      keep: turn?.keep,
-      answer: (records) => answerOf(fields, serving, records),
-    };
+    const texts = await Promise.all(inputs.map((input, place) => askedText(fields, at, input, { ...request, place })));
+    return { texts, keep: turn?.keep, answer: answerOf(fields, serving, texts) };
   },
 };
 

@@ -7,7 +7,7 @@ import type { Serving } from '../request-context.ts';
 import type { Refusals } from '../request-fields.ts';
 import { type ApiRequest, type BodySchema, post, type Route } from '../route.ts';
 import { eventStream, type Framing } from './event-stream.ts';
-import { AnswerPieces, type AskedText, type Keep, type Piece, recordsOf, type TextRecord } from './records.ts';
+import { type Keep, type Piece, piecesOf, type TextRecord } from './records.ts';
 
 /** @template Fields a body that has been checked */
 export interface Dialect<Fields extends { readonly stream?: boolean | undefined }> {
@@ -24,11 +24,11 @@ export interface At {
 }
 
 export interface Asked {
-  readonly texts: readonly AskedText[];
+  readonly texts: readonly TextRecord[];
   /** Keeps the session of a text. */
   readonly keep?: Keep | undefined;
-  /** @param records of the texts, which grow with the events */
-  readonly answer: (records: readonly TextRecord[]) => AnswerFold;
+  /** Tells of the texts, which grow with the events. */
+  readonly answer: AnswerFold;
 }
 
 /** Builds the answer to texts: chunks of a stream, or one whole. */
@@ -47,47 +47,69 @@ export function dialectRoutes<Fields extends { readonly stream?: boolean | undef
 ): Route<Serving>[] {
   const answerTo = async (serving: Serving, request: ApiRequest, fields: Fields): Promise<Response> => {
     const { runner } = serving;
-    const { abort } = request;
     runner.checkRoom(request.key);
     const { texts, keep, answer } = await ask(fields, { serving, request });
-    const records = recordsOf(texts);
-    const fold = answer(records);
     const runs = runner.submitAll(texts.map(({ job }) => job));
-    const pieces = new AnswerPieces(records, runs, keep, abort);
-    const headers = lengthWarning(serving, records);
-    if (fields.stream === true) return eventStream(streamed(fold, pieces, framing), abort, framing, headers);
-    while ((await pieces.next()) !== undefined) continue;
-    return Response.json(fold.whole(), { headers });
+    const parts = texts.map((text, place) => piecesOf(text, runs[place], keep));
+    const pieces = parts.length === 1 ? parts[0] : interleaved(parts);
+    const headers = lengthWarning(serving, texts);
+    if (fields.stream === true) {
+      return eventStream(streamed(answer, pieces, framing, request.abort), request.abort, framing, headers);
+    }
+    for await (const _ of pieces) continue;
+    return Response.json(answer.whole(), { headers });
   };
   return paths.map((path) => post(path, summary, body, answerTo, { refusals }));
 }
 
-/** The chunks of a fold as a stream. An error after its beginning is its last event. */
+type Pieces = AsyncGenerator<Piece, void, undefined>;
+
+/** Pieces of several texts in the order in which they come. */
+async function* interleaved(texts: readonly Pieces[]): Pieces {
+  const next = async (text: Pieces) => ({ text, result: await text.next() });
+  const pending = new Map(texts.map((text) => [text, next(text)]));
+  try {
+    while (pending.size > 0) {
+      const { text, result } = await Promise.race(pending.values());
+      pending.delete(text);
+      if (result.done === true) continue;
+      pending.set(text, next(text));
+      yield result.value;
+    }
+  } finally {
+    for (const promise of pending.values()) promise.catch(() => undefined);
+    for (const text of texts) text.return().catch(() => undefined);
+  }
+}
+
+/**
+ * The chunks of a fold as a stream. An error after its beginning is its last event.
+ * @param abort fired at the end, before the client reads of it: the session is free for its next turn then
+ */
 async function* streamed(
   fold: AnswerFold,
-  pieces: AnswerPieces,
+  pieces: Pieces,
   framing: Framing,
+  abort: AbortController,
 ): AsyncGenerator<string, void, undefined> {
   let sent = 0;
   const framed = (chunks: readonly object[] = []): string =>
     chunks.map((chunk) => framing.event(chunk, sent++)).join('');
   try {
     yield framed(fold.first?.());
-    for (let piece = await pieces.next(); piece !== undefined; piece = await pieces.next()) {
-      yield framed(fold.chunks(piece));
-    }
+    for await (const piece of pieces) yield framed(fold.chunks(piece));
+    abort.abort();
     yield framed(fold.last?.()) + framing.end;
   } catch (error) {
     yield framing.event(framing.failure(asApiError(error)), sent);
-  } finally {
-    pieces.end();
   }
 }
 
 /** A header for clients whose prompts are longer than those that the model was trained for: it predicts worse there. */
 function lengthWarning({ model }: Serving, records: readonly TextRecord[]): Record<string, string> {
   const trainedLength = model.decoder.sizes.trainedLength ?? Infinity;
-  const longest = Math.max(0, ...records.map(({ prompt }) => prompt.length));
+  let longest = 0;
+  for (const { prompt } of records) longest = Math.max(longest, prompt.length);
   if (longest <= trainedLength) return {};
   return { 'x-linnet-warning': `a prompt has ${longest} tokens; the model was trained for ${trainedLength}` };
 }

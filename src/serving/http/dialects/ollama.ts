@@ -220,17 +220,13 @@ async function asked(fields: Fields, at: At, answering: Answering): Promise<Aske
     thinkingBudget: fields.think === false ? 0 : undefined,
     ...calling?.held,
   };
-  const texts =
-    input === undefined ? [] : [await askedText({ stop, json_schema: schemaOf(fields) }, at, input(), request)];
   const head = () => ({ model, created_at: new Date().toISOString() });
-  const loaded = () => ({ ...head(), ...shape('', [], ''), done: true, done_reason: 'load' });
-  return {
-    texts,
-    answer: ([record]: readonly (TextRecord | undefined)[]) =>
-      record === undefined
-        ? { chunks: () => [], last: () => [loaded()], whole: loaded }
-        : answerOf(fields, serving.model, head, started, answering, record),
-  };
+  if (input === undefined) {
+    const loaded = () => ({ ...head(), ...shape('', [], ''), done: true, done_reason: 'load' });
+    return { texts: [], answer: { chunks: () => [], last: () => [loaded()], whole: loaded } };
+  }
+  const text = await askedText({ stop, json_schema: schemaOf(fields) }, at, input(), request);
+  return { texts: [text], answer: answerOf(fields, serving.model, head, started, answering, text) };
 }
 
 function answerOf(

@@ -179,7 +179,7 @@ export const responses: Dialect<Fields> = {
         const note = JSON.stringify({ messages: [...messages, ...said], body });
         await store.write({ owner, id }, { state, tokens, random, note }, { expected: 0 });
       },
-      answer: ([record]) => answerOf(answered, record),
+      answer: answerOf(answered, text),
     };
   },
 };

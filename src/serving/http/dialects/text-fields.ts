@@ -21,7 +21,7 @@ import {
   tokenId,
 } from '../request-fields.ts';
 import type { At } from './dialect.ts';
-import type { AskedText, Keep } from './records.ts';
+import type { ChoiceRecord, Keep, TextRecord } from './records.ts';
 import { whole } from '../../../files/whole-numbers.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
@@ -142,6 +142,8 @@ export interface TextRequest extends Pick<JobOptions, 'bos' | 'after' | 'constra
   readonly defaults?: SamplerInput;
   /** The session that goes on. Default: a new one. */
   readonly session?: Session;
+  /** Among the texts of the request. Default 0. */
+  readonly place?: number;
 }
 
 /** The text that fields ask for. @throws ApiError naming the field that is wrong; LinnetError as `Session.job` */
@@ -149,17 +151,24 @@ export async function askedText(
   fields: Partial<TextFields>,
   { serving, request }: At,
   input: PromptInput,
-  { asked, text, prompt: echoed, sampling, session, ...bounds }: TextRequest,
-): Promise<AskedText> {
-  const { n = 1, best_of: bestOf = n, prompt_logprobs: promptTop, stop_token_ids: stopIds = [], stop = [] } = fields;
+  { asked, text, prompt: echoed, sampling, session: own, place = 0, ...bounds }: TextRequest,
+): Promise<TextRecord> {
+  const {
+    n: wanted = 1,
+    best_of: bestOf = wanted,
+    prompt_logprobs: promptTop,
+    stop_token_ids: stopIds = [],
+    stop = [],
+  } = fields;
   const { repetition_penalty: repetitionPenalty, logit_bias: logitBias } = fields;
   const { model, runner } = serving;
-  if (bestOf !== n) refuse('"best_of" other than n is not supported', 'best_of');
+  if (bestOf !== wanted) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
     refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
   checkInVocabulary(stopIds, model.vocabulary, 'stop_token_ids');
   checkInVocabulary(Object.keys(logitBias ?? {}).map(Number), model.vocabulary, 'logit_bias');
+  const n = asked === 0 ? 1 : wanted;
   const json = bounds.constraint === undefined ? jsonSchemaOf(fields) : undefined;
   const scored = promptTop ?? echoed;
   const options: JobOptions = {
@@ -167,7 +176,7 @@ export async function askedText(
     ...bounds,
     ...(sampling ?? { ...commonSampling(fields), repetitionPenalty, logitBias }),
     maxTokens: asked,
-    n: asked === 0 ? 1 : n,
+    n,
     penalizes: 'answer',
     stop: typeof stop === 'string' ? [stop] : stop,
     stopIds,
@@ -184,17 +193,22 @@ export async function askedText(
     priority: fields.priority,
     signal: request.abort.signal,
   };
-  const own = session ?? model.session(undefined, { runner });
+  const session = own ?? model.session(undefined, { runner });
   if (options.ignoreEos === true) {
     madeOf('ignore_eos', () => {
       requireEnding(options);
     });
   }
-  if (json !== undefined) madeOf(json.field, () => own.constraint(input, options));
-  const job = await whenEncoded(() => own.job(input, options), request.abort.signal);
-  const tokens = job.prompt.source ?? job.prompt.tokens;
-  if (!('messages' in input)) checkInVocabulary(tokens, model.vocabulary, 'prompt');
-  return { session: own, job: { ...job, maxTokens: tokensLeft(serving, tokens.length, asked) } };
+  if (json !== undefined) madeOf(json.field, () => session.constraint(input, options));
+  const job = await whenEncoded(() => session.job(input, options), request.abort.signal);
+  const prompt = job.prompt.source ?? job.prompt.tokens;
+  if (!('messages' in input)) checkInVocabulary(prompt, model.vocabulary, 'prompt');
+  const choices: ChoiceRecord[] = [];
+  for (let choice = 0; choice < n; choice++) {
+    choices.push({ index: n * place + choice, text: '', tokens: [], scores: [], waiting: [] });
+  }
+  const maxTokens = tokensLeft(serving, prompt.length, asked);
+  return { session, job: { ...job, maxTokens }, prompt, choices, cached: 0, seconds: 0, scores: [] };
 }
 
 /** Tokens before which nothing ends a text. */

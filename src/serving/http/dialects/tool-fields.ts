@@ -4,7 +4,7 @@ import { CalledAnswer, type CallReader } from '../../../engine/tools/call-reader
 import { functionName, type ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import type { Serving } from '../request-context.ts';
 import { madeOf, maybe, refuse } from '../request-fields.ts';
-import type { AskedText } from './records.ts';
+import type { TextRecord } from './records.ts';
 import type { TextRequest } from './text-fields.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
@@ -48,7 +48,7 @@ export interface Calling {
 }
 
 /** The told parts of one answer to a request: thoughts, text, calls. */
-export function answerTo({ job }: AskedText, calling: Calling | undefined): CalledAnswer {
+export function answerTo({ job }: TextRecord, calling: Calling | undefined): CalledAnswer {
   return new CalledAnswer(calling?.reader(), job.thinking?.reader(job.prompt.tokens));
 }
 
