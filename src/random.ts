@@ -10,20 +10,19 @@ export type RandomState = readonly [number, number, number, number];
 
 /** A seeded generator. Equal seeds give equal sequences on every platform. */
 export class Random {
-  #state: [number, number, number, number];
+  #state: [number, number, number, number] = [0, 0, 0, 0];
 
   /** @param seed any integer; only its low 32 bits count. @throws RangeError for anything but a number */
   constructor(seed: number) {
     if (typeof seed !== 'number') throw new RangeError('the seed of random numbers is not a number');
     let word = seed >>> 0;
-    const next = (): number => {
+    for (let i = 0; i < 4; i++) {
       word = (word + 0x9e3779b9) >>> 0;
       let z = word;
       z = Math.imul(z ^ (z >>> 16), 0x21f0aaad);
       z = Math.imul(z ^ (z >>> 15), 0x735a2d97);
-      return (z ^ (z >>> 15)) >>> 0;
-    };
-    this.#state = [next(), next(), next(), next()];
+      this.#state[i] = (z ^ (z >>> 15)) >>> 0;
+    }
   }
 
   /** Continues from a state taken with `state`. @throws RangeError for an invalid state */

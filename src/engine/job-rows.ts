@@ -126,7 +126,9 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   takeTurns(unread: readonly Job[], chunk: number, together: boolean): Job[] {
     const sharing: Job[] = [];
     let longest = 0;
-    for (const running of unread.toSorted((a, b) => this.#turn(a.owner) - this.#turn(b.owner))) {
+    for (const running of unread.toSorted(
+      (a, b) => (this.#turns.get(a.owner) ?? -1) - (this.#turns.get(b.owner) ?? -1),
+    )) {
       const length = Math.max(longest, running.chunkLength());
       if (sharing.length > 0 && (!together || (sharing.length + 1) * length > chunk)) continue;
       sharing.push(running);
@@ -154,12 +156,13 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   /** The job that begins next: of the owner that has the fewest rows, the one whose last turn is longest ago among equals. */
   #next(): Waiting<Job> | undefined {
     let best: { waiting: Waiting<Job>; held: number; turn: number } | undefined;
+    const rows = this.#rowsByOwner();
     const seen = new Set<string>();
     for (const waiting of this.queue) {
       const { owner } = waiting.running;
       if (seen.has(owner)) continue;
       seen.add(owner);
-      const [held, turn] = [this.#heldBy(owner), this.#turn(owner)];
+      const [held, turn] = [rows.get(owner) ?? 0, this.#turns.get(owner) ?? -1];
       if (best === undefined || held < best.held || (held === best.held && turn < best.turn)) {
         best = { waiting, held, turn };
       }
@@ -176,12 +179,12 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     if (free >= width) return true;
     const giving = this.live.filter(hasStopped);
     free += giving.reduce((sum, running) => sum + running.width, 0);
-    const held = new Map<string, number>();
-    const heldBy = (other: string): number => held.get(other) ?? this.#heldBy(other);
+    const held = this.#rowsByOwner();
+    const own = held.get(owner) ?? 0;
     for (const running of this.live.toReversed()) {
       if (free >= width) break;
-      const left = heldBy(running.owner) - running.width;
-      if (running.owner === owner || hasStopped(running) || left < heldBy(owner) + width) continue;
+      const left = (held.get(running.owner) ?? 0) - running.width;
+      if (running.owner === owner || hasStopped(running) || left < own + width) continue;
       held.set(running.owner, left);
       giving.push(running);
       free += running.width;
@@ -235,12 +238,10 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     this.queue.unshift({ running, priority: Number.NEGATIVE_INFINITY, since: performance.now() });
   }
 
-  #heldBy(owner: string): number {
-    return this.live.reduce((sum, running) => sum + (running.owner === owner ? running.width : 0), 0);
-  }
-
-  #turn(owner: string): number {
-    return this.#turns.get(owner) ?? -1;
+  #rowsByOwner(): Map<string, number> {
+    const rows = new Map<string, number>();
+    for (const { owner, width } of this.live) rows.set(owner, (rows.get(owner) ?? 0) + width);
+    return rows;
   }
 
   #take(waiting: Waiting<Job>): void {

@@ -64,7 +64,7 @@ export class RunningJob {
   readonly #recent: Float32Array[] = [];
   #state: SequenceState | undefined;
   /** Of each text, when the prompt has been read. */
-  #states: readonly SequenceState[] = [];
+  readonly #states: SequenceState[] = [];
   #cached = 0;
   /** When the chunk under way began. */
   #started = 0;
@@ -127,16 +127,17 @@ export class RunningJob {
   /** Tokens of the next chunk of the prompt, which never crosses a boundary. */
   chunkLength(): number {
     const { engine, chunk } = this.#around;
-    const from = this.#begun.length;
+    const from = this.#state?.length ?? 0;
     const total = this.job.prompt.tokens.length;
     const next = this.#boundaries.find((length) => length > from) ?? total;
-    return Math.min(total, from + Math.min(chunk, engine.room(this.#begun)), next) - from;
+    return Math.min(total, from + Math.min(chunk, engine.room({ length: from })), next) - from;
   }
 
   /** Plans to read the next chunk of the prompt. */
   async plan(): Promise<void> {
     this.#started = performance.now();
-    const state = this.#begun;
+    const state = this.#state;
+    if (state === undefined) throw internalError('a prompt is read before its state is known');
     const size = this.chunkLength();
     const tokens = this.job.prompt.tokens.slice(state.length, state.length + size);
     const least = this.#around.engine.needsOutput('prompt') ? size - 1 : size;
@@ -166,7 +167,7 @@ export class RunningJob {
       }
     }
     if (this.#boundaries.includes(done)) this.#around.prefixes?.keep(salt, prompt.tokens, state);
-    if (done === total) this.#begin(logits[logits.length - 1], hidden[hidden.length - 1]);
+    if (done === total) this.#begin(state, logits[logits.length - 1], hidden[hidden.length - 1]);
     const read = { done, total, state, seconds: this.#seconds, cached: this.#cached };
     this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
   }
@@ -208,21 +209,16 @@ export class RunningJob {
     this.events.end(failure);
   }
 
-  get #begun(): SequenceState {
-    if (this.#state === undefined) throw internalError('a prompt is read before its state is known');
-    return this.#state;
-  }
-
-  #begin(logits: Float32Array, hidden: Float32Array): void {
+  #begin(read: SequenceState, logits: Float32Array, hidden: Float32Array): void {
     const { engine, observer } = this.#around;
-    const state = this.#begun;
     this.reads = false;
     this.isRead = true;
     this.texts = [...this.#texts];
     this.done = this.texts.length === 0;
-    this.#states = this.texts.map((_, choice) => (choice === this.texts.length - 1 ? state : state.fork()));
     for (const [choice, text] of this.texts.entries()) {
-      text.begin({ engine, state: this.#states[choice], logits, hidden, recent: this.#recent });
+      const state = choice === this.texts.length - 1 ? read : read.fork();
+      this.#states.push(state);
+      text.begin({ engine, state, logits, hidden, recent: this.#recent });
     }
     observer.reused?.(this.job.prompt.tokens.length, this.#cached);
   }
@@ -233,7 +229,8 @@ export class RunningJob {
     const { prompt, stop, salt = '' } = this.job;
     this.texts = this.texts.filter((other) => other !== text);
     this.done = this.isRead && this.texts.length === 0;
-    const state = this.#states.at(choice) ?? this.#begun;
+    const state = this.#states.at(choice) ?? this.#state;
+    if (state === undefined) throw internalError('a text ends before its state is known');
     const unread = await text.settle();
     if (unread.length > 0) await this.#around.engine.prefill(state, unread, { weights: 'step' });
     const generation = text.result({ state, prefillSeconds: this.#seconds });

@@ -40,7 +40,6 @@ export class PrefixCache {
     this.shared = shared;
     this.#entries = new LRUCache<string, Entry>({
       maxSize: Math.max(1, maxBytes),
-      sizeCalculation: ({ state }) => Math.max(1, state.bytes),
       dispose: ({ state, salt }) => {
         this.#count(salt, state.length, -1);
       },
@@ -90,7 +89,7 @@ export class PrefixCache {
     const [key] = chainKeys(salt, tokens, [state.length]);
     if (this.#entries.get(key) !== undefined) return false;
     this.#count(salt, state.length, 1);
-    this.#entries.set(key, { state, salt });
+    this.#entries.set(key, { state, salt }, { size: Math.max(1, state.bytes) });
     return true;
   }
 
@@ -107,10 +106,12 @@ export class PrefixCache {
 /** Keys of the beginnings of a text. @param lengths ascending, none beyond the text */
 export function chainKeys(salt: string, tokens: readonly number[], lengths: readonly number[]): string[] {
   const hash = createHash('sha256').update(`${Buffer.byteLength(salt)}:${salt}`);
+  const keys: string[] = [];
   let read = 0;
-  return lengths.map((length) => {
+  for (const length of lengths) {
     hash.update(Int32Array.from(tokens.slice(read, length)));
+    keys.push(hash.copy().digest('base64url'));
     read = length;
-    return hash.copy().digest('base64url');
-  });
+  }
+  return keys;
 }

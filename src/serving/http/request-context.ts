@@ -62,11 +62,6 @@ export function taggedName(serving: TokenServing, asked = ''): string {
   return asked === '' ? name : asked;
 }
 
-/** The model's name and fingerprint, in the fields of answers. */
-export function identityOf(serving: Serving, asked: string | undefined) {
-  return { model: answeredName(serving, asked), system_fingerprint: `b${serving.model.fingerprint.slice(0, 12)}` };
-}
-
 /** How many tokens may be written after a prompt. @throws ApiError for a prompt that is too long */
 export function tokensLeft({ model, limits }: Serving, promptLength: number, asked: number): number {
   const positions = model.decoder.positions.limit;

@@ -3,21 +3,13 @@
  * llama.cpp, and `linnet`, a field of streams for `stream_options: {"include_tree": true}`.
  */
 import type { EndEvent, PromptEvent } from '../../../engine/text-job.ts';
-import type { TokenScore } from '../../../engine/text/scores.ts';
+import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
 import type { TokenPieces } from '../../../engine/text/token-pieces.ts';
-import { identityOf, type Serving } from '../request-context.ts';
-import { type Piece, type TextRecord, usageOf } from './records.ts';
+import { answeredName, type Serving } from '../request-context.ts';
+import type { ChoiceRecord, Piece, TextRecord } from './records.ts';
 import type { TextFields } from './text-fields.ts';
 
 type TokenNames = (id: number) => string;
-
-/** The text of a token, or `token_id:N` for clients that want to tell apart tokens that look alike. */
-function tokenNames(
-  { return_tokens_as_token_ids: asIds }: Pick<TextFields, 'return_tokens_as_token_ids'>,
-  pieces: TokenPieces,
-): TokenNames {
-  return asIds === true ? (id) => `token_id:${id}` : (id) => pieces.of(id);
-}
 
 /** A token of a completion, and where it begins in the text. The first token of a prompt has no score. */
 export type CompletionScore = Pick<TokenScore, 'token'> & Partial<TokenScore> & { readonly offset: number };
@@ -135,10 +127,16 @@ function insightOf(piece: Piece, pieces: TokenPieces): object {
 export function openAiParts(fields: TextFields, serving: Serving, records: readonly TextRecord[]) {
   const { return_token_ids: withIds, stream_options: options, prompt_logprobs: promptTop } = fields;
   const { pieces } = serving.model;
-  const names = tokenNames(fields, pieces);
+  // Clients may want to tell apart tokens that look alike.
+  const names: TokenNames =
+    fields.return_tokens_as_token_ids === true ? (id) => `token_id:${id}` : (id) => pieces.of(id);
   return {
     names,
-    identity: { created: Math.floor(Date.now() / 1000), ...identityOf(serving, fields.model) },
+    identity: {
+      created: Math.floor(Date.now() / 1000),
+      model: answeredName(serving, fields.model),
+      system_fingerprint: `b${serving.model.fingerprint.slice(0, 12)}`,
+    },
     idsOf: (tokens: readonly number[]) => (withIds === true ? { token_ids: tokens } : {}),
     promptIds: ({ prompt }: TextRecord) => (withIds === true ? { prompt_token_ids: prompt } : {}),
     promptScores: ({ scores }: TextRecord) =>
@@ -154,5 +152,34 @@ export function openAiParts(fields: TextFields, serving: Serving, records: reado
     /** Chunks at the end of a stream. */
     last: (head: object, more: object = {}) =>
       options?.include_usage === true ? [{ ...head, choices: [], usage: usageOf(records), ...more }] : [],
+  };
+}
+
+export function finishOf({ generation }: EndEvent): 'length' | 'stop' {
+  return generation.finish === 'length' ? 'length' : 'stop';
+}
+
+/** Scores of the tokens of a text; the token that ended it is not in it. */
+export function visibleScores({ scores, end }: ChoiceRecord): readonly PlacedScore[] {
+  return [...scores, ...(end?.scores ?? [])].slice(0, end?.generation.tokens.length);
+}
+
+export function usageOf(records: readonly TextRecord[]) {
+  let [prompt, written, cached, thoughts] = [0, 0, 0, 0];
+  for (const record of records) {
+    prompt += record.prompt.length;
+    cached += record.cached;
+    const { thinking, prompt: read } = record.job;
+    for (const { tokens, end } of record.choices) {
+      written += tokens.length;
+      if (end !== undefined) thoughts += thinking?.count(read.tokens, tokens) ?? 0;
+    }
+  }
+  return {
+    prompt_tokens: prompt,
+    completion_tokens: written,
+    total_tokens: prompt + written,
+    prompt_tokens_details: { cached_tokens: cached },
+    completion_tokens_details: { reasoning_tokens: thoughts },
   };
 }

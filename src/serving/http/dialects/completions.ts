@@ -1,15 +1,21 @@
 /** POST /v1/completions: texts that continue prompts. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
-import type { PromptInput } from '../../../engine/prompt.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
 import { maybe, refuse, some, tokenId } from '../request-fields.ts';
 import type { AnswerFold, Dialect } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
-import { completionLogprobs, type CompletionScore, openAiParts, textOffsets } from './answer-parts.ts';
-import { finishOf, type TextRecord, usageOf } from './records.ts';
+import {
+  completionLogprobs,
+  type CompletionScore,
+  openAiParts,
+  textOffsets,
+  finishOf,
+  usageOf,
+} from './answer-parts.ts';
+import type { TextRecord } from './records.ts';
 import { commonRefusals, sessionTurn, textFields, askedText } from './text-fields.ts';
 import { whole } from '../../../files/whole-numbers.ts';
 
@@ -41,14 +47,19 @@ export const completions: Dialect<Fields> = {
     const { max_tokens: asked = 16, echo = false, logprobs } = fields;
     if (asked === 0 && !echo) refuse('"max_tokens" may be 0 only with "echo"', 'max_tokens');
     if (serving.model.decoder.cross !== undefined) checkSourceFields(fields);
-    const inputs = inputsOf(fields);
+    const prompts = promptsOf(fields);
     const turn = await sessionTurn(fields, at);
-    if (turn !== undefined && (inputs.length !== 1 || (echo && logprobs !== undefined))) {
+    if (turn !== undefined && (prompts.length !== 1 || (echo && logprobs !== undefined))) {
       refuse('a session takes one prompt, whose log-probabilities it does not tell', 'session_id');
     }
     const bos = turn === undefined && fields.add_special_tokens === false ? false : undefined;
     const request = { asked, text: logprobs, prompt: echo ? logprobs : undefined, bos, session: turn?.session };
-    const texts = await Promise.all(inputs.map((input, place) => askedText(fields, at, input, { ...request, place })));
+    const texts = await Promise.all(
+      prompts.map((prompt, place) => {
+        const input = typeof prompt === 'string' ? { text: prompt } : { tokens: prompt };
+        return askedText(fields, at, input, { ...request, place });
+      }),
+    );
     return { texts, keep: turn?.keep, answer: answerOf(fields, serving, texts) };
   },
 };
@@ -60,10 +71,10 @@ function checkSourceFields(fields: Fields): void {
   }
 }
 
-function inputsOf({ prompt = '' }: Fields): readonly PromptInput[] {
+function promptsOf({ prompt = '' }: Fields): readonly (string | readonly number[])[] {
   const list = typeof prompt === 'string' || isNumbers(prompt) ? [prompt] : prompt;
   if (list.length === 0) refuse('there is no prompt', 'prompt');
-  return list.map((one) => (typeof one === 'string' ? { text: one } : { tokens: one }));
+  return list;
 }
 
 function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {

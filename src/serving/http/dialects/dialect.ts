@@ -2,12 +2,15 @@
  * An endpoint that continues prompts, as data: its fields, the texts that they ask for, and how these are told. Texts, sessions,
  * streams and errors are handled once, here.
  */
-import { asApiError } from '../api-error.ts';
+import { cancelled } from '../../../engine/running-job.ts';
+import type { TextRun } from '../../../engine/text-job.ts';
+import { BrokenLogitsError } from '../../../errors.ts';
+import { ApiError, asApiError } from '../api-error.ts';
 import type { Serving } from '../request-context.ts';
 import type { Refusals } from '../request-fields.ts';
 import { type ApiRequest, type BodySchema, post, type Route } from '../route.ts';
 import { eventStream, type Framing } from './event-stream.ts';
-import { type Keep, type Piece, piecesOf, type TextRecord } from './records.ts';
+import type { Keep, Piece, TextRecord } from './records.ts';
 
 /** @template Fields a body that has been checked */
 export interface Dialect<Fields extends { readonly stream?: boolean | undefined }> {
@@ -63,6 +66,49 @@ export function dialectRoutes<Fields extends { readonly stream?: boolean | undef
 }
 
 type Pieces = AsyncGenerator<Piece, void, undefined>;
+
+/**
+ * The answer of a text, piece by piece. Its session is kept before the client reads of the end.
+ * @throws LinnetError as `Runner.submit`, and `ABORTED`
+ */
+async function* piecesOf(record: TextRecord, run: TextRun, keep?: Keep): Pieces {
+  try {
+    for await (const event of run) {
+      if (event.type === 'prompt') {
+        const { cached, seconds, scores, state } = event;
+        Object.assign(record, { cached, seconds, scores, state });
+        yield { type: 'prompt', record, event };
+        continue;
+      }
+      const choice = record.choices[event.choice];
+      if (event.type === 'tokens') {
+        const tokens = [...choice.waiting, ...event.tokens];
+        const comes = event.text !== '' || event.scores.length > 0 || event.trees.length > 0;
+        choice.waiting = comes ? [] : tokens;
+        if (!comes) continue;
+        choice.text += event.text;
+        choice.tokens.push(...tokens);
+        choice.scores.push(...event.scores);
+        yield { type: 'text', record, choice, event: { ...event, tokens } };
+        continue;
+      }
+      if (event.generation.finish === 'abort') throw cancelled();
+      const tokens = event.generation.tokens.slice(choice.tokens.length);
+      choice.tokens.push(...tokens);
+      choice.end = event;
+      record.ended = event;
+      if (event.choice === 0 && keep !== undefined) {
+        record.session.moveOn(record.job, event);
+        await keep(record.session.snapshot(), record);
+      }
+      yield { type: 'end', record, choice, event, tokens };
+    }
+  } catch (error) {
+    if (record.job.state === undefined || !(error instanceof BrokenLogitsError)) throw error;
+    const advice = 'the session holds numbers after which there is no next token; begin another';
+    throw new ApiError('invalid_request_error', advice);
+  }
+}
 
 /** Pieces of several texts in the order in which they come. */
 async function* interleaved(texts: readonly Pieces[]): Pieces {

@@ -13,7 +13,8 @@ import { maybe, some } from '../request-fields.ts';
 import type { AnswerFold, Dialect } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
-import { finishOf, type TextRecord, usageOf } from './records.ts';
+import { finishOf, usageOf } from './answer-parts.ts';
+import type { TextRecord } from './records.ts';
 import { jsonSchemaField, jsonSchemaOf, textFields, askedText } from './text-fields.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 

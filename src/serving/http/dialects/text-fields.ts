@@ -160,7 +160,7 @@ export async function askedText(
     stop_token_ids: stopIds = [],
     stop = [],
   } = fields;
-  const { repetition_penalty: repetitionPenalty, logit_bias: logitBias } = fields;
+  const { repetition_penalty: repetitionPenalty, logit_bias: logitBias, min_tokens: leastTokens = 0 } = fields;
   const { model, runner } = serving;
   if (bestOf !== wanted) refuse('"best_of" other than n is not supported', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
@@ -170,6 +170,7 @@ export async function askedText(
   checkInVocabulary(Object.keys(logitBias ?? {}).map(Number), model.vocabulary, 'logit_bias');
   const n = asked === 0 ? 1 : wanted;
   const json = bounds.constraint === undefined ? jsonSchemaOf(fields) : undefined;
+  if (leastTokens > 0) checkLeastTokens(leastTokens, asked, bounds.constraint ?? json);
   const scored = promptTop ?? echoed;
   const options: JobOptions = {
     defaults: openAiDefaults,
@@ -182,7 +183,7 @@ export async function askedText(
     stopIds,
     keepsStop: fields.include_stop_str_in_output,
     ignoreEos: fields.ignore_eos,
-    leastTokens: leastTokensOf(fields, asked, bounds.constraint ?? json),
+    leastTokens,
     jsonSchema: json?.schema,
     scores: { text, prompt: scored === undefined ? undefined : Math.max(scored, echoed ?? 0) },
     trees: fields.stream_options?.include_tree,
@@ -211,14 +212,12 @@ export async function askedText(
   return { session, job: { ...job, maxTokens }, prompt, choices, cached: 0, seconds: 0, scores: [] };
 }
 
-/** Tokens before which nothing ends a text. */
-function leastTokensOf({ min_tokens: least = 0 }: Partial<TextFields>, asked: number, json: unknown): number {
+/** Tokens before which nothing ends a text. @throws ApiError for more than are asked for, and beside a grammar */
+function checkLeastTokens(least: number, asked: number, json: unknown): void {
   if (least > asked) {
     refuse(`"min_tokens" is ${least} and the text may have ${asked} tokens; ask for fewer`, 'min_tokens');
   }
-  if (least > 0 && json !== undefined)
-    refuse('JSON and calls end when they are complete; leave out "min_tokens"', 'min_tokens');
-  return least;
+  if (json !== undefined) refuse('JSON and calls end when they are complete; leave out "min_tokens"', 'min_tokens');
 }
 
 type JsonFields = Some<'response_format' | 'json_schema' | 'ignore_eos'>;
