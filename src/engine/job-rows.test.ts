@@ -16,12 +16,12 @@ describe('waiting places', () => {
     const rows = new JobRows<Named>(1, 4);
     for (const name of ['a1', 'a2', 'a3', 'a4', 'a5']) rows.add([job('a', name)]);
     rows.admit();
-    expect([rows.waiting, rows.isFull]).toEqual([4, true]);
+    expect(rows.waiting).toBe(4);
     expect(rows.displacedBy('a')).toBeUndefined();
     expect(names(rows.displacedBy('b'))).toEqual(['a5']);
     for (const dropped of rows.displacedBy('b') ?? []) rows.remove(dropped);
     rows.add([job('b', 'b1')]);
-    expect(rows.isFull).toBe(true);
+    expect(rows.waiting).toBe(4);
     // With three against one, b gets one more place, but not a third.
     expect(names(rows.displacedBy('b'))).toEqual(['a4']);
     for (const dropped of rows.displacedBy('b') ?? []) rows.remove(dropped);

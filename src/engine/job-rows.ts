@@ -76,15 +76,11 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     return Math.max(this.active / this.count, Math.min(1, this.parked.size / Math.max(1, this.#most)));
   }
 
-  /** Whether one more request would find no place to wait. */
-  get isFull(): boolean {
-    // Free rows take requests at once: only the requests beyond them wait.
-    return this.waiting >= this.#most + Math.max(0, this.count - this.active);
-  }
-
   /** The jobs that a request of an owner would displace from their waiting places; undefined where it finds none itself. */
   displacedBy(owner: string): readonly Job[] | undefined {
-    return this.isFull ? waitingToDrop(this.queue, owner) : [];
+    // Free rows take requests at once: only the requests beyond them wait.
+    const isFull = this.waiting >= this.#most + Math.max(0, this.count - this.active);
+    return isFull ? waitingToDrop(this.queue, owner) : [];
   }
 
   /** All jobs: those with rows, those that gave them away, those that wait. */

@@ -158,7 +158,7 @@ export class Session {
     const thinking = 'messages' in input ? this.#model.thinking : undefined;
     const { defaults, learned } = this.#model;
     const { maxTokens = defaultTokens, stop: strings, keepsStop, bos, salt = '', kept = true } = options;
-    requireEnding(options);
+    if (options.ignoreEos === true) requireEnding(options);
     const content = this.#content;
     const isWhole = 'messages' in input && input.isWhole === true;
     const after = content ?? (options.after && { tokens: options.after });

@@ -87,9 +87,9 @@ export function checkTextOptions(options: TextOptions): void {
   requireFunction(onEvent, 'onEvent');
 }
 
-/** @throws LinnetError `INPUT` where a text that a grammar ends with EOS is to ignore EOS */
-export function requireEnding({ ignoreEos, jsonSchema, constraint }: JobOptions): void {
-  if (ignoreEos !== true || (jsonSchema ?? constraint) === undefined) return;
+/** For a text that ignores EOS. @throws LinnetError `INPUT` where a grammar ends it with EOS */
+export function requireEnding({ jsonSchema, constraint }: JobOptions): void {
+  if ((jsonSchema ?? constraint) === undefined) return;
   throw new LinnetError('INPUT', 'JSON and calls end with EOS; leave out `ignoreEos`');
 }
 
