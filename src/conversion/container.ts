@@ -25,7 +25,7 @@ import { newProgress } from './progress-file.ts';
 import { planModel } from './stage-plan.ts';
 import { requireKept, stageTrainers } from './stage-training.ts';
 import { requireStep } from './step-form.ts';
-import { fewestSteps, type TrainingStage, type Weighted } from './stages.ts';
+import { fewestSteps, isTrained, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
@@ -225,8 +225,7 @@ export async function convertIntoQwen35(
   options: ConversionOptions,
 ): Promise<Weighted<Tensor<'float32'>>> {
   const { kept, all, ...models } = containerModels(original.model, options);
-  const isTrained = kept.length < all.length && (options.steps?.logits ?? options.budget) > 0;
-  if (!isTrained) return intoQwen35(original, kept);
+  if (kept.length === all.length || !isTrained(containerStage, options)) return intoQwen35(original, kept);
   const { folder, compile, signal } = options;
   const identity = `qwen3_5 ${conversionIdentity(original, texts.training, options)}`;
   const [taught, learner] = [models.teacher, models.student].map((model) => ({ model, parameters: new Map() }));

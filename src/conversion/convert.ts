@@ -29,6 +29,7 @@ import { type ConvertedWeights, readConverted, writeConverted } from './converte
 import { converted, type Original, sequences, trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
 import { remove } from '../files/remove.ts';
+import { requireOneWay } from '../jobs/result-store.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
 /** @throws LinnetError `CONFIG` for a model that is linearized already: a conversion of it would be measured against it */
@@ -224,18 +225,16 @@ export async function openConversion(
   };
 }
 
-/** @throws OptionsError for a store without steps, by which results differ, and a share without a store */
-function requireShare({ store, share, steps, queue, inputs }: ConversionOptions): void {
+/** @throws OptionsError for a store without steps, by which results differ, and as `requireOneWay` */
+function requireShare(options: ConversionOptions): void {
+  const { store, steps, inputs } = options;
   if (store !== undefined && steps === undefined) {
     throw new OptionsError('`store` needs `steps`: what a machine does in a time is not what another does');
   }
-  if (share !== undefined && store === undefined) throw new OptionsError('`index` needs `store`, where results go');
   if (store !== undefined && inputs === 'converted') {
     throw new OptionsError('`store` is for layers that learn by themselves; leave `inputs` out');
   }
-  if (store !== undefined && queue !== undefined) {
-    throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
-  }
+  requireOneWay(options);
 }
 
 /** The model without a branch of its mixers; undefined where none has it. */

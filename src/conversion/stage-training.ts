@@ -26,6 +26,7 @@ import { chooseMixer, requireConverted } from './plan.ts';
 import { type FormedStep, jobInForm, requireStep, stepForms, type StepOptions } from './step-form.ts';
 import {
   fewestSteps,
+  isTrained,
   type Original,
   rowLength,
   sequences,
@@ -82,8 +83,8 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   const prepared = stage.prepare(teacher, student, length);
   if (prepared === undefined) return undefined;
   const dataset = await trainingRows(texts.training, tokenizer, length);
+  if (!isTrained(stage, options)) return undefined;
   const given = options.steps?.[stage.name];
-  if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
   const { batch = sequences, seed = 0 } = options;
   const base = { length, batch, seed };
   let step: FormedStep | undefined;
@@ -217,15 +218,14 @@ export function requireStages(original: Weighted, options: ConversionOptions & S
   }
   const student = plannedStudent(original, options);
   for (const stage of trainingStages) {
-    const isTrained = options.steps === undefined ? options.budget > 0 : options.steps[stage.name] > 0;
-    if (stage.by === 'model' && isTrained) requireStep(stage, original, student, options);
+    if (stage.by === 'model' && isTrained(stage, options)) requireStep(stage, original, student, options);
   }
 }
 
 async function trainLayers(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
   const { teacher, student, tokenizer, texts, options, origin, folder, planned, weights } = context;
+  if (!isTrained(stage, options)) return undefined;
   const given = options.steps?.[stage.name];
-  if (given === 0 || (given === undefined && options.budget <= 0)) return undefined;
   const layers = trainedLayers(teacher.model, student.model);
   if (layers.length === 0) return undefined;
   const started = performance.now();

@@ -138,6 +138,14 @@ function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
 /** Default number of sequences per optimizer step. */
 export const sequences = 8;
 
+/** Whether a stage is trained at all: it has optimizer steps, or time to make some. */
+export function isTrained(
+  { name }: TrainingStage,
+  { steps, budget }: { readonly steps?: StageSteps; readonly budget: number },
+): boolean {
+  return (steps?.[name] ?? budget) > 0;
+}
+
 /** Settings of a stage, from its rates. */
 export function stageSettings(
   stage: TrainingStage,

@@ -6,7 +6,7 @@
  * so that a killed machine leaves none or a whole one. Contents are checked as if anyone had written them.
  */
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { type Job, jobId } from './queue.ts';
 import { isBucketUrl, type ObjectStore, openBucket, openFolder } from './object-store.ts';
@@ -33,6 +33,18 @@ export interface Share {
 /** Whether the job at a position belongs to the share. Without a share all do. */
 export function isInShare(position: number, share: Share | undefined): boolean {
   return share === undefined || position % share.count === share.index;
+}
+
+/** @throws OptionsError for a share without a store of results, and for a queue next to a store */
+export function requireOneWay(way: {
+  readonly queue?: unknown;
+  readonly store?: string;
+  readonly share?: Share;
+}): void {
+  const { queue, store, share } = way;
+  if (share !== undefined && store === undefined) throw new OptionsError('`index` needs `store`, where results go');
+  if (queue === undefined || store === undefined) return;
+  throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
 }
 
 /** Results by job. */

@@ -199,13 +199,8 @@ export const convertCommand = defineCommand({
     const description = { command: context.command, configuration: plainJson(configuration), seed };
     const conversion = await recordedConversion(context, { folder, ...description }, (watching) =>
       convert(original, tokenizer, texts, {
-        ...settings,
-        batch,
-        length,
-        seed,
+        ...planning,
         folder,
-        compile,
-        memoryBytes,
         queue: options.queue,
         store,
         share,

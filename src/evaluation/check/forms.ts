@@ -42,12 +42,18 @@ export async function computed(
   options: CompileOptions | undefined,
 ): Promise<Float32Array> {
   const graph = new Graph('check');
-  const inputs: Record<string, Value> = {};
-  for (const [name, { dtype, shape }] of Object.entries(feeds)) inputs[name] = graph.input(name, dtype, shape);
-  graph.output('computed', build(new InputParameters(graph), inputs));
+  graph.output('computed', build(new InputParameters(graph), inputsOf(graph, feeds)));
   await using program = await compile(graph, options);
   const given = onlyInputs(program, { ...Object.fromEntries(parameters), ...feeds });
   return dataOf((await program.run(given, ['computed'])).computed, 'float32');
+}
+
+/** Inputs of a graph for feeds. */
+export function inputsOf(graph: Graph, feeds: NamedTensors): Record<string, Value> {
+  const named = Object.entries(feeds).map(
+    ([name, { dtype, shape }]) => [name, graph.input(name, dtype, shape)] as const,
+  );
+  return Object.fromEntries(named);
 }
 
 /** The rows that a form must give at all tokens: a chain, behind which the nodes of a tree may lie. */

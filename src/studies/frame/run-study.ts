@@ -1,14 +1,14 @@
 /** Runs studies: trial by trial here or on other machines, continued where they were stopped, and reported. */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError, OptionsError, requireRunning, type Stoppable } from '../../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type Job, type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
-import { isInShare, ResultStore, type Share } from '../../jobs/result-store.ts';
+import { isInShare, requireOneWay, ResultStore, type Share } from '../../jobs/result-store.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { plainJson, recordedWork, type Run } from '../../report/record.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -111,12 +111,8 @@ export class Study<Plan extends object, Trial, Place extends TrialPlace, Measure
 
   /** Runs a plan and writes its report. @throws LinnetError as `open` and `OpenStudy.runTrials` */
   async run(given: unknown, source: PlanSource, options: RunStudyOptions): Promise<FinishedStudy> {
-    const { out, share, resultStore } = options;
-    if (share !== undefined && resultStore === undefined)
-      throw new OptionsError('`index` needs `store`, where results go');
-    if (options.queue !== undefined && resultStore !== undefined) {
-      throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
-    }
+    const { out } = options;
+    requireOneWay({ ...options, store: options.resultStore });
     await using _lock = out === undefined ? undefined : await lockFolder(out);
     await using study = await this.open(given, source, options.compile);
     try {

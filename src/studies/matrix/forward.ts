@@ -1,14 +1,15 @@
 /** A model of any kind over a small batch of unequal lengths, run forwards and backwards by the support matrix. */
-import { Graph, type Value } from '../../graph/graph.ts';
+import { Graph } from '../../graph/graph.ts';
 import { gradients } from '../../graph/gradients.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { mul } from '../../graph/ops/elementwise.ts';
 import { dataOf, elementCount, float32, int32, tensor, type Tensor, type Weights } from '../../graph/tensor.ts';
+import { type Computation, computed, inputsOf } from '../../evaluation/check/forms.ts';
 import type { Model } from '../../models/families/index.ts';
 import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
-import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
+import { InputParameters } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
-import { compile, type CompileOptions } from '../../runtime/compile.ts';
+import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
 import { modelAttentions } from '../../models/model.ts';
 
@@ -30,24 +31,15 @@ function padded(rows: readonly Int32Array[]): { tokens: Tensor<'int32'>; mask: T
   return { tokens: int32([rows.length, n], tokens), mask: float32([rows.length, n], mask) };
 }
 
-/** Logits [B,n,V] of a batch, and the feeds. */
-function logitsOf(
-  model: Model,
-  source: ParameterSource,
-  texts: Texts,
-): { logits: Value; feeds: Record<string, Tensor> } {
-  const { graph } = source;
-  const feeds: Record<string, Tensor> = {};
-  const input = (name: string, value: Tensor): Value => {
-    feeds[name] = value;
-    return graph.input(name, value.dtype, value.shape);
-  };
-  const first = padded(texts.first);
-  const hidden = wholeHidden(model, source, {
-    tokens: () => input('predicted', padded(predictedTexts(model, texts)).tokens),
-    read: () => ({ tokens: input('tokens', first.tokens), mask: input('mask', first.mask) }),
-  });
-  return { logits: model.head(source, hidden), feeds };
+/** Inputs of a batch by name. */
+function feedsOf(model: Model, texts: Texts): NamedTensors {
+  return { ...padded(texts.first), predicted: padded(predictedTexts(model, texts)).tokens };
+}
+
+/** Logits [B,n,V] of a batch. */
+function logitsOf(model: Model): Computation {
+  return (source, { predicted, tokens, mask }) =>
+    model.head(source, wholeHidden(model, source, { tokens: () => predicted, read: () => ({ tokens, mask }) }));
 }
 
 function predictedTexts(model: Model, texts: Texts): readonly Int32Array[] {
@@ -61,12 +53,7 @@ export async function runForward(
   texts: Texts,
   options?: CompileOptions,
 ): Promise<Float32Array[]> {
-  const graph = new Graph('support forward');
-  const source = new InputParameters(graph);
-  const { logits, feeds } = logitsOf(model, source, texts);
-  graph.output('logits', logits);
-  await using program = await compile(graph, options);
-  const data = dataOf((await run(program, parameters, feeds, ['logits'])).logits, 'float32');
+  const data = await computed(parameters, feedsOf(model, texts), logitsOf(model), options);
   const V = model.sizes.vocabulary;
   const rows = predictedTexts(model, texts);
   const n = data.length / (rows.length * V);
@@ -93,7 +80,8 @@ export async function runBackward(
 ): Promise<DirectionalDerivative> {
   const graph = new Graph('support backward');
   const source = new InputParameters(graph);
-  const { logits, feeds } = logitsOf(model, source, texts);
+  const feeds = feedsOf(model, texts);
+  const logits = logitsOf(model)(source, inputsOf(graph, feeds));
   const shape = logits.shape.map(Number);
   const upstream = tensor('float32', shape, normals(elementCount(shape), random));
   const loss = sum(mul(logits, graph.constant(upstream)));

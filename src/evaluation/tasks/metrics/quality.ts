@@ -65,21 +65,19 @@ export function classQuality(
 ): AccuracyResult {
   const confusion = labels.map(() => labels.map(() => 0));
   gold.forEach((truth, i) => confusion[truth][predicted[i]]++);
-  const classes = labels.map((label, id) => ({
-    label,
-    texts: confusion[id].reduce((sum, count) => sum + count, 0),
-    predicted: confusion.reduce((sum, row) => sum + row[id], 0),
-    correct: confusion[id][id],
-    f1: f1Of(gold, predicted, id),
-  }));
-  const correct = classes.reduce((sum, { correct: own }) => sum + own, 0);
+  const counts = countClasses(gold, predicted);
+  const classes = labels.map((label, id) => {
+    const { correct, actual, predicted: taken } = counts.get(id) ?? unseen;
+    return { label, texts: actual, predicted: taken, correct, f1: f1(counts.get(id)) };
+  });
+  const correct = classes.reduce((sum, each) => sum + each.correct, 0);
   return {
     accuracy: correct / gold.length,
     standardError: meanError(gold.map((truth, i) => Number(truth === predicted[i]))),
     texts: gold.length,
     correct,
-    ...(labels.length === 2 && { f1: f1Of(gold, predicted) }),
-    f1Macro: f1Macro(gold, predicted),
+    ...(labels.length === 2 && { f1: classes[1].f1 }),
+    f1Macro: average([...counts.values()].map(f1)),
     matthews: matthews(gold, predicted),
     classes,
     confusion,
@@ -97,26 +95,21 @@ export function numberQuality(gold: readonly number[], predicted: readonly numbe
 }
 
 interface ClassCounts {
-  truePositives: number;
+  correct: number;
   actual: number;
   predicted: number;
 }
 
-/** F1 of one class, 2·TP/(actual + predicted); 0 where neither occurs. */
-export function f1Of(gold: ArrayLike<number>, predicted: ArrayLike<number>, positive = 1): number {
-  let both = 0;
-  let either = 0;
-  for (let i = 0; i < gold.length; i++) {
-    if (gold[i] === positive && predicted[i] === positive) both++;
-    either += Number(gold[i] === positive) + Number(predicted[i] === positive);
-  }
-  return either === 0 ? 0 : (2 * both) / either;
+const unseen: Readonly<ClassCounts> = { correct: 0, actual: 0, predicted: 0 };
+
+/** F1 of the second of two classes. */
+export function f1Of(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
+  return f1(countClasses(gold, predicted).get(1));
 }
 
-/** Mean F1 of the classes that occur. */
-function f1Macro(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
-  const counts = [...countClasses(gold, predicted).values()];
-  return average(counts.map(({ truePositives, actual, predicted: taken }) => (2 * truePositives) / (actual + taken)));
+/** 2·correct / (actual + predicted); 0 where neither occurs. */
+function f1({ correct, actual, predicted } = unseen): number {
+  return correct === 0 ? 0 : (2 * correct) / (actual + predicted);
 }
 
 /** Matthews's correlation over any number of classes (Gorodkin, 2004); 0 where it is undefined. */
@@ -126,8 +119,8 @@ export function matthews(gold: ArrayLike<number>, predicted: ArrayLike<number>):
   let products = 0;
   let actualSquares = 0;
   let predictedSquares = 0;
-  for (const { truePositives, actual, predicted: taken } of countClasses(gold, predicted).values()) {
-    right += truePositives;
+  for (const { correct, actual, predicted: taken } of countClasses(gold, predicted).values()) {
+    right += correct;
     products += actual * taken;
     actualSquares += actual * actual;
     predictedSquares += taken * taken;
@@ -139,14 +132,14 @@ export function matthews(gold: ArrayLike<number>, predicted: ArrayLike<number>):
 function countClasses(gold: ArrayLike<number>, predicted: ArrayLike<number>): Map<number, ClassCounts> {
   const counts = new Map<number, ClassCounts>();
   const of = (label: number): ClassCounts => {
-    const known = counts.get(label) ?? { truePositives: 0, actual: 0, predicted: 0 };
+    const known = counts.get(label) ?? { ...unseen };
     counts.set(label, known);
     return known;
   };
   for (let i = 0; i < gold.length; i++) {
     of(gold[i]).actual++;
     of(predicted[i]).predicted++;
-    if (gold[i] === predicted[i]) of(gold[i]).truePositives++;
+    if (gold[i] === predicted[i]) of(gold[i]).correct++;
   }
   return counts;
 }

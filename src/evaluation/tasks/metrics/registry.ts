@@ -103,7 +103,7 @@ export const metrics = {
   // The length of a choice is its number of characters, without the delimiter in front of it.
   acc_norm: meanMetric({ multiple_choice: (answer) => Number(best(answer, codePoints) === answer.gold) }),
   acc_bytes: meanMetric({ multiple_choice: (answer) => Number(best(answer, utf8Bytes) === answer.gold) }),
-  f1: setMetric((gold, predicted) => f1Of(gold, predicted)),
+  f1: setMetric(f1Of),
   mcc: setMetric(matthews),
   perplexity: perplexityOfAnswers,
   word_perplexity: rollingMetric(wordCount, (value) => Math.exp(-value)),
