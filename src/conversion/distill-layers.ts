@@ -15,7 +15,7 @@ import {
   settingsOf,
   trainingShape,
 } from '../training/plans/options.ts';
-import { described, microBatchRows } from '../training/settings.ts';
+import { described } from '../training/settings.ts';
 import {
   recordedMicroBatch,
   resumedConfiguration,
@@ -174,7 +174,7 @@ export async function planDistillLayers(
   const stage = {
     name: 'layers',
     length: settings.length,
-    batch: microBatchRows(own),
+    batch: cost.microBatch,
     form: 'layers' as const,
     tokens: settings.steps * settings.batch * settings.length,
     memoryBytes: cost.memoryBytes,
@@ -209,7 +209,6 @@ async function prepared(teacher: string, student: string, options: DistillLayers
     { ...others, microBatch: given, rows: 0 },
     limit,
   );
-  // Fields in one order: layers know their settings again by a hash.
   const own = { ...others, steps: others.steps ?? usualSteps, microBatch };
   return { parsed, shapes, layers, own, settings: { ...own, steps: own.steps * layers.length } };
 }

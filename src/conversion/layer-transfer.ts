@@ -278,7 +278,8 @@ export function layerIdentity(student: Weighted, layer: number, states: string, 
   const hash = createHash('sha256');
   // Other fields of config.json do not reach a mixer that is trained by itself.
   const { sizes, mixers, scoreScale, biasReach } = student.model;
-  hash.update(JSON.stringify({ sizes, mixers, scoreScale, biasReach, layer, settings }));
+  const fixed = { ...settings, microBatch: undefined }; // that follows from the memory
+  hash.update(JSON.stringify({ sizes, mixers, scoreScale, biasReach, layer, settings: fixed }));
   hash.update(states);
   return hashOfTensors(hash, requireTrainable(student, layer));
 }

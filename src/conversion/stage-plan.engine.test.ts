@@ -6,7 +6,8 @@ import type { StoredParameter } from '../checkpoint/stored-parameter.ts';
 import { describeCausalModel } from '../models/families/index.ts';
 import { loadTokenizer, type Tokenizer } from '../tokenizer/tokenizer.ts';
 import { planConversion } from './stage-plan.ts';
-import type { Weighted } from './stages.ts';
+import { plannedStudent, transferStep } from './stage-training.ts';
+import { trainingStages, type Weighted } from './stages.ts';
 import { type ConversionTexts, conversionTexts } from './texts.ts';
 
 /** LLaMA-2-7B with a quarter of its layers, in float16: 7.6 GiB in float32, of which 2 GiB are attention. */
@@ -88,6 +89,18 @@ describe('the plan of a conversion', () => {
     for (const [index, { name, memoryBytes }] of written.stages.entries()) {
       expect(memoryBytes, name).toBeGreaterThanOrEqual(read.stages[index].memoryBytes + 0.99 * left);
     }
+  });
+
+  it('has micro-batches of transfer that fit', () => {
+    const stage = trainingStages[0];
+    const student = plannedStudent(original, options);
+    const inMemory = (memoryBytes: number) =>
+      transferStep(stage, original, student, { layers: [0], rows: 64, judge: 'perplexity', memoryBytes }).cost;
+    const usual = inMemory(2 ** 35);
+    expect(usual.microBatch).toBe(8);
+    const smaller = inMemory(usual.memoryBytes - 1);
+    expect(smaller.microBatch).toBe(4);
+    expect(smaller.memoryBytes).toBeLessThan(usual.memoryBytes);
   });
 
   it('is refused where no form of a stage fits', async () => {

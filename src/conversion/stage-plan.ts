@@ -10,11 +10,10 @@ import { measureExtent, measureSeconds, modelBranches, readingCost, startSeconds
 import { measuringMemory } from './measuring-memory.ts';
 import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
-import { plannedStudent, type StageContext, trainedLayers, transferRows } from './stage-training.ts';
+import { plannedStudent, type StageContext, trainedLayers, transferRows, transferStep } from './stage-training.ts';
 import { rowLength, sequences, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
-import { memoryAfterJudge, requireStep, type StepOptions } from './step-form.ts';
+import { requireStep, type StepOptions } from './step-form.ts';
 import { calibrated, trainingRows } from './texts.ts';
-import { transferCost } from './transfer-layers.ts';
 
 const helpingStage = ['a smaller model', 'distill with `stage` layers, which holds one layer at a time'];
 const calibrationTokens = calibrated.count * calibrated.length;
@@ -138,38 +137,21 @@ export function planModel(stage: TrainingStage, inputs: ModelInputs): PlannedSta
   };
 }
 
-function planLayers(
-  stage: TrainingStage,
-  {
-    original,
-    student,
-    weightsForm,
-    time,
-    steps,
-    budget,
-    batch = sequences,
-    judge,
-    length: given,
-    rows: all,
-    layers,
-  }: StageInputs,
-): PlannedStage | undefined {
-  const length = stage.lengths * rowLength(student.model, given);
+function planLayers(stage: TrainingStage, inputs: StageInputs): PlannedStage | undefined {
+  const { original, student, time, steps, budget, layers } = inputs;
   const count = steps?.[stage.name];
-  const rows = transferRows(all);
+  const rows = transferRows(inputs.rows);
   if (count === 0 || layers.length === 0 || rows < 2) return undefined;
-  const rowsAtOnce = Math.max(1, Math.min(batch, Math.floor(rows / 2)));
-  const cost = transferCost(original.model, student.model, layers, { rows, length, batch: rowsAtOnce });
+  const { settings, cost } = transferStep(stage, original, student, { ...inputs, layers, rows });
+  const { length, batch } = settings;
   const [once, each] = [time(cost.passOperations), time(cost.stepOperations)];
   const planned = count ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
   return {
     name: stage.name,
     length,
-    batch: rowsAtOnce,
-    tokens: planned * rowsAtOnce * length,
-    memoryBytes:
-      cost.memoryBytes +
-      (weightsForm === 'layers' ? memoryAfterJudge(original, { judge }) : 4 * parameterCount(student.model.parameters)),
+    batch: cost.microBatch,
+    tokens: planned * batch * length,
+    memoryBytes: cost.memoryBytes,
     form: 'layers',
     diskBytes: cost.diskBytes,
     seconds: once + planned * each,

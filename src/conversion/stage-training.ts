@@ -9,6 +9,7 @@ import { isLoraParameter } from '../nn/lora.ts';
 import { formatDuration } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
+import { memoryLimit } from '../training/plans/options.ts';
 import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
 import type { TrainingSettings } from '../training/settings.ts';
@@ -19,11 +20,11 @@ import { passCost } from './hidden-states.ts';
 import { LayerStates } from './layer-states.ts';
 import type { ConversionOptions } from './options.ts';
 import { layerMixerNames, layerStepTimes } from './layer-transfer.ts';
-import { transferLayers } from './transfer-layers.ts';
+import { type TransferCost, transferCost, transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { layersInStore, trainLayersInQueue } from './remote-layers.ts';
 import { chooseMixer, requireConverted } from './plan.ts';
-import { type FormedStep, jobInForm, requireStep, stepForms, type StepOptions } from './step-form.ts';
+import { type FormedStep, jobInForm, memoryBesides, requireStep, stepForms, type StepOptions } from './step-form.ts';
 import {
   fewestSteps,
   isTrained,
@@ -249,13 +250,12 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     compile,
     signal,
   });
-  const settings = (steps: number): TrainingSettings =>
-    stageSettings(stage, {
-      steps,
-      length,
-      seed: options.seed ?? 0,
-      batch: Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2))),
-    });
+  const { settings: planning, cost } = transferStep(stage, teacher, student, { ...options, layers, rows });
+  const microBatch = await planned(`${stage.name} micro-batch`, async () => cost.microBatch);
+  const settings = (steps: number): TrainingSettings => ({
+    ...stageSettings(stage, { ...planning, steps }),
+    microBatch,
+  });
   const steps = await planned(stage.name, async () => {
     if (given !== undefined) return given;
     const inputs = { teacher, student, states: await states.before(layers[0]) };
@@ -299,6 +299,22 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     steps,
     layers: results.map(({ layer, before, after }) => ({ layer, before, after })),
   };
+}
+
+/** The settings of layers that learn by themselves, and their cost with all else in memory: the largest micro-batch that fits. */
+export function transferStep(
+  stage: TrainingStage,
+  teacher: Weighted,
+  student: Weighted,
+  { layers, rows, ...options }: StepOptions & { readonly layers: readonly number[]; readonly rows: number },
+): { readonly settings: TrainingSettings; readonly cost: TransferCost } {
+  const { seed = 0, memoryBytes: limit = memoryLimit(undefined) } = options;
+  const length = stage.lengths * rowLength(student.model, options.length);
+  const batch = Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2)));
+  const settings = stageSettings(stage, { steps: timedSteps, length, batch, seed });
+  const besides = memoryBesides(teacher, student, options);
+  const cost = transferCost(teacher.model, student.model, layers, { rows, length, batch }, limit - besides);
+  return { settings, cost: { ...cost, memoryBytes: cost.memoryBytes + besides } };
 }
 
 /** Layers whose mixers differ and have something to learn. */

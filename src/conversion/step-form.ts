@@ -86,15 +86,14 @@ export function requireStep(
   options: StepOptions,
 ): FormedStep | undefined {
   const { batch = sequences, seed = 0, memoryBytes: limit = memoryLimit(undefined) } = options;
-  const { weightsForm = layeredWeights(teacher.parameters) === undefined ? 'whole' : 'layers' } = options;
+  const { weightsForm = formOf(teacher) } = options;
   const length = stage.lengths * rowLength(student.model, options.length);
   const [taught, own] = unread(teacher, student);
   const prepared = stage.prepare(taught, own, length);
   if (prepared === undefined) return undefined;
   const settings = stageSettings(stage, { steps: timedSteps, length, batch, seed });
   const hasMatrices = trainedMatrices(student.model, prepared.trained).size > 0;
-  const besides =
-    weightsForm === 'whole' ? 4 * parameterCount(student.model.parameters) : memoryAfterJudge(teacher, options);
+  const besides = memoryBesides(teacher, student, options);
   const forms = stepForms.filter((form) =>
     form === 'updates' ? hasMatrices : weightsForm === 'whole' || (form === 'layers' && !hasMatrices),
   );
@@ -115,6 +114,20 @@ export function requireStep(
       `${formatBytes(cost.bytes)}, and the limit is ${formatBytes(limit)}. What helps: a smaller \`length\`, a larger ` +
       `\`memory\` if the machine has it, or 0 in \`steps\` for this stage`,
   );
+}
+
+/** Whether a model's weights are in memory, or read layer by layer. */
+function formOf({ parameters }: Weighted): MemoryForm {
+  return layeredWeights(parameters) === undefined ? 'whole' : 'layers';
+}
+
+/** Memory of the models of a conversion besides a step that reads its own weights. */
+export function memoryBesides(
+  teacher: Weighted,
+  { model }: Pick<Weighted, 'model'>,
+  { weightsForm = formOf(teacher), judge }: Pick<StepOptions, 'weightsForm' | 'judge'>,
+): number {
+  return weightsForm === 'whole' ? 4 * parameterCount(model.parameters) : memoryAfterJudge(teacher, { judge });
 }
 
 /** Memory that stays with a process in which the original of a conversion wrote, layer by layer, for its judge. */

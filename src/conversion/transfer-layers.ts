@@ -1,6 +1,6 @@
 /** Attention transfer of all layers, in their order: each on the hidden states before it. */
 import type { CausalModel } from '../models/model.ts';
-import { microBatchRows, parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
+import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { fitStep, processBytes, runsLean, timesKept } from '../training/step-cost.ts';
 import type { UpdateEvent } from '../training/trainer.ts';
 import { passCost } from './hidden-states.ts';
@@ -62,8 +62,8 @@ export interface TransferCost {
   readonly passOperations: number;
   /** Of an optimizer step in every trained layer. */
   readonly stepOperations: number;
-  /** As it was given; where the usual one does not fit, the largest that does. */
-  readonly microBatch?: number;
+  /** Rows of a micro-batch: as given, the usual ones, or where these do not fit, the most that do. */
+  readonly microBatch: number;
 }
 
 /**
@@ -98,6 +98,6 @@ export function transferCost(
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,
     passOperations: (pass.operations * passed * rows) / pass.rows,
     stepOperations: step.operations * layers.length,
-    microBatch: step.microBatch === microBatchRows(settings) ? microBatch : step.microBatch,
+    microBatch: step.microBatch,
   };
 }
