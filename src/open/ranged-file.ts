@@ -1,8 +1,8 @@
 /** A file behind a URL of which parts are read, by ranges of HTTP. The server is not trusted: no more than the asked bytes is read. */
 import type { GgufFile } from '../checkpoint/gguf/weights.ts';
-import { LinnetError, reasonOf } from '../errors.ts';
+import { LinnetError } from '../errors.ts';
 import type { FetchFilesOptions } from './fetch-options.ts';
-import { chunksOf } from './remote-folder.ts';
+import { readAnswer, readBody } from './answers.ts';
 
 /** Bytes that are fetched at once, which later reads are answered from. */
 const chunkBytes = 1 << 23;
@@ -14,19 +14,16 @@ const chunkBytes = 1 << 23;
  */
 export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<GgufFile> {
   const name = url.href;
-  const { onProgress, signal, fetch: connect = fetch } = options;
+  const { onProgress } = options;
   let total = 0;
   let version: string | undefined;
   let done = 0;
-  async function fetched(start: number, length: number): Promise<Uint8Array> {
+  function fetched(start: number, length: number): Promise<Uint8Array> {
     const last = start + length - 1;
-    try {
-      const response = await connect(url, { signal, headers: { Range: `bytes=${start}-${last}` } });
+    const read = async (response: Response): Promise<Uint8Array> => {
       const { status, headers } = response;
       const [, from, to, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get('content-range') ?? '') ?? [];
       if (status !== 206 || size === undefined) {
-        await response.body?.cancel();
-        if (!response.ok) throw new LinnetError('NOT_FOUND', `${name}: the server answered ${status}`);
         throw new LinnetError(
           'CONFIG',
           `${name}: the server gives no parts of files (HTTP ranges); take one that does`,
@@ -34,23 +31,18 @@ export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<
       }
       const found = `${size} ${headers.get('etag') ?? headers.get('last-modified') ?? ''}`;
       if (found !== (version ??= found)) {
-        await response.body?.cancel();
         throw new LinnetError('MISMATCH', `${name} has changed while it was read; open it again`);
       }
       total = Number(size);
-      const expected = Math.min(length, total - start);
-      const bytes = await boundedBytes(response, expected);
-      if (Number(from) !== start || Number(to) !== start + expected - 1 || bytes?.length !== expected) {
+      const bytes = new Uint8Array(Math.min(length, total - start));
+      const received = await readBody(response, `the part of ${name} from byte ${start}`, bytes);
+      if (Number(from) !== start || Number(to) !== start + received - 1 || received !== bytes.length) {
         throw new LinnetError('FORMAT', `${name}: the server gave other bytes than ${start} to ${last}`);
       }
-      onProgress?.({ file: name, done: (done += bytes.length), total, cached: 0 });
+      onProgress?.({ file: name, done: (done += received), total, cached: 0 });
       return bytes;
-    } catch (error) {
-      if (error instanceof LinnetError) throw error;
-      if (signal?.aborted === true)
-        throw new LinnetError('ABORTED', `stopped while ${name} was read`, { cause: error });
-      throw new LinnetError('NOT_FOUND', `cannot read ${name}: ${reasonOf(error)}`, { cause: error });
-    }
+    };
+    return readAnswer(url, name, options, read, { Range: `bytes=${start}-${last}` });
   }
   let [start, chunk] = [0, await fetched(0, chunkBytes)];
   const source = {
@@ -71,16 +63,4 @@ export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<
     },
   };
   return { source, version: `${name} ${version}`, close: () => Promise.resolve() };
-}
-
-/** A body of `most` bytes or fewer; undefined for a longer one. */
-async function boundedBytes(response: Response, most: number): Promise<Uint8Array | undefined> {
-  const bytes = new Uint8Array(most);
-  let end = 0;
-  for await (const chunk of chunksOf(response)) {
-    if (end + chunk.length > most) return undefined;
-    bytes.set(chunk, end);
-    end += chunk.length;
-  }
-  return bytes.subarray(0, end);
 }

@@ -3,22 +3,19 @@
  * SHA-256 that linnet.json says, and no more is read than that.
  */
 import { quoteName } from '../files/name-list.ts';
-import { LinnetError, reasonOf } from '../errors.ts';
+import { LinnetError } from '../errors.ts';
+import { readAnswer, type Asking, readBody } from './answers.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 
 /** Size and checksum of a file, as linnet.json has them. */
 type ExportedFile = ExportManifest['files'][string];
 
 /** How a folder is fetched. */
-export interface RemoteFolderOptions {
-  /** Stops a download. */
-  readonly signal?: AbortSignal;
+export interface RemoteFolderOptions extends Asking {
   /** Default: none, every file is downloaded. */
   readonly cache?: WeightCache;
   /** Told the bytes of a file as they arrive; all at once for a file from the cache. */
   readonly onBytes?: (name: string, bytes: number, cached: boolean) => void;
-  /** Default: the global `fetch`. */
-  readonly fetch?: typeof fetch;
 }
 
 export class RemoteFolder {
@@ -83,31 +80,10 @@ export class RemoteFolder {
    * Fetches a file into `bytes`, and returns how many there are.
    * @throws LinnetError `FORMAT` for more than there is room for
    */
-  async #download(name: string, bytes: Uint8Array, onChunk?: (length: number) => void): Promise<number> {
-    const { signal, fetch: connect = fetch } = this.#options;
-    try {
-      const response = await connect(new URL(encodeURIComponent(name), this.url), { signal });
-      if (!response.ok) {
-        throw new LinnetError('NOT_FOUND', `${this.#nameOf(name)}: the server answered ${response.status}`);
-      }
-      let position = 0;
-      // Leaving the loop by an error cancels the stream, and with it the download.
-      for await (const chunk of chunksOf(response)) {
-        if (position + chunk.byteLength > bytes.byteLength) {
-          throw new LinnetError('FORMAT', `${this.#nameOf(name)} has more than ${bytes.byteLength} bytes`);
-        }
-        bytes.set(chunk, position);
-        position += chunk.byteLength;
-        onChunk?.(chunk.byteLength);
-      }
-      return position;
-    } catch (error) {
-      if (error instanceof LinnetError) throw error;
-      if (signal?.aborted === true) {
-        throw new LinnetError('ABORTED', `stopped while ${this.#nameOf(name)} was fetched`, { cause: error });
-      }
-      throw new LinnetError('NOT_FOUND', `cannot fetch ${this.#nameOf(name)}: ${reasonOf(error)}`, { cause: error });
-    }
+  #download(name: string, bytes: Uint8Array, onChunk?: (length: number) => void): Promise<number> {
+    const url = new URL(encodeURIComponent(name), this.url);
+    const called = this.#nameOf(name);
+    return readAnswer(url, called, this.#options, (response) => readBody(response, called, bytes, onChunk));
   }
 
   #nameOf(name: string): string {
@@ -123,22 +99,6 @@ function folderUrl(given: string | URL, base: string | undefined): URL {
   }
   if (!url.pathname.endsWith('/')) url.pathname += '/';
   return url;
-}
-
-/** A body chunk by chunk. Not every browser can iterate over streams, so they are read by hand. */
-export async function* chunksOf(response: Response): AsyncGenerator<Uint8Array, void, undefined> {
-  const reader = response.body?.getReader();
-  if (reader === undefined) return;
-  try {
-    for (;;) {
-      const part: { done: boolean; value?: Uint8Array } = await reader.read();
-      if (part.value !== undefined) yield part.value;
-      if (part.done) return;
-    }
-  } finally {
-    // After the last chunk there is nothing to cancel, and the reason of an error is not hidden by a second one.
-    await reader.cancel().catch(() => undefined);
-  }
 }
 
 function allocate(name: string, bytes: number): Uint8Array<ArrayBuffer> {
