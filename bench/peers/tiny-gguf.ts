@@ -3,7 +3,7 @@
  * that is fitted to hidden states, so that the most probable token leads by far and rounding does not choose between equals.
  */
 import { readFile, writeFile } from 'node:fs/promises';
-import { halfValues } from '../../src/checkpoint/gguf/block-types.ts';
+import { halfValues } from '../../src/checkpoint/safetensors/float-conversion.ts';
 import { type ListedTensor, readGgufHeader } from '../../src/checkpoint/gguf/header.ts';
 import { type BlockFormat, halfBits, RandomBytes, randomFormats, randomMatrix } from './random-blocks.ts';
 

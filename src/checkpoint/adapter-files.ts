@@ -20,14 +20,17 @@ import { writeFileAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import { assertTensors } from './huggingface.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import { openInFolder, readInFolder } from '../files/regular-file.ts';
-import { readSafetensors, type SafetensorsFile } from './safetensors/reader.ts';
+import { readInFolder } from '../files/regular-file.ts';
+import { openSafetensorsIn, type SafetensorsFile } from './safetensors/reader.ts';
+import type { TensorEntry } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
-const ADAPTER_WEIGHTS_FILE = 'adapter_model.safetensors';
-const BESIDE_FILE = 'linnet_parameters.safetensors';
-const prefix = 'base_model.model.';
+/** Files of parameters, with what stands before their names; the second may be absent. */
+const weightFiles = [
+  { file: 'adapter_model.safetensors', before: 'base_model.model.', isBeside: false },
+  { file: 'linnet_parameters.safetensors', before: '', isBeside: true },
+];
 const maximumConfigBytes = 1 << 20;
 
 /** An adapter in memory. */
@@ -90,17 +93,16 @@ export async function saveAdapter(
     target_modules: [...new Set([...lora.matrices.keys()].map(targetOf))],
     modules_to_save: modules.length === 0 ? null : modules,
   };
-  const entries = (names: readonly string[], before: string): Parameters<typeof writeSafetensors>[1] =>
-    names.flatMap((name) => {
-      const tensor = parameters.get(name);
-      return tensor === undefined ? [] : [{ name: before + name, dtype, shape: tensor.shape, data: tensor.data }];
-    });
-  const beside = [...parameters.keys()].filter((name) => mixers.has(name));
+  const entries = (before: string, isBeside: boolean): TensorEntry[] =>
+    [...parameters].flatMap(([name, { shape, data }]) =>
+      mixers.has(name) === isBeside ? [{ name: before + name, dtype, shape, data }] : [],
+    );
   const build = async (folder: string): Promise<void> => {
-    const metadata = { format: 'pt', base: fingerprint };
-    const inside = [...parameters.keys()].filter((name) => !mixers.has(name));
-    await writeSafetensors(resolve(folder, ADAPTER_WEIGHTS_FILE), entries(inside, prefix), metadata);
-    if (beside.length > 0) await writeSafetensors(resolve(folder, BESIDE_FILE), entries(beside, ''), metadata);
+    for (const { file, before, isBeside } of weightFiles) {
+      const stored = entries(before, isBeside);
+      if (isBeside && stored.length === 0) continue;
+      await writeSafetensors(resolve(folder, file), stored, { format: 'pt', base: fingerprint });
+    }
     await writeFileAtomic(resolve(folder, ADAPTER_CONFIG_FILE), `${JSON.stringify(config, undefined, 2)}\n`);
   };
   await writeFolderAtomic(dir, build, { replace });
@@ -115,11 +117,11 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
   const configPath = resolve(dir, ADAPTER_CONFIG_FILE);
   const json = parseJsonObject(await readInFolder(dir, ADAPTER_CONFIG_FILE, maximumConfigBytes), configPath);
   const config = validated(configSchema, json, 'FORMAT', `${configPath}: not a supported adapter`);
-  const files = [{ name: ADAPTER_WEIGHTS_FILE, before: prefix }];
-  if ((await readdir(dir)).includes(BESIDE_FILE)) files.push({ name: BESIDE_FILE, before: '' });
+  const present = await readdir(dir);
   const parameters: WeightMap = new Map();
-  for (const { name, before } of files) {
-    await using file = await readSafetensors(await openInFolder(dir, name), resolve(dir, name));
+  for (const { file: name, before, isBeside } of weightFiles) {
+    if (isBeside && !present.includes(name)) continue;
+    await using file = await openSafetensorsIn(dir, name);
     await readInto(parameters, file, before, base.fingerprint);
   }
   const { r: rank, lora_alpha: alpha } = config;

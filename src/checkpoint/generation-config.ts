@@ -1,9 +1,8 @@
 /** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
 import { z } from 'zod';
-import { LinnetError } from '../errors.ts';
 import { type JsonObject, isJsonObject, parseJsonObject } from '../files/json-object.ts';
 import { whole } from '../files/whole-numbers.ts';
-import { schemaProblems } from '../files/schema-problems.ts';
+import { validated } from '../files/schema-problems.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
 
@@ -46,14 +45,11 @@ export interface GenerationConfig {
  * @throws LinnetError `CONFIG` naming every field that is wrong
  */
 export function parseGenerationConfig(json: JsonObject, source: string): GenerationConfig {
-  const result = schema.safeParse(json);
-  if (!result.success) {
-    const problems = schemaProblems(result.error);
-    throw new LinnetError('CONFIG', `unusable ${source}:\n${problems}\nmend it, or remove the file`, {
-      cause: result.error,
-    });
-  }
-  const { do_sample: asked, eos_token_id: eos, ...fields } = result.data;
+  const {
+    do_sample: asked,
+    eos_token_id: eos,
+    ...fields
+  } = validated(schema, json, 'CONFIG', `unusable ${source} (mend it, or remove the file)`);
   const given = {
     topK: fields.top_k ?? undefined,
     topP: fields.top_p ?? undefined,

@@ -17,13 +17,13 @@ import {
 } from './generation-config.ts';
 import { withoutIgnored } from './ignored-fields.ts';
 import { JoinedWeights } from './joined-weights.ts';
-import { fileError, openInFolder, readInFolder } from '../files/regular-file.ts';
+import { fileError, readInFolder } from '../files/regular-file.ts';
 import { recognizePath } from './path-kind.ts';
-import { type SafetensorsFile, pieceBytes, readSafetensors } from './safetensors/reader.ts';
+import { type SafetensorsFile, openSafetensorsIn, pieceBytes } from './safetensors/reader.ts';
 import { ggufPath, openGguf } from './gguf/files.ts';
 import type { GgufFacts } from './gguf/model.ts';
 import { quantizationOf } from './quantized/config.ts';
-import { QuantizedWeights } from './quantized/weights.ts';
+import { quantizedFiles } from './quantized/weights.ts';
 import type { WeightFile, WeightInfo } from './weight-file.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
@@ -55,9 +55,8 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const config = withEnds(written, await readGenerationConfig(path));
   const quantization = quantizationOf({ ...(await quantizeConfig(path)), ...config }, path);
   const files = await openWeights(path);
-  if (quantization === undefined) return new Checkpoint(path, config, configBytes, files);
-  const weights = await QuantizedWeights.of(quantization, new JoinedWeights(path, files));
-  return new Checkpoint(path, config, configBytes, [weights]);
+  const weights = quantization === undefined ? files : await quantizedFiles(quantization, path, files);
+  return new Checkpoint(path, config, configBytes, weights);
 }
 
 /** The file in which GPTQ and AWQ once wrote what config.json now says. */
@@ -127,9 +126,7 @@ async function openFiles(
 ): Promise<readonly SafetensorsFile[]> {
   const opened = new Map<string, SafetensorsFile>();
   try {
-    for (const name of names) {
-      opened.set(name, await readSafetensors(await openInFolder(path, name), resolve(path, name)));
-    }
+    for (const name of names) opened.set(name, await openSafetensorsIn(path, name));
     check?.(new Map([...opened].map(([name, file]) => [name, file.names()])));
   } catch (error) {
     await Promise.all([...opened.values()].map((file) => file.close()));

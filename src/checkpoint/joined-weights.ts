@@ -11,10 +11,18 @@ export class JoinedWeights implements WeightFile {
   readonly #files: readonly WeightFile[];
   readonly #holder: ReadonlyMap<string, WeightFile>;
 
-  constructor(path: string, files: readonly WeightFile[]) {
+  /** @param isOne whether a name is among the tensors. Default: all are */
+  constructor(path: string, files: readonly WeightFile[], isOne: (name: string) => boolean = () => true) {
     this.path = path;
     this.#files = files;
-    this.#holder = new Map(files.flatMap((file) => file.names().map((name) => [name, file] as const)));
+    this.#holder = new Map(
+      files.flatMap((file) =>
+        file
+          .names()
+          .filter(isOne)
+          .map((name) => [name, file] as const),
+      ),
+    );
   }
 
   /** Of the files, as of `SafetensorsFile`. */

@@ -46,18 +46,14 @@ export async function startClassifier(dir: string, labels: readonly string[], se
     const { parameters, optionalParameters, parameterName } = model;
     return { ...classifier(model, labels), parameters, optionalParameters, parameterName };
   });
-  if (!isFresh) {
-    const isSame = labels.length === 1 ? loaded.model.isRegression : String(loaded.model.labels) === String(labels);
-    if (isSame) return loaded;
-    throw new LinnetError(
-      'MISMATCH',
-      loaded.model.isRegression || labels.length === 1
-        ? `${dir} ${loaded.model.isRegression ? 'says a number' : `tells ${loaded.model.labels.join(', ')} apart`}, ` +
-            `and cannot learn ${labels.length === 1 ? 'numbers' : `the classes ${labels.join(', ')}`}; start from its base model`
-        : `${dir} tells ${loaded.model.labels.join(', ')} apart, the data has the labels ${labels.join(', ')}`,
-    );
-  }
-  return { ...loaded, ...withFreshHead(loaded.model.model, loaded.parameters, labels, seed) };
+  const { model, parameters } = loaded;
+  if (isFresh) return { ...loaded, ...withFreshHead(model.model, parameters, labels, seed) };
+  const { isRegression, labels: known } = model;
+  const isNumber = labels.length === 1;
+  if (isNumber ? isRegression : String(known) === String(labels)) return loaded;
+  const does = isRegression ? 'says a number' : `tells ${known.join(', ')} apart`;
+  const lacks = isNumber ? 'numbers' : `the classes ${labels.join(', ')}`;
+  throw new LinnetError('MISMATCH', `${dir} ${does}, and cannot learn ${lacks}; start from its base model`);
 }
 
 /** A model as a classifier, with a head that is drawn with the seed. @param given parameters of the model, by name */

@@ -12,7 +12,7 @@ import { listNames, quoteName } from '../files/name-list.ts';
 import type { StoredDType } from './safetensors/stored-dtypes.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
 import { type AnyParameter, type StoredParameter, tensorSource } from './stored-parameter.ts';
-import type { CodedMatrix, CodedParts, Float32Rows, WeightInfo } from './weight-file.ts';
+import type { CodedMatrix, Float32Rows, WeightInfo } from './weight-file.ts';
 import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
@@ -36,13 +36,16 @@ export interface LoadedModel<Described = CausalModel> {
  * ```
  */
 export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
-  return await loadDescribed(dir, describeOf(dir));
+  return await loadDescribed(
+    dir,
+    describeAs(dir, (model) => model),
+  );
 }
 
 /** The parser of a config.json. The head of a classifier is not a surplus tensor of a model: it is another task. */
-function describeOf(dir: string): (config: JsonObject) => Model {
+function describeAs<Described>(dir: string, kind: (model: Model) => Described): (config: JsonObject) => Described {
   return (config) => {
-    if (!isClassifierConfig(config)) return describeModel(config);
+    if (!isClassifierConfig(config)) return kind(describeModel(config));
     throw classifierRefusal(dir, describeClassifier(config).labels);
   };
 }
@@ -98,30 +101,32 @@ export async function openInPlace(dir: string, known?: string): Promise<ModelInF
       },
     };
   }
-  async function reading<T>(use: (files: Awaited<ReturnType<typeof openAgain>>) => T | Promise<T>): Promise<T> {
+  async function* through<T>(use: (files: Pick<ModelWeights, 'rows' | 'codes'>) => AsyncIterable<T>) {
     await using _held = hold();
-    return await use(await (opened ??= openAgain()));
+    yield* use(await (opened ??= openAgain()));
   }
   function codes(name: string): CodedMatrix | undefined {
     const matrix = coded.get(name);
-    const pieces = async function* (rows?: number): AsyncGenerator<CodedParts> {
-      await using _held = hold();
-      const same = (await (opened ??= openAgain())).codes(name);
-      if (same === undefined) throw internalError(`${name} is in codes no more`);
-      yield* same.pieces(rows);
-    };
+    const pieces = (rows?: number) =>
+      through((files) => {
+        const same = files.codes(name);
+        if (same === undefined) throw internalError(`${name} is in codes no more`);
+        return same.pieces(rows);
+      });
     return matrix && { ...matrix, pieces };
-  }
-  async function* pieces(name: string): AsyncGenerator<Float32Array> {
-    await using _held = hold();
-    yield* (await (opened ??= openAgain())).rows(name).pieces;
   }
   const weights = {
     place,
     codes: hasCodes ? codes : undefined,
-    read: (name: string): Promise<Tensor<'float32'>> => reading((files) => files.read(name)),
+    async read(name: string): Promise<Tensor<'float32'>> {
+      await using _held = hold();
+      return await (await (opened ??= openAgain())).read(name);
+    },
     hold,
-    rows: (name: string): Float32Rows => ({ shape: first.rows(name).shape, pieces: pieces(name) }),
+    rows: (name: string): Float32Rows => ({
+      shape: first.rows(name).shape,
+      pieces: through((files) => files.rows(name).pieces),
+    }),
   };
   return { model, path, fingerprint, weights, names };
 }
@@ -181,13 +186,15 @@ export interface ModelWeights<Described = Model> extends AsyncDisposable {
  * @throws LinnetError as `loadModel`
  */
 export async function openModelWeights(dir: string): Promise<ModelWeights> {
-  return await openDescribed(dir, describeOf(dir));
+  return await openDescribed(
+    dir,
+    describeAs(dir, (model) => model),
+  );
 }
 
 /** A causal model's. @throws LinnetError `CONFIG` for a model of another kind, else as `openModelWeights` */
 export async function openCausalWeights(dir: string): Promise<ModelWeights<CausalModel>> {
-  const describe = describeOf(dir);
-  return await openDescribed(dir, (config) => requireCausal(describe(config)));
+  return await openDescribed(dir, describeAs(dir, requireCausal));
 }
 
 async function openDescribed<Described extends Loadable>(
@@ -261,8 +268,7 @@ async function openDescribed<Described extends Loadable>(
  * ```
  */
 export async function loadCausalModel(dir: string): Promise<LoadedModel> {
-  const loaded = await loadModel(dir);
-  return { ...loaded, model: requireCausal(loaded.model) };
+  return await loadDescribed(dir, describeAs(dir, requireCausal));
 }
 
 /** A causal language model without its weights: no parameters, and no fingerprint. @throws LinnetError as `loadCausalModel` */
@@ -276,8 +282,7 @@ export async function loadCausalShapes(dir: string): Promise<LoadedModel> {
  * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
  */
 export async function loadGeneratingModel(dir: string): Promise<LoadedModel<GeneratingModel>> {
-  const loaded = await loadModel(dir);
-  return { ...loaded, model: requireGenerating(loaded.model) };
+  return await loadDescribed(dir, describeAs(dir, requireGenerating));
 }
 
 /** All required parameters of a model, and the optional ones that are present. */

@@ -4,23 +4,23 @@
  * another (they are not in `COMPANION_FILES`): heads draft for the one model whose hidden states they learned. An
  * export is of that very model: it stores the heads in its own form (`src/export/export-model.ts`).
  */
-import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { whole } from '../files/whole-numbers.ts';
 import { validated } from '../files/schema-problems.ts';
-import type { Tensor, WeightMap, Weights } from '../graph/tensor.ts';
+import type { Tensor, Weights } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa/medusa.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { requireFinite } from './finite.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
 import { listWrittenFiles } from '../files/written-folder.ts';
 import { assertTensors } from './huggingface.ts';
+import { readParameters } from './load-model.ts';
 import { checkMedusaTree, maximumRank, medusaTreeSchema } from './medusa-trees.ts';
-import { fileError, openInFolder, readInFolder, systemErrorCode } from '../files/regular-file.ts';
-import { readSafetensors } from './safetensors/reader.ts';
+import { entriesOf, readInFolder } from '../files/regular-file.ts';
+import { openSafetensorsIn } from './safetensors/reader.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
 export const MEDUSA_FILE = 'medusa.json';
@@ -67,12 +67,8 @@ export interface StoredMedusa extends MedusaNotes {
  * ```
  */
 export async function hasMedusaHeads(folder: string): Promise<boolean> {
-  try {
-    return (await readdir(folder)).includes(MEDUSA_FILE);
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return false;
-    throw fileError('list', folder, error);
-  }
+  const entries = (await ifFound(entriesOf(folder))) ?? [];
+  return entries.some(({ name }) => name === MEDUSA_FILE);
 }
 
 /** The model in a folder, with the fingerprint of its configuration and weights. */
@@ -93,9 +89,7 @@ interface MedusaBase {
 export async function loadMedusaHeads(folder: string, base: MedusaBase): Promise<StoredMedusa> {
   await using heads = await openMedusaHeads(folder, base);
   const { config, accuracy, acceptance, tree } = heads;
-  const parameters: WeightMap = new Map();
-  for (const name of heads.names) parameters.set(name, await heads.read(name));
-  return { config, parameters, accuracy, acceptance, tree };
+  return { config, parameters: await readParameters(heads), accuracy, acceptance, tree };
 }
 
 /** Heads of a folder whose parameters are read one by one. Dispose of them. */
@@ -129,10 +123,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
   }
   const { vocabulary } = base.model.sizes;
   if (tree !== undefined) checkMedusaTree(tree.paths, config.heads, vocabulary, source);
-  const file = await readSafetensors(
-    await openInFolder(folder, MEDUSA_WEIGHTS_FILE),
-    resolve(folder, MEDUSA_WEIGHTS_FILE),
-  );
+  const file = await openSafetensorsIn(folder, MEDUSA_WEIGHTS_FILE);
   try {
     if (file.metadata.get('base') !== trainedFor) {
       throw new LinnetError(

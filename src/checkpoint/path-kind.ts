@@ -34,7 +34,6 @@ interface PathFacts {
   /** Files of a folder, or the file itself. */
   readonly names: readonly string[];
   readonly isFile: boolean;
-  readonly hasModel: boolean;
   /** A small JSON file of the folder; {} where it is absent or no JSON object. */
   readonly json: (name: string) => Promise<JsonObject>;
   /** The first bytes of a file, as Latin-1. */
@@ -47,7 +46,7 @@ const mostJsonBytes = 1 << 20;
 const headBytes = 64;
 
 /** In order: the first that matches names the path. */
-const recognizers: readonly Recognizer[] = [
+const unusableModels: readonly Recognizer[] = [
   ({ names }) =>
     names.includes(EXPORT_FILE) && {
       name: 'export',
@@ -87,8 +86,12 @@ const recognizers: readonly Recognizer[] = [
       }
     );
   },
-  async ({ path, names, hasModel, json }) => {
-    if (hasModel || !names.includes('adapter_config.json')) return false;
+];
+
+/** The same for paths without configuration and weights of a model. */
+const others: readonly Recognizer[] = [
+  async ({ path, names, json }) => {
+    if (!names.includes('adapter_config.json')) return false;
     const { base_model_name_or_path: base } = await json('adapter_config.json');
     const model = typeof base === 'string' ? quoteName(base) : 'MODEL';
     return {
@@ -97,8 +100,7 @@ const recognizers: readonly Recognizer[] = [
       advice: `add it to its model with "linnet merge ${model} ${path} --out FOLDER"`,
     };
   },
-  async ({ hasModel, json }) =>
-    !hasModel &&
+  async ({ json }) =>
     (await json('run.json')).format === 'linnet-run' && {
       name: 'run',
       is: 'the record of a run (run.json), not the model that the run made',
@@ -121,8 +123,8 @@ const recognizers: readonly Recognizer[] = [
           code: 'PATH',
         };
   },
-  ({ names, hasModel, isFile }) => {
-    const pickles = hasModel ? [] : names.filter(isPickleFile);
+  ({ names, isFile }) => {
+    const pickles = names.filter(isPickleFile);
     return (
       pickles.length > 0 && {
         name: 'pickle',
@@ -134,19 +136,17 @@ const recognizers: readonly Recognizer[] = [
       }
     );
   },
-  ({ names, hasModel }) =>
-    !hasModel &&
+  ({ names }) =>
     names.some((name) => name === 'medusa.json' || name.startsWith('medusa_lm_head')) && {
       name: 'heads',
       is: 'Medusa heads without the model that they draft for',
       advice: 'put them into the folder of their model; "linnet medusa train MODEL" makes them',
     },
-  ({ path, names, hasModel }) => {
+  ({ path, names }) => {
     const files = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
     const weights = names.some((name) => name.endsWith(WEIGHTS_SUFFIX));
     const config = names.includes(CONFIG_FILE);
     return (
-      !hasModel &&
       !weights &&
       files.some((name) => names.includes(name)) && {
         name: 'tokenizer',
@@ -157,8 +157,8 @@ const recognizers: readonly Recognizer[] = [
       }
     );
   },
-  ({ names, hasModel }) => {
-    const weights = hasModel ? [] : names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
+  ({ names }) => {
+    const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
     const missing = names.includes(CONFIG_FILE) ? `${WEIGHTS_FILE} or ${INDEX_FILE}` : CONFIG_FILE;
     return (
       weights.length > 0 && {
@@ -199,7 +199,6 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     path,
     names,
     isFile,
-    hasModel: names.includes(CONFIG_FILE) && (names.includes(WEIGHTS_FILE) || names.includes(INDEX_FILE)),
     async json(name) {
       if (isFile || !names.includes(name)) return {};
       const bytes = await readInFolder(path, name, mostJsonBytes).catch(() => undefined);
@@ -211,7 +210,8 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     },
     head: (name) => headOf(isFile ? path : join(path, name)),
   };
-  for (const recognize of recognizers) {
+  const hasModel = names.includes(CONFIG_FILE) && (names.includes(WEIGHTS_FILE) || names.includes(INDEX_FILE));
+  for (const recognize of hasModel ? unusableModels : [...unusableModels, ...others]) {
     const kind = await recognize(facts);
     if (kind !== false) return kind;
   }

@@ -1,5 +1,5 @@
 /** Writing a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
-import { mkdir, readdir } from 'node:fs/promises';
+import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
@@ -18,9 +18,8 @@ import {
 import { type Companions, ggufCompanions } from './gguf/companions.ts';
 import type { JsonObject } from '../files/json-object.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
-import { fileError, openInFolder, readExactly } from '../files/regular-file.ts';
-import { storedBytes } from './safetensors/header.ts';
-import type { TensorEntry, TensorSource } from './safetensors/encoding.ts';
+import { entriesOf, openInFolder, readExactly } from '../files/regular-file.ts';
+import { placing, type TensorEntry, type TensorSource } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
 /** PyTorch's names of the types a model can be saved in. */
@@ -83,17 +82,15 @@ async function planShards(
 ): Promise<readonly Shard[]> {
   let current: Shard = { entries: [], bytes: 0 };
   const shards = [current];
-  const names = new Set<string>();
-  for await (const { name, shape, data } of tensors) {
-    if (names.has(name)) throw new LinnetError('FORMAT', `${dir}: two tensors are named ${quoteName(name)}`);
-    names.add(name);
-    const bytes = storedBytes(name, dtype, shape, dir);
-    if (current.entries.length > 0 && current.bytes + bytes > shardBytes) {
+  const place = placing(dir);
+  for await (const tensor of tensors) {
+    const entry = place({ ...tensor, dtype });
+    if (current.entries.length > 0 && current.bytes + entry.byteLength > shardBytes) {
       current = { entries: [], bytes: 0 };
       shards.push(current);
     }
-    current.entries.push({ name, dtype, shape, data });
-    current.bytes += bytes;
+    current.entries.push(entry);
+    current.bytes += entry.byteLength;
   }
   return shards;
 }
@@ -135,16 +132,15 @@ export async function writeTokenizerFiles(
   const source = resolve(files.from);
   const packed = await ggufCompanions(source);
   if (packed !== undefined) return writeCompanions(folder, packed);
-  const present = await readdir(source).catch((error: unknown) => {
-    throw fileError('list', source, error);
-  });
+  const present = (await entriesOf(source)).map(({ name }) => name);
   for (const name of COMPANION_FILES.filter((companion) => present.includes(companion))) {
     await copyInto(folder, source, name);
   }
   if (!present.includes(TEMPLATE_FOLDER)) return;
   const [from, to] = [source, folder].map((parent) => resolve(parent, TEMPLATE_FOLDER));
   await mkdir(to);
-  for (const name of templateFilesOf(await readdir(from).catch((): string[] => []))) await copyInto(to, from, name);
+  const templates = templateFilesOf((await entriesOf(from, false)).map(({ name }) => name));
+  for (const name of templates) await copyInto(to, from, name);
 }
 
 /** The tokenizer and the chat templates of a GGUF file, as files. */

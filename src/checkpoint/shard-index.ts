@@ -52,22 +52,16 @@ export function shardNames(index: ShardIndex): string[] {
  */
 export function checkShards(index: ShardIndex, contents: ReadonlyMap<string, readonly string[]>, source: string): void {
   const problems: string[] = [];
-  const report = (names: string[], what: string): void => {
+  const report = (names: readonly string[], what: string): void => {
     if (names.length > 0) problems.push(`${names.length} ${what}: ${listNames(names)}`);
   };
-  const assigned = new Map<string, string[]>([...contents.keys()].map((shard) => [shard, []]));
-  for (const [name, shard] of index) assigned.get(shard)?.push(name);
+  const assigned = new Map([...contents.keys()].map((shard) => [shard, new Set<string>()]));
+  for (const [name, shard] of index) assigned.get(shard)?.add(name);
   for (const [shard, names] of contents) {
-    const present = new Set(names);
-    const expected = assigned.get(shard) ?? [];
-    report(
-      expected.filter((name) => !present.has(name)),
-      `of the index are missing in ${shard}`,
-    );
-    report(
-      names.filter((name) => index.get(name) !== shard),
-      `in ${shard} are not assigned to it`,
-    );
+    const missing = assigned.get(shard);
+    const surplus = names.filter((name) => missing?.delete(name) !== true);
+    report([...(missing ?? [])], `of the index are missing in ${shard}`);
+    report(surplus, `in ${shard} are not assigned to it`);
   }
   if (problems.length > 0) throw new LinnetError('TENSOR', `${source} and its files disagree: ${problems.join('; ')}`);
 }

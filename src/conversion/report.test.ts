@@ -92,7 +92,7 @@ describe('the report of a conversion', () => {
     const { conversion, measures } = conversionTo(6.9, [9, 9.5]);
     conversion.progress.stages[1].steps = 20;
     expect(conversionVerdict(conversion, measures).advice).toMatch(
-      /^what did not help and was undone: stage 1, 50 % of the time/,
+      /^What did not help and was undone: stage 1, 50 % of the time/,
     );
   });
 

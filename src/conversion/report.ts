@@ -163,7 +163,7 @@ function undoneAdvice(stages: readonly StageResult[]): string | undefined {
   const seconds = (of: readonly StageResult[]): number => of.reduce((sum, stage) => sum + stage.seconds, 0);
   const share = formatPercent(seconds(undone) / seconds(stages), 0);
   return (
-    `what did not help and was undone: ${undone.map(({ name }) => name).join(', ')}, ${share} of the time. Leave out with --steps ` +
+    `What did not help and was undone: ${undone.map(({ name }) => name).join(', ')}, ${share} of the time. Leave out with --steps ` +
     '(0 in that place), or give more text of the kind that the model is for (--data).'
   );
 }
@@ -342,7 +342,7 @@ function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
     {
       kind: 'text',
       text:
-        `The original continued ${formatCount(prompts)} prompts out of the test text by ${tokens} tokens each. The converted model ` +
+        `The original continued ${formatCount(prompts)} prompt${prompts === 1 ? '' : 's'} out of the test text by ${tokens} tokens each. The converted model ` +
         `writes the first ${formatFixed(greedyLength, 1)} of them alike, and after the original's own words it chooses the same next ` +
         `token ${formatPercent(sameNext, 1)} of the time; KL is ${formatFixed(kl, 4)} nats a token, ` +
         `${p < surely ? 'more than' : 'not shown to be more than'} the ${harmlessKl} of a harmless change (p ${formatFixed(p, 4)}).`,

@@ -1,7 +1,13 @@
 /** `open` for Node: a model from a folder, the hub or a URL, ready to be asked. */
 import { readGenerationConfig } from '../checkpoint/huggingface.ts';
 import { ignoringFields } from '../checkpoint/ignored-fields.ts';
-import { classifierRefusal, type ModelInFolder, openInPlace, saveModel } from '../checkpoint/load-model.ts';
+import {
+  classifierRefusal,
+  type ModelInFolder,
+  openInPlace,
+  readParameters,
+  saveModel,
+} from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
@@ -11,7 +17,7 @@ import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
 import { sha256 } from '../files/digest.ts';
-import type { DeferredTensor, WeightMap, Weights } from '../graph/tensor.ts';
+import type { DeferredTensor } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
 import { exchangeByName, exchangedParameters } from '../models/linearization/linearize.ts';
 import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
@@ -243,11 +249,6 @@ function weightActions<Kind extends ModelKind>(
   around: ModelSurroundings,
   computing: Computing,
 ): WeightActions<OpenedByKind[Kind]> {
-  const readAll = async (): Promise<Weights> => {
-    const parameters: WeightMap = new Map();
-    for (const name of names) parameters.set(name, await weights.read(name));
-    return parameters;
-  };
   const { origin, fingerprint } = around;
   return {
     async linearize(mixer, options) {
@@ -273,7 +274,11 @@ function weightActions<Kind extends ModelKind>(
       return openers[kind](stored, { ...around, fingerprint: sha256(`${fingerprint} ${mixers}`) }, inMemory);
     },
     async save(to, options) {
-      await saveModel(to, { model, parameters: await readAll() }, { ...options, tokenizerFiles: { from: origin } });
+      await saveModel(
+        to,
+        { model, parameters: await readParameters({ names, read: (name) => weights.read(name) }) },
+        { ...options, tokenizerFiles: { from: origin } },
+      );
     },
   };
 }

@@ -296,7 +296,7 @@ describe('arguments', () => {
   });
 
   it('refuses revisions, tokens and endpoints of the wrong form', async () => {
-    expect(() => hubSource().fetchFolder(id, '../../x')).toThrow(/not a branch, tag or commit/);
+    await expect(hubSource().fetchFolder(id, '../../x')).rejects.toThrow(/not a branch, tag or commit/);
     expect(() => hubSource({ token: 'secret' })).toThrow(/starts with "hf_"/);
     expect(() => hubSource({ endpoint: 'file:///etc' })).toThrow(/not an http\(s\) URL/);
   });

@@ -65,8 +65,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
     config: (metadata) => ({
       model_type: 'gpt2',
       architectures: ['GPT2LMHeadModel'],
-      vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
-      n_positions: metadata.tensors.get('position_embd.weight')?.shape[0] ?? metadata.number('context_length'),
+      vocab_size: metadata.rowsOf('token_embd'),
+      n_positions: metadata.rowsOf('position_embd') ?? metadata.number('context_length'),
       n_embd: metadata.number('embedding_length'),
       n_inner: metadata.number('feed_forward_length'),
       n_layer: metadata.layers,

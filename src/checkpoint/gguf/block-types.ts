@@ -3,7 +3,7 @@
  * 4 or 8 bits for each weight, a scale for 16 or 32 inputs. Layouts as in ggml-common.h; values are products of float32 numbers that fit
  * 24 bits, so that no order of computing changes them. Little-endian.
  */
-import { float32FromBfloat16, float32FromFloat16 } from '../safetensors/float-conversion.ts';
+import { float32FromBfloat16, float32FromFloat16, halfValues } from '../safetensors/float-conversion.ts';
 import type { CodeForm } from '../weight-file.ts';
 
 /** A format whose values are known. */
@@ -65,14 +65,6 @@ export function roomFor({ bits, size, minima }: CodeForm, blocks: number): Room 
     zeros: new Uint8Array(count),
     rest: new Float32Array(count),
   };
-}
-
-let halfTable: Float32Array | undefined;
-
-/** All values of half precision, by bit pattern. */
-export function halfValues(): Float32Array {
-  halfTable ??= float32FromFloat16(Uint16Array.from({ length: 1 << 16 }, (_, bits) => bits));
-  return halfTable;
 }
 
 function halfAt(bytes: Uint8Array, at: number): number {

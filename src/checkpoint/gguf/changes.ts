@@ -1,4 +1,5 @@
 /** Conversion's changes of tensors, undone. */
+import { elementCount } from '../../graph/tensor.ts';
 import type { Change } from './recipes.ts';
 
 /**
@@ -24,14 +25,14 @@ export const centred: Change = () => ({
 
 /** −exp(A_log), of heads. */
 export const negativeExponential: Change = ({ shape }) => ({
-  shape: [shape.reduce((product, size) => product * size, 1)],
+  shape: [elementCount(shape)],
   values(values) {
     for (let i = 0; i < values.length; i++) values[i] = Math.log(-values[i]);
   },
 });
 
 /** All in one row. */
-export const flat: Change = ({ shape }) => ({ shape: [shape.reduce((product, size) => product * size, 1)] });
+export const flat: Change = ({ shape }) => ({ shape: [elementCount(shape)] });
 
 /** Filters [channels, taps], which checkpoints have as [channels, 1, taps]. */
 export const filters: Change = ({ shape: [channels, taps] }) =>

@@ -1,6 +1,7 @@
 /** What decoders in GGUF files share: names of tensors, and fields of their configurations. */
 import { LinnetError } from '../../errors.ts';
-import { rotaryFrequencies, type RotaryScaling } from '../../nn/positions.ts';
+import { ropeOf } from '../../models/families/decoder/config.ts';
+import { rotaryFrequencies } from '../../nn/positions.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { centred, turnedHeads } from './changes.ts';
 import type { Metadata } from './metadata.ts';
@@ -46,7 +47,7 @@ export function layerTypes(metadata: Metadata, period: number, other: string): r
 }
 
 /** Rules of a decoder. @param model names outside of layers that differ from LLaMA's */
-export function decoderRules(layer: Rules | ((layer: number) => Rules), model: Rules = {}): NameRules {
+export function decoderRules(layer: Rules, model: Rules = {}): NameRules {
   return {
     model: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head', ...model },
     layers: { blk: { to: 'model.layers', rules: layer } },
@@ -88,7 +89,7 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   return {
     model_type: type,
     architectures: [`${className}ForCausalLM`],
-    vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
+    vocab_size: metadata.rowsOf('token_embd'),
     hidden_size: metadata.number('embedding_length'),
     intermediate_size: metadata.number('feed_forward_length'),
     num_hidden_layers: layers,
@@ -147,16 +148,10 @@ function dividedAngles(metadata: Metadata, factors: readonly number[], headWidth
   }
   const plain = rotaryFrequencies({ width: headWidth, base });
   for (const fields of llama3) {
-    const scaling: RotaryScaling = {
-      type: 'llama3',
-      factor: fields.factor,
-      lowFrequencyFactor: fields.low_freq_factor,
-      highFrequencyFactor: fields.high_freq_factor,
-      originalLength: fields.original_max_position_embeddings,
-    };
-    const scaled = rotaryFrequencies({ width: headWidth, base, scaling });
-    const isSame = scaled.every((frequency, i) => Math.abs((frequency * factors[i]) / plain[i] - 1) < 1e-5);
-    if (isSame) return { rope_type: 'llama3', ...fields };
+    const scaling = { rope_type: 'llama3', ...fields };
+    const rope = ropeOf('llama', { rope_theta: base, rope_scaling: scaling });
+    const scaled = rotaryFrequencies({ width: headWidth, ...rope });
+    if (scaled.every((frequency, i) => Math.abs((frequency * factors[i]) / plain[i] - 1) < 1e-5)) return scaling;
   }
   const list = [...factors];
   const length = metadata.number('context_length');

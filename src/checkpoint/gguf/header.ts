@@ -4,6 +4,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { quoteName, shownValue } from '../../files/name-list.ts';
+import { elementCount } from '../../graph/tensor.ts';
 import { type BlockType, blockType, blockTypeNames, otherTypeName } from './block-types.ts';
 
 /** Bytes that can be read at any place. */
@@ -129,7 +130,7 @@ function tensorEntry(cursor: Cursor): Entry {
         `${known} (files called Q4_K_M, Q5_K_M, Q6_K, Q8_0 are)`,
     );
   }
-  const count = sizes.reduce((product, size) => product * size, 1);
+  const count = elementCount(sizes);
   if (!(count >= 1 && count <= mostValues) || sizes[0] % type.values !== 0) {
     const wanted = type.values === 1 ? '' : `, rows of multiples of ${type.values} being expected of ${type.name}`;
     throw cursor.error(`has a ${label} of sizes ${sizes.join(' × ')}${wanted}`);
@@ -165,7 +166,7 @@ function placed(
   const tensors = new Map<string, ListedTensor>();
   let end = start;
   for (const { name, type, shape, offset } of listed.toSorted((a, b) => a.offset - b.offset)) {
-    const byteLength = (shape.reduce((product, one) => product * one, 1) / type.values) * type.bytes;
+    const byteLength = (elementCount(shape) / type.values) * type.bytes;
     const place = start + offset;
     const label = `${file}: tensor ${quoteName(name)}`;
     if (tensors.has(name)) throw new LinnetError('FORMAT', `${label} is listed twice`);

@@ -75,10 +75,8 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
     rules: () =>
       decoderRules(
         {
+          ...usualLayer,
           attn_norm: 'operator_norm',
-          attn_q: 'self_attn.q_proj',
-          attn_k: 'self_attn.k_proj',
-          attn_v: 'self_attn.v_proj',
           attn_output: 'self_attn.out_proj',
           attn_q_norm: 'self_attn.q_layernorm',
           attn_k_norm: 'self_attn.k_layernorm',

@@ -116,6 +116,11 @@ export class Metadata extends MetadataPart {
     return this.has(name) ? this.number(name) : undefined;
   }
 
+  /** Rows of a table; undefined where the file has none of the name. */
+  rowsOf(table: string): number | undefined {
+    return this.tensors.get(`${table}.weight`)?.shape[0];
+  }
+
   /** The number of layers. @throws LinnetError `FORMAT` for one that no model has */
   get layers(): number {
     const layers = this.number('block_count');

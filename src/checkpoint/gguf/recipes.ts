@@ -40,9 +40,7 @@ export type Rules = Readonly<Record<string, string | Rule>>;
 export interface NameRules {
   readonly model: Rules;
   /** By the beginning of the names in a file ("blk"), the beginning in a checkpoint, and what follows the number. */
-  readonly layers: Readonly<
-    Record<string, { readonly to: string; readonly rules: Rules | ((layer: number) => Rules) }>
-  >;
+  readonly layers: Readonly<Record<string, { readonly to: string; readonly rules: Rules }>>;
   /** Tensors that are no parameters. */
   readonly others?: readonly string[];
 }
@@ -62,13 +60,7 @@ export function tensorRecipes(
     if (others.includes(tensor.name)) continue;
     const [, stem = '', number = '', rest = ''] = /^((?:\w+\.)?blk)\.(\d{1,4})\.(.+)$/.exec(tensor.name) ?? [];
     const layered = Object.hasOwn(layers, stem) ? layers[stem] : undefined;
-    const rules =
-      layered === undefined
-        ? model
-        : typeof layered.rules === 'function'
-          ? layered.rules(Number(number))
-          : layered.rules;
-    const rule = ruleOf(rules, layered === undefined ? tensor.name : rest);
+    const rule = layered === undefined ? ruleOf(model, tensor.name) : ruleOf(layered.rules, rest);
     if (rule === undefined) {
       unknown.push(tensor.name);
       continue;

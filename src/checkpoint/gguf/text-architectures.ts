@@ -30,14 +30,13 @@ export const textArchitectures: Readonly<Record<string, Architecture>> = {
     config: (metadata) => ({
       model_type: 'bert',
       architectures: ['BertModel'],
-      vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
+      vocab_size: metadata.rowsOf('token_embd'),
       hidden_size: metadata.number('embedding_length'),
       num_hidden_layers: metadata.layers,
       num_attention_heads: metadata.number('attention.head_count'),
       intermediate_size: metadata.number('feed_forward_length'),
-      max_position_embeddings:
-        metadata.tensors.get('position_embd.weight')?.shape[0] ?? metadata.number('context_length'),
-      type_vocab_size: metadata.tensors.get('token_types.weight')?.shape[0],
+      max_position_embeddings: metadata.rowsOf('position_embd') ?? metadata.number('context_length'),
+      type_vocab_size: metadata.rowsOf('token_types'),
       layer_norm_eps: metadata.number('attention.layer_norm_epsilon'),
       hidden_act: 'gelu',
     }),
@@ -71,7 +70,7 @@ export const textArchitectures: Readonly<Record<string, Architecture>> = {
       return {
         model_type: 't5',
         architectures: ['T5ForConditionalGeneration'],
-        vocab_size: metadata.tensors.get('token_embd.weight')?.shape[0],
+        vocab_size: metadata.rowsOf('token_embd'),
         d_model: metadata.number('embedding_length'),
         d_kv: metadata.number('attention.key_length'),
         d_ff: metadata.number('feed_forward_length'),

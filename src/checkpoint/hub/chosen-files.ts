@@ -26,15 +26,14 @@ export async function planModelFiles(
   const [isIncluded, isExcluded] = [matcher(selection.include), matcher(selection.exclude)];
   const listing = await connection.listFiles(commit);
   const names = [...listing.keys()];
-  const chosen = names.filter(
-    (name) => isIncluded(name) && !isExcluded(name) && isOwnPath(name) && !name.includes('/'),
-  );
+  const included = names.filter((name) => isIncluded(name) && isOwnPath(name) && !name.includes('/'));
+  const chosen = included.filter((name) => !isExcluded(name));
   // A model in GGUF is whole in its files.
   if (chosen.some((name) => ggufName.test(name))) return filesOf(listing, chosen);
   const asked = new Set([
     CONFIG_FILE,
     ...COMPANION_FILES.filter((name) => listing.has(name)),
-    ...names.filter((name) => isIncluded(name) && isOwnPath(name) && !name.includes('/') && !isPickleFile(name)),
+    ...included.filter((name) => !isPickleFile(name)),
   ]);
   const index = listing.get(INDEX_FILE);
   if (listing.has(WEIGHTS_FILE)) {
@@ -142,32 +141,26 @@ export async function planDataset(
       'the data set has no .parquet, .jsonl, .csv or .tsv files; many have Parquet files at the revision refs/convert/parquet',
     );
   }
-  const inConfigs = chosen(rows, configs, isOfConfig, 'configuration', rows.map(configOf));
-  const wanted = chosen(
-    inConfigs,
-    splits,
-    isOfSplit,
-    'split',
-    inConfigs.map(({ name }) => name),
-  );
-  const kept = rows.filter(({ name }) => earlier.includes(name));
-  return [...new Set([...kept, ...wanted])];
+  const inConfigs = chosen(rows, configs, isOfConfig, 'configuration', configOf);
+  const wanted = chosen(inConfigs, splits, isOfSplit, 'split', ({ name }) => name);
+  return rows.filter((file) => earlier.includes(file.name) || wanted.includes(file));
 }
 
-/** The files of each requested part. @param there names that the error lists as available */
+/** The files of each requested part. @param nameOf the part that a file belongs to, for the error */
 function chosen(
   files: readonly RemoteFile[],
   names: readonly string[],
   isOf: (file: RemoteFile, name: string) => boolean,
   what: string,
-  there: readonly string[],
+  nameOf: (file: RemoteFile) => string,
 ): readonly RemoteFile[] {
   if (names.length === 0) return files;
-  for (const name of names) {
-    if (files.some((file) => isOf(file, name))) continue;
+  const missing = names.find((name) => !files.some((file) => isOf(file, name)));
+  if (missing !== undefined) {
+    const present = [...new Set(files.map(nameOf))].filter((name) => name !== '');
     throw new LinnetError(
       'NOT_FOUND',
-      `the data set has no ${what} ${quoteName(name)}; it has ${listNames([...new Set(there)].filter((own) => own !== ''))}`,
+      `the data set has no ${what} ${quoteName(missing)}; it has ${listNames(present)}`,
     );
   }
   return files.filter((file) => names.some((name) => isOf(file, name)));

@@ -1,6 +1,6 @@
 /** Requests to the hub about one repository, and the errors they can end with. */
 import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
-import { LinnetError, reasonOf } from '../../errors.ts';
+import { type ErrorCode, LinnetError, reasonOf } from '../../errors.ts';
 import { boundedBody } from '../../files/bounded-body.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
@@ -23,32 +23,21 @@ export function asHubError(
   { kind, id, revision }: Wanted,
   signal: AbortSignal | undefined,
 ): LinnetError {
-  if (signal?.aborted)
-    return new LinnetError('ABORTED', `the download of ${id} was stopped; the next one goes on from there`, {
-      cause: error,
-    });
-  if (error instanceof LinnetError)
-    return new LinnetError(error.code, `${id} (${revision}): ${error.message}`, { cause: error });
+  const because = (code: ErrorCode, message: string): LinnetError => new LinnetError(code, message, { cause: error });
+  if (signal?.aborted) return because('ABORTED', `the download of ${id} was stopped; the next one goes on from there`);
+  if (error instanceof LinnetError) return because(error.code, `${id} (${revision}): ${error.message}`);
   if (systemErrorCode(error) !== undefined) return fileError('store', id, error);
-  if (error instanceof HubApiError && [401, 403].includes(error.statusCode)) {
+  const status = error instanceof HubApiError ? error.statusCode : undefined;
+  if (status === 401 || status === 403) {
     const advice =
       'it is private, gated or does not exist; check the name, accept its terms on the hub, and give a token with access';
-    return new LinnetError('INPUT', `${endpoint} refuses access to ${id}: ${advice}`, { cause: error });
+    return because('INPUT', `${endpoint} refuses access to ${id}: ${advice}`);
   }
-  if (error instanceof HubApiError && error.statusCode === 404) {
-    return new LinnetError(
-      'NOT_FOUND',
-      `${endpoint} has no ${kindNames[kind]} ${id} at revision ${quoteName(revision)}`,
-      {
-        cause: error,
-      },
-    );
+  if (status === 404) {
+    return because('NOT_FOUND', `${endpoint} has no ${kindNames[kind]} ${id} at revision ${quoteName(revision)}`);
   }
-  return new LinnetError(
-    'NOT_FOUND',
-    `cannot fetch ${id} from ${endpoint}: ${reasonOf(error)}; without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`,
-    { cause: error },
-  );
+  const advice = `without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`;
+  return because('NOT_FOUND', `cannot fetch ${id} from ${endpoint}: ${reasonOf(error)}; ${advice}`);
 }
 
 /** More files than any model has in its top folder, or data set in all of them. */

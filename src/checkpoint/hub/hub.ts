@@ -7,7 +7,7 @@ import { copyFile, lstat, mkdir } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
-import { LinnetError, type Stoppable } from '../../errors.ts';
+import { ifFound, LinnetError, type Stoppable } from '../../errors.ts';
 import { moveFolder, recoverFolder, syncTree } from '../../files/written-folder.ts';
 import type { RemoteFile } from './download.ts';
 import {
@@ -146,14 +146,12 @@ export function hubSource(options: HubOptions = {}): ModelSource & DatasetSource
       const { include = [], exclude = [] } = fetchOptions;
       const selection: FileSelection = { include: [...include], exclude: [...exclude] };
       const plan: Plan = (connection, commit, staging) => planModelFiles(connection, commit, staging, selection);
-      const wanted: Wanted = { kind: 'model', id: checkId(id, 'model'), revision: checkRevision(revision) };
-      return fetchFolder(hub, wanted, resolve(targetDir), selection, plan, fetchOptions);
+      return fetchFolder(hub, { kind: 'model', id, revision }, targetDir, selection, plan, fetchOptions);
     },
     fetchDataset: (id, revision = 'main', targetDir = defaultDatasetFolder(id), fetchOptions = {}) => {
       const parts: DatasetParts = { configs: fetchOptions.configs ?? [], splits: fetchOptions.splits ?? [] };
       const plan: Plan = (connection, commit, _, earlier) => planDataset(connection, commit, parts, earlier);
-      const wanted: Wanted = { kind: 'dataset', id: checkId(id, 'dataset'), revision: checkRevision(revision) };
-      return fetchFolder(hub, wanted, resolve(targetDir), partsSelection(parts), plan, fetchOptions);
+      return fetchFolder(hub, { kind: 'dataset', id, revision }, targetDir, partsSelection(parts), plan, fetchOptions);
     },
   };
 }
@@ -169,11 +167,14 @@ type Plan = (
 async function fetchFolder(
   hub: Hub,
   wanted: Wanted,
-  target: string,
+  folder: string,
   selection: FileSelection,
   plan: Plan,
   options: TransferOptions,
 ): Promise<DownloadRecord> {
+  checkId(wanted.id, wanted.kind);
+  checkRevision(wanted.revision);
+  const target = resolve(folder);
   try {
     await recoverFolder(target);
     const present = await examineDownload(target, wanted.id);
@@ -192,12 +193,8 @@ async function fetchFolder(
     if (present?.record.commit === commit) await takeOver(files, present.record, target, staging);
     const bytes = files.reduce((sum, { size }) => sum + size, 0);
     options.onPlan?.({ from: `${wanted.id} of ${hub.endpoint}`, folder: target, files: files.length, bytes });
-    const record: DownloadRecord = {
-      id: wanted.id,
-      commit,
-      selection,
-      files: await receiveAll(connection, commit, files, staging, options),
-    };
+    const received = await receiveAll(connection, commit, files, bytes, staging, options);
+    const record: DownloadRecord = { id: wanted.id, commit, selection, files: received };
     await writeDownloadRecord(staging, record);
     await syncTree(staging);
     await moveFolder(staging, target, present !== undefined);
@@ -233,26 +230,21 @@ async function receiveAll(
   connection: Connection,
   commit: string,
   files: readonly RemoteFile[],
+  size: number,
   staging: string,
   { onProgress }: TransferOptions,
 ): Promise<DownloadRecord['files']> {
-  const size = files.reduce((sum, file) => sum + file.size, 0);
   let finished = 0;
-  const digests: [string, { size: number; sha256: string }][] = [];
+  const received: Record<string, { size: number; sha256: string }> = {};
   for (const file of files) {
-    const sha256 = await connection.receive(file, commit, staging, (received) => {
-      onProgress?.({
-        file: file.name,
-        fileReceived: received,
-        fileSize: file.size,
-        received: finished + received,
-        size,
-      });
+    const { name, size: fileSize } = file;
+    const sha256 = await connection.receive(file, commit, staging, (bytes) => {
+      onProgress?.({ file: name, fileReceived: bytes, fileSize, received: finished + bytes, size });
     });
-    finished += file.size;
-    digests.push([file.name, { size: file.size, sha256 }]);
+    finished += fileSize;
+    received[name] = { size: fileSize, sha256 };
   }
-  return Object.fromEntries(digests);
+  return received;
 }
 
 function checkId(id: string, kind: RepositoryKind): string {
@@ -261,8 +253,8 @@ function checkId(id: string, kind: RepositoryKind): string {
   throw new LinnetError('INPUT', `${quoteName(id)} is not a ${kindNames[kind]} name; expected "owner/name"`);
 }
 
-function checkRevision(revision: string): string {
-  if (/^[\w.-][\w./-]{0,254}$/.test(revision) && !revision.includes('..')) return revision;
+function checkRevision(revision: string): void {
+  if (/^[\w.-][\w./-]{0,254}$/.test(revision) && !revision.includes('..')) return;
   throw new LinnetError('INPUT', `${quoteName(revision)} is not a branch, tag or commit`);
 }
 
@@ -309,10 +301,8 @@ export async function examineDownload(
 }
 
 async function sizeOf(path: string): Promise<number | undefined> {
-  try {
-    return (await lstat(path)).size;
-  } catch (error) {
-    if (['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '')) return undefined;
+  const examined = lstat(path).catch((error: unknown) => {
     throw fileError('examine', path, error);
-  }
+  });
+  return (await ifFound(examined))?.size;
 }

@@ -36,58 +36,54 @@ const weights = z.looseObject({
   block_structure: blockShape.nullish(),
 });
 
-const compressed = z.looseObject({
-  format: z.enum(['pack-quantized', 'int-quantized', 'naive-quantized', 'float-quantized', 'mixed-precision']),
-  quantization_status: z.enum(['compressed', 'frozen']).nullish(),
-  config_groups: z.record(z.string(), z.looseObject({ weights })),
-  sparsity_config: z.looseObject({ format: z.literal('dense').nullish() }).nullish(),
-  transform_config: z.looseObject({ config_groups: z.strictObject({}).nullish() }).nullish(),
-});
-const fp8 = z.looseObject({
-  fmt: z.literal('e4m3').nullish(),
-  weight_block_size: blockShape.nullish(),
-});
-const gptq = z.looseObject({
-  bits,
-  desc_act: z.boolean().nullish(),
-  checkpoint_format: z.enum(['gptq', 'gptq_v2']).nullish(),
-});
-const awq = z.looseObject({
-  bits: z.literal(4).nullish(),
-  w_bit: z.literal(4).nullish(),
-  version: z
-    .string()
-    .regex(/^gemm$/i, 'is another order of codes than "gemm"')
-    .nullish(),
-});
-const mlx = z.looseObject({ group_size: count, bits, mode: z.literal('affine').nullish() });
-
 type Fields = Partial<Omit<Quantization, 'method'>>;
 
+const mlxFields = { group_size: count, bits, mode: z.literal('affine').nullish() };
+const mlxModule = z.looseObject(mlxFields).partial();
+
 /** The fields of each method's configuration; the schema refuses others. */
-const readers: Readonly<Record<QuantizedMethod, (config: JsonObject, source: string) => Fields>> = {
-  'compressed-tensors': (config, source) => {
-    const { config_groups: groups } = read(compressed, config, source);
-    const blocks = Object.values(groups).flatMap(({ weights }) => weights.block_structure ?? []);
-    return { block: blocks.length === 2 ? [blocks[0], blocks[1]] : undefined };
-  },
-  fp8: (config, source) => ({ block: read(fp8, config, source).weight_block_size ?? undefined }),
-  gptq: (config, source) => {
-    const { desc_act: ordered, checkpoint_format: format } = read(gptq, config, source);
-    return { ordered: ordered === true, zeroShift: format === 'gptq_v2' ? 0 : 1 };
-  },
-  awq: (config, source) => {
-    read(awq, config, source);
-    return {};
-  },
-  mlx: (config, source) => {
-    const { group_size: group } = read(mlx, config, source);
-    const groupOf = (module: string): number => {
-      const own = config[module];
-      return isJsonObject(own) ? (read(mlx.partial(), own, source).group_size ?? group) : group;
-    };
-    return { groupOf };
-  },
+const schemas: Readonly<Record<QuantizedMethod, z.ZodType<Fields>>> = {
+  'compressed-tensors': z
+    .looseObject({
+      format: z.enum(['pack-quantized', 'int-quantized', 'naive-quantized', 'float-quantized', 'mixed-precision']),
+      quantization_status: z.enum(['compressed', 'frozen']).nullish(),
+      config_groups: z.record(z.string(), z.looseObject({ weights })),
+      sparsity_config: z.looseObject({ format: z.literal('dense').nullish() }).nullish(),
+      transform_config: z.looseObject({ config_groups: z.strictObject({}).nullish() }).nullish(),
+    })
+    .transform(({ config_groups: groups }) => {
+      const blocks = Object.values(groups).flatMap(({ weights: { block_structure: block } }) => (block ? [block] : []));
+      return { block: blocks.length === 1 ? blocks[0] : undefined };
+    }),
+  fp8: z
+    .looseObject({ fmt: z.literal('e4m3').nullish(), weight_block_size: blockShape.nullish() })
+    .transform(({ weight_block_size: block }) => ({ block: block ?? undefined })),
+  gptq: z
+    .looseObject({
+      bits,
+      desc_act: z.boolean().nullish(),
+      checkpoint_format: z.enum(['gptq', 'gptq_v2']).nullish(),
+    })
+    .transform(({ desc_act: ordered, checkpoint_format: format }) => ({
+      ordered: ordered === true,
+      zeroShift: format === 'gptq_v2' ? 0 : 1,
+    })),
+  awq: z
+    .looseObject({
+      bits: z.literal(4).nullish(),
+      w_bit: z.literal(4).nullish(),
+      version: z
+        .string()
+        .regex(/^gemm$/i, 'is another order of codes than "gemm"')
+        .nullish(),
+    })
+    .transform(() => ({})),
+  mlx: z.looseObject(mlxFields).transform((config) => ({
+    groupOf(module: string): number {
+      const own: unknown = config[module];
+      return (isJsonObject(own) ? read(mlxModule, own, module).group_size : undefined) ?? config.group_size;
+    },
+  })),
 };
 
 function read<T extends z.ZodType>(schema: T, config: JsonObject, source: string): z.infer<T> {
@@ -130,6 +126,6 @@ export function quantizationOf(config: JsonObject, source: string): Quantization
       `matrices quantized by ${name.slice(0, 40)}; known are ${quantizedMethods.join(', ')}`,
     );
   }
-  const fields = readers[method](declaration(config) ?? {}, source);
+  const fields = read(schemas[method], declaration(config) ?? {}, source);
   return { method, zeroShift: 0, ordered: false, block: undefined, groupOf: () => 0, ...fields };
 }

@@ -174,6 +174,11 @@ export class QuantizedMatrix {
     this.info = { dtype: isFloat ? dtype : `${quantization.method}-${bits}`, shape: [N, K], byteLength };
   }
 
+  /** In the model. */
+  get name(): string {
+    return `${this.#parts.module}.weight`;
+  }
+
   /** Names of its tensors, for its bytes in a fixed order. */
   get tensors(): readonly string[] {
     return Object.values(this.#parts.tensors);
@@ -325,7 +330,7 @@ export class QuantizedMatrix {
     );
   }
 
-  #name(part: Part): string {
+  #tensor(part: Part): string {
     const { tensors, module, names } = this.#parts;
     const name = tensors[part];
     if (name !== undefined) return name;
@@ -333,17 +338,17 @@ export class QuantizedMatrix {
   }
 
   #info(part: Part): WeightInfo {
-    return this.#files.info(this.#name(part));
+    return this.#files.info(this.#tensor(part));
   }
 
   async #floats(part: Part): Promise<Float32Array> {
-    return (await this.#files.readFloat32(this.#name(part))).data;
+    return (await this.#files.readFloat32(this.#tensor(part))).data;
   }
 
   async #bytes(part: Part): Promise<Uint8Array<ArrayBuffer>> {
     const all = new Uint8Array(this.#info(part).byteLength);
     let end = 0;
-    for await (const chunk of this.#files.chunks(this.#name(part))) {
+    for await (const chunk of this.#files.chunks(this.#tensor(part))) {
       all.set(chunk, end);
       end += chunk.length;
     }

@@ -46,10 +46,12 @@ export function encodeSafetensors(
   file.set(header);
   let end = header.length;
   for (const entry of placed) {
-    for (const bytes of encodedPieces(entry, entry.data, source)) {
+    const { pieces, finish } = encoding(entry, source);
+    for (const bytes of pieces(entry.data)) {
       file.set(bytes, end);
       end += bytes.length;
     }
+    finish();
   }
   return file;
 }
@@ -67,7 +69,7 @@ export async function placeEntries(
 }
 
 /** Checks entries one after the other. */
-function placing(path: string): <E extends TensorEntry>(entry: E) => E & PlacedEntry {
+export function placing(path: string): <E extends TensorEntry>(entry: E) => E & PlacedEntry {
   const names = new Set<string>();
   return (entry) => {
     const { name, dtype, shape } = entry;
@@ -125,41 +127,32 @@ export async function writeTensor(
   write: (bytes: Uint8Array) => void | Promise<void>,
 ): Promise<void> {
   const data = typeof entry.data === 'function' ? await entry.data() : entry.data;
-  if (ArrayBuffer.isView(data)) {
-    for (const bytes of encodedPieces(entry, data, path)) await write(bytes);
-    return;
+  const { pieces, finish } = encoding(entry, path);
+  for await (const part of ArrayBuffer.isView(data) ? [data] : data) {
+    for (const bytes of pieces(part)) await write(bytes);
   }
-  const { bytesIn, label } = encoding(entry, path);
-  let written = 0;
-  for await (const piece of data) {
-    const bytes = bytesIn(piece);
-    written += bytes.length;
-    if (written <= entry.byteLength) await write(bytes);
-  }
-  if (written !== entry.byteLength) {
-    throw new LinnetError('SHAPE', `${label} takes ${entry.byteLength} bytes, ${written} were given`);
-  }
+  finish();
 }
 
-function* encodedPieces(entry: PlacedEntry, data: TensorData, path: string): Generator<Uint8Array> {
-  const { bytesIn, label } = encoding(entry, path);
-  const count = (entry.byteLength * 8) / bitsOf(entry.dtype);
-  if (data.length !== count)
-    throw new LinnetError('SHAPE', `${label} takes ${count} elements, ${data.length} were given`);
-  for (let start = 0; start < count; start += CONVERSION_ELEMENTS) {
-    yield bytesIn(data.subarray(start, start + CONVERSION_ELEMENTS));
-  }
-}
-
-/** An entry's name in errors, and the bytes of its elements in its type. */
-function encoding({ name, dtype, shape }: PlacedEntry, path: string) {
+/** The bytes of an entry's elements in its type, piece by piece, and a check that they were all. */
+function encoding({ name, dtype, shape, byteLength }: PlacedEntry, path: string) {
   const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
-  const row = storedDType(dtype);
-  if (row.encode === undefined) throw new LinnetError('FORMAT', `${label}: writing this type is not supported`);
-  const bytesIn = (data: TensorData): Uint8Array => {
-    const bytes = row.encode?.(data);
-    if (bytes !== undefined) return bytes;
-    throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
-  };
-  return { label, bytesIn };
+  const { bits, encode } = storedDType(dtype);
+  if (encode === undefined) throw new LinnetError('FORMAT', `${label}: writing this type is not supported`);
+  const count = (byteLength * 8) / bits;
+  let given = 0;
+  const misfit = (): LinnetError => new LinnetError('SHAPE', `${label} takes ${count} elements, ${given} were given`);
+  function* pieces(data: TensorData): Generator<Uint8Array> {
+    given += data.length;
+    if (given > count) throw misfit();
+    for (let start = 0; start < data.length; start += CONVERSION_ELEMENTS) {
+      const bytes = encode?.(data.subarray(start, start + CONVERSION_ELEMENTS));
+      if (bytes !== undefined) yield bytes;
+      else throw new LinnetError('SHAPE', `${label} cannot be stored from a ${data.constructor.name}`);
+    }
+  }
+  function finish(): void {
+    if (given !== count) throw misfit();
+  }
+  return { pieces, finish };
 }

@@ -6,7 +6,7 @@
  * may hold a string map under `__metadata__`. The tensors must cover the data exactly, without overlaps or gaps.
  */
 import { LinnetError } from '../../errors.ts';
-import { isJsonObject, parseJsonObject } from '../../files/json-object.ts';
+import { isJsonObject, type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { type StoredDType, bitsOf, isStoredDType, storedDTypeNames } from './stored-dtypes.ts';
 
@@ -51,18 +51,13 @@ export function headerLength(prefix: Uint8Array, fileBytes: number, source: stri
   }
   const view = new DataView(prefix.buffer, prefix.byteOffset, LENGTH_FIELD_BYTES);
   const length = view.getBigUint64(0, true);
+  const claim = `the header claims ${length} bytes`;
   if (length > BigInt(MAX_HEADER_BYTES)) {
-    throw malformed(
-      source,
-      `the header claims ${length} bytes, at most ${MAX_HEADER_BYTES} are allowed; is this a safetensors file?`,
-    );
+    throw malformed(source, `${claim}, at most ${MAX_HEADER_BYTES} are allowed; is this a safetensors file?`);
   }
   const available = fileBytes - LENGTH_FIELD_BYTES;
   if (length > BigInt(available)) {
-    throw malformed(
-      source,
-      `the header claims ${length} bytes, the file has ${available} after the length field; it is truncated`,
-    );
+    throw malformed(source, `${claim}, the file has ${available} after the length field; it is truncated`);
   }
   return Number(length);
 }
@@ -103,28 +98,16 @@ export function checkTensorName(name: string, source: string): string {
  *   do not fill whole bytes
  */
 export function storedBytes(name: string, dtype: StoredDType, shape: readonly number[], source: string): number {
-  if (shape.length > MAX_RANK) {
-    throw malformed(
-      source,
-      `tensor ${quoteName(name)} has ${shape.length} dimensions, at most ${MAX_RANK} are supported`,
-    );
-  }
+  const refuse = (what: string): LinnetError => malformed(source, `tensor ${quoteName(name)}${what}`);
+  if (shape.length > MAX_RANK) throw refuse(` has ${shape.length} dimensions, at most ${MAX_RANK} are supported`);
+  const label = `shape [${shape.join(',')}] of ${dtype}`;
   let bits = bitsOf(dtype);
   for (const dim of shape) {
-    if (!Number.isSafeInteger(dim) || dim < 0) {
-      throw malformed(source, `tensor ${quoteName(name)}: ${dim} in shape [${shape.join(',')}] is not a size`);
-    }
+    if (!Number.isSafeInteger(dim) || dim < 0) throw refuse(`: ${dim} in ${label} is not a size`);
     bits *= dim;
-    if (!Number.isSafeInteger(bits)) {
-      throw malformed(source, `tensor ${quoteName(name)}: shape [${shape.join(',')}] of ${dtype} overflows`);
-    }
+    if (!Number.isSafeInteger(bits)) throw refuse(`: ${label} overflows`);
   }
-  if (bits % 8 !== 0) {
-    throw malformed(
-      source,
-      `tensor ${quoteName(name)}: shape [${shape.join(',')}] of ${dtype} is ${bits} bits, not whole bytes`,
-    );
-  }
+  if (bits % 8 !== 0) throw refuse(`: ${label} is ${bits} bits, not whole bytes`);
   return bits / 8;
 }
 
@@ -139,39 +122,25 @@ function parseMetadata(entry: unknown, source: string): ReadonlyMap<string, stri
 }
 
 function parseTensor(name: string, entry: unknown, dataBytes: number, source: string): StoredTensor {
-  const label = `tensor ${quoteName(name)}`;
-  const fields = new Map<string, unknown>(isJsonObject(entry) ? Object.entries(entry) : []);
-  const dtype = fields.get('dtype');
-  const shape = fields.get('shape');
-  const offsets = fields.get('data_offsets');
+  const refuse = (what: string): LinnetError => malformed(source, `tensor ${quoteName(name)}${what}`);
+  const { dtype, shape, data_offsets: offsets }: JsonObject = isJsonObject(entry) ? entry : {};
   if (typeof dtype !== 'string' || !isNumberArray(shape) || !isNumberArray(offsets)) {
-    throw malformed(source, `${label} must be { "dtype": string, "shape": sizes, "data_offsets": [begin, end] }`);
+    throw refuse(' must be { "dtype": string, "shape": sizes, "data_offsets": [begin, end] }');
   }
   if (!isStoredDType(dtype)) {
-    throw malformed(
-      source,
-      `${label} has the unknown dtype ${quoteName(dtype)}; known are ${storedDTypeNames().join(', ')}`,
-    );
+    throw refuse(` has the unknown dtype ${quoteName(dtype)}; known are ${storedDTypeNames().join(', ')}`);
   }
   const expected = storedBytes(name, dtype, shape, source);
   const [begin, end] = offsets;
-  if (offsets.length !== 2 || !Number.isSafeInteger(begin) || !Number.isSafeInteger(end) || begin < 0 || end < begin) {
-    throw malformed(
-      source,
-      `${label}: data_offsets [${offsets.slice(0, 4).join(',')}] must be [begin, end] with 0 ≤ begin ≤ end`,
-    );
+  const places = `data_offsets [${offsets.slice(0, 4).join(',')}]`;
+  if (offsets.length !== 2 || !offsets.every(Number.isSafeInteger) || begin < 0 || end < begin) {
+    throw refuse(`: ${places} must be [begin, end] with 0 ≤ begin ≤ end`);
   }
   if (end > dataBytes) {
-    throw malformed(
-      source,
-      `${label} ends at byte ${end} of the data, which has ${dataBytes} bytes; the file is truncated or damaged`,
-    );
+    throw refuse(` ends at byte ${end} of the data, which has ${dataBytes} bytes; the file is truncated or damaged`);
   }
   if (end - begin !== expected) {
-    throw malformed(
-      source,
-      `${label}: ${dtype} [${shape.join(',')}] takes ${expected} bytes, data_offsets [${begin},${end}] hold ${end - begin}`,
-    );
+    throw refuse(`: ${dtype} [${shape.join(',')}] takes ${expected} bytes, ${places} hold ${end - begin}`);
   }
   return { dtype, shape, begin, byteLength: expected };
 }
@@ -182,27 +151,19 @@ function checkCoverage(tensors: ReadonlyMap<string, StoredTensor>, dataBytes: nu
   let covered = 0;
   let previous = 'the header';
   for (const [name, { begin, byteLength }] of ordered) {
+    const label = `tensor ${quoteName(name)}`;
     if (begin < covered) {
-      throw malformed(
-        source,
-        `tensor ${quoteName(name)} begins at byte ${begin}, inside ${previous}, which ends at ${covered}`,
-      );
+      throw malformed(source, `${label} begins at byte ${begin}, inside ${previous}, which ends at ${covered}`);
     }
     if (begin > covered) {
-      throw malformed(
-        source,
-        `bytes ${covered} to ${begin} between ${previous} and tensor ${quoteName(name)} belong to no tensor`,
-      );
+      throw malformed(source, `bytes ${covered} to ${begin} between ${previous} and ${label} belong to no tensor`);
     }
     covered = begin + byteLength;
-    previous = `tensor ${quoteName(name)}`;
+    previous = label;
   }
-  if (covered !== dataBytes) {
-    throw malformed(
-      source,
-      `the data has ${dataBytes} bytes, the tensors cover ${covered}; ${dataBytes - covered} bytes follow the last`,
-    );
-  }
+  if (covered === dataBytes) return;
+  const rest = `${dataBytes - covered} bytes follow the last`;
+  throw malformed(source, `the data has ${dataBytes} bytes, the tensors cover ${covered}; ${rest}`);
 }
 
 function isNumberArray(value: unknown): value is number[] {

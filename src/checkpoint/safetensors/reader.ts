@@ -9,7 +9,7 @@ import {
   tensor,
   type Tensor,
 } from '../../graph/tensor.ts';
-import { type OpenFile, openRegularFile, readExactly } from '../../files/regular-file.ts';
+import { type OpenFile, openInFolder, openRegularFile, readExactly } from '../../files/regular-file.ts';
 import { finiteBytes } from '../finite.ts';
 import { readAhead } from '../read-ahead.ts';
 import type { Float32Rows } from '../weight-file.ts';
@@ -25,8 +25,13 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   return readSafetensors(await openRegularFile(path), resolve(path));
 }
 
-/** Like `openSafetensors` for a file that is already open; takes over the handle, and closes it if the header is bad. */
-export async function readSafetensors(file: OpenFile, source: string): Promise<SafetensorsFile> {
+/** The same for a file of a folder. @throws LinnetError as `openInFolder`, and `FORMAT` */
+export async function openSafetensorsIn(folder: string, name: string): Promise<SafetensorsFile> {
+  return readSafetensors(await openInFolder(folder, name), resolve(folder, name));
+}
+
+/** Takes over the handle, and closes it if the header is bad. */
+async function readSafetensors(file: OpenFile, source: string): Promise<SafetensorsFile> {
   const { handle, size } = file;
   try {
     const prefix = new Uint8Array(Math.min(LENGTH_FIELD_BYTES, size));
