@@ -14,7 +14,7 @@ export interface Asking {
  * @param name of the file, for errors
  * @throws LinnetError `NOT_FOUND` where no answer comes, or a refusal, `ABORTED`, and as `read`
  */
-export async function readAnswer<T>(
+export async function fetchAnswer<T>(
   url: URL,
   name: string,
   { signal, fetch: connect = fetch }: Asking,

@@ -2,7 +2,7 @@
 import type { GgufFile } from '../checkpoint/gguf/weights.ts';
 import { LinnetError } from '../errors.ts';
 import type { FetchFilesOptions } from './fetch-options.ts';
-import { readAnswer, readBody } from './answers.ts';
+import { fetchAnswer, readBody } from './answers.ts';
 
 /** Bytes that are fetched at once, which later reads are answered from. */
 const chunkBytes = 1 << 23;
@@ -42,7 +42,7 @@ export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<
       onProgress?.({ file: name, done: (done += received), total, cached: 0 });
       return bytes;
     };
-    return readAnswer(url, name, options, read, { Range: `bytes=${start}-${last}` });
+    return fetchAnswer(url, name, options, read, { Range: `bytes=${start}-${last}` });
   }
   let [start, chunk] = [0, await fetched(0, chunkBytes)];
   const source = {

@@ -4,7 +4,7 @@
  */
 import { quoteName } from '../files/name-list.ts';
 import { LinnetError } from '../errors.ts';
-import { readAnswer, type Asking, readBody } from './answers.ts';
+import { fetchAnswer, type Asking, readBody } from './answers.ts';
 import type { ExportManifest } from '../export/manifest.ts';
 
 /** Size and checksum of a file, as linnet.json has them. */
@@ -83,7 +83,7 @@ export class RemoteFolder {
   #download(name: string, bytes: Uint8Array, onChunk?: (length: number) => void): Promise<number> {
     const url = new URL(encodeURIComponent(name), this.url);
     const called = this.#nameOf(name);
-    return readAnswer(url, called, this.#options, (response) => readBody(response, called, bytes, onChunk));
+    return fetchAnswer(url, called, this.#options, (response) => readBody(response, called, bytes, onChunk));
   }
 
   #nameOf(name: string): string {
