@@ -80,7 +80,6 @@ export class ServerMetrics {
     const decodeSeconds = this.#counter('decode_seconds_total', 'Time spent in decode rounds');
     const rounds = this.#counter('decode_rounds_total', 'Decode rounds');
     const rows = this.#histogram('batch_rows', 'Texts in a decode round', [1, 2, 4, 8, 16, 32, 64]);
-    const waited = this.#histogram('queue_seconds', 'Time that requests waited before they began', latencies);
     const cancelled = this.#counter('cancelled_total', 'Requests cancelled, by what they were at', 'stage');
     const rate = (name: string, help: string, of: Counter | Histogram, per: Counter): void => {
       this.#gauge(name, help, async () => {
@@ -102,9 +101,7 @@ export class ServerMetrics {
         promptTokens.inc(read);
         promptSeconds.inc(seconds);
       },
-      admitted(seconds) {
-        waited.observe(seconds);
-      },
+      admitted: this.#times('queue_seconds', 'Time that requests waited before they began'),
       cancelled(stage) {
         cancelled.inc({ stage });
       },
@@ -113,12 +110,11 @@ export class ServerMetrics {
 
   /** Measurements of texts from when they are asked for to their end. */
   #texts(): RunnerObserver {
-    const times = (name: string, help: string) => this.#histogram(name, help, latencies);
-    const first = times('time_to_first_token_seconds', 'Time from a request to the first token of a text');
-    const next = times('inter_token_seconds', 'Time from one token of a text to the next');
-    const whole = times('text_seconds', 'Time from a request to the end of a text');
-    const reading = times('text_prompt_seconds', 'Time spent reading the prompt of a text');
-    const writing = times('text_decode_seconds', 'Time of the decode rounds of a text');
+    const firstTokens = this.#times('time_to_first_token_seconds', 'Time from a request to the first token of a text');
+    const next = this.#times('inter_token_seconds', 'Time from one token of a text to the next');
+    const whole = this.#times('text_seconds', 'Time from a request to the end of a text');
+    const reading = this.#times('text_prompt_seconds', 'Time spent reading the prompt of a text');
+    const writing = this.#times('text_decode_seconds', 'Time of the decode rounds of a text');
     const texts = this.#counter('texts_total', 'Texts written, by why they ended', 'finished_reason');
     const drafts = this.#counter('drafts_total', 'Rounds of a text that verified drafts');
     const drafted = this.#counter('draft_tokens_total', 'Tokens drafted');
@@ -128,18 +124,16 @@ export class ServerMetrics {
     let longest = 0;
     this.#gauge('text_tokens_max', 'Tokens of the longest text, with its prompt', () => longest);
     return {
-      firstTokens(seconds) {
-        first.observe(seconds);
-      },
+      firstTokens,
       nextTokens(tokens, seconds) {
         // Tokens of a round come together: each is taken to have an equal part of the time.
-        for (let i = 0; i < tokens; i++) next.observe(seconds / tokens);
+        for (let i = 0; i < tokens; i++) next(seconds / tokens);
       },
       ended({ finish, seconds, promptSeconds, decodeSeconds, tokens }) {
         texts.inc({ finished_reason: finish });
-        whole.observe(seconds);
-        reading.observe(promptSeconds);
-        writing.observe(decodeSeconds);
+        whole(seconds);
+        reading(promptSeconds);
+        writing(decodeSeconds);
         longest = Math.max(longest, tokens);
       },
       drafted(tokens, accepted) {
@@ -166,6 +160,12 @@ export class ServerMetrics {
     ...labelNames: Label[]
   ): Histogram<Label> {
     return new Histogram({ name: `linnet_${name}`, help, labelNames, buckets, registers: [this.registry] });
+  }
+
+  /** Takes the seconds of a kind of event. */
+  #times(name: string, help: string): (seconds: number) => void {
+    const times = this.#histogram(name, help, latencies);
+    return times.observe.bind(times);
   }
 
   #gauge(name: string, help: string, value: () => number | Promise<number>): void {
