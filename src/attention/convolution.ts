@@ -129,7 +129,7 @@ function placedFilter(filter: Value, n: number, offsetAt: (distance: number) => 
 }
 
 /** Block b of the result is block b + shift of the input, zeros outside the sequence. [M,B,blocks,C,E] */
-function shiftBlocks(blocks: Value, shift: number): Value {
+export function shiftBlocks(blocks: Value, shift: number): Value {
   const count = Number(blocks.shape[2]);
   if (shift === 0) return blocks;
   if (shift < 0) return pad(slice(blocks, 2, 0, count + shift), 2, -shift, 0);

@@ -3,7 +3,7 @@
  * reverse order; and of the kinds that are one local branch without an end.
  */
 import { filterName } from '../../src/attention/convolution-config.ts';
-import { collisionBits, type LinearBranches, linearSchema } from '../../src/attention/kinds/linear/config.ts';
+import { collisionBits, type LinearMixer, linearSchema } from '../../src/attention/kinds/linear/config.ts';
 import {
   globalFades,
   type LinearProblem,
@@ -41,12 +41,12 @@ export interface ReferenceGradients {
 }
 
 /** One local group that never ends. */
-const softmaxBranches: LinearBranches = {
-  ...{ group: Number.POSITIVE_INFINITY, local: { kernel: 'softmax', scale: 'none' }, global: null },
+const softmaxBranches: LinearMixer = {
+  ...{ kind: 'linear', group: Number.POSITIVE_INFINITY, local: { kernel: 'softmax', scale: 'none' }, global: null },
   ...{ convolution: null, normalize: null, castling: false },
 };
 
-const branchesOf: Readonly<Record<string, (config: MixerConfig) => LinearBranches>> = {
+const branchesOf: Readonly<Record<string, (config: MixerConfig) => LinearMixer>> = {
   softmax: () => softmaxBranches,
   linear: (config) => linearSchema.parse(config),
   yoso: (config) => yosoBranches(yosoKind.schema.parse(config)),
@@ -136,8 +136,8 @@ function normalizedGradient(kernel: RowKernel, gradient: KernelGradient): Kernel
 }
 
 function localGradient(
-  branch: NonNullable<LinearBranches['local']>,
-  normalize: LinearBranches['normalize'],
+  branch: NonNullable<LinearMixer['local']>,
+  normalize: LinearMixer['normalize'],
   scale: number,
 ): KernelGradient {
   const bits = collisionBits(branch);
@@ -152,11 +152,7 @@ function localGradient(
 }
 
 /** Gradients of the sum of `linearReference(config, positions)` times `dout` [H,n,E]. */
-function linearGradients(
-  config: LinearBranches,
-  positions: ReferencePositions,
-  dout: Float64Array,
-): ReferenceGradients {
+function linearGradients(config: LinearMixer, positions: ReferencePositions, dout: Float64Array): ReferenceGradients {
   const problem = linearProblem(config, positions);
   const { input, heads, length, valueWidth } = positions;
   const gradients: ReferenceGradients = {

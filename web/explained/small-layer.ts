@@ -3,7 +3,7 @@
  * float64 reference of the library), position by position with the sums S, and over a token tree with the library's masks.
  */
 import { convolutionReach, filterName } from '../../src/attention/convolution-config.ts';
-import { branchParameters, type LinearBranches } from '../../src/attention/kinds/linear/config.ts';
+import { branchParameters, type LinearMixer } from '../../src/attention/kinds/linear/config.ts';
 import { linearProblem, linearReads, linearReference, linearRow } from '../../src/attention/kinds/linear/reference.ts';
 import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeRule, windowStart } from '../../src/attention/masks.ts';
 import {
@@ -45,9 +45,9 @@ export function randomRows(length: number, seed: number): Rows {
   return { q: rows(), k: rows(), v: rows() };
 }
 
-function branchesOf({ group, filter, masked = true }: SmallMixer): LinearBranches {
+function branchesOf({ group, filter, masked = true }: SmallMixer): LinearMixer {
   return {
-    ...{ group, normalize: null, castling: false },
+    ...{ kind: 'linear', group, normalize: null, castling: false },
     local: { kernel: 'relu2', scale: 'none' },
     global: { scale: 'learned' },
     convolution: filter === undefined ? null : { kernel: filter.length, masked },

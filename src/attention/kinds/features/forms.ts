@@ -14,25 +14,15 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import { groupKeys, groupQueries, groupingOf, makeGrouping, ungroupQueries } from '../../grouping.ts';
-import type {
-  AttentionDims,
-  BidirectionalInput,
-  CrossForm,
-  Fold,
-  FoldInput,
-  MixerParameterValues,
-  MixerStepOutput,
-  SequenceInput,
-  StateShape,
-  StepInput,
-} from '../../mixer.ts';
+import type { BidirectionalInput, CrossForm, FoldInput, RecurrentForm, SequenceInput } from '../../mixer.ts';
 import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
-import { type FeaturesMixer, featuresOf, isLearnedMap, keyMapName, queryMapName } from './maps.ts';
-import { mapFeatures } from './map-graph.ts';
+import { type FeaturesMixer, featuresOf, isLearnedMap } from './maps.ts';
+import { keyFeatures, queryFeatures } from './map-graph.ts';
 import { normalizedFeatures, summedValues, summedWidth } from './output.ts';
 import { HeadLayout } from '../../head-layout.ts';
-import type { Scoring } from '../../scoring.ts';
+import { openBlock } from '../../masks.ts';
 import { ringState } from '../../state.ts';
+import { textSums } from '../../text-rows.ts';
 
 /** The causal form: [B,n,H,E]. */
 export function featuresParallel(config: FeaturesMixer, input: SequenceInput): Value {
@@ -78,11 +68,11 @@ export function featuresOfWhole(config: FeaturesMixer, input: BidirectionalInput
 function mappedPositions(
   { map }: FeaturesMixer,
   mask: AttentionMask,
-  { q, k, parameters, scoring: { scale } }: SequenceInput,
+  input: SequenceInput,
 ): { queries: Value; keys: Value } {
   const headsFirst = nodeRows; // its own inverse
-  const phiQ = mapFeatures(map, headsFirst(q), { side: 'query', scale, weight: parameters[queryMapName] }); // [B,H,n,m]
-  const phiK = mapFeatures(map, headsFirst(k), { side: 'key', scale, weight: parameters[keyMapName] }); // [B,M,n,m]
+  const phiQ = queryFeatures(map, headsFirst(input.q), input); // [B,H,n,m]
+  const phiK = keyFeatures(map, headsFirst(input.k), input); // [B,M,n,m]
   return {
     queries: groupQueries(mask.queries, headsFirst(phiQ)),
     keys: groupKeys(mask.keys, headsFirst(phiK)),
@@ -108,80 +98,72 @@ function expectedSum(bits: number, whole: AttentionMask, { q, k }: SequenceInput
 // in the node's own chunk or an earlier one, and S = Σ φ(k)ᵀv answers for the rest. Keys are kept raw and their features
 // computed when read, since a row of features may be many times longer.
 
-/** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; with the ratio's denominators, Σ φ(k), as one more column. */
-export function featuresState({ group, map, output, convolution }: FeaturesMixer, dims: AttentionDims): StateShape {
-  const { headWidth, valueWidth = headWidth } = dims;
-  return ringState(dims, {
-    group,
-    convolution,
-    folded: { kind: 'sums', rows: featuresOf(map, headWidth), columns: summedWidth(output, valueWidth) },
-  });
-}
-
-export function featuresStep(config: FeaturesMixer, input: StepInput): MixerStepOutput {
-  const { heads, sums, parameters, scoring } = input;
-  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const { all: blocks } = blocksOf(input, keys, values);
-  const queries = queryFeatures(config, heads, parameters, scoring);
-  const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
-  const weights = blocks.map(({ keys: rows, masks }) => {
-    const features = keyFeatures(config, rows, parameters, scoring); // [B,M,rows,m]
-    return mul(matmul(queries, features, { transposeB: true }), heads.tile(add(masks.same, masks.earlier)));
-  });
-  let sum = weightedValues(summed, weights);
-  if (sums !== undefined) sum = add(sum, matmul(queries, sums));
-  return { mixed: addStepConvolution(normalizedFeatures(config, sum), input, blocks), keys, values };
-}
+export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
+  /** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; with the ratio's denominators, Σ φ(k), as one more column. */
+  state({ group, map, output, convolution }, dims) {
+    const { headWidth, valueWidth = headWidth } = dims;
+    return ringState(dims, {
+      group,
+      convolution,
+      folded: { kind: 'sums', rows: featuresOf(map, headWidth), columns: summedWidth(output, valueWidth) },
+    });
+  },
+  step(config, input) {
+    const { heads, sums } = input;
+    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+    const { all: blocks } = blocksOf(input, keys, values);
+    const queries = mappedQueries(config, heads, input);
+    const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
+    const weights = blocks.map(({ keys: rows, masks }) => {
+      const features = keyFeatures(config.map, rows, input); // [B,M,rows,m]
+      return mul(matmul(queries, features, { transposeB: true }), heads.tile(add(masks.same, masks.earlier)));
+    });
+    let sum = weightedValues(summed, weights);
+    if (sums !== undefined) sum = add(sum, matmul(queries, sums));
+    return { mixed: addStepConvolution(normalizedFeatures(config, sum), input, blocks), keys, values };
+  },
+  /** S ← S + Σ φ(k)ᵀv over rows of chunks that have closed. */
+  fold: {
+    shareAs: ({ map, output }) => (isLearnedMap(map) ? null : JSON.stringify([map, output])),
+    fold(config, input) {
+      const { keys, values, sums } = input;
+      const [X, n, D] = keys.shape;
+      // Sequences and heads, as feature maps want them.
+      const outer = isLearnedMap(config.map) ? [1, X] : [X, 1];
+      const features = keyFeatures(config.map, reshape(keys, [...outer, n, D]), input);
+      const summed = summedValues(config.output, reshape(values, [...outer, n, values.shape[2]]));
+      const products = matmul(features, summed, { transposeA: true });
+      return add(sums, reshape(products, sums.shape));
+    },
+  },
+  sameBits: () => 'open rows',
+  stepConfig: (config) => ({ ...config, group: openBlock }),
+  scoreWidth: ({ map }, { headWidth }) => featuresOf(map, headWidth),
+};
 
 /** φ(q) in the layout of matrices [B,M,R·T,m]. */
-function queryFeatures(
+function mappedQueries(
   { map }: FeaturesMixer,
   heads: HeadLayout,
-  parameters: MixerParameterValues,
-  { scale }: Scoring,
+  input: Pick<FoldInput, 'parameters' | 'scoring'>,
 ): Value {
-  const context = { side: 'query', scale, weight: parameters[queryMapName] } as const;
-  const features = (rows: Value): Value => mapFeatures(map, rows, context);
+  const features = (rows: Value): Value => queryFeatures(map, rows, input);
   return isLearnedMap(map) ? heads.mappedOneByOne(features) : heads.mapped(features);
 }
 
-/** φ(k) of rows [B,M,rows,D]. */
-function keyFeatures(
-  { map }: FeaturesMixer,
-  keys: Value,
-  parameters: MixerParameterValues,
-  { scale }: Pick<Scoring, 'scale'>,
-): Value {
-  return mapFeatures(map, keys, { side: 'key', scale, weight: parameters[keyMapName] });
-}
-
-/** S ← S + Σ φ(k)ᵀv over rows of chunks that have closed. */
-export const featuresFold: Fold<FeaturesMixer> = {
-  shareAs: ({ map, output }) => (isLearnedMap(map) ? null : JSON.stringify([map, output])),
-  fold(config, { keys, values, sums, parameters, scoring }: FoldInput) {
-    const [X, n, D] = keys.shape;
-    // Sequences and heads, as feature maps want them.
-    const outer = isLearnedMap(config.map) ? [1, X] : [X, 1];
-    const features = keyFeatures(config, reshape(keys, [...outer, n, D]), parameters, scoring);
-    const summed = summedValues(config.output, reshape(values, [...outer, n, values.shape[2]]));
-    const products = matmul(features, summed, { transposeA: true });
-    return add(sums, reshape(products, sums.shape));
-  },
-};
-
 /** S of a whole text: of a size that does not depend on its length. */
 export const featuresCross: CrossForm<FeaturesMixer> = {
-  tensors(config, dims) {
-    const { folded } = featuresState(config, dims);
-    return { sums: folded?.kind === 'sums' ? [dims.keyValueHeads, folded.rows, folded.columns] : [] };
-  },
+  whole: featuresOfWhole,
+  tensors: ({ map, output }, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
+    sums: [keyValueHeads, featuresOf(map, headWidth), summedWidth(output, valueWidth)],
+  }),
   memory(config, { k, v, mask }, parameters, scoring) {
-    const [B, m] = mask.shape;
-    const features = mul(keyFeatures(config, nodeRows(k), parameters, scoring), reshape(mask, [B, 1, m, 1]));
-    return { sums: matmul(features, summedValues(config.output, nodeRows(v)), { transposeA: true }) };
+    const features = keyFeatures(config.map, nodeRows(k), { parameters, scoring });
+    return { sums: textSums(features, summedValues(config.output, nodeRows(v)), mask) };
   },
   read(config, q, { sums }, parameters, scoring) {
     const heads = new HeadLayout(q, Number(sums.shape[1]));
-    return heads.split(normalizedFeatures(config, matmul(queryFeatures(config, heads, parameters, scoring), sums)));
+    const queries = mappedQueries(config, heads, { parameters, scoring });
+    return heads.split(normalizedFeatures(config, matmul(queries, sums)));
   },
 };

@@ -2,27 +2,18 @@
  * Linear attention through a feature map φ: o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a normalization of its own. ReLU,
  * Performer, TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/reference/linear-attentions.md).
  */
-import { filterParameters } from '../../convolution-config.ts';
-import { openBlock } from '../../masks.ts';
+import { filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, groupOption, seedOption } from '../../preset.ts';
 import {
-  describeFeatures,
+  describeFeatureMap,
   featureCount,
   type FeaturesMixer,
   featuresSchema,
   isLearnedMap,
   mapParameters,
-  featuresOf,
 } from './maps.ts';
-import {
-  featuresCross,
-  featuresFold,
-  featuresOfWhole,
-  featuresParallel,
-  featuresState,
-  featuresStep,
-} from './forms.ts';
+import { featuresCross, featuresOfWhole, featuresParallel, featuresRecurrent } from './forms.ts';
 import { featuresReference } from './reference.ts';
 
 const featuresOption = {
@@ -37,10 +28,17 @@ const plainPreset = (map: object, output?: string) =>
 const randomPreset = (name: string) =>
   convolvedPreset('features', random, ({ group, ...map }) => ({ group, map: { name, ...map } }));
 
+const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
+  ratio: '',
+  rms: ' with rms norm',
+  unit: ' of unit length',
+};
+
 export const featuresKind = {
   kind: 'features',
   schema: featuresSchema,
-  describe: describeFeatures,
+  describe: ({ map, output, convolution, group }) =>
+    `${withConvolution(`${describeFeatureMap(map)}${outputNames[output]}`, convolution)}, G = ${group}`,
   parameters: ({ map, convolution: own }, dims) => [
     ...(isLearnedMap(map) ? mapParameters(dims) : []),
     ...filterParameters(own, dims),
@@ -48,16 +46,9 @@ export const featuresKind = {
   hasSurrogateGradient: ({ map }) => map.name === 'hashes',
   reference: featuresReference,
   parallel: featuresParallel,
-  recurrent: {
-    state: featuresState,
-    step: featuresStep,
-    fold: featuresFold,
-    sameBits: () => 'open rows',
-    stepConfig: (config) => ({ ...config, group: openBlock }),
-    scoreWidth: ({ map }, { headWidth }) => featuresOf(map, headWidth),
-  },
+  recurrent: featuresRecurrent,
   bidirectional: featuresOfWhole,
-  cross: { ...featuresCross, whole: featuresOfWhole },
+  cross: featuresCross,
   presets: {
     relu: plainPreset({ name: 'relu' }),
     performer: randomPreset('performer'),

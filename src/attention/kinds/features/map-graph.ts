@@ -26,8 +26,11 @@ import {
   type FeatureMapName,
   type FeatureMapOf,
   normalDirections,
+  keyMapName,
   orthogonalDirections,
+  queryMapName,
 } from './maps.ts';
+import type { FoldInput } from '../../mixer.ts';
 import { type FeatureSide, largestExponent, performerEpsilon } from './reference.ts';
 
 /** x [B,heads,rows,D] → [B,heads,rows,m]. */
@@ -132,3 +135,15 @@ export function mapFeatures<Name extends FeatureMapName>(
   const own = ownFactor(map, features);
   return mul(features, factor === undefined ? own : mul(factor, own));
 }
+
+/** φ of queries, as of `mapFeatures`. @param factor of the features, broadcast against them */
+export function queryFeatures(map: FeatureMap, q: Value, { parameters, scoring }: MapInput, factor?: Value): Value {
+  return mapFeatures(map, q, { side: 'query', scale: scoring.scale, weight: parameters[queryMapName], factor });
+}
+
+/** φ of keys, as of `mapFeatures`. */
+export function keyFeatures(map: FeatureMap, k: Value, { parameters, scoring }: MapInput): Value {
+  return mapFeatures(map, k, { side: 'key', scale: scoring.scale, weight: parameters[keyMapName] });
+}
+
+type MapInput = Pick<FoldInput, 'parameters' | 'scoring'>;

@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { Random } from '../../../random.ts';
-import { convolutionField, withConvolution } from '../../convolution-config.ts';
+import { convolutionField } from '../../convolution-config.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';
@@ -19,11 +19,20 @@ const seed = whole(0, 0xffffffff).default(0);
 /** m as the authors of YOSO choose it. */
 const defaultHashes = 32;
 
-export const featureMapSchema = z.discriminatedUnion('name', [
+/** Maps without sizes, whose features are positive: weights that are sums of their products can share a denominator. */
+export const positiveMaps = [
   /** max(x, 0). */
   z.strictObject({ name: z.literal('relu') }),
   /** 1 + elu(x). */
   z.strictObject({ name: z.literal('elu') }),
+  /** Softmax of a learned linear map, and of its negation. */
+  z.strictObject({ name: z.literal('hedgehog') }),
+  /** One softmax over a learned linear map and its negation, times √m: two rows that do not agree have weight 1. */
+  z.strictObject({ name: z.literal('balanced') }),
+] as const;
+
+export const featureMapSchema = z.discriminatedUnion('name', [
+  ...positiveMaps,
   /** Positive orthogonal random features of the softmax kernel (FAVOR+). */
   z.strictObject({ name: z.literal('performer'), features, seed }),
   /** Sine and cosine of `features` random frequencies, on unit vectors; `scale` is σ of the Gaussian kernel. */
@@ -33,10 +42,6 @@ export const featureMapSchema = z.discriminatedUnion('name', [
     seed,
     scale: z.number().min(0.1).max(100).default(1),
   }),
-  /** Softmax of a learned linear map, and of its negation. */
-  z.strictObject({ name: z.literal('hedgehog') }),
-  /** One softmax over a learned linear map and its negation, times √m: two rows that do not agree have weight 1. */
-  z.strictObject({ name: z.literal('balanced') }),
   /** One-hot buckets of `hashes` hashes of `bits` random hyperplanes: the sampled estimator of YOSO. */
   z
     .strictObject({
@@ -195,14 +200,3 @@ export const featuresSchema = z.strictObject({
 
 /** Linear attention through a feature map. */
 export type FeaturesMixer = z.infer<typeof featuresSchema>;
-
-const outputNames: Readonly<Record<FeaturesMixer['output'], string>> = {
-  ratio: '',
-  rms: ' with rms norm',
-  unit: ' of unit length',
-};
-
-/** "performer 64 + convolution 63, G = 64". */
-export function describeFeatures({ map, output, convolution, group }: FeaturesMixer): string {
-  return `${withConvolution(`${describeFeatureMap(map)}${outputNames[output]}`, convolution)}, G = ${group}`;
-}

@@ -11,22 +11,14 @@ import { defaultGroup, groupSchema } from '../../preset.ts';
 import { unit } from '../../reference.ts';
 import { type FeatureContext, mapFeatures } from '../features/map-graph.ts';
 import { featuresOfRow, type RowContext } from '../features/reference.ts';
-import { describeFeatureMap, featuresOf, isLearnedMap, mapParameters } from '../features/maps.ts';
+import { describeFeatureMap, featuresOf, isLearnedMap, mapParameters, positiveMaps } from '../features/maps.ts';
 import { decayParameters, decaySchema, describeDecay } from './decay.ts';
-
-const positiveMaps = [
-  z.strictObject({ name: z.literal('hedgehog') }),
-  z.strictObject({ name: z.literal('balanced') }),
-  z.strictObject({ name: z.literal('relu') }),
-  z.strictObject({ name: z.literal('elu') }),
-] as const;
 
 export const rowMapSchema = z.discriminatedUnion('name', [
   /** The rows as they are; queries times the scale of scores. */
   z.strictObject({ name: z.literal('none') }),
   /** Rows of unit length. */
   z.strictObject({ name: z.literal('unit') }),
-  // Feature maps of the kind `features` that are positive.
   ...positiveMaps,
 ]);
 

@@ -13,7 +13,7 @@ import {
 } from './config.ts';
 import { unitOfWhole, unitParallel } from './parallel.ts';
 import { unitReference } from './reference.ts';
-import { unitFold, unitState, unitStep } from './step.ts';
+import { unitRecurrent } from './step.ts';
 
 export const gauKind = {
   kind: 'gau',
@@ -30,8 +30,8 @@ export const gauKind = {
   },
   rowWidth: unitRowWidth,
   reference: unitReference,
-  parallel: (config, input) => unitParallel(config, input),
-  recurrent: { state: unitState, step: unitStep, fold: unitFold, sameBits: () => 'open rows' },
+  parallel: unitParallel,
+  recurrent: unitRecurrent,
   bidirectional: unitOfWhole,
   presets: {},
 } satisfies MixerKind<GauMixer>;

@@ -4,7 +4,7 @@ import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import type { AttentionDims, Fold, StateShape, StepBlock, StepInput, MixerStepOutput } from '../../mixer.ts';
+import type { RecurrentForm, StepBlock, StepInput } from '../../mixer.ts';
 import { castle } from '../../normalization.ts';
 import { biasByOffset } from '../../scoring.ts';
 import { ringState } from '../../state.ts';
@@ -18,43 +18,52 @@ import {
 } from '../../step-blocks.ts';
 import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitRowWidth, unitWeights } from './config.ts';
 
-/** The ring, with the rows of both branches next to each other, and S = Σ kᵀv of the global one. */
-export function unitState(config: GauMixer, dims: AttentionDims): StateShape {
-  const { headWidth, valueWidth = headWidth } = dims;
-  const { local, global, convolution } = config;
-  return ringState(dims, {
-    group: local !== null || global ? unitGroup(config) : 1,
-    convolution,
-    folded: global ? { kind: 'sums', rows: headWidth, columns: valueWidth } : null,
-    keyWidth: unitRowWidth(config, headWidth),
-  });
-}
-
-export function unitStep(config: GauMixer, input: StepInput): MixerStepOutput {
-  const { heads, sums } = input;
-  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const { all: blocks } = blocksOf(input, keys, values);
-  const queries = branchRows(config, heads.joined); // [B,M,R*T,S]
-  const blockKeys = blocks.map((block) => branchRows(config, block.keys)); // [B,M,rows,S]
-  const branches: Value[] = [];
-  if (config.local !== null) {
-    const scores = blockKeys.map(({ local }, i) =>
-      biasedScores(config, matmul(queries.local, local, { transposeB: true }), blocks[i], input),
-    );
-    branches.push(weightedValues(blocks, localWeights(config, scores, blocks, input)));
-  }
-  if (config.global) {
-    const scaled = mul(queries.global, 1 / (config.group ?? 1));
-    const weights = blockKeys.map(({ global }, i) =>
-      mul(matmul(scaled, global, { transposeB: true }), heads.tile(blocks[i].masks.earlier)),
-    );
-    branches.push(weightedValues(blocks, weights));
-    if (sums !== undefined) branches.push(matmul(scaled, sums));
-  }
-  let mixed = branches.length === 0 ? undefined : addAll(branches);
-  if (config.castling) mixed = castle(mixed, heads.repeat(values));
-  return { mixed: addStepConvolution(mixed, input, blocks), keys, values };
-}
+export const unitRecurrent: RecurrentForm<GauMixer> = {
+  /** The ring, with the rows of both branches next to each other, and S = Σ kᵀv of the global one. */
+  state(config, dims) {
+    const { headWidth, valueWidth = headWidth } = dims;
+    const { local, global, convolution } = config;
+    return ringState(dims, {
+      group: local !== null || global ? unitGroup(config) : 1,
+      convolution,
+      folded: global ? { kind: 'sums', rows: headWidth, columns: valueWidth } : null,
+      keyWidth: unitRowWidth(config, headWidth),
+    });
+  },
+  step(config, input) {
+    const { heads, sums } = input;
+    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+    const { all: blocks } = blocksOf(input, keys, values);
+    const queries = branchRows(config, heads.joined); // [B,M,R*T,S]
+    const blockKeys = blocks.map((block) => branchRows(config, block.keys)); // [B,M,rows,S]
+    const branches: Value[] = [];
+    if (config.local !== null) {
+      const scores = blockKeys.map(({ local }, i) =>
+        biasedScores(config, matmul(queries.local, local, { transposeB: true }), blocks[i], input),
+      );
+      branches.push(weightedValues(blocks, localWeights(config, scores, blocks, input)));
+    }
+    if (config.global) {
+      const scaled = mul(queries.global, 1 / (config.group ?? 1));
+      const weights = blockKeys.map(({ global }, i) =>
+        mul(matmul(scaled, global, { transposeB: true }), heads.tile(blocks[i].masks.earlier)),
+      );
+      branches.push(weightedValues(blocks, weights));
+      if (sums !== undefined) branches.push(matmul(scaled, sums));
+    }
+    let mixed = branches.length === 0 ? undefined : addAll(branches);
+    if (config.castling) mixed = castle(mixed, heads.repeat(values));
+    return { mixed: addStepConvolution(mixed, input, blocks), keys, values };
+  },
+  /** S ← S + Σ kᵀv over rows of groups that have closed; queries are divided by G when they read it. */
+  fold: {
+    shareAs: ({ local }) => `gau rows${local === null ? '' : ' of two branches'}`,
+    fold(config, { keys, values, sums }) {
+      return add(sums, matmul(branchRows(config, keys).global, values, { transposeA: true }));
+    },
+  },
+  sameBits: () => 'open rows',
+};
 
 /** q·k/divisor + bias/biasDivisor: [B,M,R·T,rows]. */
 function biasedScores(
@@ -88,11 +97,3 @@ function localWeights(
   }
   return scores.map((score, i) => mul(unitWeights(kernel, score), heads.tile(blocks[i].masks.same)));
 }
-
-/** S ← S + Σ kᵀv over rows of groups that have closed; queries are divided by G when they read it. */
-export const unitFold: Fold<GauMixer> = {
-  shareAs: ({ local }) => `gau rows${local === null ? '' : ' of two branches'}`,
-  fold(config, { keys, values, sums }) {
-    return add(sums, matmul(branchRows(config, keys).global, values, { transposeA: true }));
-  },
-};

@@ -1,7 +1,7 @@
 /** Configuration of the paper's linear kind: its branches, their scales and norms. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
-import type { HeadCounts, MixerParameter } from '../../mixer.ts';
+import type { HeadCounts, MixerConfig, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 
 /** The kernels of the local branch. */
@@ -95,16 +95,13 @@ export type LocalKernel = (typeof localKernels)[number];
 /** How the local branch is weighed. */
 export type LocalBranch = NonNullable<LinearMixer['local']>;
 
-/** The branches of the linear kind, from any configuration. */
-export type LinearBranches = Omit<LinearMixer, 'kind'>;
-
 /** τ of a local branch with the yoso kernel. */
 export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?: number }): number {
   return bits;
 }
 
 /** The factor of the global branch for every closed group; 1 is the paper's sum. */
-export function fadeOf({ global }: Pick<LinearBranches, 'global'>): number {
+export function fadeOf({ global }: LinearMixer): number {
   return global?.fade ?? 1;
 }
 
@@ -116,7 +113,7 @@ const kernelNames: Readonly<Record<LocalKernel, string>> = {
 };
 
 /** "local relu² + α·global + convolution 63, G = 64". */
-export function describeBranches(config: LinearBranches): string {
+export function describeBranches(config: LinearMixer): string {
   const terms: string[] = [];
   if (config.local !== null) {
     const branch = `${config.normalize === 'local' ? 'normalized ' : ''}local ${kernelNames[config.local.kernel]}`;
@@ -136,7 +133,7 @@ export function describeBranches(config: LinearBranches): string {
 
 /** λ and α, where they are learned, and the filter of the convolution. */
 export function branchParameters(
-  { local, global, convolution }: Pick<LinearBranches, 'local' | 'global' | 'convolution'>,
+  { local, global, convolution }: MixerConfig & Pick<LinearMixer, 'local' | 'global' | 'convolution'>,
   dims: HeadCounts,
 ): MixerParameter[] {
   const parameters: MixerParameter[] = [];

@@ -8,31 +8,19 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/activations.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
-import {
-  groupKeys,
-  groupQueries,
-  groupingOf,
-  makeGrouping,
-  repeatValues,
-  repeatedShape,
-  ungroupQueries,
-} from '../../grouping.ts';
+import { groupKeys, groupQueries, groupingOf, repeatValues, repeatedShape, ungroupQueries } from '../../grouping.ts';
 import type {
-  AttentionDims,
   BidirectionalInput,
-  Fold,
-  LayoutInputs,
   MixerParameterValues,
-  MixerStepOutput,
+  RecurrentForm,
   SequenceInput,
-  StateShape,
   StepBlock,
   StepInput,
 } from '../../mixer.ts';
 import { boundedLength, castle, dividedBySum, scaled } from '../../normalization.ts';
 import { scoresInGroups, scoresOfRows } from '../../scoring.ts';
 import { softmaxInGroups, softmaxOfRows } from '../../softmax.ts';
-import { type LinearBranches, type LinearMixer, type LocalKernel, collisionBits, fadeOf } from './config.ts';
+import { type LinearMixer, type LocalBranch, type LocalKernel, collisionBits, fadeOf } from './config.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { ageNames, declareGroupAges, groupAges } from '../../group-ages.ts';
 import {
@@ -50,7 +38,7 @@ import { ringState } from '../../state.ts';
 // branch multiplies by an exclusive prefix sum over the groups' k̂ᵀv. Cost per position is constant in n.
 
 /** The causal form: [B,n,H,E]. */
-export function linearParallel(config: LinearBranches, input: SequenceInput): Value {
+export function linearParallel(config: LinearMixer, input: SequenceInput): Value {
   const grouping = groupingOf(input, config.group);
   const attention = attendGroups(config, causalAttention(grouping), input);
   const mixed = addGroupedConvolution(config.convolution, attention, grouping, input.v, input.parameters);
@@ -60,27 +48,21 @@ export function linearParallel(config: LinearBranches, input: SequenceInput): Va
 }
 
 /**
- * The form of an encoder, or of attention to another text, without the convolution: the local branch over all tokens of the
- * own group, the global branch over the other groups, or over the whole text where there is no local branch.
- * [B,m,H,E]; undefined where there is nothing to read.
+ * The form of an encoder, without the convolution: the local branch over all tokens of the own group, the global branch over the
+ * other groups, or over the whole text where there is no local branch. [B,n,H,E]; undefined where there is nothing to read.
  */
-export function linearOfWhole(config: LinearBranches, input: BidirectionalInput): Value | undefined {
-  const { q, k, mask } = input;
-  const [batch, queryLength, heads] = q.shape.map(Number);
-  const [, length, keyValueHeads] = k.shape.map(Number);
-  const grouped = config.local !== null;
-  const group = grouped ? config.group : Number.POSITIVE_INFINITY;
-  const queries = makeGrouping(batch, queryLength, group, heads, keyValueHeads);
-  const keys = makeGrouping(batch, length, group, heads, keyValueHeads);
-  const mixed = attendGroups(config, fullAttention(queries, keys, mask, grouped), input);
-  return mixed === undefined ? undefined : ungroupQueries(queries, mixed);
+export function linearOfWhole(config: LinearMixer, input: BidirectionalInput): Value | undefined {
+  const isGrouped = config.local !== null;
+  const grouping = groupingOf(input, isGrouped ? config.group : Number.POSITIVE_INFINITY);
+  const mixed = attendGroups(config, fullAttention(grouping, grouping, input.mask, isGrouped), input);
+  return mixed && ungroupQueries(grouping, mixed);
 }
 
 /**
  * λ·local + α·global, with the norms between them and castling, but without the convolution. [M,B·N,R·G,E]; undefined
  * where there is nothing to read: a global branch alone sees nothing from the first group.
  */
-function attendGroups(config: LinearBranches, mask: AttentionMask, input: SequenceInput): Value | undefined {
+function attendGroups(config: LinearMixer, mask: AttentionMask, input: SequenceInput): Value | undefined {
   const { q, k, v, parameters } = input;
   const values = groupKeys(mask.keys, v);
   const unitQueries = groupQueries(mask.queries, unitLength(q));
@@ -119,31 +101,13 @@ function attendGroups(config: LinearBranches, mask: AttentionMask, input: Sequen
 //
 // (`earlier` and S times fade^age, see `group-ages.ts`), which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
 
-/** The ring of the open group and the convolution, and S with a global branch; a growing cache where the group is endless. */
-export function linearState(config: LinearBranches, dims: AttentionDims): StateShape {
-  const { headWidth, valueWidth = headWidth } = dims;
-  const reads = config.local !== null || config.global !== null;
-  const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
-  return ringState(dims, {
-    group: reads ? config.group : 1,
-    convolution: config.convolution,
-    folded: config.global === null ? null : sums,
-  });
-}
-
-export const linearInputs: LayoutInputs<LinearMixer> = {
-  tag: (config) => (fadeOf(config) === 1 ? '' : 'f'),
-  declare: (config, { slots, treeRows }) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots, treeRows)),
-  feeds: groupAges,
-};
-
 /** fade^age. */
-function faded(config: LinearBranches, age: Value): Value {
+function faded(config: LinearMixer, age: Value): Value {
   return exp(mul(age, Math.log(fadeOf(config))));
 }
 
 /** The block with weights of its rows in earlier groups in the place of a mask. */
-function fadedBlock(config: LinearBranches, block: StepBlock, age: Value | undefined): StepBlock {
+function fadedBlock(config: LinearMixer, block: StepBlock, age: Value | undefined): StepBlock {
   if (age === undefined) return block;
   return { ...block, masks: { ...block.masks, earlier: mul(block.masks.earlier, faded(config, age)) } };
 }
@@ -152,23 +116,50 @@ function fadedBlock(config: LinearBranches, block: StepBlock, age: Value | undef
 const rawKernels: readonly LocalKernel[] = ['softmax', 'relu2-raw'];
 
 /** Keys are stored as the local kernel reads them: raw for some, else k̂. */
-function storesRawKeys({ local }: LinearBranches): boolean {
+function storesRawKeys({ local }: LinearMixer): boolean {
   return local !== null && rawKernels.includes(local.kernel);
 }
 
-export function linearStep(config: LinearBranches, input: StepInput): MixerStepOutput {
-  const rows = nodeRows(input.k); // [B,M,T,D]
-  const keys = storesRawKeys(config) ? rows : unitLength(rows);
-  const values = nodeRows(input.v); // [B,M,T,E]
-  const { ring, tree } = blocksOf(input, keys, values);
-  const ages: Readonly<Record<string, Value | undefined>> = input.inputs;
-  const ofTree = fadedBlock(config, tree, ages[ageNames.tree]);
-  const blocks = ring === undefined ? [ofTree] : [fadedBlock(config, ring, ages[ageNames.ring]), ofTree];
-  return { mixed: mixBlocks(config, input, blocks, values), keys, values };
-}
+export const linearRecurrent: RecurrentForm<LinearMixer> = {
+  /** The ring of the open group and the convolution, and S with a global branch; a growing cache where the group is endless. */
+  state({ group, local, global, convolution }, dims) {
+    const { headWidth, valueWidth = headWidth } = dims;
+    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+    const reads = local !== null || global !== null;
+    return ringState(dims, { group: reads ? group : 1, convolution, folded: global === null ? null : sums });
+  },
+  step(config, input) {
+    const rows = nodeRows(input.k); // [B,M,T,D]
+    const keys = storesRawKeys(config) ? rows : unitLength(rows);
+    const values = nodeRows(input.v); // [B,M,T,E]
+    const { ring, tree } = blocksOf(input, keys, values);
+    const ages: Readonly<Record<string, Value | undefined>> = input.inputs;
+    const ofTree = fadedBlock(config, tree, ages[ageNames.tree]);
+    const blocks = ring === undefined ? [ofTree] : [fadedBlock(config, ring, ages[ageNames.ring]), ofTree];
+    return { mixed: mixBlocks(config, input, blocks, values), keys, values };
+  },
+  /** S ← fade^groups S + Σ fade^age k̂ᵀv over rows of groups that have closed. */
+  fold: {
+    shareAs: (config) =>
+      `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
+    readsAges: (config) => fadeOf(config) !== 1,
+    fold(config, { keys, values, sums, ages }) {
+      const unitKeys = storesRawKeys(config) ? unitLength(keys) : keys;
+      if (ages === undefined) return add(sums, matmul(unitKeys, values, { transposeA: true }));
+      const rows = mul(unitKeys, faded(config, reshape(ages.rows, [keys.shape[1], 1])));
+      return add(mul(sums, faded(config, ages.groups)), matmul(rows, values, { transposeA: true }));
+    },
+  },
+  inputs: {
+    tag: (config) => (fadeOf(config) === 1 ? '' : 'f'),
+    declare: (config, { slots, treeRows }) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots, treeRows)),
+    feeds: groupAges,
+  },
+  sameBits: () => 'open rows',
+};
 
 /** [B,M,R·T,E] @param values of the nodes [B,M,T,E] */
-function mixBlocks(config: LinearBranches, input: StepInput, apart: readonly StepBlock[], values: Value): Value {
+function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBlock[], values: Value): Value {
   const { heads, sums, parameters, open } = input;
   const blocks = Number.isFinite(config.group) && open === undefined ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
@@ -231,8 +222,8 @@ function nearAndFar(
   return mul(scores, add(scaled(mul(relu(scores), near), lambda), scaled(far, alpha)));
 }
 
-function localWeights(
-  branch: NonNullable<LinearBranches['local']>,
+export function localWeights(
+  branch: LocalBranch,
   input: StepInput,
   blocks: readonly StepBlock[],
   unitScores: readonly Value[],
@@ -246,16 +237,3 @@ function localWeights(
   };
   return kernels[branch.kernel]();
 }
-
-/** S ← fade^groups S + Σ fade^age k̂ᵀv over rows of groups that have closed. */
-export const linearFold: Fold<LinearMixer> = {
-  shareAs: (config) =>
-    `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
-  readsAges: (config) => fadeOf(config) !== 1,
-  fold(config, { keys, values, sums, ages }) {
-    const unitKeys = storesRawKeys(config) ? unitLength(keys) : keys;
-    if (ages === undefined) return add(sums, matmul(unitKeys, values, { transposeA: true }));
-    const rows = mul(unitKeys, faded(config, reshape(ages.rows, [keys.shape[1], 1])));
-    return add(mul(sums, faded(config, ages.groups)), matmul(rows, values, { transposeA: true }));
-  },
-};

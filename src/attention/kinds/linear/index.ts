@@ -5,14 +5,13 @@
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
-import { reshape } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
 import { convolvedPreset, definePreset, groupOption, ownConvolutionOptions } from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
+import { textSums } from '../../text-rows.ts';
 import {
   branchParameters,
   defaultFade,
@@ -23,18 +22,14 @@ import {
   localKernels,
   normalizations,
 } from './config.ts';
-import { linearFold, linearInputs, linearOfWhole, linearParallel, linearState, linearStep } from './forms.ts';
+import { linearOfWhole, linearParallel, linearRecurrent } from './forms.ts';
 import { linearReference } from './reference.ts';
 
 const linearCross: CrossForm<LinearMixer> = {
   tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
     sums: [keyValueHeads, headWidth, valueWidth],
   }),
-  memory(_, { k, v, mask }) {
-    const [B, m] = mask.shape;
-    const keys = mul(nodeRows(unitLength(k)), reshape(mask, [B, 1, m, 1])); // [B,M,m,D]
-    return { sums: matmul(keys, nodeRows(v), { transposeA: true }) };
-  },
+  memory: (_, { k, v, mask }) => ({ sums: textSums(nodeRows(unitLength(k)), nodeRows(v), mask) }),
   read(config, q, { sums }, parameters): Value {
     const heads = new HeadLayout(q, Number(sums.shape[1]));
     const read = matmul(heads.join(unitLength(heads.queries)), sums); // [B,M,R*n,E]
@@ -120,19 +115,13 @@ const linearPresets = {
 export const linearKind = {
   kind: 'linear',
   schema: linearSchema,
-  describe: (config) => describeBranches(config),
-  parameters: (config, dims) => branchParameters(config, dims),
+  describe: describeBranches,
+  parameters: branchParameters,
   hasSurrogateGradient: ({ local }) => local?.kernel === 'yoso',
-  reference: (config, positions) => linearReference(config, positions),
-  parallel: (config, input) => linearParallel(config, input),
-  recurrent: {
-    state: (config, dims) => linearState(config, dims),
-    step: (config, input) => linearStep(config, input),
-    fold: linearFold,
-    inputs: linearInputs,
-    sameBits: () => 'open rows',
-  },
-  bidirectional: (config, input) => linearOfWhole(config, input),
+  reference: linearReference,
+  parallel: linearParallel,
+  recurrent: linearRecurrent,
+  bidirectional: linearOfWhole,
   cross: linearCross,
   // Groups of two texts have nothing to do with each other: the global branch alone.
   betweenTexts: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),

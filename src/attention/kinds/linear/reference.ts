@@ -13,17 +13,17 @@ import {
   weightedSum,
 } from '../../reference.ts';
 import { weightFloor } from '../../normalization.ts';
-import { collisionBits, fadeOf, type LinearBranches, type LocalKernel } from './config.ts';
+import { collisionBits, fadeOf, type LinearMixer, type LocalKernel } from './config.ts';
 
 /** The branches over checked positions, with the values of their factors. */
 export interface LinearProblem {
-  readonly config: LinearBranches;
+  readonly config: LinearMixer;
   readonly positions: ReferencePositions;
   readonly alpha: number;
   readonly lambda: number;
 }
 
-export function linearProblem(config: LinearBranches, positions: ReferencePositions): LinearProblem {
+export function linearProblem(config: LinearMixer, positions: ReferencePositions): LinearProblem {
   return {
     config,
     positions,
@@ -34,8 +34,8 @@ export function linearProblem(config: LinearBranches, positions: ReferencePositi
 
 /** The kernel of the local branch. @param scale of the scores of kernels that read raw q and k */
 export function localRowKernel(
-  { kernel, bits }: NonNullable<LinearBranches['local']>,
-  normalize: LinearBranches['normalize'],
+  { kernel, bits }: NonNullable<LinearMixer['local']>,
+  normalize: LinearMixer['normalize'],
   scale: number,
 ): RowKernel {
   const kernels: Readonly<Record<LocalKernel, () => RowKernel>> = {
@@ -124,7 +124,7 @@ export function linearRow(problem: LinearProblem, head: number, position: number
 }
 
 /** The linear kind over checked positions: [H,n,E]. */
-export function linearReference(config: LinearBranches, positions: ReferencePositions): Float64Array {
+export function linearReference(config: LinearMixer, positions: ReferencePositions): Float64Array {
   const problem = linearProblem(config, positions);
   return positions.mapRows((head, position) => linearRow(problem, head, position).out);
 }

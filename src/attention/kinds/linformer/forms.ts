@@ -17,21 +17,17 @@ import {
   maskedScore,
   scoreBias,
 } from '../../attention-mask.ts';
+import { reachOf } from '../../convolution-config.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
 import { type Grouping, groupKeys, groupQueries, groupingOf, ungroupQueries } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type {
-  AttentionDims,
   BidirectionalInput,
   CrossForm,
   CrossMemory,
-  Fold,
-  LayoutInputs,
   MixerParameterValues,
-  MixerStepOutput,
+  RecurrentForm,
   SequenceInput,
-  StateShape,
-  StepInput,
 } from '../../mixer.ts';
 import {
   blocksOf,
@@ -52,7 +48,7 @@ import { learnedParameter } from '../../attention-layer.ts';
 import { internalError } from '../../../errors.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { multiplyDims, tensor } from '../../../graph/tensor.ts';
-import { type SequenceStep, openCount } from '../../masks.ts';
+import { openBlock, type SequenceStep, openCount } from '../../masks.ts';
 import { ringState } from '../../state.ts';
 
 /** The memory of a text, and attention to it: softmax(q·(E k)ᵀ·scale)·(F v). E and F [r,N] are cut to the text's length. */
@@ -176,47 +172,82 @@ function ones(like: Value, count: number): Value {
 // P is the same for all nodes, since a row's offset in its block depends on its position alone: so trees that close any
 // number of blocks are exact, without a projection per node.
 
-/** The ring of the open block, and r rows of keys and values for every closed block, a memory that grows with the text. */
-export function blockLinformerState(config: BlockLinformerMixer, dims: AttentionDims): StateShape {
-  const { block: group, convolution, rows: perGroup } = config;
-  return ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup } });
-}
+export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
+  /** The ring of the open block, and r rows of keys and values for every closed block, a memory that grows with the text. */
+  state: ({ block: group, convolution, rows: perGroup }, dims) =>
+    ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup } }),
+  step({ rows: r }, input) {
+    const { heads, memory, scoring, parameters, inputs } = input;
+    if (memory === undefined) throw internalError('a state without the memory of closed blocks');
+    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+    const { all: blocks } = blocksOf(input, keys, values);
+    const queries = heads.join(mul(heads.queries, scoring.scale));
+    const projections = blockProjections(parameters);
+    const earlier = blocks.map(({ masks }) => heads.tile(masks.earlier)); // [B,1,R*T,rows]
+    const names = blocks.length === 1 ? ['tree'] : ['ring', 'tree'];
+    const membership = names.map((block) => ({
+      offsets: inputs[`offsets.${block}`],
+      member: inputs[`member.${block}`],
+    }));
 
-export function blockLinformerStep({ rows: r }: BlockLinformerMixer, input: StepInput): MixerStepOutput {
-  const { heads, memory, scoring, parameters, inputs } = input;
-  if (memory === undefined) throw internalError('a state without the memory of closed blocks');
-  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const { all: blocks } = blocksOf(input, keys, values);
-  const queries = heads.join(mul(heads.queries, scoring.scale));
-  const projections = blockProjections(parameters);
-  const earlier = blocks.map(({ masks }) => heads.tile(masks.earlier)); // [B,1,R*T,rows]
-  const names = blocks.length === 1 ? ['tree'] : ['ring', 'tree'];
-  const membership = names.map((block) => ({
-    offsets: inputs[`offsets.${block}`],
-    member: inputs[`member.${block}`],
-  }));
+    const exact = blocks.map((block) => matmul(queries, block.keys, { transposeB: true })); // [B,M,R*T,rows]
+    const ofMemory = add(matmul(queries, memory.keys, { transposeB: true }), scoreBias(memory.held)); // [B,M,R*T,S]
+    const ofClosing = addAll(
+      exact.map((score, i) => matmul(mul(score, earlier[i]), spreadWeights(projections.keys, membership[i], r))),
+    ); // [B,M,R*T,N*r]
+    const weights = softmaxOverRows(input, blocks, [
+      ...exact.map((score, i) => maskScores(score, blocks[i].masks, heads)),
+      ofMemory,
+      add(ofClosing, heads.tile(scoreBias(repeatBlocks(inputs.closed, r)))),
+    ]);
+    const [memoryWeights, closingWeights] = weights.slice(blocks.length);
 
-  const exact = blocks.map((block) => matmul(queries, block.keys, { transposeB: true })); // [B,M,R*T,rows]
-  const ofMemory = add(matmul(queries, memory.keys, { transposeB: true }), scoreBias(memory.held)); // [B,M,R*T,S]
-  const ofClosing = addAll(
-    exact.map((score, i) => matmul(mul(score, earlier[i]), spreadWeights(projections.keys, membership[i], r))),
-  ); // [B,M,R*T,N*r]
-  const weights = softmaxOverRows(input, blocks, [
-    ...exact.map((score, i) => maskScores(score, blocks[i].masks, heads)),
-    ofMemory,
-    add(ofClosing, heads.tile(scoreBias(repeatBlocks(inputs.closed, r)))),
-  ]);
-  const [memoryWeights, closingWeights] = weights.slice(blocks.length);
-
-  const convolution = convolutionWeights(input, blocks);
-  const rowWeights = blocks.map((_, i) => {
-    const spread = matmul(closingWeights, spreadWeights(projections.values, membership[i], r), { transposeB: true });
-    const attended = add(weights[i], mul(spread, earlier[i]));
-    return convolution === undefined ? attended : add(attended, convolution[i]);
-  });
-  const mixed = add(matmul(memoryWeights, memory.values), weightedValues(blocks, rowWeights));
-  return { mixed, keys, values };
-}
+    const convolution = convolutionWeights(input, blocks);
+    const rowWeights = blocks.map((_, i) => {
+      const spread = matmul(closingWeights, spreadWeights(projections.values, membership[i], r), { transposeB: true });
+      const attended = add(weights[i], mul(spread, earlier[i]));
+      return convolution === undefined ? attended : add(attended, convolution[i]);
+    });
+    const mixed = add(matmul(memoryWeights, memory.values), weightedValues(blocks, rowWeights));
+    return { mixed, keys, values };
+  },
+  /** The projected rows of blocks that have closed. */
+  fold: {
+    shareAs: () => null,
+    fold(_, { keys, values, parameters }) {
+      const projections = blockProjections(parameters);
+      return concat([matmul(projections.keys, keys), matmul(projections.values, values)], 3);
+    },
+  },
+  inputs: {
+    declare: (_, { slots, treeRows, opens }, named) => ({
+      /** 1 where the node lies behind the c-th block, which so has closed. */
+      closed: { dtype: 'float32', shape: ['B', 1, 'T', named('N')] },
+      ...(!opens && {
+        'offsets.ring': { dtype: 'int32', shape: ['B', slots] },
+        'member.ring': { dtype: 'float32', shape: ['B', slots, named('N')] },
+      }),
+      'offsets.tree': { dtype: 'int32', shape: ['B', treeRows] },
+      'member.tree': { dtype: 'float32', shape: ['B', treeRows, named('N')] },
+    }),
+    feeds({ block }, steps, nodes, slots) {
+      const B = steps.length;
+      const rows = openCount(steps) + nodes;
+      const { count, closed, ring, tree } = blockMembership(steps, nodes, slots, block);
+      return {
+        closed: tensor('float32', [B, 1, nodes, count], closed),
+        'offsets.ring': tensor('int32', [B, slots], ring.offsets),
+        'offsets.tree': tensor('int32', [B, rows], tree.offsets),
+        'member.ring': tensor('float32', [B, slots, count], ring.member),
+        'member.tree': tensor('float32', [B, rows, count], tree.member),
+      };
+    },
+  },
+  // Longer rings are not open whole.
+  sameBits({ block, convolution }) {
+    return Math.max(block, reachOf(convolution)) <= openBlock ? 'open rows' : undefined;
+  },
+};
 
 /** P [B,1,rows,N·r]: weight of each row in the r projected rows of its block; zero for other blocks. */
 function spreadWeights(projection: Value, { offsets, member }: BlockMembership, r: number): Value {
@@ -235,15 +266,6 @@ function repeatBlocks(closed: Value, r: number): Value {
   return reshape(reshape(repeated, [B, T, width]), [B, 1, T, width]);
 }
 
-/** The projected rows of blocks that have closed. */
-export const blockLinformerFold: Fold<BlockLinformerMixer> = {
-  shareAs: () => null,
-  fold(_, { keys, values, parameters }) {
-    const projections = blockProjections(parameters);
-    return concat([matmul(projections.keys, keys), matmul(projections.values, values)], 3);
-  },
-};
-
 /** Where the rows of a block of rows (the ring or the tree) lie in the blocks that are projected. */
 export interface BlockMembership {
   /** int32 [B,rows]: 0…G−1, position within the block. */
@@ -257,31 +279,6 @@ interface FilledRows {
   readonly offsets: Int32Array;
   readonly member: Float32Array;
 }
-
-export const membershipInputs: LayoutInputs<BlockLinformerMixer> = {
-  declare: (_, { slots, treeRows, opens }, named) => ({
-    /** 1 where the node lies behind the c-th block, which so has closed. */
-    closed: { dtype: 'float32', shape: ['B', 1, 'T', named('N')] },
-    ...(!opens && {
-      'offsets.ring': { dtype: 'int32', shape: ['B', slots] },
-      'member.ring': { dtype: 'float32', shape: ['B', slots, named('N')] },
-    }),
-    'offsets.tree': { dtype: 'int32', shape: ['B', treeRows] },
-    'member.tree': { dtype: 'float32', shape: ['B', treeRows, named('N')] },
-  }),
-  feeds({ block }, steps, nodes, slots) {
-    const B = steps.length;
-    const rows = openCount(steps) + nodes;
-    const { count, closed, ring, tree } = blockMembership(steps, nodes, slots, block);
-    return {
-      closed: tensor('float32', [B, 1, nodes, count], closed),
-      'offsets.ring': tensor('int32', [B, slots], ring.offsets),
-      'offsets.tree': tensor('int32', [B, rows], tree.offsets),
-      'member.ring': tensor('float32', [B, slots, count], ring.member),
-      'member.tree': tensor('float32', [B, rows, count], tree.member),
-    };
-  },
-};
 
 /** N, at least 1, and the numbers of one step. @param block G */
 function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: number, block: number) {

@@ -1,10 +1,9 @@
 /** Linformer as published, for whole texts; `block-linformer` is its causal form. */
 import { mul } from '../../../graph/ops/elementwise.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
-import { convolutionReach, filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
+import { filterParameters, reachOf, withConvolution } from '../../convolution-config.ts';
 import { addConvolution } from '../../convolution.ts';
 import { groupingOf } from '../../grouping.ts';
-import { openBlock } from '../../masks.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, groupSchema } from '../../preset.ts';
 import {
@@ -15,14 +14,11 @@ import {
   projectionParameters,
 } from './config.ts';
 import {
-  blockLinformerFold,
   blockLinformerOfWhole,
   blockLinformerParallel,
-  blockLinformerState,
-  blockLinformerStep,
+  blockLinformerRecurrent,
   linformerCross,
   linformerOfWhole,
-  membershipInputs,
 } from './forms.ts';
 import { blockLinformerReference, linformerReference } from './reference.ts';
 
@@ -83,17 +79,7 @@ export const blockLinformerKind = {
   horizon: ({ block, convolution }) => ({ group: block, reach: reachOf(convolution) }),
   reference: blockLinformerReference,
   parallel: blockLinformerParallel,
-  recurrent: {
-    state: blockLinformerState,
-    step: blockLinformerStep,
-    fold: blockLinformerFold,
-    inputs: membershipInputs,
-    // Longer rings are not open whole.
-    sameBits: ({ block, convolution }) => {
-      const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
-      return Math.max(block, reach) <= openBlock ? 'open rows' : undefined;
-    },
-  },
+  recurrent: blockLinformerRecurrent,
   bidirectional: blockLinformerOfWhole,
   presets: {
     linformer: {

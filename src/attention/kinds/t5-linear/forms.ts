@@ -35,20 +35,17 @@ import {
 } from '../../grouping.ts';
 import { HeadLayout } from '../../head-layout.ts';
 import type {
-  AttentionDims,
   BidirectionalInput,
   CrossForm,
-  Fold,
   MixerConfig,
-  MixerStepOutput,
+  RecurrentForm,
   SequenceInput,
-  StateShape,
   StepBlock,
   StepInput,
 } from '../../mixer.ts';
 import { boundedLength, scaled } from '../../normalization.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
-import { biasInGroups, biasOfRows, scoresInGroups, scoresOfRows } from '../../scoring.ts';
+import { biasInGroups, biasOfRows, scoresInGroups } from '../../scoring.ts';
 import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
 import {
   type LinearMixer,
@@ -59,8 +56,9 @@ import {
   linearSchema,
   localField,
 } from '../linear/config.ts';
-import { softmaxOfRows } from '../../softmax.ts';
+import { localWeights } from '../linear/forms.ts';
 import { ringState } from '../../state.ts';
+import { textSums } from '../../text-rows.ts';
 
 export const t5LinearSchema = z
   .strictObject({
@@ -108,10 +106,11 @@ export function t5Form(mixer: MixerConfig, padding: T5LinearMixer['padding']): M
 /** The inverse of `t5Form`: the form written to config.json. */
 export function plainForm(mixer: MixerConfig): MixerConfig {
   const own = t5LinearSchema.safeParse(mixer);
-  if (!own.success) return mixer;
-  const { group, local, global, convolution } = own.data;
-  const plain: LinearMixer = { kind: 'linear', group, local, global, convolution, normalize: null, castling: false };
-  return plain;
+  return own.success ? linearForm(own.data) : mixer;
+}
+
+export function linearForm({ group, local, global, convolution }: T5LinearMixer): LinearMixer {
+  return { kind: 'linear', group, local, global, convolution, normalize: null, castling: false };
 }
 
 /** ε of the division by the length of all heads' outputs. */
@@ -183,29 +182,34 @@ function unitGroups(grouping: Grouping, { q, k, v }: Pick<SequenceInput, 'q' | '
 
 /** The local branch of self-attention, λ applied: [M,B·N,R·G,E]. `visible` broadcasts to [M,B·N,R·G,G]. */
 function localBranch(
-  { kernel, bits }: LocalBranch,
+  branch: LocalBranch,
   grouping: Grouping,
   input: SequenceInput,
   { q, keys, values }: UnitGroups,
   visible: Value,
 ): Value {
-  const { scoring } = input;
-  const bias = scoring.bias && biasInGroups(scoring.bias, grouping);
-  const biased = (x: Value): Value => mul(bias === undefined ? x : add(x, bias), visible);
-  const cosines = (): Value => matmul(q, keys, { transposeB: true });
-  const scores = (): Value => scoresInGroups({ queries: grouping, keys: grouping }, input);
-  const kernels: Readonly<Record<LocalKernel, () => Value>> = {
-    relu2: () => {
-      const positive = relu(cosines());
-      return biased(mul(positive, positive));
-    },
-    yoso: () => biased(collision(cosines(), collisionBits({ bits }))),
-    // As softmax attention: the bias belongs to the scores.
-    'relu2-raw': () => maskedReluSquared(scores(), visible),
-    softmax: () => softmax(add(scores(), scoreBias(visible))),
-  };
-  return scaled(matmul(kernels[kernel](), values), input.parameters.local_factor);
+  const { bias } = input.scoring;
+  const weigh = ofCosines[branch.kernel];
+  let weights: Value;
+  if (weigh === undefined) {
+    const scores = scoresInGroups({ queries: grouping, keys: grouping }, input);
+    const isSoftmax = branch.kernel === 'softmax';
+    weights = isSoftmax ? softmax(add(scores, scoreBias(visible))) : maskedReluSquared(scores, visible);
+  } else {
+    const own = weigh(matmul(q, keys, { transposeB: true }), branch);
+    weights = mul(bias === undefined ? own : add(own, biasInGroups(bias, grouping)), visible);
+  }
+  return scaled(matmul(weights, values), input.parameters.local_factor);
 }
+
+/** Weights of cosines, which the bias is added to. To other kernels it belongs as to softmax attention: it is added to the scores. */
+const ofCosines: Readonly<Partial<Record<LocalKernel, (cosines: Value, branch: LocalBranch) => Value>>> = {
+  relu2(cosines) {
+    const positive = relu(cosines);
+    return mul(positive, positive);
+  },
+  yoso: (cosines, branch) => collision(cosines, collisionBits(branch)),
+};
 
 /** The decoder's attention to an encoded text. */
 export const t5LinearCross: CrossForm<T5LinearMixer> = {
@@ -230,9 +234,7 @@ export const t5LinearCross: CrossForm<T5LinearMixer> = {
 };
 
 function crossSums(k: Value, v: Value, mask: Value): Value {
-  const [B, m] = mask.shape;
-  const keys = mul(nodeRows(unitLength(k)), reshape(mask, [B, 1, m, 1])); // [B,M,m,D]
-  return matmul(keys, nodeRows(unitLength(v)), { transposeA: true });
+  return textSums(nodeRows(unitLength(k)), nodeRows(unitLength(v)), mask);
 }
 
 /** [B,n,H,E] */
@@ -273,66 +275,55 @@ function alignedGroups(config: T5LinearMixer, local: LocalBranch, input: Bidirec
 
 // The same over token trees, on top of a state. Rows are stored as projected.
 
-/** The ring, and S = Σ k̂ᵀv̂ with a global branch. */
-export function t5LinearState({ group, convolution, global }: T5LinearMixer, dims: AttentionDims): StateShape {
-  const { headWidth, valueWidth = headWidth } = dims;
-  const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
-  return ringState(dims, { group, convolution, folded: global === null ? null : sums });
-}
+export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
+  /** The ring, and S = Σ k̂ᵀv̂ with a global branch. */
+  state({ group, convolution, global }, dims) {
+    const { headWidth, valueWidth = headWidth } = dims;
+    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+    return ringState(dims, { group, convolution, folded: global === null ? null : sums });
+  },
+  step(config, input) {
+    const { heads, sums, parameters } = input;
+    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+    const { all: blocks } = blocksOf(input, keys, values);
+    const unitBlocks = blocks.map((block) => ({ ...block, values: unitLength(block.values) }));
+    const unitQueries = heads.join(unitLength(heads.queries));
+    const cosines = blocks.map((block) => matmul(unitQueries, unitLength(block.keys), { transposeB: true }));
+    const branches: Value[] = [];
+    if (config.local !== null) {
+      const weights = biasedWeights(config.local, input, blocks, cosines);
+      branches.push(scaled(weightedValues(unitBlocks, weights), parameters.local_factor));
+    }
+    if (config.global !== null && sums !== undefined) {
+      const open = blocks.map(({ masks }, i) => mul(cosines[i], heads.tile(masks.earlier)));
+      const read = add(weightedValues(unitBlocks, open), matmul(unitQueries, sums));
+      branches.push(scaled(read, parameters.global_factor));
+    }
+    const normed = heads.of(postNorm(heads.split(addAll(branches))));
+    return { mixed: addStepConvolution(normed.join(normed.queries), input, blocks), keys, values };
+  },
+  /** S ← S + Σ k̂ᵀv̂ over rows of groups that have closed. */
+  fold: {
+    shareAs: () => 't5 linear',
+    fold: (_, { keys, values, sums }) => add(sums, matmul(unitLength(keys), unitLength(values), { transposeA: true })),
+  },
+  sameBits: () => 'open rows',
+};
 
-export function t5LinearStep(config: T5LinearMixer, input: StepInput): MixerStepOutput {
-  const { heads, sums, parameters } = input;
-  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-  const { all: blocks } = blocksOf(input, keys, values);
-  const unitBlocks = blocks.map((block) => ({ ...block, values: unitLength(block.values) }));
-  const unitQueries = heads.join(unitLength(heads.queries));
-  const cosines = blocks.map((block) => matmul(unitQueries, unitLength(block.keys), { transposeB: true }));
-  const branches: Value[] = [];
-  if (config.local !== null) {
-    const weights = localWeights(config.local, input, blocks, cosines);
-    branches.push(scaled(weightedValues(unitBlocks, weights), parameters.local_factor));
-  }
-  if (config.global !== null && sums !== undefined) {
-    const open = blocks.map(({ masks }, i) => mul(cosines[i], heads.tile(masks.earlier)));
-    const read = add(weightedValues(unitBlocks, open), matmul(unitQueries, sums));
-    branches.push(scaled(read, parameters.global_factor));
-  }
-  const normed = heads.of(postNorm(heads.split(addAll(branches))));
-  return { mixed: addStepConvolution(normed.join(normed.queries), input, blocks), keys, values };
-}
-
-function localWeights(
-  { kernel, bits }: LocalBranch,
+/** Weights of the rows in the own group: [B,M,R·T,rows] for each block. */
+function biasedWeights(
+  branch: LocalBranch,
   input: StepInput,
   blocks: readonly StepBlock[],
   cosines: readonly Value[],
 ): Value[] {
-  const { heads, scoring, horizon } = input;
-  const biased = (weights: (cosine: Value) => Value): Value[] =>
-    blocks.map(({ masks }, i) => {
-      const own = weights(cosines[i]);
-      const { bias } = scoring;
-      const sum = bias === undefined ? own : add(own, biasOfRows(bias, masks.offsets, horizon.reach, heads));
-      return mul(sum, heads.tile(masks.same));
-    });
-  const kernels: Readonly<Record<LocalKernel, () => Value[]>> = {
-    softmax: () => softmaxOfRows(input, blocks),
-    'relu2-raw': () =>
-      scoresOfRows(input, blocks).map((score, i) => maskedReluSquared(score, heads.tile(blocks[i].masks.same))),
-    relu2: () =>
-      biased((cosine) => {
-        const positive = relu(cosine);
-        return mul(positive, positive);
-      }),
-    yoso: () => biased((cosine) => collision(cosine, collisionBits({ bits }))),
-  };
-  return kernels[kernel]();
+  const weigh = ofCosines[branch.kernel];
+  if (weigh === undefined) return localWeights(branch, input, blocks, cosines);
+  const { heads, horizon } = input;
+  const { bias } = input.scoring;
+  return blocks.map(({ masks }, i) => {
+    const weights = weigh(cosines[i], branch);
+    const sum = bias === undefined ? weights : add(weights, biasOfRows(bias, masks.offsets, horizon.reach, heads));
+    return mul(sum, heads.tile(masks.same));
+  });
 }
-
-/** S ← S + Σ k̂ᵀv̂ over rows of groups that have closed. */
-export const t5LinearFold: Fold<T5LinearMixer> = {
-  shareAs: () => 't5 linear',
-  fold(_, { keys, values, sums }) {
-    return add(sums, matmul(unitLength(keys), unitLength(values), { transposeA: true }));
-  },
-};

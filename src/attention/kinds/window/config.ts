@@ -1,23 +1,15 @@
 /** Configuration of window attention: the positions read row by row, and the memory of the rest. */
 import { z } from 'zod';
-import { convolutionField, filterParameters, withConvolution, convolutionReach } from '../../convolution-config.ts';
-import type { AttentionDims, Horizon, MixerParameter } from '../../mixer.ts';
+import { convolutionField, filterParameters } from '../../convolution-config.ts';
+import type { AttentionDims, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { sinkLogitField, sinkLogitParameters } from '../../sink-logits.ts';
-import { describeFeatureMap, isLearnedMap, mapParameters } from '../features/maps.ts';
+import { isLearnedMap, mapParameters, positiveMaps } from '../features/maps.ts';
 import { whole } from '../../../files/whole-numbers.ts';
-
-/** Maps whose features are positive, so that weights of the memory can share a denominator with exponentials of scores. */
-const mapSchema = z.discriminatedUnion('name', [
-  z.strictObject({ name: z.literal('balanced') }),
-  z.strictObject({ name: z.literal('hedgehog') }),
-  z.strictObject({ name: z.literal('elu') }),
-  z.strictObject({ name: z.literal('relu') }),
-]);
 
 export const memorySchema = z.strictObject({
   /** φ. */
-  map: mapSchema.default({ name: 'balanced' }),
+  map: z.discriminatedUnion('name', positiveMaps).default({ name: 'balanced' }),
   /**
    * Factor of a group's weight for every later group: `fixed`, e^(−2^(−8(m+1)/M)) for key-value head
    * m of M, as in Lightning attention; `learned`, e^(−e^r) with a learned r per key-value head.
@@ -56,26 +48,6 @@ export type WindowMixer = z.infer<typeof windowSchema>;
 export const memoryScoreName = 'memory_score';
 /** r of a learned decay, per key-value head [M]. */
 export const memoryDecayName = 'memory_decay';
-
-/** "window of 2 × 64 + 4 sinks + memory of hedgehog + convolution 63". */
-export function describeWindow({ group, window, sinks, memory, convolution, sinkLogit }: WindowMixer): string {
-  const size = group === 1 ? `${window} positions` : `${window} × ${group}`;
-  const parts = [
-    `window of ${size}`,
-    sinks === 0 ? '' : `${sinks} sinks`,
-    sinkLogit === undefined ? '' : 'sink logit',
-    memory === null ? '' : describeMemory(memory),
-  ];
-  return withConvolution(parts.filter((part) => part !== '').join(' + '), convolution);
-}
-
-function describeMemory({ map, decay }: WindowMemory): string {
-  return `memory by ${describeFeatureMap(map)}${decay === 'none' ? '' : ` with ${decay} decay`}`;
-}
-
-export function windowHorizon({ group, window, sinks, convolution }: WindowMixer): Horizon {
-  return { group, window, sinks, reach: convolution === null ? -1 : convolutionReach(convolution.kernel) };
-}
 
 export function windowParameters(config: WindowMixer, dims: AttentionDims): MixerParameter[] {
   const { memory, convolution } = config;

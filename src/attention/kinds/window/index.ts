@@ -4,15 +4,14 @@
  * sliding window of w positions is G = 1, W = w. The formula is in `reference.ts`.
  */
 import { z } from 'zod';
+import { reachOf, withConvolution } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';
 import { convolvedPreset, decayOption, groupOption, groupSchema } from '../../preset.ts';
 import { sinkLogitName } from '../../sink-logits.ts';
-import { windowFold, windowInputs, windowState, windowStep } from './step.ts';
+import { windowRecurrent } from './step.ts';
 import {
   defaultSinks,
   defaultWindow,
-  describeWindow,
-  windowHorizon,
   type WindowMixer,
   windowParameters,
   windowSchema,
@@ -21,6 +20,7 @@ import {
   memoryNames,
   memoryScoreName,
 } from './config.ts';
+import { describeFeatureMap } from '../features/maps.ts';
 import { windowOfWhole, windowParallel } from './parallel.ts';
 import { windowReference } from './reference.ts';
 
@@ -55,18 +55,21 @@ function rowsFrom({ sinkLogit, ...fields }: { readonly sinkLogit?: boolean }): o
 export const windowKind = {
   kind: 'window',
   schema: windowSchema,
-  describe: describeWindow,
+  describe({ group, window, sinks, memory, convolution, sinkLogit }) {
+    const decay = memory === null || memory.decay === 'none' ? '' : ` with ${memory.decay} decay`;
+    const parts = [
+      `window of ${group === 1 ? `${window} positions` : `${window} × ${group}`}`,
+      sinks === 0 ? '' : `${sinks} sinks`,
+      sinkLogit === undefined ? '' : 'sink logit',
+      memory === null ? '' : `memory by ${describeFeatureMap(memory.map)}${decay}`,
+    ];
+    return withConvolution(parts.filter((part) => part !== '').join(' + '), convolution);
+  },
   parameters: windowParameters,
-  horizon: windowHorizon,
+  horizon: ({ group, window, sinks, convolution }) => ({ group, window, sinks, reach: reachOf(convolution) }),
   reference: windowReference,
   parallel: windowParallel,
-  recurrent: {
-    state: windowState,
-    step: windowStep,
-    fold: windowFold,
-    inputs: windowInputs,
-    sameBits: () => 'open rows',
-  },
+  recurrent: windowRecurrent,
   bidirectional: windowOfWhole,
   // The positions of two texts have no distance: between them attention stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),

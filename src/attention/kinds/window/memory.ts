@@ -10,10 +10,9 @@ import { pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
 import { scoreBias } from '../../attention-mask.ts';
 import { type Grouping, groupKeys, groupQueries, groupingOf, ungroupQueries } from '../../grouping.ts';
-import type { MixerParameterValues, SequenceInput } from '../../mixer.ts';
+import type { FoldInput, MixerParameterValues, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
-import { mapFeatures, rowwise } from '../features/map-graph.ts';
-import { keyMapName, queryMapName } from '../features/maps.ts';
+import { keyFeatures, queryFeatures, rowwise } from '../features/map-graph.ts';
 import { summedValues } from '../features/output.ts';
 import { fixedDecay, memoryDecayName, memoryScoreName, type WindowMemory, type WindowMixer } from './config.ts';
 import { learnedParameter } from '../../attention-layer.ts';
@@ -42,16 +41,14 @@ export function countedValues(values: Value): Value {
 }
 
 /** β φ of queries [B,H,rows,D], or [B,H,rows,1,D]. */
-export function queryFeatures({ map }: WindowMemory, q: Value, scale: number, parameters: MixerParameterValues): Value {
-  const score = learnedParameter(parameters, memoryScoreName);
+export function weighedQueries(
+  { map }: WindowMemory,
+  q: Value,
+  input: Pick<FoldInput, 'parameters' | 'scoring'>,
+): Value {
+  const score = learnedParameter(input.parameters, memoryScoreName);
   const perHead = exp(reshape(score, [score.shape[0], 1, 1]));
-  const factor = q.rank > 4 ? rowwise(perHead) : perHead;
-  return mapFeatures(map, q, { side: 'query', scale, weight: parameters[queryMapName], factor });
-}
-
-/** φ of keys [B,M,rows,D]. */
-export function keyFeatures({ map }: WindowMemory, k: Value, scale: number, parameters: MixerParameterValues): Value {
-  return mapFeatures(map, k, { side: 'key', scale, weight: parameters[keyMapName] });
+  return queryFeatures(map, q, input, q.rank > 4 ? rowwise(perHead) : perHead);
 }
 
 /** ln γ per key-value head [M]; undefined without a decay. */
@@ -76,17 +73,18 @@ export function logDecay(
  */
 export function rememberedRow(
   config: WindowMixer,
-  { q, k, v, parameters, scoring: { scale } }: SequenceInput,
+  input: SequenceInput,
   blocks: Grouping,
   tokens: Value | undefined,
 ): RememberedRow | undefined {
   const { memory, group, window: W, sinks } = config;
-  const grouping = groupingOf({ q, k }, group);
+  const { q, k, v } = input;
+  const grouping = groupingOf(input, group);
   const { batch: B, length, groups: N, keyValueHeads: M } = grouping;
   if (memory === null || N <= W) return undefined;
   const headsFirst = nodeRows; // its own inverse
-  const phiQ = headsFirst(queryFeatures(memory, headsFirst(q), scale, parameters)); // [B,n,H,F]
-  const phiK = headsFirst(keyFeatures(memory, headsFirst(k), scale, parameters)); // [B,n,M,F]
+  const phiQ = headsFirst(weighedQueries(memory, headsFirst(q), input)); // [B,n,H,F]
+  const phiK = headsFirst(keyFeatures(memory.map, headsFirst(k), input)); // [B,n,M,F]
   const remembered = mul(phiK, foldedPositions(phiK, length, sinks));
   const keys = groupKeys(
     grouping,
@@ -97,7 +95,7 @@ export function rememberedRow(
   const F = Number(perGroup.shape[2]);
   const columns = Number(perGroup.shape[3]);
   const ordered = reshape(perGroup, [M, B, N, F, columns]);
-  const decay = logDecay(memory, k, M, parameters);
+  const decay = logDecay(memory, k, M, input.parameters);
   const bothSides = tokens !== undefined;
   const older = decay === undefined ? outsideSums(ordered, W, bothSides) : decayedSums(ordered, W, bothSides, decay);
   const sums = matmul(groupQueries(grouping, phiQ), reshape(older, [M, B * N, F, columns])); // [M,B*N,R*G,E+1]

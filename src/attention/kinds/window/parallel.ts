@@ -3,11 +3,11 @@ import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo, matmul } from '../../../graph/ops/contraction.ts';
 import { add, mul } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
-import { concat, pad, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
+import { concat, reshape, slice, split, transpose } from '../../../graph/ops/layout.ts';
 import { int32, tensor } from '../../../graph/tensor.ts';
 import { relativeBucket } from '../../../nn/relative-positions.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
-import { addConvolution } from '../../convolution.ts';
+import { addConvolution, shiftBlocks } from '../../convolution.ts';
 import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, ProjectedPositions, Reading, SequenceInput } from '../../mixer.ts';
 import type { Scoring } from '../../scoring.ts';
@@ -51,20 +51,12 @@ function blockColumns({ grouping, sinks, shifts }: WindowBlocks, rows: Value): V
   const { batch: B, group: Bk, groups: N, keyValueHeads: M } = grouping;
   const X = Number(rows.shape[3]);
   const blocks = reshape(groupKeys(grouping, rows), [M, B, N, Bk, X]);
-  const parts = shifts.map((shift) => shifted(blocks, shift));
+  const parts = shifts.map((shift) => shiftBlocks(blocks, shift));
   if (sinks > 0) {
     const first = reshape(transpose(slice(rows, 1, 0, sinks), [2, 0, 1, 3]), [M, B, 1, sinks, X]);
     parts.unshift(broadcastTo(first, [M, B, N, sinks, X]));
   }
   return reshape(parts.length === 1 ? parts[0] : concat(parts, 3), [M, B * N, sinks + shifts.length * Bk, X]);
-}
-
-/** Block b of the result is block b + shift, zeros outside the sequence: [M,B,N,Bk,X]. */
-function shifted(blocks: Value, shift: number): Value {
-  const N = Number(blocks.shape[2]);
-  if (shift === 0) return blocks;
-  if (shift < 0) return pad(slice(blocks, 2, 0, N - 1), 2, 1, 0);
-  return pad(slice(blocks, 2, 1, N), 2, 0, 1);
 }
 
 /**
@@ -81,44 +73,35 @@ function maskedScores(
   const { batch: B, group: Bk, groups: N, keyValueHeads: M, repeat: R } = blocks.grouping;
   const C = blocks.columns[0].length;
   const perHead = reshape(scores, [M, B, N, R, Bk, C]);
-  const visible = visibleColumns(config, blocks, scores, tokens === undefined ? 'past' : 'whole'); // [N,1,Bk,C]
   const bias = columnBias(blocks, scoring);
   const biased = bias === undefined ? perHead : add(perHead, bias);
-  const masked =
+  const unread =
     tokens === undefined
-      ? add(biased, visible.bias)
-      : add(biased, scoreBias(mul(visible.mask, columnTokens(blocks, tokens))));
-  return reshape(masked, [M, B * N, R * Bk, C]);
+      ? visibleColumns(config, blocks, scores, 'past')
+      : scoreBias(mul(visibleColumns(config, blocks, scores, 'whole'), columnTokens(blocks, tokens)));
+  return reshape(add(biased, unread), [M, B * N, R * Bk, C]);
 }
 
-/** Columns visible to the queries of a block, as a mask of 1 and 0 and as a bias: [N,1,Bk,C]. */
-function visibleColumns(config: WindowMixer, blocks: WindowBlocks, like: Value, reading: Reading) {
+/** Columns visible to the queries of a block, of the past as a bias, of whole texts as a mask of 1 and 0: [N,1,Bk,C]. */
+function visibleColumns(config: WindowMixer, blocks: WindowBlocks, like: Value, reading: Reading): Value {
   const { grouping, columns, sinks } = blocks;
   const { group: Bk, groups: N, length } = grouping;
   const C = columns[0].length;
-  const key = `window ${config.group} ${config.window} ${sinks} of ${length} ${reading}`;
-  const constant = (name: string, seen: number, unseen: number): Value =>
-    like.graph.sharedConstant(`${key} ${name}`, () => {
-      const values = new Float32Array(N * Bk * C).fill(unseen);
-      columns.forEach((positions, block) => {
-        for (let i = 0; i < Bk; i++) {
-          for (const [column, j] of positions.entries()) {
-            if (reads(config, block * Bk + i, j, { reading, isSink: column < sinks, length: N * Bk })) {
-              values[(block * Bk + i) * C + column] = seen;
-            }
+  const [name, seen, unseen] = reading === 'past' ? ['bias', 0, maskedScore] : ['mask', 1, 0];
+  const key = `window ${config.group} ${config.window} ${sinks} of ${length} ${reading} ${name}`;
+  return like.graph.sharedConstant(key, () => {
+    const values = new Float32Array(N * Bk * C).fill(unseen);
+    columns.forEach((positions, block) => {
+      for (let i = 0; i < Bk; i++) {
+        for (const [column, j] of positions.entries()) {
+          if (reads(config, block * Bk + i, j, { reading, isSink: column < sinks, length: N * Bk })) {
+            values[(block * Bk + i) * C + column] = seen;
           }
         }
-      });
-      return tensor('float32', [N, 1, Bk, C], values);
+      }
     });
-  return {
-    get mask() {
-      return constant('mask', 1, 0);
-    },
-    get bias() {
-      return constant('bias', 0, maskedScore);
-    },
-  };
+    return tensor('float32', [N, 1, Bk, C], values);
+  });
 }
 
 /** Whether position t reads position j in a column. The columns of the sinks are for those outside its window. */

@@ -18,16 +18,7 @@ import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import type { HeadLayout } from '../../head-layout.ts';
 import { ageNames, groupAges, declareGroupAges } from '../../group-ages.ts';
 import { type SequenceStep, windowStart } from '../../masks.ts';
-import type {
-  AttentionDims,
-  Fold,
-  FoldInput,
-  LayoutInputs,
-  MixerStepOutput,
-  StateShape,
-  StepBlock,
-  StepInput,
-} from '../../mixer.ts';
+import type { RecurrentForm, StepBlock, StepInput } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
 import { sinkOfNodes } from '../../sink-logits.ts';
 import { ringState } from '../../state.ts';
@@ -42,7 +33,8 @@ import {
 } from '../../step-blocks.ts';
 import { featuresOf, isLearnedMap } from '../features/maps.ts';
 import type { WindowMemory, WindowMixer } from './config.ts';
-import { countedValues, keyFeatures, leastWeight, logDecay, queryFeatures, type RememberedRow } from './memory.ts';
+import { keyFeatures } from '../features/map-graph.ts';
+import { countedValues, leastWeight, logDecay, type RememberedRow, weighedQueries } from './memory.ts';
 
 /** The inputs of older rows: their slots and nodes, which nodes see which, and their ages. */
 const olderNames = { slots: 'older', nodes: 'older.nodes', seen: 'older.seen', ages: 'older.age' } as const;
@@ -51,32 +43,72 @@ function decays({ memory }: WindowMixer): boolean {
   return memory !== null && memory.decay !== 'none';
 }
 
-export const windowInputs: LayoutInputs<WindowMixer> = {
-  tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
-  declare(config, { slots, treeRows, opens }, named) {
-    if (config.memory === null) return {};
-    const [older, nodes] = [named('U'), named('N')];
-    const list = (length: string) => ({ dtype: 'int32' as const, shape: [length] });
-    const rows = { [olderNames.slots]: list(older) };
-    const ages = decays(config) ? declareGroupAges(slots, treeRows) : {};
-    // Without open rows the same is gathered from the masks, as in exports of earlier versions.
-    if (!opens) return { ...rows, ...ages };
-    const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, nodes)] };
-    const seen = { ...rows, [olderNames.nodes]: list(nodes), [olderNames.seen]: ofRows };
-    return decays(config) ? { ...seen, [olderNames.ages]: ofRows, [ageNames.sums]: ages[ageNames.sums] } : seen;
+export const windowRecurrent: RecurrentForm<WindowMixer> = {
+  /** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of older positions: [M,F,E+1]. */
+  state({ memory, ...config }, dims) {
+    const { headWidth, valueWidth = headWidth } = dims;
+    if (memory === null) return ringState(dims, config);
+    const rows = featuresOf(memory.map, headWidth);
+    return ringState(dims, { ...config, folded: { kind: 'sums', rows, columns: valueWidth + 1 } });
   },
-  feeds(config, steps, nodes, slots) {
-    const lists = olderLists(config, steps, nodes);
-    const { seen, ages } = olderRows(config, steps, nodes, lists);
-    const shape = [steps.length, 1, nodes, lists.slots.length + lists.nodes.length];
-    const older = {
-      [olderNames.slots]: tensor('int32', [lists.slots.length], lists.slots),
-      [olderNames.nodes]: tensor('int32', [lists.nodes.length], lists.nodes),
-      [olderNames.seen]: tensor('float32', shape, seen),
-    };
-    if (!decays(config)) return older;
-    return { ...older, [olderNames.ages]: tensor('float32', shape, ages), ...groupAges(config, steps, nodes, slots) };
+  step(config, input) {
+    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
+    const blocks = blocksOf(input, keys, values);
+    const { memory } = config;
+    const older = memory === null ? undefined : rememberedRow(memory, input, blocks.all[0], { keys, values });
+    const sink = sinkOfNodes(input.heads, input.parameters);
+    const columns = [older, sink && { score: sink }].filter((column) => column !== undefined);
+    return { mixed: addStepConvolution(mixedRows(config, input, blocks, columns), input, blocks.all), keys, values };
   },
+  /** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over the rows of groups that leave the window. */
+  fold: {
+    shareAs: ({ memory }) =>
+      memory === null || isLearnedMap(memory.map) || memory.decay !== 'none' ? null : memory.map.name,
+    readsAges: decays,
+    fold({ memory }, input) {
+      if (memory === null) throw internalError('a fold without a memory');
+      const { keys, values, sums, parameters, ages } = input;
+      const [X, n, D] = keys.shape;
+      const outer = isLearnedMap(memory.map) ? [1, X] : [X, 1]; // sequences and heads, as feature maps want them
+      const features = keyFeatures(memory.map, reshape(keys, [...outer, n, D]), input);
+      const rows = reshape(features, [X, n, features.shape[3]]);
+      const decay = logDecay(memory, keys, Number(X), parameters);
+      if (decay === undefined || ages === undefined) {
+        return add(sums, matmul(rows, countedValues(values), { transposeA: true }));
+      }
+      const factor = (age: Value): Value => exp(mul(reshape(decay, [X, 1, 1]), age));
+      const aged = mul(rows, factor(reshape(ages.rows, [n, 1])));
+      return add(mul(sums, factor(ages.groups)), matmul(aged, countedValues(values), { transposeA: true }));
+    },
+  },
+  inputs: {
+    tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
+    declare(config, { slots, treeRows, opens }, named) {
+      if (config.memory === null) return {};
+      const [older, nodes] = [named('U'), named('N')];
+      const list = (length: string) => ({ dtype: 'int32' as const, shape: [length] });
+      const rows = { [olderNames.slots]: list(older) };
+      const ages = decays(config) ? declareGroupAges(slots, treeRows) : {};
+      // Without open rows the same is gathered from the masks, as in exports of earlier versions.
+      if (!opens) return { ...rows, ...ages };
+      const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, nodes)] };
+      const seen = { ...rows, [olderNames.nodes]: list(nodes), [olderNames.seen]: ofRows };
+      return decays(config) ? { ...seen, [olderNames.ages]: ofRows, [ageNames.sums]: ages[ageNames.sums] } : seen;
+    },
+    feeds(config, steps, nodes, slots) {
+      const lists = olderLists(config, steps, nodes);
+      const { seen, ages } = olderRows(config, steps, nodes, lists);
+      const shape = [steps.length, 1, nodes, lists.slots.length + lists.nodes.length];
+      const older = {
+        [olderNames.slots]: tensor('int32', [lists.slots.length], lists.slots),
+        [olderNames.nodes]: tensor('int32', [lists.nodes.length], lists.nodes),
+        [olderNames.seen]: tensor('float32', shape, seen),
+      };
+      if (!decays(config)) return older;
+      return { ...older, [olderNames.ages]: tensor('float32', shape, ages), ...groupAges(config, steps, nodes, slots) };
+    },
+  },
+  sameBits: () => 'open rows',
 };
 
 /** The positions that rows are in: in the ring, or, where all its rows are open, in that list. */
@@ -146,24 +178,6 @@ function olderRows(
     });
   });
   return { seen, ages };
-}
-
-/** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of older positions: [M,F,E+1]. */
-export function windowState({ memory, ...config }: WindowMixer, dims: AttentionDims): StateShape {
-  const { headWidth, valueWidth = headWidth } = dims;
-  if (memory === null) return ringState(dims, config);
-  const rows = featuresOf(memory.map, headWidth);
-  return ringState(dims, { ...config, folded: { kind: 'sums', rows, columns: valueWidth + 1 } });
-}
-
-export function windowStep(config: WindowMixer, input: StepInput): MixerStepOutput {
-  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
-  const blocks = blocksOf(input, keys, values);
-  const { memory } = config;
-  const older = memory === null ? undefined : rememberedRow(memory, input, blocks.all[0], { keys, values });
-  const sink = sinkOfNodes(input.heads, input.parameters);
-  const columns = [older, sink && { score: sink }].filter((column) => column !== undefined);
-  return { mixed: addStepConvolution(mixedRows(config, input, blocks, columns), input, blocks.all), keys, values };
 }
 
 /** Slots of a ring whose weights are added up in one stretch with those of open rows and a tree (docs/verify.md). */
@@ -253,14 +267,14 @@ function olderSums(
   ringRows: StepBlock,
   nodes: Pick<StepBlock, 'keys' | 'values'>,
 ): Value {
-  const { heads, sums, parameters, inputs, scoring, ring, treeMasks } = input;
+  const { heads, sums, parameters, inputs, ring, treeMasks } = input;
   if (sums === undefined) throw internalError('a state without the sums of the memory');
   const declared: Readonly<Record<string, Value | undefined>> = inputs;
   const besides = (ofRing: Value, ofNodes: Value): Value =>
     concat([gather(ofRing, inputs[olderNames.slots], 3), ofNodes], 3);
   const listed = declared[olderNames.nodes];
   const M = Number(heads.queries.shape[1]);
-  const map = (rows: Value): Value => queryFeatures(memory, rows, scoring.scale, parameters);
+  const map = (rows: Value): Value => weighedQueries(memory, rows, input);
   const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
   const read = matmul(queries, sums); // [B,M,R*T,E+1]
 
@@ -268,7 +282,7 @@ function olderSums(
     const ofNodes = listed === undefined ? nodes[part] : gather(nodes[part], listed, 2);
     return concat([gather(ringRows[part], inputs[olderNames.slots], 2), ofNodes], 2); // U + N rows
   };
-  const features = keyFeatures(memory, older('keys'), scoring.scale, parameters); // [B,M,U+N,F]
+  const features = keyFeatures(memory.map, older('keys'), input); // [B,M,U+N,F]
   const products = matmul(queries, features, { transposeB: true });
   const seen = declared[olderNames.seen] ?? besides(ring.masks.earlier, treeMasks.earlier);
   const unfolded = mul(products, heads.tile(seen));
@@ -280,24 +294,3 @@ function olderSums(
   const weights = mul(unfolded, factor(ages));
   return add(mul(read, factor(inputs[ageNames.sums])), matmul(weights, counted));
 }
-
-/** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over the rows of groups that leave the window. */
-export const windowFold: Fold<WindowMixer> = {
-  shareAs: ({ memory }) =>
-    memory === null || isLearnedMap(memory.map) || memory.decay !== 'none' ? null : memory.map.name,
-  readsAges: ({ memory }) => memory !== null && memory.decay !== 'none',
-  fold({ memory }, { keys, values, sums, parameters, scoring, ages }: FoldInput) {
-    if (memory === null) throw internalError('a fold without a memory');
-    const [X, n, D] = keys.shape;
-    const outer = isLearnedMap(memory.map) ? [1, X] : [X, 1]; // sequences and heads, as feature maps want them
-    const features = keyFeatures(memory, reshape(keys, [...outer, n, D]), scoring.scale, parameters);
-    const rows = reshape(features, [X, n, features.shape[3]]);
-    const decay = logDecay(memory, keys, Number(X), parameters);
-    if (decay === undefined || ages === undefined) {
-      return add(sums, matmul(rows, countedValues(values), { transposeA: true }));
-    }
-    const factor = (age: Value): Value => exp(mul(reshape(decay, [X, 1, 1]), age));
-    const aged = mul(rows, factor(reshape(ages.rows, [n, 1])));
-    return add(mul(sums, factor(ages.groups)), matmul(aged, countedValues(values), { transposeA: true }));
-  },
-};

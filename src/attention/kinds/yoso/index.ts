@@ -16,8 +16,8 @@ import type { CrossForm, MixerKind } from '../../mixer.ts';
 import { boundedLength } from '../../normalization.ts';
 import { convolvedPreset, groupOption, seedOption } from '../../preset.ts';
 import { textRows } from '../../text-rows.ts';
-import { collisionBitsSchema, defaultCollisionBits, type LinearBranches } from '../linear/config.ts';
-import { linearOfWhole, linearParallel, linearState, linearStep } from '../linear/forms.ts';
+import { collisionBitsSchema, defaultCollisionBits, type LinearMixer } from '../linear/config.ts';
+import { linearOfWhole, linearParallel, linearRecurrent } from '../linear/forms.ts';
 import { linearReference } from '../linear/reference.ts';
 
 const yosoSchema = z.strictObject({
@@ -31,8 +31,9 @@ const yosoSchema = z.strictObject({
 export type YosoMixer = z.infer<typeof yosoSchema>;
 
 /** One local group that never ends. */
-export function yosoBranches({ bits, convolution }: YosoMixer): LinearBranches {
+export function yosoBranches({ bits, convolution }: YosoMixer): LinearMixer {
   return {
+    kind: 'linear',
     group: Number.POSITIVE_INFINITY,
     local: { kernel: 'yoso', bits, scale: 'none' },
     global: null,
@@ -79,8 +80,8 @@ export const yosoKind = {
     return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
   },
   recurrent: {
-    state: (config, dims) => linearState(yosoBranches(config), dims),
-    step: (config, input) => linearStep(yosoBranches(config), input),
+    state: (config, dims) => linearRecurrent.state(yosoBranches(config), dims),
+    step: (config, input) => linearRecurrent.step(yosoBranches(config), input),
     sameBits: () => 'open rows',
   },
   bidirectional: (config, input) => linearOfWhole(yosoBranches(config), input),
