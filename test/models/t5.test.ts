@@ -36,8 +36,10 @@ describe('config.json', () => {
   it('has the defaults of T5', () => {
     const config = parseT5Config({ model_type: 't5' });
     expect(config).toMatchObject({ vocabulary: 32128, width: 512, headWidth: 64, feedForwardWidth: 2048, heads: 8 });
-    expect(config).toMatchObject({ encoderLayers: 6, decoderLayers: 6, buckets: 32, farthest: 128, tiedHead: true });
-    expect(config).toMatchObject({ startId: 0, padId: 0, eosIds: [1], feedForward: 'relu', padding: 'zero' });
+    const { encoder, decoder, cross } = config.mixers;
+    expect([encoder.length, decoder.length, cross.length]).toEqual([6, 6, 6]);
+    expect(config).toMatchObject({ buckets: 32, farthest: 128, tiedHead: true });
+    expect(config).toMatchObject({ startId: 0, padId: 0, eosIds: [1], feedForward: { gated: false }, padding: 'zero' });
   });
 
   it('reads what the published checkpoints say', () => {

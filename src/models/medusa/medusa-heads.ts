@@ -6,7 +6,7 @@ import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import { type ParameterSource, WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import type { Program } from '../../runtime/program.ts';
-import { type MedusaConfig, medusaLogits } from './medusa.ts';
+import { headLogits, type MedusaConfig } from './medusa.ts';
 import type { ModelSizes } from '../model.ts';
 import { largest } from '../../graph/largest.ts';
 
@@ -95,7 +95,8 @@ export function medusaGraph(
 ): Graph {
   const graph = new Graph('medusa heads');
   const hidden = graph.input('hidden', 'float32', ['N', sizes.width]);
-  const logits = medusaLogits(config, sizes, makeSource(graph), hidden);
+  const source = makeSource(graph);
+  const logits = Array.from({ length: config.heads }, (_, head) => headLogits(config, sizes, source, head, hidden));
   graph.output(
     'logits',
     concat(

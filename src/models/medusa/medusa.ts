@@ -101,22 +101,11 @@ function headWeight(model: GeneratingModel): string {
 }
 
 /**
- * Logits of every head.
- *
+ * Logits [N,V] of a head.
  * @param source gives the parameters of `medusaParameters`
+ * @param head counted from 0
  * @param hidden hidden states after the final norm [N,width]
- * @returns per head [N,V]
  */
-export function medusaLogits(
-  config: MedusaConfig,
-  sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
-  source: ParameterSource,
-  hidden: Value,
-): Value[] {
-  return Array.from({ length: config.heads }, (_, head) => headLogits(config, sizes, source, head, hidden));
-}
-
-/** Logits [N,V] of head `head`, counted from 0. */
 export function headLogits(
   config: MedusaConfig,
   { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,

@@ -59,21 +59,7 @@ const bertFields = {
   position_embedding_type: onlyValue('absolute', 'positions are rows of a learned table'),
 };
 
-const bertSchema = z.looseObject({ ...bertFields, model_type: z.literal('bert'), vocab_size: size.default(30522) });
-
 const robertaFields = { ...bertFields, pad_token_id: z.int().min(0).max(65536).default(1) };
-
-const robertaSchema = z.looseObject({
-  ...robertaFields,
-  model_type: z.literal('roberta'),
-  vocab_size: size.default(50265),
-});
-
-const xlmRobertaSchema = z.looseObject({
-  ...robertaFields,
-  model_type: z.literal('xlm-roberta'),
-  vocab_size: size.default(30522),
-});
 
 const distilBertSchema = z.looseObject({
   ...commonFields,
@@ -92,11 +78,23 @@ const distilBertSchema = z.looseObject({
  * initial values of positions.
  */
 const ignored = [
-  ...['hidden_dropout_prob', 'attention_probs_dropout_prob', 'classifier_dropout', 'directionality'],
-  ...['pooler_fc_size', 'pooler_num_attention_heads', 'pooler_num_fc_layers', 'pooler_size_per_head', 'pooler_type'],
+  'hidden_dropout_prob',
+  'attention_probs_dropout_prob',
+  'classifier_dropout',
+  'directionality',
+  'pooler_fc_size',
+  'pooler_num_attention_heads',
+  'pooler_num_fc_layers',
+  'pooler_size_per_head',
+  'pooler_type',
 ];
 const ignoredOfDistilBert = [
-  ...['attention_dropout', 'dropout', 'qa_dropout', 'seq_classif_dropout', 'sinusoidal_pos_embds', 'tie_weights_'],
+  'attention_dropout',
+  'dropout',
+  'qa_dropout',
+  'seq_classif_dropout',
+  'sinusoidal_pos_embds',
+  'tie_weights_',
 ];
 
 /** Classes of a classifier whose folder names none, as in transformers. */
@@ -131,19 +129,32 @@ export function parseBertConfig(json: JsonObject): BertConfig {
   return (Object.hasOwn(parsers, family) ? parsers[family] : parsers.bert)(json);
 }
 
-type BertFields = z.infer<z.ZodObject<typeof bertFields>>;
-
-function usual(variant: EncoderVariant, schema: z.ZodObject & z.ZodType<BertFields & { vocab_size: number }>) {
+/** Reads config.json of a variant with BERT's fields. @param vocabulary default of `vocab_size` */
+function usual(variant: EncoderVariant, vocabulary: number, own: typeof bertFields = bertFields) {
+  const schema = z.looseObject({
+    ...own,
+    model_type: z.literal(variant.family),
+    vocab_size: size.default(vocabulary),
+  });
   return (json: JsonObject): BertConfig => {
     const fields = parseConfigFields(variant.title, schema, json, ignored);
-    return encoderConfig(variant, json, fields, bertSizes(fields));
+    return encoderConfig(variant, json, fields, {
+      width: fields.hidden_size,
+      layers: fields.num_hidden_layers,
+      heads: fields.num_attention_heads,
+      feedForwardWidth: fields.intermediate_size,
+      segments: fields.type_vocab_size,
+      activation: fields.hidden_act,
+      normEpsilon: fields.layer_norm_eps,
+      names: ['hidden_size', 'num_attention_heads', 'num_hidden_layers'],
+    });
   };
 }
 
 const parsers: Readonly<Record<string, (json: JsonObject) => BertConfig>> = {
-  bert: usual(bertVariant, bertSchema),
-  roberta: usual(robertaVariant, robertaSchema),
-  'xlm-roberta': usual(xlmRobertaVariant, xlmRobertaSchema),
+  bert: usual(bertVariant, 30522),
+  roberta: usual(robertaVariant, 50265, robertaFields),
+  'xlm-roberta': usual(xlmRobertaVariant, 30522, robertaFields),
   distilbert(json) {
     const fields = parseConfigFields(distilBertVariant.title, distilBertSchema, json, ignoredOfDistilBert);
     return encoderConfig(distilBertVariant, json, fields, {
@@ -158,19 +169,6 @@ const parsers: Readonly<Record<string, (json: JsonObject) => BertConfig>> = {
     });
   },
 };
-
-function bertSizes(fields: BertFields): OwnSizes {
-  return {
-    width: fields.hidden_size,
-    layers: fields.num_hidden_layers,
-    heads: fields.num_attention_heads,
-    feedForwardWidth: fields.intermediate_size,
-    segments: fields.type_vocab_size,
-    activation: fields.hidden_act,
-    normEpsilon: fields.layer_norm_eps,
-    names: ['hidden_size', 'num_attention_heads', 'num_hidden_layers'],
-  };
-}
 
 type CommonFields = z.infer<z.ZodObject<typeof commonFields>> & {
   readonly vocab_size: number;

@@ -328,13 +328,18 @@ export function everyLayer(
 
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
 
-/** A family's schema, made of `decoderFields`. */
+/** A family's schema, of `decoderSchema`. */
 export type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
+
+/** The schema of a family's config.json. @param own fields next to `decoderFields`, or in place of them */
+export function decoderSchema<Own extends z.core.$ZodLooseShape>(family: string, own: Own) {
+  return z.object({ ...decoderFields, model_type: z.literal(family) }).extend(own);
+}
 
 /**
  * Checks a parsed config.json by the schema of a family.
  *
- * @param schema `decoderFields` with the family's additions
+ * @param schema of `decoderSchema`
  * @param harmless fields of the family that do not change the model's function, next to the common ones
  * @param own values that the family makes otherwise of the checked fields, or throws about. Default: none, and softmax in all layers
  * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values

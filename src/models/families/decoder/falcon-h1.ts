@@ -4,7 +4,7 @@
  */
 import { z } from 'zod';
 import { configError, linnetSectionOf, onlyValue, sameMixers, size } from '../../config-fields.ts';
-import { decoderFields, type DecoderVariant, usualNames } from './config.ts';
+import { decoderSchema, type DecoderVariant, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
 
@@ -25,10 +25,8 @@ const variant: DecoderVariant = {
 const factor = z.number().default(1);
 const defaultInnerWidth = 1024;
 
-const schema = z.object({
-  ...decoderFields,
+const schema = decoderSchema(variant.family, {
   ...mambaFields,
-  model_type: z.literal(variant.family),
   max_position_embeddings: size.default(8192),
   num_key_value_heads: size.default(8),
   rms_norm_eps: z.number().positive().default(1e-5),

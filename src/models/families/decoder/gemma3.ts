@@ -7,7 +7,7 @@ import { parseMixer } from '../../../attention/mixers.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { geluTanh } from '../../../graph/ops/activations.ts';
 import { onlyValue, originalMixer, size } from '../../config-fields.ts';
-import { decoderFields, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
+import { decoderFields, decoderSchema, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
 import { whole } from '../../../files/whole-numbers.ts';
 
@@ -28,9 +28,7 @@ const variant: DecoderVariant = {
 
 const ropeSchema = decoderFields.rope_parameters;
 
-const gemma3Schema = z.object({
-  ...decoderFields,
-  model_type: z.literal('gemma3_text'),
+const gemma3Schema = decoderSchema('gemma3_text', {
   vocab_size: size.default(262_208),
   hidden_size: size.default(2304),
   intermediate_size: size.default(9216),

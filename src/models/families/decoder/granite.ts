@@ -7,7 +7,7 @@ import { linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fi
 import {
   biasFields,
   type DecoderConfig,
-  decoderFields,
+  decoderSchema,
   type DecoderVariant,
   everyLayer,
   ofLayers,
@@ -38,12 +38,7 @@ function factorsOf(fields: z.infer<z.ZodObject<typeof factorFields>>): Partial<D
 
 const denseVariant: DecoderVariant = { family: 'granite', title: 'Granite', className: 'Granite' };
 
-const denseSchema = z.object({
-  ...decoderFields,
-  ...biasFields,
-  ...factorFields,
-  model_type: z.literal(denseVariant.family),
-});
+const denseSchema = decoderSchema(denseVariant.family, { ...biasFields, ...factorFields });
 
 export const graniteModel = decoderFamily(denseVariant, denseSchema, ['logits_to_keep'], (fields) => ({
   ...factorsOf(fields),
@@ -57,12 +52,10 @@ const variant: DecoderVariant = {
   names: { ...usualNames, gate: 'shared_mlp.input_linear', up: null, down: 'shared_mlp.output_linear' },
 };
 
-const schema = z.object({
-  ...decoderFields,
+const schema = decoderSchema(variant.family, {
   ...mambaFields,
   ...factorFields,
   attention_bias: biasFields.attention_bias,
-  model_type: z.literal(variant.family),
   intermediate_size: size.default(8192),
   shared_intermediate_size: size.default(1024),
   position_embedding_type: z.enum(['rope', 'nope']).nullish(),
@@ -75,7 +68,11 @@ const schema = z.object({
 /** Fields of experts, which a dense model does not have, and of training. */
 const harmless = [
   ...harmlessOfMamba,
-  ...['init_method', 'logits_to_keep', 'num_experts_per_tok', 'output_router_logits', 'router_aux_loss_coef'],
+  'init_method',
+  'logits_to_keep',
+  'num_experts_per_tok',
+  'output_router_logits',
+  'router_aux_loss_coef',
 ];
 
 export const graniteHybridModel = decoderFamily(variant, schema, harmless, (fields) => {

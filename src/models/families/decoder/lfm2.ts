@@ -9,7 +9,7 @@ import { parseMixer } from '../../../attention/mixers.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
 import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
 import { configError, linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
-import { decoderFields, type DecoderVariant, ofLayers, type OwnLayer } from './config.ts';
+import { decoderSchema, type DecoderVariant, ofLayers, type OwnLayer } from './config.ts';
 import { decoderFamily } from './model.ts';
 
 /** A short convolution: a filter over B ⊙ x, multiplied by C. */
@@ -52,9 +52,7 @@ const variant: DecoderVariant = {
   },
 };
 
-const lfm2Schema = z.object({
-  ...decoderFields,
-  model_type: z.literal('lfm2'),
+const lfm2Schema = decoderSchema('lfm2', {
   max_position_embeddings: size.default(128_000),
   num_key_value_heads: size.default(8),
   intermediate_size: size.default(12_288),
@@ -78,8 +76,17 @@ type Lfm2Fields = z.infer<typeof lfm2Schema>;
 
 /** Fields of the published configurations that the authors' code does not read, or only for initial values. */
 const harmless = [
-  ...['block_dim', 'block_mlp_init_scale', 'block_norm_eps', 'block_out_init_scale', 'block_use_xavier_init'],
-  ...['conv_dim', 'conv_dim_out', 'conv_use_xavier_init', 'num_heads', 'use_pos_enc', 'theta'],
+  'block_dim',
+  'block_mlp_init_scale',
+  'block_norm_eps',
+  'block_out_init_scale',
+  'block_use_xavier_init',
+  'conv_dim',
+  'conv_dim_out',
+  'conv_use_xavier_init',
+  'num_heads',
+  'use_pos_enc',
+  'theta',
 ];
 
 /** Width inside the feed-forward. @throws LinnetError `CONFIG` for one that is no size */

@@ -7,7 +7,7 @@ import { z } from 'zod';
 import { linnetSectionOf, onlyValue, size } from '../../config-fields.ts';
 import {
   biasFields,
-  decoderFields,
+  decoderSchema,
   type DecoderVariant,
   everyLayer,
   ropeOf,
@@ -42,10 +42,8 @@ const ropeSchema = z.union(
   'must be an object with rope_theta: a number, or null where queries and keys are not turned',
 );
 
-const schema = z.object({
-  ...decoderFields,
+const schema = decoderSchema(variant.family, {
   ...deltaNetFields,
-  model_type: z.literal(variant.family),
   max_position_embeddings: size.default(65_536),
   attention_bias: biasFields.attention_bias,
   rope_parameters: ropeSchema,
@@ -59,9 +57,7 @@ const schema = z.object({
 });
 
 /** Fields of initial values. */
-const harmless = [
-  ...['linear_a_log_min', 'linear_a_log_max', 'linear_dt_min', 'linear_dt_max', 'linear_dt_init_floor'],
-];
+const harmless = ['linear_a_log_min', 'linear_a_log_max', 'linear_dt_min', 'linear_dt_max', 'linear_dt_init_floor'];
 
 export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields) => {
   const { num_attention_heads: heads, num_hidden_layers: layers } = fields;

@@ -9,6 +9,7 @@ import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
   decoderFields,
+  decoderSchema,
   type DecoderVariant,
   everyLayer,
   parseDecoderConfig,
@@ -46,7 +47,6 @@ const nextVariant: DecoderVariant = {
 };
 
 const fields = {
-  ...decoderFields,
   ...deltaNetFields,
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size,
@@ -67,11 +67,10 @@ const fields = {
   linnet: linnetSectionOf('qwen3_5'),
 };
 
-const textSchema = z.object({ ...fields, model_type: z.literal('qwen3_5_text') });
+const textSchema = decoderSchema('qwen3_5_text', fields);
 
-const nextSchema = z.object({
+const nextSchema = decoderSchema('qwen3_next', {
   ...fields,
-  model_type: z.literal('qwen3_next'),
   num_experts: onlyValue(0, 'the feed-forward is dense'),
   use_sliding_window: onlyValue(false, 'attention reads the whole past'),
 });
@@ -84,13 +83,19 @@ const compositeSchema = z.object({
   linnet: z.unknown().optional(),
 });
 
-type Fields = z.infer<z.ZodObject<typeof fields>>;
+type Fields = z.infer<typeof textSchema>;
 
 /** Fields that the authors' code does not read, or only for heads and experts that are left out. */
 const harmless = [
-  ...['mamba_ssm_dtype', 'decoder_sparse_step'],
-  ...['mlp_only_layers', 'moe_intermediate_size', 'norm_topk_prob', 'num_experts_per_tok', 'output_router_logits'],
-  ...['router_aux_loss_coef', 'shared_expert_intermediate_size'],
+  'mamba_ssm_dtype',
+  'decoder_sparse_step',
+  'mlp_only_layers',
+  'moe_intermediate_size',
+  'norm_topk_prob',
+  'num_experts_per_tok',
+  'output_router_logits',
+  'router_aux_loss_coef',
+  'shared_expert_intermediate_size',
 ];
 
 /** Fields next to the base: the part of a head that turns, and the rows of positions of pictures, which are equal in text. */
@@ -98,7 +103,11 @@ const ropeNames = ['partial_rotary_factor', 'mrope_interleaved', 'mrope_section'
 
 /** Fields about pictures, next to the text model. */
 const ofPictures = [
-  ...['vision_config', 'image_token_id', 'video_token_id', 'vision_start_token_id', 'vision_end_token_id'],
+  'vision_config',
+  'image_token_id',
+  'video_token_id',
+  'vision_start_token_id',
+  'vision_end_token_id',
   'language_model_only',
 ];
 

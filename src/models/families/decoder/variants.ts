@@ -12,7 +12,7 @@ import { onlyValue, sameMixers, size } from '../../config-fields.ts';
 import {
   biasFields,
   type DecoderConfig,
-  decoderFields,
+  decoderSchema,
   type DecoderVariant,
   ofLayers,
   parseDecoderConfig,
@@ -40,10 +40,8 @@ const unusedWindowFields = ['sliding_window', 'max_window_layers'];
 
 const llamaVariant: DecoderVariant = { family: 'llama', title: 'LLaMA', className: 'Llama' };
 
-const llamaSchema = z.object({
-  ...decoderFields,
+const llamaSchema = decoderSchema('llama', {
   ...biasFields,
-  model_type: z.literal('llama'),
   rope_interleaved: onlyValue(false, 'the halves of a head are turned together'),
 });
 
@@ -61,9 +59,7 @@ export function parseLlamaConfig(json: JsonObject): DecoderConfig {
 
 export const llamaModel = decoderFamily(llamaVariant, llamaSchema, harmless, llamaBiases);
 
-const mistralSchema = z.object({
-  ...decoderFields,
-  model_type: z.literal('mistral'),
+const mistralSchema = decoderSchema('mistral', {
   max_position_embeddings: size.default(131_072),
   // Elsewhere its absence means as many as there are query heads, in Mistral's own code 8.
   num_key_value_heads: size,
@@ -79,10 +75,8 @@ export const mistralModel = decoderFamily(
     window === null ? {} : { natives: sameMixers(num_hidden_layers, mixerPreset('sliding-window', { window })) },
 );
 
-const qwen2Schema = z.object({
-  ...decoderFields,
+const qwen2Schema = decoderSchema('qwen2', {
   ...wholeAttentionFields,
-  model_type: z.literal('qwen2'),
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size,
 });
@@ -93,10 +87,8 @@ export const qwen2Model = decoderFamily(
   unusedWindowFields,
 );
 
-const qwen3Schema = z.object({
-  ...decoderFields,
+const qwen3Schema = decoderSchema('qwen3', {
   ...wholeAttentionFields,
-  model_type: z.literal('qwen3'),
   attention_bias: onlyValue(false, 'projections have no biases'),
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size,
@@ -111,10 +103,8 @@ export const qwen3Model = decoderFamily(
 
 const smolLm3Variant: DecoderVariant = { family: 'smollm3', title: 'SmolLM3', className: 'SmolLM3' };
 
-const smolLm3Schema = z.object({
-  ...decoderFields,
+const smolLm3Schema = decoderSchema('smollm3', {
   ...wholeAttentionFields,
-  model_type: z.literal('smollm3'),
   attention_bias: onlyValue(false, 'projections have no biases'),
   mlp_bias: onlyValue(false, 'projections have no biases'),
   max_position_embeddings: size.default(32_768),

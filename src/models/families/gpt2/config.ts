@@ -37,8 +37,16 @@ const gpt2Schema = z.looseObject({
 
 /** Dropout is for training and off here; mixed precision and the summary head change no logits. */
 const ignored = [
-  ...['resid_pdrop', 'embd_pdrop', 'attn_pdrop', 'n_ctx', 'reorder_and_upcast_attn'],
-  ...['summary_type', 'summary_use_proj', 'summary_activation', 'summary_proj_to_labels', 'summary_first_dropout'],
+  'resid_pdrop',
+  'embd_pdrop',
+  'attn_pdrop',
+  'n_ctx',
+  'reorder_and_upcast_attn',
+  'summary_type',
+  'summary_use_proj',
+  'summary_activation',
+  'summary_proj_to_labels',
+  'summary_first_dropout',
 ];
 
 /** `trainedLength` counts the rows of the table of positions: the longest text the model can read. */

@@ -25,18 +25,18 @@ import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { whole } from '../../../files/whole-numbers.ts';
 
-/** Feed-forwards by their names in config.json. A gated one multiplies the activation by a second projection. */
-const feedForwards = {
+/** A feed-forward. */
+interface T5FeedForward {
+  /** Whether a second projection multiplies the activation. */
+  readonly gated: boolean;
+  readonly activation: (x: Value) => Value;
+}
+
+/** By their names in config.json. */
+const feedForwards: Readonly<Record<'relu' | 'gated-gelu', T5FeedForward>> = {
   relu: { gated: false, activation: relu },
   'gated-gelu': { gated: true, activation: geluTanh },
-} as const satisfies Readonly<Record<string, { gated: boolean; activation: (x: Value) => Value }>>;
-
-export type T5FeedForward = keyof typeof feedForwards;
-
-/** Whether a feed-forward is gated, and its activation. */
-export function t5FeedForward(name: T5FeedForward): { gated: boolean; activation: (x: Value) => Value } {
-  return feedForwards[name];
-}
+};
 
 const t5Schema = z.looseObject({
   model_type: z.literal('t5'),
@@ -64,8 +64,13 @@ const t5Schema = z.looseObject({
 
 /** Dropout is for training and off here; the two activation fields repeat `feed_forward_proj`. */
 const ignored = [
-  ...['dropout_rate', 'classifier_dropout', 'initializer_factor', 'dense_act_fn', 'is_gated_act'],
-  ...['output_past', 'use_cache'],
+  'dropout_rate',
+  'classifier_dropout',
+  'initializer_factor',
+  'dense_act_fn',
+  'is_gated_act',
+  'output_past',
+  'use_cache',
 ];
 
 /**
@@ -74,8 +79,6 @@ const ignored = [
  */
 export interface T5Config extends Omit<FamilyConfig, 'layers' | 'mixers' | 'bosId'> {
   readonly feedForward: T5FeedForward;
-  readonly encoderLayers: number;
-  readonly decoderLayers: number;
   readonly buckets: number;
   readonly farthest: number;
   readonly padId: number;
@@ -117,9 +120,7 @@ export function parseT5Config(json: JsonObject): T5Config {
     heads: config.num_heads,
     keyValueHeads: config.num_heads,
     feedForwardWidth: config.d_ff,
-    feedForward: config.feed_forward_proj,
-    encoderLayers: config.num_layers,
-    decoderLayers,
+    feedForward: feedForwards[config.feed_forward_proj],
     trainedLength: config.n_positions,
     buckets: config.relative_attention_num_buckets,
     farthest: config.relative_attention_max_distance,

@@ -13,7 +13,7 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { biasedLinear, embedding, inHeads, linear } from '../../../nn/linear.ts';
 import { type DeclaredParameters, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { noPositions } from '../../../nn/positions.ts';
-import { type AttentionPart, type PartMixers, configError, withPartSection } from '../../config-fields.ts';
+import { type PartMixers, configError, withPartSection } from '../../config-fields.ts';
 import { rowsInBatch } from '../../classifiers/causal-classifier.ts';
 import type {
   AutoregressiveModel,
@@ -24,16 +24,15 @@ import type {
 } from '../../model.ts';
 import { mixerParameterValues, parallelHidden } from '../../graphs/parallel-graph.ts';
 import { sizesOf } from '../family.ts';
-import { type T5Config, parseT5Config, plainMixers, t5FeedForward } from './config.ts';
+import { type T5Config, parseT5Config, plainMixers } from './config.ts';
 import {
   type Stack,
-  attentionName,
+  attentionNames,
   attentionsOf,
   biasTableName,
   crossAttentionLayer,
   feedForwardLayer,
   selfAttentionLayer,
-  stackLayers,
   t5ParameterName,
   t5Parameters,
 } from './parameters.ts';
@@ -101,7 +100,7 @@ function describe(config: T5Config): EncoderDecoderModel {
   const model: EncoderDecoderModel = {
     family: 't5',
     kind: 'encoder-decoder',
-    sizes: { ...decoder.sizes, layers: config.encoderLayers + config.decoderLayers },
+    sizes: { ...decoder.sizes, layers: config.mixers.encoder.length + config.mixers.decoder.length },
     attentions,
     mixers: attentions.map(({ mixer }) => mixer),
     parameters: t5Parameters(config),
@@ -114,7 +113,7 @@ function describe(config: T5Config): EncoderDecoderModel {
       const parts = plainMixers(inParts(config, mixers));
       return t5Model(withPartSection(config.raw, parts, config.padding));
     },
-    attentionPrefix: (index) => attentionName(attentions[index].part, attentions[index].layer),
+    attentionPrefix: (index) => attentionNames[attentions[index].part](attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
     asClassifier: ({ length: classes }) => ({
@@ -133,7 +132,8 @@ function describe(config: T5Config): EncoderDecoderModel {
 }
 
 /** Mixers in the order of `attentionsOf` as lists of the parts. */
-function inParts({ encoderLayers: E, decoderLayers: D }: T5Config, mixers: readonly MixerConfig[]): PartMixers {
+function inParts(config: T5Config, mixers: readonly MixerConfig[]): PartMixers {
+  const [E, D] = [config.mixers.encoder.length, config.mixers.decoder.length];
   if (mixers.length !== E + 2 * D) {
     throw configError('T5', [
       `${mixers.length} mixers for ${E + 2 * D} attentions: ${E} in the encoder, twice ${D} in the decoder`,
@@ -143,13 +143,9 @@ function inParts({ encoderLayers: E, decoderLayers: D }: T5Config, mixers: reado
 }
 
 function describeDecoder(config: T5Config): AutoregressiveModel {
-  const prefixOf =
-    (part: AttentionPart) =>
-    (layer: number): string =>
-      attentionName(part, layer);
   return {
     family: 't5',
-    sizes: sizesOf({ ...config, layers: config.decoderLayers }),
+    sizes: sizesOf({ ...config, layers: config.mixers.decoder.length }),
     mixers: config.mixers.decoder,
     bosId: config.startId,
     eosIds: config.eosIds,
@@ -157,12 +153,12 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
     scoreScale: 1,
     headScale: headScale(config),
     biasReach: config.farthest,
-    attentionPrefix: prefixOf('decoder'),
+    attentionPrefix: attentionNames.decoder,
     cross: {
       mixers: config.mixers.cross,
-      attentionPrefix: prefixOf('cross'),
+      attentionPrefix: attentionNames.cross,
       project(source, layer, encoded) {
-        const attentionSource = scoped(source, attentionName('cross', layer));
+        const attentionSource = scoped(source, attentionNames.cross(layer));
         return {
           k: projectHeads(config, attentionSource, 'k', encoded),
           v: projectHeads(config, attentionSource, 'v', encoded),
@@ -191,10 +187,10 @@ function encode(
   const attentions = {
     mixers: config.mixers.encoder,
     sizes: describeDecoder(config).sizes,
-    attentionPrefix: (layer: number) => attentionName('encoder', layer),
+    attentionPrefix: attentionNames.encoder,
   };
   let x = embed(config, source, tokens); // [B,n,width]
-  for (let layer = 0; layer < stackLayers(config, 'encoder'); layer++) {
+  for (let layer = 0; layer < config.mixers.encoder.length; layer++) {
     source.graph.cutAt(x);
     x = add(
       x,
@@ -221,14 +217,14 @@ function decode(
   if (cross === undefined) throw internalError('a decoder is given no encoded text');
   const scoring = stackScoring(config, source, 'decoder');
   let x = embed(config, source, tokens);
-  for (let layer = 0; layer < stackLayers(config, 'decoder'); layer++) {
+  for (let layer = 0; layer < config.mixers.decoder.length; layer++) {
     source.graph.cutAt(x);
     x = add(
       x,
       selfAttention(config, source, 'decoder', layer, x, (positions) => mix(layer, positions, scoring)),
     );
     const asked = norm(config, source, `${crossAttentionLayer(layer)}.layer_norm`, x);
-    const between = scoped(source, attentionName('cross', layer));
+    const between = scoped(source, attentionNames.cross(layer));
     x = add(x, joinHeads(config, between, cross(layer, projectHeads(config, between, 'q', asked))));
     x = add(x, feedForward(config, source, 'decoder', layer, x));
     afterLayer?.(layer, x);
@@ -256,7 +252,7 @@ function selfAttention(
   mix: (positions: { q: Value; k: Value; v: Value }) => Value,
 ): Value {
   const normed = norm(config, source, `${selfAttentionLayer(stack, layer)}.layer_norm`, x);
-  const attentionSource = scoped(source, attentionName(stack, layer));
+  const attentionSource = scoped(source, attentionNames[stack](layer));
   const project = (name: 'q' | 'k' | 'v'): Value => projectHeads(config, attentionSource, name, normed);
   return joinHeads(config, attentionSource, mix({ q: project('q'), k: project('k'), v: project('v') }));
 }
@@ -276,7 +272,7 @@ function joinHeads({ width, heads, headWidth }: T5Config, source: ParameterSourc
 /** Norm and feed-forward of a block, without the residual. */
 function feedForward(config: T5Config, source: ParameterSource, stack: Stack, block: number, x: Value): Value {
   const { width, feedForwardWidth: inner } = config;
-  const { gated, activation } = t5FeedForward(config.feedForward);
+  const { gated, activation } = config.feedForward;
   const layer = feedForwardLayer(stack, block);
   const normed = norm(config, source, `${layer}.layer_norm`, x);
   const dense = scoped(source, `${layer}.DenseReluDense`);

@@ -7,7 +7,7 @@ import type { MixerConfig } from '../../../attention/mixer.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
 import { type AttentionPart, attentionParts } from '../../config-fields.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
-import { type T5Config, t5FeedForward } from './config.ts';
+import type { T5Config } from './config.ts';
 
 /** The two stacks of blocks. */
 export type Stack = 'encoder' | 'decoder';
@@ -25,20 +25,16 @@ export function feedForwardLayer(stack: Stack, block: number): string {
   return `${stack}.block.${block}.layer.${stack === 'encoder' ? 1 : 2}`;
 }
 
-const attentionNames: Readonly<Record<AttentionPart, (block: number) => string>> = {
+/** The prefixes of the parameters of attentions: "decoder.block.0.layer.1.EncDecAttention". */
+export const attentionNames: Readonly<Record<AttentionPart, (block: number) => string>> = {
   encoder: (block) => `${selfAttentionLayer('encoder', block)}.SelfAttention`,
   decoder: (block) => `${selfAttentionLayer('decoder', block)}.SelfAttention`,
   cross: (block) => `${crossAttentionLayer(block)}.EncDecAttention`,
 };
 
-/** The prefix of the parameters of an attention: "decoder.block.0.layer.1.EncDecAttention". */
-export function attentionName(part: AttentionPart, block: number): string {
-  return attentionNames[part](block);
-}
-
 /** The table of relative biases that all blocks of a stack share. */
 export function biasTableName(stack: Stack): string {
-  return `${attentionName(stack, 0)}.relative_attention_bias`;
+  return `${attentionNames[stack](0)}.relative_attention_bias`;
 }
 
 /** All attentions of a model in the order of its mixers: the encoder's, the decoder's, those between them. */
@@ -53,7 +49,7 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
   const inner = heads * headWidth;
   const ofInputs = (inputs: number) => ({ normal: inputs ** -0.5 });
   const attention = (part: AttentionPart, block: number): void => {
-    const name = attentionName(part, block);
+    const name = attentionNames[part](block);
     list.add('query-key matrix', `${name}.q.weight`, [inner, width], ofInputs(width * headWidth));
     list.add('query-key matrix', `${name}.k.weight`, [inner, width], ofInputs(width));
     list.add('matrix', `${name}.v.weight`, [inner, width], ofInputs(width));
@@ -65,7 +61,7 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
   };
   const feedForward = (stack: Stack, block: number): void => {
     const name = `${feedForwardLayer(stack, block)}.DenseReluDense`;
-    const inputs = t5FeedForward(config.feedForward).gated ? ['wi_0', 'wi_1'] : ['wi'];
+    const inputs = config.feedForward.gated ? ['wi_0', 'wi_1'] : ['wi'];
     for (const projection of inputs) {
       list.add('matrix', `${name}.${projection}.weight`, [feedForwardWidth, width], ofInputs(width));
     }
@@ -74,7 +70,7 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
   };
   list.add('embedding', 'shared.weight', [vocabulary, width], { normal: 1 });
   for (const stack of ['encoder', 'decoder'] as const) {
-    for (let block = 0; block < stackLayers(config, stack); block++) {
+    for (let block = 0; block < config.mixers[stack].length; block++) {
       attention(stack, block);
       list.add('norm', `${selfAttentionLayer(stack, block)}.layer_norm.weight`, [width]);
       if (stack === 'decoder') {
@@ -87,10 +83,6 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
   }
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width], ofInputs(width));
   return list.all;
-}
-
-export function stackLayers({ encoderLayers, decoderLayers }: T5Config, stack: Stack): number {
-  return stack === 'encoder' ? encoderLayers : decoderLayers;
 }
 
 /** Copies of the embedding, and a table that first checkpoints held for cross attention and never used. */
