@@ -72,15 +72,11 @@ export async function encodeStep(
   mtp?: CausalModel,
 ): Promise<EncodedGraphs & { readonly mtpBytes?: number }> {
   const { step } = storageTypes[options.dtype];
-  const own = stepGraphAs(step, decoderOf(options.model), options, onError);
-  if (mtp === undefined) return encodeAlone(exportedFiles.model, own, options);
-  const { producer: producerVersion, device } = options;
-  const dataFile = dataFileOf(exportedFiles.model);
-  const lowered = [own, stepGraphAs(step, mtp, options, onError)].map((graph) => lowerGraph(graph, device));
-  const { models, ...stored } = await encodeForDisk(lowered, { dataFile, inlineBytes: 0, producerVersion });
-  const graphs = [exportedFiles.model, exportedFiles.mtp].map((file, i) => ({ file, bytes: models[i] }));
+  const models = mtp === undefined ? [decoderOf(options.model)] : [decoderOf(options.model), mtp];
+  const graphs = models.map((model) => stepGraphAs(step, model, options, onError));
+  const { lowered, ...encoded } = await encodeTogether([exportedFiles.model, exportedFiles.mtp], graphs, options);
   const [weightBytes, mtpBytes] = lowered.map(weightBytesOf);
-  return { ...stored, graphs, dataFile, weightBytes, mtpBytes };
+  return { ...encoded, weightBytes, mtpBytes };
 }
 
 /**
@@ -121,14 +117,10 @@ export async function encodeEncoder(
   const lengths = checkedLengths(model, asked ?? sourceLengths(model));
   const { step, prompt = step } = storageTypes[dtype];
   const makeSource = storedSource(model.decoder, options.weights, { ...options, dtype: prompt }, onError);
-  const files = lengths.map(encoderFileOf);
-  const dataFile = dataFileOf(files[0]);
-  const lowered = lengths.map((length) => lowerGraph(encoderGraph(model, length, makeSource), options.device));
-  const inline = { inlineBytes: 0, producerVersion: options.producer };
-  const { models, ...stored } = await encodeForDisk(lowered, { dataFile, ...inline });
+  const graphs = lengths.map((length) => encoderGraph(model, length, makeSource));
+  const { lowered, ...encoded } = await encodeTogether(lengths.map(encoderFileOf), graphs, options);
   const weights = new Map(lowered.flatMap(({ deferred = [] }) => deferred.map((weight) => [weight.name, weight])));
-  const graphs = files.map((file, i) => ({ file, bytes: models[i] }));
-  return { ...stored, lengths, graphs, dataFile, weightBytes: bytesOf(weights.values()) };
+  return { ...encoded, lengths, weightBytes: bytesOf(weights.values()) };
 }
 
 function checkedLengths(model: EncoderDecoderModel, lengths: readonly number[]): number[] {
@@ -162,7 +154,7 @@ export async function encodeHeads(
   const graph = await encodeAlone(exportedFiles.medusa, medusaGraph(config, sizes, makeSource), options);
   const { weightBytes } = graph;
   const names = [...medusaParameters(config, sizes).keys()];
-  return { graph, names, described: { ...config, weightBytes, ...(tree === undefined ? {} : { tree }) } };
+  return { graph, names, described: { ...config, weightBytes, tree } };
 }
 
 /** Fold graphs, whose few weights are in them. */
@@ -183,15 +175,21 @@ export async function encodeFolds(options: EncodingOptions) {
 }
 
 /** A graph with a file of weights of its own. */
-async function encodeAlone(
-  file: string,
-  graph: Graph,
+async function encodeAlone(file: string, graph: Graph, options: EncodingOptions): Promise<EncodedGraphs> {
+  const { lowered, ...encoded } = await encodeTogether([file], [graph], options);
+  return { ...encoded, weightBytes: weightBytesOf(lowered[0]) };
+}
+
+/** Graphs whose weights lie in the file of the first. @param files of the graphs, at least as many */
+async function encodeTogether(
+  files: readonly string[],
+  graphs: readonly Graph[],
   { device, producer: producerVersion }: EncodingOptions,
-): Promise<EncodedGraphs> {
-  const dataFile = dataFileOf(file);
-  const lowered = lowerGraph(graph, device);
-  const { models, ...stored } = await encodeForDisk([lowered], { dataFile, inlineBytes: 0, producerVersion });
-  return { ...stored, graphs: [{ file, bytes: models[0] }], dataFile, weightBytes: weightBytesOf(lowered) };
+) {
+  const dataFile = dataFileOf(files[0]);
+  const lowered = graphs.map((graph) => lowerGraph(graph, device));
+  const { models, ...stored } = await encodeForDisk(lowered, { dataFile, inlineBytes: 0, producerVersion });
+  return { ...stored, lowered, dataFile, graphs: models.map((bytes, i) => ({ file: files[i], bytes })) };
 }
 
 function weightBytesOf({ initializers, deferred = [] }: ReturnType<typeof lowerGraph>): number {

@@ -26,6 +26,7 @@ import { requireModelKind } from '../models/families/index.ts';
 import {
   byKind,
   decoderOf,
+  type EncoderModel,
   type GeneratingModel,
   type Model,
   type ModelKind,
@@ -140,7 +141,8 @@ export async function open(
       throw classifierRefusal(stored.path, stored.model.labels);
     }
     requireOpenedKind(stored.model, stored.path, kinds);
-    return openWeights(stored, await surroundings(stored.path, stored.fingerprint), { compile, dtype, kept });
+    const around = await surroundings(stored.path, stored.fingerprint);
+    return openWeights({ ...stored, around, compile, dtype, kept });
   }
   if (dtype !== undefined) {
     throw new LinnetError('CONFIG', `${folder} is exported, in a type of its own; leave out \`dtype\``);
@@ -178,78 +180,45 @@ const openOptionNames: Readonly<Record<keyof OpenOptions | 'kind', true>> = {
   signal: true,
 };
 
-/** How the weights of a checkpoint are computed with. */
-interface Computing {
+/** A model whose weights are read when its graphs are compiled. */
+interface Checkpoint<Described> extends Pick<ModelInFolder<Described>, 'model' | 'names'> {
+  readonly weights: WeightReader;
+  readonly around: ModelSurroundings;
   readonly compile: CompileOptions;
   readonly dtype?: WeightType;
   readonly kept?: KeptWeights;
 }
 
-/** A model whose weights are read when its graphs are compiled. */
-interface StoredModel<Described> extends Pick<ModelInFolder<Described>, 'model' | 'names'> {
-  readonly weights: WeightReader;
-}
-
-type Opener<Kind extends ModelKind> = (
-  stored: StoredModel<ModelsByKind[Kind]>,
-  around: ModelSurroundings,
-  computing: Computing,
-) => OpenedByKind[Kind];
-
-const openers: { readonly [Kind in ModelKind]: Opener<Kind> } = {
-  causal: (stored, around, computing) => {
-    const weights = weightActions('causal', stored, around, computing);
-    return new LanguageModel(stored.model, { ...around, ...writing(stored, around, computing), weights });
-  },
-  'encoder-decoder': (stored, around, computing) => {
-    const weights = weightActions('encoder-decoder', stored, around, computing);
-    return new EncoderDecoder(stored.model, { ...around, ...writing(stored, around, computing), weights });
-  },
-  encoder: (stored, around, computing) => {
-    requireFloats(around, computing);
-    const reader = new TextReader(stored.model, readerParts(stored, around, computing));
-    return new Encoder(stored.model, reader, around, weightActions('encoder', stored, around, computing));
-  },
+const openers: { readonly [Kind in ModelKind]: (checkpoint: Checkpoint<ModelsByKind[Kind]>) => OpenedByKind[Kind] } = {
+  causal: (own) => new LanguageModel(own.model, writerParts('causal', own)),
+  'encoder-decoder': (own) => new EncoderDecoder(own.model, writerParts('encoder-decoder', own)),
+  encoder: (own) => new Encoder(own.model, textReader(own.model, own), own.around, weightActions('encoder', own)),
 };
 
-function openWeights(
-  { model, ...stored }: StoredModel<Model | ClassifierModel>,
-  around: ModelSurroundings,
-  computing: Computing,
-): AnyModel {
-  if (!('labels' in model)) {
-    return byKind(model, {
-      causal: (own) => openers.causal({ ...stored, model: own }, around, computing),
-      'encoder-decoder': (own) => openers['encoder-decoder']({ ...stored, model: own }, around, computing),
-      encoder: (own) => openers.encoder({ ...stored, model: own }, around, computing),
-    });
-  }
-  requireFloats(around, computing);
-  return new Classifier(model, new TextReader(model, readerParts(stored, around, computing)), around);
+function openWeights({ model, ...others }: Checkpoint<Model | ClassifierModel>): AnyModel {
+  if ('labels' in model) return new Classifier(model, textReader(model, others), others.around);
+  return byKind(model, {
+    causal: (own) => openers.causal({ ...others, model: own }),
+    'encoder-decoder': (own) => openers['encoder-decoder']({ ...others, model: own }),
+    encoder: (own) => openers.encoder({ ...others, model: own }),
+  });
 }
 
-/** @throws LinnetError `CONFIG` for another type of the weights of a model that reads texts whole */
-function requireFloats({ origin }: ModelSurroundings, { dtype = 'f32' }: Computing): void {
-  if (dtype === 'f32') return;
+/** @throws LinnetError `CONFIG` for another type of the weights than float32 */
+function textReader(
+  model: EncoderModel | ClassifierModel,
+  { weights, around: { origin, tokenizer }, compile, dtype = 'f32' }: Omit<Checkpoint<unknown>, 'model'>,
+): TextReader {
+  if (dtype === 'f32') return new TextReader(model, { tokenizer, weights, compile });
   throw new LinnetError('CONFIG', `${origin} generates no text and is computed in float32; leave out \`dtype\``);
-}
-
-function readerParts(
-  { weights }: Pick<StoredModel<unknown>, 'weights'>,
-  { tokenizer }: ModelSurroundings,
-  { compile }: Computing,
-) {
-  return { tokenizer, weights, compile };
 }
 
 /** Actions on the weights, which are read then. */
 function weightActions<Kind extends ModelKind>(
   kind: Kind,
-  { model, weights, names }: StoredModel<Model>,
-  around: ModelSurroundings,
-  computing: Computing,
+  checkpoint: Checkpoint<Model>,
 ): WeightActions<OpenedByKind[Kind]> {
-  const { origin, fingerprint } = around;
+  const { model, weights, names, around } = checkpoint;
   return {
     async linearize(mixer, options) {
       const changed = exchangeByName(model, mixer, options);
@@ -259,7 +228,9 @@ function weightActions<Kind extends ModelKind>(
       }
       const parameters = exchangedParameters(model, changed, originals);
       const stays = (name: string): boolean => parameters.get(name) === originals.get(name);
-      const stored = {
+      const fingerprint = sha256(`${around.fingerprint} ${JSON.stringify(changed.mixers)}`);
+      return openers[kind]({
+        ...checkpoint,
         model: requireModelKind(changed, kind, () => 'internal: linearizing changed the kind of a model'),
         weights: {
           ...readerOf(parameters),
@@ -268,16 +239,15 @@ function weightActions<Kind extends ModelKind>(
           hold: weights.hold?.bind(weights),
         },
         names: [...parameters.keys()],
-      };
-      const mixers = JSON.stringify(changed.mixers);
-      const inMemory = { ...computing, kept: undefined };
-      return openers[kind](stored, { ...around, fingerprint: sha256(`${fingerprint} ${mixers}`) }, inMemory);
+        around: { ...around, fingerprint },
+        kept: undefined,
+      });
     },
     async save(to, options) {
       await saveModel(
         to,
         { model, parameters: await readParameters({ names, read: (name) => weights.read(name) }) },
-        { ...options, tokenizerFiles: { from: origin } },
+        { ...options, tokenizerFiles: { from: around.origin } },
       );
     },
   };
@@ -287,11 +257,12 @@ function weightActions<Kind extends ModelKind>(
 const leastSpun = 2 ** 26;
 
 /** The parts of a model that writes texts. */
-function writing(
-  { model, weights, names }: StoredModel<GeneratingModel>,
-  { origin, fingerprint }: ModelSurroundings,
-  { compile, dtype: asked, kept }: Computing,
-): Pick<WriterParts<unknown>, 'engine' | 'fingerprint' | 'sessionFiles' | 'heads' | 'mtp'> {
+function writerParts<Kind extends keyof WriterByKind>(
+  kind: Kind,
+  checkpoint: Checkpoint<GeneratingModel>,
+): WriterParts<WriterByKind[Kind]> {
+  const { model, weights, names, around, compile, dtype: asked, kept } = checkpoint;
+  const { origin, fingerprint } = around;
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   // States of weights in other forms are other states.
@@ -306,6 +277,8 @@ function writing(
     return await DecodingEngine.compile(described, source, { ...compile, spin, scratch });
   };
   return {
+    ...around,
+    weights: weightActions(kind, checkpoint),
     fingerprint: computed,
     engine: () => compiled(model),
     mtp: mtp && (() => compiled(mtp)),

@@ -91,10 +91,16 @@ export class RemoteFolder {
   }
 }
 
+/** An http(s) URL; undefined for other texts. */
+export function httpUrl(text: string, base: string | undefined): URL | undefined {
+  const url = URL.canParse(text, base) ? new URL(text, base) : undefined;
+  return url !== undefined && /^https?:$/.test(url.protocol) ? url : undefined;
+}
+
 function folderUrl(given: string | URL, base: string | undefined): URL {
   const text = String(given);
-  const url = URL.canParse(text, base) ? new URL(text, base) : undefined;
-  if (url === undefined || !/^https?:$/.test(url.protocol)) {
+  const url = httpUrl(text, base);
+  if (url === undefined) {
     throw new LinnetError('INPUT', `${quoteName(text)} is not a valid http(s) URL of an exported model folder`);
   }
   if (!url.pathname.endsWith('/')) url.pathname += '/';

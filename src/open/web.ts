@@ -15,19 +15,21 @@ import type { LanguageModel } from './language-model.ts';
 import type { WebOpenOptions } from './fetch-options.ts';
 import { type ModelFiles, openExport, readIfPresent, readJson, type WriterByKind } from './model-files.ts';
 import { requireOpenedKind } from './opened-model.ts';
-import { RemoteFolder } from './remote-folder.ts';
+import { httpUrl, RemoteFolder } from './remote-folder.ts';
 import { webSessionFiles } from './session-folder.ts';
 
 /** The URL of a GGUF file; undefined for others. */
 function packedUrl(url: string | URL): URL | undefined {
-  const base = typeof location === 'undefined' ? undefined : location.href;
-  const whole = URL.canParse(String(url), base) ? new URL(String(url), base) : undefined;
-  return whole !== undefined && /^https?:$/.test(whole.protocol) && whole.pathname.endsWith('.gguf')
-    ? whole
-    : undefined;
+  const whole = httpUrl(String(url), pageUrl());
+  return whole?.pathname.endsWith('.gguf') === true ? whole : undefined;
 }
 
 declare const location: { readonly href: string } | undefined;
+
+/** The URL of the page, or of the script of a worker, which relative ones are relative to. */
+function pageUrl(): string | undefined {
+  return typeof location === 'undefined' ? undefined : location.href;
+}
 
 /** Files of an export that are small and may be absent. */
 const companionFiles = ['tokenizer.json', GENERATION_FILE, ...templateFiles];
@@ -44,8 +46,7 @@ export function urlFiles(
 ): ModelFiles {
   const { onProgress, signal, cache, fetch } = options;
   const counted = { total: 0, done: 0, cached: 0 };
-  // Relative URLs are relative to the page, or to the script of a worker.
-  const folder = new RemoteFolder(url, typeof location === 'undefined' ? undefined : location.href, {
+  const folder = new RemoteFolder(url, pageUrl(), {
     signal,
     cache,
     fetch,

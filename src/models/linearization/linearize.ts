@@ -253,17 +253,6 @@ const t5Kernel = 9;
  * @param mixer the name of a preset, or a configuration
  * @throws LinnetError `CONFIG` for a mixer that the model cannot have or parts that it does not have
  */
-export function linearizeByName(
-  model: Model,
-  parameters: Weights,
-  mixer: string | MixerConfig,
-  options: LinearizeOptions,
-): { readonly model: Model; readonly parameters: WeightMap } {
-  const changed = exchangeByName(model, mixer, options);
-  return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
-}
-
-/** The description that `linearizeByName` gives. */
 export function exchangeByName(model: Model, mixer: string | MixerConfig, options: LinearizeOptions): Model {
   requireOptions(options, 'the options of linearize');
   const { layers, attention, softmaxLayers = 0, ...preset } = options;
