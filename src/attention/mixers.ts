@@ -41,11 +41,8 @@ interface CommonFields {
 export function kindOf({ kind }: MixerConfig): MixerKind {
   const found = findMixerKind(kind);
   if (found !== undefined) return found;
-  throw new LinnetError('CONFIG', `there is no mixer of kind '${kind}'; known: ${kindNames().join(', ')}`);
-}
-
-function kindNames(): string[] {
-  return mixerKinds().map(({ kind }) => kind);
+  const known = mixerKinds().map((each) => each.kind);
+  throw new LinnetError('CONFIG', `there is no mixer of kind '${kind}'; known: ${known.join(', ')}`);
 }
 
 const kindSchema = z.looseObject({ kind: z.string() });

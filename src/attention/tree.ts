@@ -129,19 +129,17 @@ export function treeFromPaths(paths: readonly (readonly number[])[]): RankTree {
   const parents = [-1];
   for (const [node, path] of sorted.entries()) {
     if (node === 0) continue;
-    const shown = `[${path.join(',')}]`;
+    const key = path.join(',');
+    const shown = `[${key}]`;
     if (path.length === 0) throw new LinnetError('INPUT', 'an empty rank path stands for the root, which is implied');
     if (!path.every((rank) => Number.isInteger(rank) && rank >= 0)) {
       throw new LinnetError('INPUT', `rank path ${shown}: ranks are whole numbers from 0`);
     }
-    const key = path.join(',');
     if (nodeOf.has(key)) throw new LinnetError('INPUT', `rank path ${shown} is listed twice`);
-    const parent = nodeOf.get(path.slice(0, -1).join(','));
+    const prefix = path.slice(0, -1).join(',');
+    const parent = nodeOf.get(prefix);
     if (parent === undefined) {
-      throw new LinnetError(
-        'INPUT',
-        `rank path ${shown} continues [${path.slice(0, -1).join(',')}], which is not listed`,
-      );
+      throw new LinnetError('INPUT', `rank path ${shown} continues [${prefix}], which is not listed`);
     }
     nodeOf.set(key, node);
     parents.push(parent);

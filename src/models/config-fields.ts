@@ -175,6 +175,15 @@ export function idList(ids: number | readonly number[] | null | undefined): read
   return typeof ids === 'number' ? [ids] : (ids ?? []);
 }
 
+/** The fields of the labels of a classifier. */
+export function labelFields(labels: readonly string[]): JsonObject {
+  return {
+    num_labels: labels.length,
+    id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
+    label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
+  };
+}
+
 /** The error for an unusable config.json: one line per problem. */
 export function configError(family: string, problems: readonly string[], cause?: unknown): LinnetError {
   return new LinnetError('CONFIG', `unusable ${family} config.json:\n${problems.join('\n')}`, { cause });
@@ -214,16 +223,16 @@ export function mixerProblems(
   );
 }
 
-/** The family's own mixers, where all layers have the same. */
-export function sameMixers(layers: number, native: MixerConfig = originalMixer): readonly MixerConfig[] {
-  return Array.from({ length: layers }, () => native);
+/** The same entry for each layer. */
+export function everyLayer<Entry>(layers: number, entry: Entry): readonly Entry[] {
+  return Array.from({ length: layers }, () => entry);
 }
 
 /** A config.json with the section that these mixers need: none where all are the family's own. @param natives by layer; default softmax */
 export function withSection(
   config: JsonObject,
   mixers: readonly MixerConfig[],
-  natives: readonly MixerConfig[] = sameMixers(mixers.length),
+  natives: readonly MixerConfig[] = everyLayer(mixers.length, originalMixer),
 ): Record<string, unknown> {
   const { linnet: _, ...rest } = config;
   if (mixers.every((mixer, layer) => isSame(mixer, natives[layer]))) return rest;
@@ -258,7 +267,8 @@ export function partMixers(
   section: EncoderDecoderSection,
   layers: Readonly<Record<AttentionPart, number>>,
 ): PartMixers {
-  const of = (part: AttentionPart): readonly MixerConfig[] => section?.[part] ?? sameMixers(layers[part]);
+  const of = (part: AttentionPart): readonly MixerConfig[] =>
+    section?.[part] ?? everyLayer(layers[part], originalMixer);
   return { encoder: of('encoder'), decoder: of('decoder'), cross: of('cross') };
 }
 

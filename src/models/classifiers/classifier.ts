@@ -6,6 +6,7 @@
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
 import { type DeclaredParameters, type ParameterSource, consequencesOf } from '../../nn/parameters.ts';
+import { labelFields } from '../config-fields.ts';
 import type { ClassifiedTexts, ModelDescription } from '../model.ts';
 import { describeModel, type Model } from '../families/index.ts';
 import type { JsonObject } from '../../files/json-object.ts';
@@ -54,10 +55,8 @@ export function classifier(given: Model, labels: readonly string[]): ClassifierM
     toJson: () => ({
       ...model.toJson(),
       architectures: [`${className}ForSequenceClassification`],
-      num_labels: labels.length,
+      ...labelFields(labels),
       problem_type: isRegression ? 'regression' : 'single_label_classification',
-      id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
-      label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
     }),
     parameterName: (stored) => {
       const name = stored.startsWith(storedPrefix) ? stored.slice(storedPrefix.length) : stored;

@@ -63,7 +63,7 @@ export function stepGraph(
     layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots, sumLanes(layout, slots))]),
   );
   const rows: (readonly [keys: Value, values: Value])[] = [];
-  const shifting = new ShiftInputs(graph, model);
+  const shifts = declareShifts(graph, model);
   const mixedRows = layout.productRows ? declareMixedRows(graph) : undefined;
 
   const hidden = model.backbone(source, tokens, positions, {
@@ -94,7 +94,10 @@ export function stepGraph(
       const mixed = heads.split(result.mixed);
       return enters ? mixedRows.leave(mixed) : mixed;
     },
-    shift: (layer, features) => shifting.shift(layer, features),
+    shift(layer, features) {
+      if (shifts === undefined) throw internalError(`layer ${layer} shifts features unannounced`);
+      return shifts.shift(layer, features);
+    },
     cross: (layer, q) => readEncoded(model, source, layer, q),
   });
   const picked = gather(reshape(hidden, [multiplyDims('B', P), width]), wanted); // [W,width]
@@ -104,7 +107,7 @@ export function stepGraph(
     const own = rows.filter((_, layer) => layout.layers[layer].output === i);
     graph.output(name, concat(own.flat(), 3)); // [B,M,T,R]
   }
-  shifting.declareOutput();
+  if (shifts !== undefined) graph.output('shifts', concat(shifts.given, 2)); // [B,T,L*X]
   return graph;
 }
 
@@ -175,7 +178,10 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: 
     tree: masks('tree', treeRows),
     ones: open && graph.input(onesInputName(name), 'float32', [1, 1, treeRows, lanes]),
     // A cache has room for a multiple of lanes.
-    onesOfRing: open === 'block' && ring !== undefined ? onesOf(graph, ring, lanes) : undefined,
+    onesOfRing:
+      open === 'block' && ring !== undefined
+        ? graph.sharedNumbers(`ones of ${ring} rows, ${lanes}`, [1, 1, ring, lanes], () => 1)
+        : undefined,
     held:
       rowsPerGroup === undefined ? undefined : graph.input(`held.${name}`, 'float32', ['B', 1, 1, memoryRows(name)]),
     own: Object.fromEntries(own),
@@ -215,10 +221,6 @@ function sumLanes({ layers }: ModelLayout, slots: SlotLayout): number {
 /** The name in the graph of `OpenRows.ones` of a layout. */
 export function onesInputName(layout: string): string {
   return `ones.${layout}`;
-}
-
-function onesOf(graph: Graph, rows: number, lanes: number): Value {
-  return graph.sharedNumbers(`ones of ${rows} rows, ${lanes}`, [1, 1, rows, lanes], () => 1);
 }
 
 /** S of a layout. */
@@ -294,34 +296,19 @@ function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer:
 }
 
 /** The features of the token before, among the nodes of trees: the parent's, or the state's for a root. */
-class ShiftInputs {
-  readonly #graph: Graph;
-  readonly #width: number;
-  readonly #parents: Value | undefined;
-  readonly #roots: Value | undefined;
-  readonly #features: Value[] = [];
-
-  constructor(graph: Graph, { sizes }: AutoregressiveModel) {
-    this.#graph = graph;
-    this.#width = sizes.shiftWidth ?? 0;
-    if (this.#width === 0) return;
-    this.#parents = graph.input('parents', 'int32', ['B', 'T']);
-    this.#roots = graph.input('roots', 'float32', ['B', 'T', 1]);
-  }
-
-  /** @param features [B,T,X] */
-  shift(layer: number, features: Value): Value {
-    if (this.#parents === undefined || this.#roots === undefined || this.#features[layer] !== undefined) {
-      throw internalError(`layer ${layer} shifts features unannounced`);
-    }
-    const X = this.#width;
-    this.#features[layer] = features;
-    const previous = this.#graph.input(`previous.${layer}`, 'float32', ['B', 1, X]);
-    const ofParents = gather(reshape(features, [multiplyDims('B', 'T'), X]), this.#parents); // [B,T,X]
-    return add(mul(ofParents, sub(1, this.#roots)), mul(previous, this.#roots));
-  }
-
-  declareOutput(): void {
-    if (this.#width > 0) this.#graph.output('shifts', concat(this.#features, 2)); // [B,T,L*X]
-  }
+function declareShifts(graph: Graph, { sizes: { shiftWidth: X = 0 } }: AutoregressiveModel) {
+  if (X === 0) return undefined;
+  const parents = graph.input('parents', 'int32', ['B', 'T']);
+  const roots = graph.input('roots', 'float32', ['B', 'T', 1]);
+  const given: Value[] = [];
+  return {
+    /** Of every layer, the features [B,T,X] that later tokens are given. */
+    given,
+    shift(layer: number, features: Value): Value {
+      given[layer] = features;
+      const previous = graph.input(`previous.${layer}`, 'float32', ['B', 1, X]);
+      const ofParents = gather(reshape(features, [multiplyDims('B', 'T'), X]), parents); // [B,T,X]
+      return add(mul(ofParents, sub(1, roots)), mul(previous, roots));
+    },
+  };
 }

@@ -7,7 +7,8 @@ import {
   mixerProblems,
   onlyValue,
   parseConfigFields,
-  sameMixers,
+  everyLayer,
+  originalMixer,
   size,
   usualFields,
 } from '../../config-fields.ts';
@@ -184,7 +185,7 @@ function encoderConfig(
   { names, ...sizes }: OwnSizes,
 ): BertConfig {
   const { width, layers, heads: count } = sizes;
-  const natives = sameMixers(layers);
+  const natives = everyLayer(layers, originalMixer);
   const mixers = fields.linnet?.mixers ?? natives;
   const [architecture = `${variant.className}ForMaskedLM`] = fields.architectures ?? [];
   const task = architecture.startsWith(variant.className) ? architecture.slice(variant.className.length) : '';

@@ -9,20 +9,20 @@ import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape, slice } from '../../../graph/ops/layout.ts';
 import { dataOf, int32 } from '../../../graph/tensor.ts';
 import { biasedLinear, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
-import { type DeclaredParameters, type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { type DeclaredParameters, ParameterList, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { LearnedPositions } from '../../../nn/positions.ts';
-import { withSection } from '../../config-fields.ts';
+import { labelFields, withSection } from '../../config-fields.ts';
 import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
 import { activations } from '../activations.ts';
 import { sizesOf } from '../family.ts';
 import { type BertConfig, parseBertConfig } from './config.ts';
 import {
+  addClassifier,
   bertAttentionPrefix,
   bertBlockPrefix,
   bertParameterName,
   bertParameters,
-  classifierParameters,
   poolerParameters,
 } from './parameters.ts';
 import { encoderVariant } from './variants.ts';
@@ -32,7 +32,9 @@ import type { JsonObject } from '../../../files/json-object.ts';
 
 /** The parameters of the classifier, of BERT with its pooler. A model made by `bertClassifier` has them among its parameters. */
 export function bertClassifierParameters(model: EncoderModel, classes: number): DeclaredParameters {
-  return classifierParameters(encoderVariant(model.family), model.sizes.width, classes);
+  const list = new ParameterList();
+  addClassifier(encoderVariant(model.family), model.sizes.width, classes, list);
+  return list.all;
 }
 
 /** Number of classes of a model that is a classifier; undefined for one with another head. */
@@ -61,13 +63,10 @@ export function bertClassLogits(
  * @throws LinnetError `CONFIG` for an empty list
  */
 export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
-  const { num_labels: _, ...json } = model.toJson();
   return bertModel({
-    ...json,
+    ...model.toJson(),
     architectures: [`${encoderVariant(model.family).className}ForSequenceClassification`],
-    num_labels: labels.length,
-    id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
-    label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
+    ...labelFields(labels),
   });
 }
 

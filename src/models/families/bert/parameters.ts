@@ -71,13 +71,6 @@ export function bertParameters(config: BertConfig): DeclaredParameters {
   return list.all;
 }
 
-/** The parameters of a classifier for an encoder of some width. */
-export function classifierParameters(variant: EncoderVariant, width: number, classes: number): DeclaredParameters {
-  const list = new ParameterList();
-  addClassifier(variant, width, classes, list);
-  return list.all;
-}
-
 /** The parameters of the pooler that the head does not read; undefined for a model that has none. */
 export function poolerParameters({ head, width, variant }: BertConfig): DeclaredParameters | undefined {
   const { pooler, classHead } = variant;
@@ -87,7 +80,13 @@ export function poolerParameters({ head, width, variant }: BertConfig): Declared
   return list.all;
 }
 
-function addClassifier({ classHead }: EncoderVariant, width: number, classes: number, list: ParameterList): void {
+/** The parameters of a classifier. */
+export function addClassifier(
+  { classHead }: EncoderVariant,
+  width: number,
+  classes: number,
+  list: ParameterList,
+): void {
   addLinear(list, classHead.dense, width, width);
   addLinear(list, classHead.classes, width, classes);
 }

@@ -14,7 +14,8 @@ import {
   linnetSection,
   mixerProblems,
   parseConfigFields,
-  sameMixers,
+  everyLayer,
+  originalMixer,
   size,
   textEndFields,
   usualFields,
@@ -318,14 +319,6 @@ export function ofLayers<Entry>(
   return list ?? Array.from({ length: layers }, (_, layer) => absent(layer));
 }
 
-/** The same rotary embedding, or none, for all layers. */
-export function everyLayer(
-  config: Pick<DecoderFields, 'num_hidden_layers'>,
-  rope: Rope | null,
-): readonly (Rope | null)[] {
-  return Array.from({ length: config.num_hidden_layers }, () => rope);
-}
-
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
 
 /** A family's schema, of `decoderSchema`. */
@@ -364,8 +357,8 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   if (heads % keyValueHeads !== 0) {
     problems.push(`num_key_value_heads ${keyValueHeads} does not divide num_attention_heads ${heads}`);
   }
-  const { natives = sameMixers(config.num_hidden_layers), ropes: given, ...others } = own(fields);
-  const all = given ?? everyLayer(config, ropeOf(title, config));
+  const { natives = everyLayer(config.num_hidden_layers, originalMixer), ropes: given, ...others } = own(fields);
+  const all = given ?? everyLayer(config.num_hidden_layers, ropeOf(title, config));
   const ropes = all.map((rope, layer) => (isExchangeable(natives[layer]) ? rope : null));
   const isTurned = ropes.some((rope) => rope !== null);
   if (headWidth % (isTurned ? 2 : 1) !== 0 || headWidth > mostHeadWidth) {

@@ -3,7 +3,7 @@
  * nearly everything. Its mixers are the attentions of all layers, then the Mamba-2 of all layers.
  */
 import { z } from 'zod';
-import { configError, linnetSectionOf, onlyValue, sameMixers, size } from '../../config-fields.ts';
+import { configError, linnetSectionOf, onlyValue, everyLayer, originalMixer, size } from '../../config-fields.ts';
 import { decoderSchema, type DecoderVariant, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
@@ -77,7 +77,7 @@ export const falconH1Model = decoderFamily(variant, schema, harmless, (fields) =
         },
       }),
     },
-    natives: [...sameMixers(layers), ...sameMixers(layers, mamba)],
+    natives: [...everyLayer(layers, originalMixer), ...everyLayer(layers, mamba)],
     embeddingScale: fields.embedding_multiplier,
     logitScale: fields.lm_head_multiplier,
     attentionScales: [fields.attention_in_multiplier, fields.key_multiplier, fields.attention_out_multiplier],

@@ -3,13 +3,12 @@
  * have attention in all layers; in Granite 4 H most layers are Mamba-2 in place of it, and attention turns no queries and keys.
  */
 import { z } from 'zod';
-import { linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
+import { everyLayer, linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
 import {
   biasFields,
   type DecoderConfig,
   decoderSchema,
   type DecoderVariant,
-  everyLayer,
   ofLayers,
   usualNames,
   withBiases,
@@ -84,7 +83,7 @@ export const graniteHybridModel = decoderFamily(variant, schema, harmless, (fiel
     natives: ofLayers(variant.title, 'layer_types', layers, types, () => 'mamba').map((type) =>
       type === 'attention' ? originalMixer : mamba,
     ),
-    ...(fields.position_embedding_type !== 'rope' && { ropes: everyLayer(fields, null) }),
+    ...(fields.position_embedding_type !== 'rope' && { ropes: everyLayer(fields.num_hidden_layers, null) }),
     feedForwardWidth: fields.shared_intermediate_size,
     ...factorsOf(fields),
   };

@@ -4,12 +4,11 @@
  * where there is a base.
  */
 import { z } from 'zod';
-import { linnetSectionOf, onlyValue, size } from '../../config-fields.ts';
+import { everyLayer, linnetSectionOf, onlyValue, size } from '../../config-fields.ts';
 import {
   biasFields,
   decoderSchema,
   type DecoderVariant,
-  everyLayer,
   ropeOf,
   scalingSchema,
   usualNames,
@@ -74,6 +73,6 @@ export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields)
   return {
     variant: withBiases(variant, fields),
     natives: deltaNetMixers(variant.title, { ...fields, ...sizes }, options, isAttention),
-    ropes: everyLayer(fields, fields.rope_parameters && ropeOf(variant.title, fields)),
+    ropes: everyLayer(fields.num_hidden_layers, fields.rope_parameters && ropeOf(variant.title, fields)),
   };
 });

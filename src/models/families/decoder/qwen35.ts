@@ -4,14 +4,13 @@
  * model is in `text_config` and under `model.language_model`, next to a vision tower, which is left out.
  */
 import { z } from 'zod';
-import { configError, linnetSectionOf, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
+import { configError, everyLayer, linnetSectionOf, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
 import type { CausalModel } from '../../model.ts';
 import {
   type DecoderConfig,
   decoderFields,
   decoderSchema,
   type DecoderVariant,
-  everyLayer,
   parseDecoderConfig,
   ropeOf,
   usualNames,
@@ -126,7 +125,7 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   const rope = { ...ropeOf(title, config, ropeNames), ...(factor < 1 && { width }) };
   return {
     natives: deltaNetMixers(title, config, {}, (layer) => (layer + 1) % config.full_attention_interval === 0),
-    ropes: everyLayer(config, rope),
+    ropes: everyLayer(config.num_hidden_layers, rope),
     hasMtp: (config.mtp_num_hidden_layers ?? 1) === 1 && config.mtp_use_dedicated_embeddings !== true,
     variant: withBiases(variant, config),
   };

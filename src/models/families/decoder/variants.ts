@@ -8,7 +8,7 @@
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
-import { onlyValue, sameMixers, size } from '../../config-fields.ts';
+import { onlyValue, everyLayer, size } from '../../config-fields.ts';
 import {
   biasFields,
   type DecoderConfig,
@@ -72,7 +72,7 @@ export const mistralModel = decoderFamily(
   mistralSchema,
   [],
   ({ sliding_window: window, num_hidden_layers }) =>
-    window === null ? {} : { natives: sameMixers(num_hidden_layers, mixerPreset('sliding-window', { window })) },
+    window === null ? {} : { natives: everyLayer(num_hidden_layers, mixerPreset('sliding-window', { window })) },
 );
 
 const qwen2Schema = decoderSchema('qwen2', {

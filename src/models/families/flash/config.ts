@@ -9,7 +9,8 @@ import {
   linnetSectionOf,
   mixerProblems,
   parseConfigFields,
-  sameMixers,
+  everyLayer,
+  originalMixer,
   size,
   textEndFields,
 } from '../../config-fields.ts';
@@ -74,7 +75,7 @@ export function parseFlashConfig(json: JsonObject): FlashConfig {
   }
   if (flashValueWidth(config) < 1)
     problems.push(`expansion_factor ${config.expansion_factor} leaves no value features`);
-  const natives = sameMixers(config.depth);
+  const natives = everyLayer(config.depth, originalMixer);
   problems.push(...mixerProblems(config.linnet?.mixers ?? natives, natives, 'depth'));
   if (config.linnet !== undefined && !config.causal) problems.push('linnet.mixers needs causal true');
   if (problems.length > 0) throw configError('FLASH', problems);

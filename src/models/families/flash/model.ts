@@ -18,7 +18,7 @@ import {
 } from '../../../nn/parameters.ts';
 import { type PositionEncoding, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
 import type { Random } from '../../../random.ts';
-import { configError, idList, sameMixers, withSection } from '../../config-fields.ts';
+import { configError, idList, everyLayer, withSection } from '../../config-fields.ts';
 import { initializeParameters } from '../../initialize.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
 import { causalModel } from '../family.ts';
@@ -117,11 +117,6 @@ function projectUnit(
   return { projected: { q: pick(queries), k: pick(keys), v: reshape(v, [B, n, 1, E]) }, gate };
 }
 
-/** Back into the residual stream: x + W(gate · mixed) + b. `mixed` is [B,n,1,E]. */
-function closeUnit(config: FlashConfig, source: ParameterSource, x: Value, gate: Value, mixed: Value): Value {
-  return add(biasedLinear(source, 'to_out', mul(gate, reshape(mixed, gate.shape)), config.dim), x);
-}
-
 /** FLASH's layer norm. */
 function flashLayerNorm(source: ParameterSource, name: string, x: Value): Value {
   return namedLayerNorm(source, name, x, layerNormEpsilon);
@@ -181,7 +176,7 @@ function describe(config: FlashConfig, json: JsonObject): CausalModel {
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),
     unknownFields: config.unknownFields,
-    toJson: () => withSection(json, mixers, sameMixers(config.depth, nativeMixer(config))),
+    toJson: () => withSection(json, mixers, everyLayer(config.depth, nativeMixer(config))),
     withMixers: (others) =>
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
     embed: (source, tokens, positions) => embed(config, source, tokens, positions),
@@ -270,7 +265,8 @@ function unit(
 ): Value {
   const attentionSource = scoped(source, attentionPrefix(layer));
   const { projected, gate } = projectUnit(config, mixer, attentionSource, x, positions, (half) => shift(layer, half));
-  return closeUnit(config, attentionSource, x, gate, mix(layer, projected));
+  const mixed = reshape(mix(layer, projected), gate.shape);
+  return add(biasedLinear(attentionSource, 'to_out', mul(gate, mixed), config.dim), x);
 }
 
 /**

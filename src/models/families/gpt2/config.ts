@@ -8,7 +8,8 @@ import {
   mixerProblems,
   onlyValue,
   parseConfigFields,
-  sameMixers,
+  everyLayer,
+  originalMixer,
   size,
   textEndFields,
   usualFields,
@@ -57,7 +58,7 @@ export interface Gpt2Config extends FamilyConfig {
 /** Checks a parsed config.json. @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values */
 export function parseGpt2Config(json: JsonObject): Gpt2Config {
   const config = parseConfigFields('GPT-2', gpt2Schema, json, ignored);
-  const natives = sameMixers(config.n_layer);
+  const natives = everyLayer(config.n_layer, originalMixer);
   const mixers = config.linnet?.mixers ?? natives;
   const problems: string[] = [];
   if (config.n_embd % config.n_head !== 0) {
