@@ -175,10 +175,9 @@ export function idList(ids: number | readonly number[] | null | undefined): read
   return typeof ids === 'number' ? [ids] : (ids ?? []);
 }
 
-/** The fields of the labels of a classifier. */
+/** The fields that name the classes of a classifier. */
 export function labelFields(labels: readonly string[]): JsonObject {
   return {
-    num_labels: labels.length,
     id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
     label2id: Object.fromEntries(labels.map((label, id) => [label, id])),
   };

@@ -55,8 +55,9 @@ export function classifier(given: Model, labels: readonly string[]): ClassifierM
     toJson: () => ({
       ...model.toJson(),
       architectures: [`${className}ForSequenceClassification`],
-      ...labelFields(labels),
+      num_labels: labels.length,
       problem_type: isRegression ? 'regression' : 'single_label_classification',
+      ...labelFields(labels),
     }),
     parameterName: (stored) => {
       const name = stored.startsWith(storedPrefix) ? stored.slice(storedPrefix.length) : stored;

@@ -66,6 +66,7 @@ export function bertClassifier(model: EncoderModel, labels: readonly string[]): 
   return bertModel({
     ...model.toJson(),
     architectures: [`${encoderVariant(model.family).className}ForSequenceClassification`],
+    num_labels: labels.length,
     ...labelFields(labels),
   });
 }
