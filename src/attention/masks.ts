@@ -156,6 +156,19 @@ export function windowStart(position: number, { group, window = 1 }: Pick<Horizo
   return Math.max(0, position - (position % group) - (window - 1) * group);
 }
 
+/** More S at once would take more memory than they save time. */
+const mostEnding = 4;
+
+/** The steps after which S is an output, where the graph gives it: the first chains that end with a group. */
+export function endingSteps<Step extends Pick<SequenceStep, 'tree' | 'committed'>>(
+  steps: readonly Step[],
+  group: number,
+): readonly Step[] {
+  const ends = ({ tree, committed }: Step): boolean =>
+    (committed + tree.size) % group === 0 && tree.height === tree.size - 1;
+  return steps.filter(ends).slice(0, mostEnding);
+}
+
 /** The slot of a position: the first s have one for good, the others take turns in the rest. @param slots C */
 export function slotOf(position: number, slots: number, { sinks = 0 }: Pick<Horizon, 'sinks'>): number {
   return position < sinks ? position : sinks + ((position - sinks) % (slots - sinks));

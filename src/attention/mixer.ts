@@ -56,6 +56,8 @@ export type Reading = 'past' | 'whole';
 export interface StateShape {
   /** C: slots of the sinks and of the ring that holds the rows of the last positions; `growing`: a slot for every position. */
   readonly slots: number | 'growing';
+  /** 1 where rows, and S, are of all heads together. Default: the key-value heads. */
+  readonly heads?: 1;
   /** Width of a key row per key-value head. */
   readonly keyWidth: number;
   /** Width of a value row per key-value head. */
@@ -93,7 +95,7 @@ export interface StepInput extends SequenceInput {
   readonly treeMasks: StepMasks;
   /** Rows of the ring that are read together with the tree's; only in forms of `open rows`. */
   readonly open?: OpenRows;
-  /** S [B,M,rows,columns]; only where the state has sums. */
+  /** S [B,M,rows,columns], as often as `LayoutInputs.sumsOf` says; only where the state has sums. */
   readonly sums?: Value;
   /** Rows of closed groups; only where the state has them. */
   readonly memory?: StepMemory;
@@ -139,7 +141,7 @@ export interface MixerStepOutput {
   readonly keys: Value;
   /** [B,M,T,valueWidth] */
   readonly values: Value;
-  /** S after the longest path of each tree: [B,M,rows,columns]. Default: the step does not compute it. */
+  /** S after the `endingSteps`: [any,M,rows,columns]. Default: the step does not compute it. */
   readonly sums?: Value;
 }
 
@@ -193,6 +195,8 @@ export interface LayoutInputs<C extends MixerConfig> {
   tag?(config: C): string;
   /** Their types, none where it has no such inputs; `named` makes a named dimension of the layout. B and T are `B` and `T`. */
   declare(config: C, rows: LayoutDims, named: (name: string) => string): Record<string, { dtype: DType; shape: Dim[] }>;
+  /** The sequence of each S that the form reads. Default: one S of each sequence. */
+  sumsOf?(steps: readonly Pick<SequenceStep, 'tree'>[]): readonly number[];
   /** Their values for one step of B sequences with trees of up to T nodes and rings of C slots. */
   feeds(config: C, steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }

@@ -57,18 +57,19 @@ export function ringState(
 
 /** Numbers in the state of a layer after a text of `context` tokens. */
 export function stateNumbers(
-  { slots, keyWidth, valueWidth, folded }: StateShape,
+  { slots, keyWidth, valueWidth, folded, heads }: StateShape,
   keyValueHeads: number,
   group: number,
   context: number,
 ): number {
   const rows = (slots === 'growing' ? context : slots) * (keyWidth + valueWidth);
-  if (folded === null) return keyValueHeads * rows;
+  const M = heads ?? keyValueHeads;
+  if (folded === null) return M * rows;
   const kept =
     folded.kind === 'sums'
       ? folded.rows * folded.columns
       : folded.perGroup * (keyWidth + valueWidth) * Math.floor(context / group);
-  return keyValueHeads * (rows + kept);
+  return M * (rows + kept);
 }
 
 /** Whether a state takes more numbers after a longer text. */

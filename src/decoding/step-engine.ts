@@ -242,11 +242,11 @@ export class StepEngine implements AsyncDisposable {
       data.push(dataOf(results[name], 'float32', nodes * heads * R));
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
-    const later = this.#laterSums?.of(results, most);
+    const later = this.#laterSums?.of(results, requests);
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {
-      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later };
+      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later?.[sequence] };
       const output = { logits: new Array<Float32Array>(), hidden: new Array<Float32Array>(), rows };
       for (let end = taken + wanted.length; taken < end; taken++) {
         output.logits.push(logits.subarray(taken * vocabulary, (taken + 1) * vocabulary));

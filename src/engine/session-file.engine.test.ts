@@ -53,11 +53,11 @@ async function read(count: number): Promise<{ state: SequenceState; tokens: Int3
 
 /** All numbers of a state. */
 function contents(state: SequenceState): unknown {
-  const { length, layers, sums, positions } = state;
+  const { length, layers, layerSums, positions } = state;
   const groupRows = state.groupRows.map((rows) => {
     return rows && [rows.count, rows.padded('keys', rows.count), rows.padded('values', rows.count)];
   });
-  return { length, layers, sums, groupRows, positions };
+  return { length, layers, layerSums, groupRows, positions };
 }
 
 /** A file's tensors and strings, to be written again with changes. */

@@ -1,11 +1,12 @@
 /** Drafts change no text: greedy texts with each drafter are those of one token a step, in every stored type. */
 import { beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset } from '../../src/attention/presets.ts';
+import { chain } from '../../src/attention/tree.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from './drafted-texts.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from './exported-model.ts';
 import { isWarmLikeCold, warmWays } from './warm-answers.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
-import { bitsByReading } from '../../src/evaluation/check/same-bits.ts';
+import { bitsByReading, isSameState } from '../../src/evaluation/check/same-bits.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { linearize } from '../../src/models/linearization/linearize.ts';
@@ -105,6 +106,31 @@ describe('tokens have the bits that they have alone', () => {
     expect(await engine.sameBits()).toBe(true);
     const bits = await bitsByReading(engine, { length: 72, seed: 5 });
     expect(bits).toEqual({ alone: true, chain: true, tree: true, batch: true, chunks: true });
+  });
+});
+
+describe('texts that end their groups in one step', () => {
+  it.each(['Gated DeltaNet', 'delta'])('have the states that they have alone: %s', async (mixer) => {
+    const made = await mixers[mixer]();
+    await using engine = await engineOf(made, 'int4-128');
+    const random = new Random(6);
+    const draw = (): number => random.integer(made.model.sizes.vocabulary);
+    // Five end a group of eight with their next token, of which four at most have S from the step; one is within a group.
+    const pairs = await Promise.all(
+      [7, 12, 15, 23, 31, 39].map(async (length) => {
+        const state = engine.newState();
+        await engine.prefill(state, Array.from({ length }, draw));
+        return { state, alone: state.fork(), token: draw() };
+      }),
+    );
+    const requests = pairs.map(({ state, token }) => ({ state, tree: chain(1), tokens: [token], wanted: [0] }));
+    const outputs = await engine.step(requests);
+    for (const [b, request] of requests.entries()) await engine.commit(request, outputs[b], [0]);
+    for (const { state, alone, token } of pairs) {
+      await engine.advance(alone, token);
+      expect(isSameState(state, alone)).toBe(true);
+    }
+    expect(outputs.map(({ rows }) => rows.later !== undefined)).toEqual([true, false, true, true, true, false]);
   });
 });
 

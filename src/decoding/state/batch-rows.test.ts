@@ -39,7 +39,7 @@ function grow(state: SequenceState, count: number): void {
   if (state.layout.folds.length > 0 && count > 1)
     state.takeFolded(
       0,
-      state.sums[0].map(() => ++written),
+      Float32Array.from({ length: state.layerSums.reduce((n, sums) => n + (sums?.length ?? 0), 0) }, () => ++written),
     );
 }
 
@@ -73,7 +73,7 @@ describe.each(['window', 'augmented', 'softmax'])('states side by side: %s', (mi
       expect([...keys]).toEqual(expected(batch, most));
       if (layout.folds.length === 0) return;
       const { data: sums } = rows.sums('sums.0', batch, 0);
-      expect([...sums]).toEqual(batch.flatMap(({ sums: [first] }) => [...first]));
+      expect([...sums]).toEqual(batch.flatMap(({ layerSums: [first = []] }) => [...first]));
     };
     const [a, b, c, d] = states;
     const steps: readonly (readonly [batch: readonly SequenceState[], growth: number])[] = [

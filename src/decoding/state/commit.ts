@@ -69,7 +69,7 @@ async function foldClosed(
   rows: NewRows,
   nodes: readonly number[],
   folds: FoldPrograms,
-  { foldClass, index, start, end }: Closing,
+  { foldClass, start, end }: Closing,
 ): Promise<Float32Array> {
   const { slots, heads: M, program: name, sums: shape, layers } = foldClass;
   const { horizon, ring } = slots;
@@ -108,7 +108,7 @@ async function foldClosed(
     {
       ...collect('keys'),
       ...collect('values'),
-      ...(shape !== null && { sums: tensor('float32', [...heads, ...shape], state.sums[index]) }),
+      ...(shape !== null && { sums: tensor('float32', [...heads, ...shape], sumsOf(state, layers)) }),
       ...(program.inputs.has('ages') && foldAges(start, end, G, (end - windowStart(state.length, horizon)) / G)),
     },
     ['folded'],
@@ -116,6 +116,17 @@ async function foldClosed(
   const { keys, values } = state.layout.layers[layers[0]];
   const [height, width] = shape ?? [(slots.rowsPerGroup ?? 0) * (count / G), keys.width + values.width];
   return dataOf(folded, 'float32', X * height * width);
+}
+
+/** S of layers, end to end; of a class that folded last the array that its graph gave. */
+function sumsOf({ layerSums }: SequenceState, layers: readonly number[]): Float32Array {
+  const parts = layers.map((layer) => layerSums[layer] ?? new Float32Array(0));
+  const [{ buffer, byteOffset, byteLength, length }] = parts;
+  const inOrder = parts.every((part, i) => part.buffer === buffer && part.byteOffset === byteOffset + i * byteLength);
+  if (inOrder) return new Float32Array(buffer, byteOffset, parts.length * length);
+  const all = new Float32Array(parts.length * length);
+  for (const [i, part] of parts.entries()) all.set(part, i * length);
+  return all;
 }
 
 /** How many of the groups that are folded lie behind each row, and how many are folded. */

@@ -1,6 +1,7 @@
 /** S after a step, which layers that replay rows compute anyway: taken where folding would give the same. */
+import { endingSteps } from '../../attention/masks.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
-import type { ModelLayout } from '../../models/graphs/model-layout.ts';
+import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import { laterSumsName } from '../../models/graphs/step-graph.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { NewRows } from './commit.ts';
@@ -18,22 +19,36 @@ export class LaterSums {
     this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
-  /** Outputs of a step that are taken: of a single chain that ends with a group in all layers that fold, else none. */
-  outputsOf([{ state, tree }, ...others]: readonly StepRequest[]): readonly string[] {
-    const end = state.length + tree.size;
-    const isChain = others.length === 0 && tree.height === tree.size - 1;
-    const ends = isChain && this.#layout.folds.every(({ slots }) => end % slots.horizon.group === 0);
-    return ends ? [...this.names.values()] : [];
+  /** Outputs of a step that are taken: where a text ends a group in all layers that fold. */
+  outputsOf(requests: readonly StepRequest[]): readonly string[] {
+    const ending = this.#layout.folds.map(({ slots }) => endingRequests(requests, slots));
+    const taken = requests.some((request) => ending.every((each) => each.includes(request)));
+    return taken ? [...this.names.values()] : [];
   }
 
-  /** Their numbers, from the results of a step of `nodes`; undefined if it has none. */
-  of(results: Readonly<Record<string, Tensor>>, nodes: number): NewRows['later'] {
-    const sums = new Map<number, Float32Array>();
+  /** Their numbers, from the results of a step, for each request; undefined for one that does not end a group in all layers. */
+  of(results: Readonly<Record<string, Tensor>>, requests: readonly StepRequest[]): NewRows['later'][] {
+    const all = new Map(requests.map((request) => [request, new Map<number, Float32Array>()]));
     for (const [layer, name] of this.names) {
-      if (results[name] === undefined) return undefined;
-      const { heads, sums: [rows, columns] = [0, 0] } = this.#layout.layers[layer];
-      sums.set(layer, dataOf(results[name], 'float32', heads * rows * columns));
+      const result = results[name];
+      if (result === undefined) return [];
+      const { heads, slots, sums: [rows, columns] = [0, 0] } = this.#layout.layers[layer];
+      const size = heads * rows * columns;
+      const ending = endingRequests(requests, slots);
+      const numbers = dataOf(result, 'float32', Math.max(ending.length, result.shape[0]) * size);
+      for (const [place, request] of ending.entries()) {
+        const own = numbers.subarray(place * size, (place + 1) * size);
+        // A part would keep the others' memory.
+        all.get(request)?.set(layer, numbers.length > size ? own.slice() : own);
+      }
     }
-    return { nodes, sums };
+    return Array.from(all, ([{ tree }, sums]) =>
+      sums.size === this.names.size ? { nodes: tree.size, sums } : undefined,
+    );
   }
+}
+
+function endingRequests(requests: readonly StepRequest[], { horizon }: SlotLayout): readonly StepRequest[] {
+  const steps = requests.map((request) => ({ request, tree: request.tree, committed: request.state.length }));
+  return endingSteps(steps, horizon.group).map(({ request }) => request);
 }

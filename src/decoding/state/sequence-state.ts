@@ -51,9 +51,7 @@ export class SequenceState {
    * where every row is kept.
    */
   readonly positions: Int32Array[] = [];
-  /** S per fold class: [layers,M,…its `sums`]. */
-  readonly sums: Float32Array[] = [];
-  /** S per layer [M,rows,columns], views of `sums`; undefined for a mixer without. */
+  /** S per layer [M,rows,columns], which forks share: others take their place, none changes; undefined for a mixer without. */
   readonly layerSums: (Float32Array | undefined)[] = [];
   /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
   readonly groupRows: (GroupRows | undefined)[] = [];
@@ -68,23 +66,15 @@ export class SequenceState {
     for (const { isWide, ring = (isWide ? 2 : 1) * cacheGrowth } of layout.slotLayouts) {
       this.positions.push(new Int32Array(ring).fill(emptySlot));
     }
-    for (const { layers, heads: M, sums } of layout.folds) {
-      const [rows, columns] = sums ?? [0, 0];
-      const all = new Float32Array(layers.length * M * rows * columns);
-      const size = M * rows * columns;
-      this.sums.push(all);
-      for (const [place, layer] of layers.entries()) {
-        if (sums !== null) this.layerSums[layer] = all.subarray(place * size, (place + 1) * size);
-      }
-    }
     for (const own of layout.layers) {
-      const { slots, heads: M, keys, values } = own;
+      const { slots, heads: M, keys, values, sums } = own;
       const rows = M * this.positions[slots.index].length;
       this.layers.push({
         keys: new Float32Array(rows * keys.width),
         values: new Float32Array(rows * values.width),
         previous: new Float32Array(shiftWidth),
       });
+      this.layerSums.push(sums && new Float32Array(M * sums[0] * sums[1]));
       this.groupRows.push(slots.rowsPerGroup === undefined ? undefined : new GroupRows(own));
     }
   }
@@ -93,14 +83,18 @@ export class SequenceState {
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
     this.folds++;
-    if (sums !== null) this.sums[index].set(folded);
-    else this.groupRows[layers[0]]?.append(folded);
+    if (sums === null) this.groupRows[layers[0]]?.append(folded);
+    else {
+      const size = folded.length / layers.length;
+      for (const [place, layer] of layers.entries())
+        this.layerSums[layer] = folded.subarray(place * size, (place + 1) * size);
+    }
   }
 
   /** Takes S of layers, by layer. */
   takeSums(sums: ReadonlyMap<number, Float32Array>): void {
     this.folds++;
-    for (const [layer, numbers] of sums) this.layerSums[layer]?.set(numbers);
+    for (const [layer, numbers] of sums) this.layerSums[layer] = numbers;
   }
 
   /**
@@ -142,7 +136,7 @@ export class SequenceState {
     for (const { keys, values, previous } of this.layers) {
       bytes += keys.byteLength + values.byteLength + previous.byteLength;
     }
-    for (const { byteLength } of this.sums) bytes += byteLength;
+    for (const sums of this.layerSums) bytes += sums?.byteLength ?? 0;
     for (const rows of this.groupRows) bytes += rows?.byteLength ?? 0;
     return bytes;
   }
@@ -156,7 +150,7 @@ export class SequenceState {
       copy.layers[layer] = { keys: keys.slice(), values: values.slice(), previous: previous.slice() };
       copy.groupRows[layer] = this.groupRows[layer]?.fork();
     }
-    for (const [index, sums] of this.sums.entries()) copy.sums[index].set(sums);
+    copy.layerSums.splice(0, copy.layerSums.length, ...this.layerSums);
     return copy;
   }
 

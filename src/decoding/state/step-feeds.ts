@@ -9,7 +9,7 @@ import {
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
-import { leastColumns, type ModelLayout, type SlotLayout } from '../../models/graphs/model-layout.ts';
+import { isListed, leastColumns, type ModelLayout, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
 import {
   crossShapes,
@@ -126,7 +126,8 @@ export class StepFeeds {
       let C = 0;
       for (const state of states) C = Math.max(C, state.positions[slots.index].length);
       this.#feedMasks(feeds, requests, states, T, slots, C);
-      for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, layer, C);
+      const ofSums = slots.inputs?.sumsOf?.(requests).map((sequence) => states[sequence]) ?? states;
+      for (const layer of slots.layers) this.#feedLayer({ feeds, kept }, states, ofSums, layer, C);
       if (slots.rowsPerGroup !== undefined) this.#feedGroupRows(feeds, states, slots);
     }
     if (this.#model.cross !== undefined) Object.assign(feeds, this.#feedsOfTexts(this.#model.cross, states));
@@ -252,20 +253,27 @@ export class StepFeeds {
     return made;
   }
 
-  #feedLayer({ feeds, kept }: StepInputs, states: readonly SequenceState[], layer: number, C: number): void {
+  /** @param ofSums the state of each S */
+  #feedLayer(
+    { feeds, kept }: StepInputs,
+    states: readonly SequenceState[],
+    ofSums: readonly SequenceState[],
+    layer: number,
+    C: number,
+  ): void {
     const { heads: M, slots } = this.#layout.layers[layer];
     const { copiesFeeds } = this.#program;
     const B = states.length;
     const { rows, sums } = this.#layers[layer];
     for (const part of rows) {
       const { data, memory } = this.#rows.rows(part, states, C, copiesFeeds);
-      const shape = slots.open === 'whole' ? [B * M * C, part.width] : [B, M, C, part.width];
+      const shape = isListed(slots) ? [B * M * C, part.width] : [B, M, C, part.width];
       feeds[part.name] = tensor('float32', shape, data);
       if (memory !== undefined) kept.set(part.name, memory);
     }
     if (sums === undefined) return;
-    const { data, memory } = this.#rows.sums(sums.name, states, layer, copiesFeeds);
-    feeds[sums.name] = tensor('float32', [B, M, ...sums.shape], data);
+    const { data, memory } = this.#rows.sums(sums.name, ofSums, layer, copiesFeeds);
+    feeds[sums.name] = tensor('float32', [ofSums.length, M, ...sums.shape], data);
     if (memory !== undefined) kept.set(sums.name, memory);
   }
 

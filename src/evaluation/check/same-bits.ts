@@ -106,9 +106,9 @@ function treeAround(path: readonly number[], random: Random, vocabulary: number)
 
 /** Whether two states of an engine have the same bits. */
 export function isSameState(a: SequenceState, b: SequenceState): boolean {
-  const numbers = ({ layers, sums }: SequenceState): Float32Array[] => [
+  const numbers = ({ layers, layerSums }: SequenceState): Float32Array[] => [
     ...layers.flatMap(({ keys, values, previous }) => [keys, values, previous]),
-    ...sums,
+    ...layerSums.filter((sums) => sums !== undefined),
   ];
   const others = numbers(b);
   return numbers(a).every((row, i) => isEqual(row, others[i]));

@@ -28,7 +28,7 @@ export function fillState(state: SequenceState, context: number, random: Random)
   const rows = state.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
   for (const array of rows) for (let i = 0; i < array.length; i++) array[i] = random.uniform() - 0.5;
   // Sums of positive features are positive: the logarithm of a memory would be none.
-  for (const array of state.sums) for (let i = 0; i < array.length; i++) array[i] = random.uniform();
+  for (const array of state.layerSums) for (let i = 0; array && i < array.length; i++) array[i] = random.uniform();
   state.length = context;
 }
 

@@ -6,7 +6,7 @@ import { type Value, defineOp, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { int64, normalizeAxis, sameShape, shapeError } from '../tensor.ts';
 
-type RecurrenceAttributes = { readonly heads: number; readonly keyValueHeads: number };
+type RecurrenceAttributes = { readonly heads: number; readonly keyValueHeads: number; readonly scale: number };
 
 export const deltaRecurrenceOp = defineOp<RecurrenceAttributes>({
   name: 'deltaRecurrence',
@@ -21,11 +21,11 @@ export const deltaRecurrenceOp = defineOp<RecurrenceAttributes>({
   },
   lower: directly(
     'LinearAttention',
-    ({ heads, keyValueHeads }) => ({
+    ({ heads, keyValueHeads, scale }) => ({
       q_num_heads: { int: heads },
       kv_num_heads: { int: keyValueHeads },
       update_rule: { string: 'gated_delta' },
-      scale: { float: 1 },
+      scale: { float: scale },
     }),
     'com.microsoft',
   ),
@@ -71,12 +71,14 @@ export interface RecurrenceRows {
 }
 
 /**
- * The gated delta rule, S ← e^g·S + β·k(v − e^g·Sᵀk)ᵀ, o = Sᵀq, from a state S [B,M,D,E] on. A row with g = 0 and β = 0 changes no bit of it.
+ * The gated delta rule, S ← e^g·S + β·k(v − e^g·Sᵀk)ᵀ, o = scale·Sᵀq, from a state S [B,M,D,E] on. A row with g = 0 and β = 0 changes no bit of it.
+ * @param scale default 1
  * @returns o [B,n,H·E], and S after the last row
  */
 export function deltaRecurrence(
   { queries, keys, values, logs, gates }: RecurrenceRows,
   state: Value,
+  scale = 1,
 ): { readonly mixed: Value; readonly state: Value } {
   const [, M, D, E] = state.shape.map(Number);
   const [B, n, width] = queries.shape;
@@ -87,7 +89,7 @@ export function deltaRecurrence(
     Number(width) % (M * D) === 0 &&
     rows.every(({ shape }, i) => sameShape(shape, [B, n, widths[i]]));
   if (!fits) throw shapeError('deltaRecurrence', `${keys}, ${values}, ${logs}, ${gates} do not fit ${state}`);
-  const attributes = { heads: Number(width) / D, keyValueHeads: M };
+  const attributes = { heads: Number(width) / D, keyValueHeads: M, scale };
   const [mixed, after] = deltaRecurrenceOp.apply([queries, keys, values, state, logs, gates], attributes);
   return { mixed, state: after };
 }

@@ -44,6 +44,8 @@ export type OpenRing = 'whole' | 'block';
 export interface SlotInputs {
   /** Types of the inputs by name. */
   readonly types: ReturnType<LayoutInputs<MixerConfig>['declare']>;
+  /** See `LayoutInputs`. */
+  readonly sumsOf?: LayoutInputs<MixerConfig>['sumsOf'];
   /** Their values for one step: see `LayoutInputs`. */
   feeds(steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
@@ -70,7 +72,7 @@ export interface LayerLayout {
   readonly form: RecurrentForm<MixerConfig>;
   readonly state: StateShape;
   readonly slots: SlotLayout;
-  /** M of this layer. */
+  /** M of the layer's state. */
   readonly heads: number;
   /** Index in `rows` of the output that has its new rows. */
   readonly output: number;
@@ -126,10 +128,10 @@ export function modelLayout(
   const rows: { name: string; heads: number; width: number }[] = [];
   const layers = mixers.map((ofLayer, layer): LayerLayout => {
     const dims = mixerDims(ofLayer, sizes);
-    const { keyValueHeads: heads } = dims;
     const form = recurrentForm(ofLayer, replays);
     const mixer = form.stepConfig?.(ofLayer) ?? ofLayer;
     const state = stateShape(mixer, dims, form);
+    const { heads = dims.keyValueHeads } = state;
     let output = rows.findIndex((known) => known.heads === heads);
     if (output < 0) output = rows.push({ name: rows.length === 0 ? 'rows' : `rows.${heads}`, heads, width: 0 }) - 1;
     const slice = (width: number): RowSlice => {
@@ -239,8 +241,18 @@ function slotLayout(
   const dims = { slots: ring ?? 'C', treeRows: opening ? addDims(U, 'T') : 'T', opens: opening, openRows: U };
   const types = inputs?.declare(mixer, dims, (dim) => `${dim}${name}`) ?? {};
   const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
-  const own = Object.keys(types).length === 0 ? undefined : { types, feeds };
+  const own = Object.keys(types).length === 0 ? undefined : { types, feeds, sumsOf: inputs?.sumsOf };
   return { name, horizon, ring, rowsPerGroup, open, isWide: false, inputs: own, layers: [] };
+}
+
+/** Whether rows of the ring are given in a list: where they are read in no other way than by their numbers. */
+export function isListed({ open, inputs }: Pick<SlotLayout, 'open' | 'inputs'>): boolean {
+  return open === 'whole' || (open === undefined && inputs?.sumsOf !== undefined);
+}
+
+/** Matrices S of a layer of a layout. */
+export function countOfSums({ name, inputs }: Pick<SlotLayout, 'name' | 'inputs'>): string {
+  return inputs?.sumsOf === undefined ? 'B' : `X${name}`;
 }
 
 /** U of a layout. */

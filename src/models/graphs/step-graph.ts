@@ -13,7 +13,7 @@
  * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
  * | `ones.ℓ` | float32 [1,1,U+T,E or 16] | ones, for the denominators over them |
  * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i; [B·M·C,D] and [B·M·C,E] where all its rows may be open |
- * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch |
+ * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch; of all paths of trees where rows are replayed |
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
  * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
  * | `parents` | int32 [B,T] | b·T + the parent of every node; a root names itself |
@@ -23,7 +23,7 @@
  *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
  * (see `ModelLayout`; `rows.M` for layers of another M than the first), `shifts` [B,T,L·X], the features that the tokens after it are given, and `later.i`,
- * S of a layer that replays rows after the longest path of each tree. Otherwise the state is only read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
+ * S of a layer that replays rows after the `endingSteps`. Otherwise the state is only read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
  * without a convolution) do not exist in its graph; `parents`, `roots`, `previous.i` and `shifts` only in models that shift
  * features, `cross.i.NAME` only in decoders of encoder-decoder models.
  */
@@ -40,7 +40,7 @@ import { type Dim, addDims, multiplyDims, sameShape } from '../../graph/tensor.t
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
 import { type AutoregressiveModel, type CrossAttention, valueWidth, type MixedRows } from '../model.ts';
-import { type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
+import { countOfSums, isListed, type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
 /**
@@ -189,7 +189,7 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: 
   };
 }
 
-/** The name in the graph of S of a layer after the longest path of each tree [B,M,X,Y]. */
+/** The name in the graph of S of a layer after the `endingSteps` [any,M,X,Y]. */
 export function laterSumsName(layer: number): string {
   return `later.${layer}`;
 }
@@ -239,9 +239,8 @@ function declareState(
     graph.input(`${name}.${layer}`, 'float32', ['B', M, count, width]);
   const C = slots.ring ?? 'C';
   const S = memoryRows(slots.name);
-  // Rows that are read in no other way than by their numbers are given in a list.
   const inRing = (name: string, width: number): Value =>
-    slots.open === 'whole'
+    isListed(slots)
       ? graph.input(`${name}.${layer}`, 'float32', [multiplyDims('B', M, C), width])
       : rows(name, C, width);
   const [ringKeys, ringValues] = [inRing('keys', keys.width), inRing('values', values.width)];
@@ -263,7 +262,7 @@ function declareState(
     ring: { keys: ringKeys, values: ringValues, masks: ring },
     treeMasks: tree,
     open: opened,
-    sums: sums === undefined ? undefined : graph.input(`sums.${layer}`, 'float32', ['B', M, ...sums]),
+    sums: sums === undefined ? undefined : graph.input(`sums.${layer}`, 'float32', [countOfSums(slots), M, ...sums]),
     memory: held && {
       held,
       keys: rows('memory.keys', S, keys.width),

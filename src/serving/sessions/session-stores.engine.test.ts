@@ -101,7 +101,7 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
       expect(stored?.version).toBe(1);
       expect(Array.from(stored?.session.tokens ?? [])).toEqual(Array.from(session.tokens));
       expect(stored?.session.random).toEqual([1, 2, 3, 4]);
-      expect(stored?.session.state.sums).toEqual(session.state.sums);
+      expect(stored?.session.state.layerSums).toEqual(session.state.layerSums);
       expect(stored?.session.state.layers[0]).toEqual(session.state.layers[0]);
     }
     expect(await b.delete(name)).toBe(true);

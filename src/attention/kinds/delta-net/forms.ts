@@ -7,14 +7,7 @@ import type { MixerStepOutput, RecurrentForm, SequenceInput, StateShape, StepInp
 import { defaultGroup } from '../../preset.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { deltaOfSequences, type DeltaRows } from '../gated-delta/parallel.ts';
-import {
-  foldReplayed,
-  replayDelta,
-  replayedRows,
-  replayedRowsOfRing,
-  replayInputs,
-  sideBySide,
-} from '../gated-delta/replay.ts';
+import { foldReplayed, replayDelta, replayedRows, replayInputs, sideBySide } from '../gated-delta/replay.ts';
 import { deltaOfNodes, foldWritten, gatedDeltaInputs, nodesSolved } from '../gated-delta/step.ts';
 import { convolvedNodes, convolvedSequences, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { deltaNetDecays, deltaNetLength, deltaNetNumbers, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
@@ -53,36 +46,40 @@ export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): V
   return ungroupQueries(grouping, deltaOfSequences(grouping, ruleRows(config, convolved, gates, input)));
 }
 
-/**
- * The ring of [k̂, v, g, β] and the channels under the filters, and S [M,D,E]. These rows have their heads side by side, all queries before
- * all keys before all values, as the projections give them and the runtime reads them; the ring holds them in M equal pieces.
- */
-function stateOf({ group, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
-  const folded = { kind: 'sums', rows: D, columns: E } as const;
-  return { slots: Math.max(group, kernel - 1), keyWidth: D + E + 2, valueWidth: 2 * D + E, folded };
+/** Rows [B,T,W] of all heads together as a state of one piece has them: [B,1,T,W]. */
+function inOnePiece(rows: Value): Value {
+  const [B, T, W] = rows.shape;
+  return reshape(rows, [B, 1, T, W]);
+}
+
+/** The ring of [k̂, v, g, β] and the channels under the filters, each of all heads side by side, and S [M·D,E]. */
+function stateOf({ group, heads: M, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
+  const folded = { kind: 'sums', rows: M * D, columns: E } as const;
+  const widths = { keyWidth: M * (D + E + 2), valueWidth: M * (2 * D + E) };
+  return { heads: 1, slots: Math.max(group, kernel - 1), ...widths, folded };
 }
 
 function step(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
   const { heads: M, keyWidth: D, valueWidth: E } = config;
   const { channels, ...gates } = parts(config, input);
-  const [B, T] = input.q.shape;
-  const inPieces = (rows: Value): Value => reshape(rows, [B, T, M, Number(rows.shape[2]) / M]);
-  const raw = inPieces(concat(channels.map(sideBySide), 2));
-  const filters = concat(filtersOf(config, input.parameters).map(sideBySide), 1);
-  const byPiece = reshape(filters, [config.kernel, M, 2 * D + E]);
-  const convolved = convolvedNodes(lastRows(input.ring.values, input.inputs), raw, byPiece, input.inputs);
-  const [q, k, values] = split(sideBySide(silu(convolved)), 2, [M * D, M * D, M * E]);
-  const keys = sideBySide(deltaNetLength(inPieces(k)));
+  const raw = concat(channels.map(sideBySide), 2); // [B,T,M·(2D+E)]
+  const [B, T, W] = raw.shape;
+  const filters = reshape(concat(filtersOf(config, input.parameters).map(sideBySide), 1), [config.kernel, 1, W]);
+  const held = lastRows(input.ring.values, input.inputs);
+  const convolved = convolvedNodes(held, reshape(raw, [B, T, 1, W]), filters, input.inputs);
+  const [queriesAndKeys, values] = split(reshape(silu(convolved), raw.shape), 2, [2 * M * D, M * E]);
+  const lengths = deltaNetLength(reshape(queriesAndKeys, [B, T, 2 * M, D]));
+  const [queries, keys] = split(sideBySide(lengths), 2, [M * D, M * D]);
   const own = replayedRows({ keys, values, ...deltaNetNumbers(config, gates, input.parameters) });
-  const queries = sideBySide(deltaNetLength(inPieces(q), true));
-  const { mixed, sums } = replayDelta(input, queries, own, replayedRowsOfRing(input));
-  return { mixed: nodeRows(mixed), keys: nodeRows(inPieces(own)), values: nodeRows(raw), sums };
+  const { mixed, sums } = replayDelta(input, queries, own, input.ring.keys, 1 / Math.sqrt(D));
+  return { mixed: nodeRows(mixed), keys: inOnePiece(own), values: inOnePiece(raw), sums };
 }
 
 /** The ring of [k̂, g] and [u, the channels under the filters], and S [M,D,E]. */
 function stateByProducts(config: DeltaNetMixer): StateShape {
   const { keyWidth: D, valueWidth: E } = config;
-  return { ...stateOf(config), keyWidth: D + 1, valueWidth: 2 * (D + E) };
+  const folded = { kind: 'sums', rows: D, columns: E } as const;
+  return { slots: stateOf(config).slots, keyWidth: D + 1, valueWidth: 2 * (D + E), folded };
 }
 
 function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutput {
@@ -98,8 +95,6 @@ function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutpu
   return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
 }
 
-const headsOf = ({ heads }: DeltaNetMixer): number => heads;
-
 /** The form by products of matrices. */
 const byProducts: RecurrentForm<DeltaNetMixer> = {
   state: stateByProducts,
@@ -109,7 +104,7 @@ const byProducts: RecurrentForm<DeltaNetMixer> = {
     reads: ({ valueWidth }) => ({ values: valueWidth }),
     fold: (_, input) => foldWritten(input),
   },
-  inputs: lastRowsInputs('n', headsOf, gatedDeltaInputs),
+  inputs: lastRowsInputs<DeltaNetMixer>('n', ({ heads }) => heads, gatedDeltaInputs),
   promptChunk: nodesSolved,
 };
 
@@ -119,10 +114,9 @@ export const deltaNetRecurrent: RecurrentForm<DeltaNetMixer> = {
   fold: {
     shareAs: () => 'delta net rows',
     reads: () => ({ values: 0 }),
-    byLayer: true,
-    fold: (_, { keys, sums }) => foldReplayed(sideBySide(nodeRows(keys)), sums),
+    fold: (_, { keys, sums }) => foldReplayed(keys, sums),
   },
-  inputs: lastRowsInputs('f', headsOf, replayInputs),
+  inputs: lastRowsInputs<DeltaNetMixer>('f', () => 1, replayInputs),
   sameBits: () => 'replayed rows',
   byProducts,
 };

@@ -178,10 +178,10 @@ export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Pro
       const rows = (of: Value, gate: Value): Value => concat([forValueHeads(mixer, of), gate], 3);
       const mixed = mix({ q: rows(q, b), k: rows(k, a), v }); // [B,T,heads,E]
       const gain = source.parameter(`${norm}.weight`, [mixer.valueWidth]);
-      const normal = rmsNorm(mixed, gain, family.normEpsilon ?? normEpsilon);
-      const [B, T] = normal.shape;
-      const channels = mixer.heads * mixer.valueWidth;
-      return linear(source, output, leave(reshape(mul(normal, silu(z)), [B, T, channels])), width);
+      const [B, T] = mixed.shape;
+      const sideBySide = (rows: Value): Value => reshape(rows, [B, T, mixer.heads * mixer.valueWidth]);
+      const normal = sideBySide(rmsNorm(mixed, gain, family.normEpsilon ?? normEpsilon));
+      return linear(source, output, leave(mul(normal, silu(sideBySide(z)))), width);
     },
   };
 }
