@@ -196,7 +196,7 @@ export interface LayoutInputs<C extends MixerConfig> {
   /** Their types, none where it has no such inputs; `named` makes a named dimension of the layout. B and T are `B` and `T`. */
   declare(config: C, rows: LayoutDims, named: (name: string) => string): Record<string, { dtype: DType; shape: Dim[] }>;
   /** The sequence of each S that the form reads. Default: one S of each sequence. */
-  sumsOf?(steps: readonly Pick<SequenceStep, 'tree'>[]): readonly number[];
+  readonly sumsOf?: (steps: readonly Pick<SequenceStep, 'tree'>[]) => readonly number[];
   /** Their values for one step of B sequences with trees of up to T nodes and rings of C slots. */
   feeds(config: C, steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
