@@ -15,7 +15,6 @@ import { freshParameter } from '../models/initialize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { Random } from '../random.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { logitsObjective, transferParameters } from '../training/objectives/distillation.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import type { WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
@@ -25,7 +24,7 @@ import { newProgress } from './progress-file.ts';
 import { planModel } from './stage-plan.ts';
 import { requireKept, stageTrainers } from './stage-training.ts';
 import { requireStep } from './step-form.ts';
-import { fewestSteps, isTrained, type TrainingStage, type Weighted } from './stages.ts';
+import { fewestSteps, isTrained, logitsLesson, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
@@ -181,11 +180,7 @@ const containerStage: TrainingStage = {
   prepare(teacher, student, length) {
     const trained = new Set([...student.model.parameters.keys()].filter((name) => name.includes('.linear_attn.')));
     if (trained.size === 0) return undefined;
-    return {
-      trained,
-      parameters: transferParameters(student, teacher.parameters, trained),
-      objective: logitsObjective(teacher.model, student.model, length, trained),
-    };
+    return logitsLesson(teacher, student, trained, length);
   },
 };
 

@@ -3,7 +3,6 @@ import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
 import { loadTensors } from '../checkpoint/stored-parameter.ts';
 import { exchangeableLayers, freshMixerParameters, withMixer } from '../models/linearization/linearize.ts';
-import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import type { CausalModel } from '../models/model.ts';
 import { isLoraParameter } from '../nn/lora.ts';
 import { formatDuration } from '../report/quantities.ts';
@@ -14,6 +13,7 @@ import { openCachedLogits, usualTop } from '../training/objectives/cached-logits
 import type { Objective } from '../training/objectives/next-token.ts';
 import type { TrainingSettings } from '../training/settings.ts';
 import { measureOperations, stepCost } from '../training/step-cost.ts';
+import { changedIn, type FormedStep, jobInForm, stepForms } from '../training/step-form.ts';
 import { train } from '../training/trainer.ts';
 import { type ConvertedWeights, withUpdates } from './converted-weights.ts';
 import { passCost } from './hidden-states.ts';
@@ -24,7 +24,7 @@ import { type TransferCost, transferCost, transferLayers } from './transfer-laye
 import type { StageResult } from './progress-file.ts';
 import { layersInStore, trainLayersInQueue } from './remote-layers.ts';
 import { chooseMixer, requireConverted } from './plan.ts';
-import { type FormedStep, jobInForm, memoryBesides, requireStep, stepForms, type StepOptions } from './step-form.ts';
+import { memoryBesides, requireStep, type StepOptions } from './step-form.ts';
 import {
   fewestSteps,
   isTrained,
@@ -94,11 +94,9 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   const form =
     stepForms[await planned(`${stage.name} form`, async () => stepForms.indexOf(required()?.form ?? 'whole'))];
   const { trained } = prepared;
-  const matrices = weightMatrices(student.model);
-  const isResident = ([name]: readonly [string, unknown]): boolean =>
-    form === 'whole' || (trained.has(name) && (form === 'layers' || !matrices.has(name)));
-  const parameters = await loadTensors(new Map([...prepared.parameters].filter(isResident)));
-  const { lora, ...formed } = jobInForm(form, stage, student, prepared, parameters, seed);
+  const changed = changedIn(form, prepared);
+  const inMemory = selectParameters(prepared.parameters, (name) => form === 'whole' || changed.has(name));
+  const { lora, ...formed } = jobInForm(form, prepared, await loadTensors(inMemory), seed);
   const { compile } = options;
   const job = { ...formed, dataset, compile, rateFactor: rateFactors(stage, student), origin };
   const k = Math.min(usualTop, student.model.sizes.vocabulary);
@@ -139,7 +137,7 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
           teacher: teacher.model,
           student: student.model,
           trained,
-          parameters,
+          parameters: formed.parameters,
           origin: teacher.fingerprint,
           dataset,
           k,
@@ -163,10 +161,10 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   }
   const learned = selectParameters(outcome.parameters, (name) => job.trainable?.(name) === true);
   const { model, updates } = student;
-  const changed = new Map([...student.parameters, ...[...learned].filter(([name]) => !isLoraParameter(name))]);
-  if (lora === undefined) return { parameters: changed, updates, steps };
+  const parameters = new Map([...student.parameters, ...[...learned].filter(([name]) => !isLoraParameter(name))]);
+  if (lora === undefined) return { parameters, updates, steps };
   const values = selectParameters(learned, isLoraParameter);
-  return { ...withUpdates({ model, parameters: changed }, { lora, values }), steps };
+  return { ...withUpdates({ model, parameters }, { lora, values }), steps };
 }
 
 function sayTooFewSteps({ name, share }: TrainingStage, { budget, onEvent }: ConversionOptions): void {

@@ -13,6 +13,7 @@ import {
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
 import { type Objective, causalObjective } from '../training/objectives/next-token.ts';
 import { type TrainingSettings, parseTrainingSettings } from '../training/settings.ts';
+import type { Lesson } from '../training/step-form.ts';
 
 /** A model with its weights, in memory or in files. */
 export interface Weighted<P extends AnyParameter = AnyParameter> {
@@ -74,13 +75,26 @@ export interface TrainingStage {
   readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
 }
 
-/** Input of `train`. */
-export interface PreparedStage {
-  readonly trained: ReadonlySet<string>;
-  readonly parameters: Weighted['parameters'];
-  readonly objective: Objective;
+/** What a stage trains. */
+export interface PreparedStage extends Lesson {
   /** The objective with `openCachedLogits` of k tokens. */
   readonly cached?: (k: number) => Objective;
+}
+
+/** A student learns what its teacher predicts. @param trained names of its parameters that change */
+export function logitsLesson(
+  teacher: Weighted,
+  student: Weighted,
+  trained: ReadonlySet<string>,
+  length: number,
+): PreparedStage {
+  return {
+    model: student.model,
+    trained,
+    parameters: transferParameters(student, teacher.parameters, trained),
+    objective: (changed) => logitsObjective(teacher.model, student.model, length, changed),
+    variant: { stage: 'logits' },
+  };
 }
 
 /** The stages in their order; see docs/convert.md for the effect of each. */
@@ -105,12 +119,8 @@ export const trainingStages: readonly TrainingStage[] = [
     lengths: 1,
     prepare(teacher, student, length) {
       const trained = attentionParameters(teacher.model, student.model);
-      return {
-        trained,
-        parameters: transferParameters(student, teacher.parameters, trained),
-        objective: logitsObjective(teacher.model, student.model, length, trained),
-        cached: (k) => cachedLogitsObjective(student.model, length, k),
-      };
+      const lesson = logitsLesson(teacher, student, trained, length);
+      return { ...lesson, cached: (k) => cachedLogitsObjective(student.model, length, k) };
     },
   },
   {
@@ -124,7 +134,8 @@ export const trainingStages: readonly TrainingStage[] = [
     prepare(teacher, student, length) {
       const trained = mixersOwn(teacher, student);
       if (trained.size === 0) return undefined;
-      return { trained, parameters: student.parameters, objective: causalObjective(student.model, length) };
+      const objective = () => causalObjective(student.model, length);
+      return { model: student.model, trained, parameters: student.parameters, objective, variant: { stage: 'long' } };
     },
   },
 ];

@@ -95,15 +95,19 @@ describe('a run', () => {
 it.each([
   ['distill', [at('llama'), at('llama-student')]],
   ['distill --stage logits', [at('llama'), at('llama-student')]],
+  ['distill --stage layers', [at('llama'), at('llama-student')]],
   ['finetune', [at('llama')]],
   ['finetune --lora r=2', [at('llama')]],
-])('%s --plan says memory, disk and time, and does nothing else', async (words, models) => {
+])('%s --plan says memory, form, disk and time, and does nothing else', async (words, models) => {
   const [command, ...options] = words.split(' ');
   const out = ['--memory', '1GiB', '--plan', '--out', at('planned')];
   const result = await runJson(command, ...models, ...options, ...settings(...out));
   const plan = result.plan as { memoryLimitBytes: number; stages: Record<string, unknown>[] };
   expect(plan.memoryLimitBytes).toBe(2 ** 30);
-  expect(plan.stages).toMatchObject([{ name: command, length: 21, batch: 4, tokens: 30 * 4 * 21 }]);
+  const isByLayers = words.endsWith('layers');
+  const form = isByLayers ? 'layers' : 'whole';
+  const name = isByLayers ? form : command;
+  expect(plan.stages).toMatchObject([{ name, form, length: 21, batch: 4, tokens: 30 * 4 * 21 }]);
   for (const name of ['memoryBytes', 'diskBytes', 'seconds']) expect(plan.stages[0][name]).toBeGreaterThan(0);
   for (const made of ['planned', 'planned.run']) expect(existsSync(at(made))).toBe(false);
 });

@@ -1,8 +1,8 @@
 /** Distillation: the mixers of a converted model learn to imitate the attention of the original, or the model its predictions. */
 import { z } from 'zod';
 import { type ModelWeights, openCausalWeights, saveModel } from '../../checkpoint/load-model.ts';
-import { type AnyParameter, loadTensors, segmentWeights } from '../../checkpoint/stored-parameter.ts';
-import type { Tensor } from '../../graph/tensor.ts';
+import { type AnyParameter, loadTensors } from '../../checkpoint/stored-parameter.ts';
+import type { Tensor, WeightMap } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import {
@@ -32,12 +32,14 @@ import {
 } from './options.ts';
 import { chooseForm } from '../memory-form.ts';
 import { type TrainingSettings, described } from '../settings.ts';
-import { fitStep, type PlannedJob } from '../step-cost.ts';
+import { changedIn, fitForm, formsOf, jobInForm, type Lesson, type StepForm } from '../step-form.ts';
+import { formatCount } from '../../report/quantities.ts';
 import { totalUpdates } from '../trainer.ts';
 import { planTraining, type TrainingPlan, type WorkPlan } from './plan.ts';
 import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
+import { mergedParameters } from '../../nn/lora.ts';
 import { selectParameters } from '../../nn/parameters.ts';
 
 export const transferShape = {
@@ -106,12 +108,6 @@ export async function planDistill(teacher: string, student: string, options: Dis
   return await planTraining('distill', await prepare(original, converted, false)(settings), parsed, settings);
 }
 
-/** What helps where a step does not fit. */
-const remedies = {
-  attention: ['a smaller `length`'],
-  logits: ['a smaller `length`', 'linnet convert, which learns the logits by low-rank updates'],
-};
-
 /** Some parameters of a folder, in memory. */
 function loadNamed({ parameters }: ModelWeights<CausalModel>, includes: (name: string) => boolean) {
   return loadTensors(selectParameters(parameters, includes));
@@ -132,7 +128,6 @@ function distillation(options: DistillOptions) {
         stage === 'logits'
           ? attentionParameters(original, model)
           : transferredParameters(original, model, { queriesAndKeys: trainQk });
-      const trainable = (name: string): boolean => trained.has(name);
       const layers = transferredLayers(original, model);
       const text = await loadPackedText(parsed, settings, await loadTokenizer(path));
       const { dataset, heldOutRows, summary, configuration } = text;
@@ -150,24 +145,25 @@ function distillation(options: DistillOptions) {
       const { teacherTop = recorded ?? (isRepeated ? usualTop : 0) } = parsed;
       const k = stage === 'logits' ? Math.min(teacherTop, model.sizes.vocabulary) : 0;
       const limit = memoryLimit(parsed.memory);
-      const whole = {
+      const lesson: Lesson = {
         model,
-        trainable,
-        objective: k > 0 ? cachedLogitsObjective(learner, length, k) : exact,
-        otherWeightBytes: k > 0 ? teacherBytes(original, trained) : 0,
+        trained,
+        objective: (changed) => objectiveFor(original, model, length, changed),
+        parameters: transferParameters<AnyParameter>(converted, taught.parameters, trained),
+        variant: { stage, trained: [...trained] },
       };
-      const stored = transferParameters<AnyParameter>(converted, taught.parameters, trained);
-      const inLayers = {
-        model,
-        trainable,
-        objective: objectiveFor(original, model, length, trained),
-        weights: segmentWeights(selectParameters(stored, (name) => !trainable(name))),
+      const jobOf = (form: StepForm, resident: WeightMap = new Map()) => {
+        const job = jobInForm(form, lesson, resident, settings.seed);
+        if (form !== 'whole') return job;
+        if (k === 0) return { ...job, objective: exact };
+        const otherWeightBytes = teacherBytes(original, trained);
+        return { ...job, objective: cachedLogitsObjective(learner, length, k), otherWeightBytes };
       };
-      const bytesOf = (job: Pick<PlannedJob, 'model' | 'objective' | 'weights'>): number =>
-        fitStep({ ...job, trainable, parameters: new Map(), settings }, limit).cost.bytes;
       // Before weights are read.
-      const bytes = { whole: bytesOf(whole), layers: bytesOf(inLayers) };
-      const isWhole = chooseForm('a step', bytes, limit, remedies[stage]).form === 'whole';
+      const step = fitForm(formsOf(lesson), jobOf, settings, limit);
+      chooseForm('a step', { whole: step.cost.bytes }, limit, ['a smaller `length`']);
+      const { form } = step;
+      const isWhole = form === 'whole';
       const load = async (includes: (name: string) => boolean, from: typeof converted) =>
         reads ? await loadNamed(from, includes) : new Map<string, Tensor<'float32'>>();
       if (!isWhole && reads) {
@@ -179,7 +175,8 @@ function distillation(options: DistillOptions) {
       const all = (): boolean => true;
       const parameters = isWhole
         ? transferParameters({ model, parameters: await load(all, converted) }, await load(all, taught), trained)
-        : await load(trainable, converted);
+        : await load((name) => changedIn(form, lesson).has(name), converted);
+      const { lora, ...job } = jobOf(form, parameters);
       const fingerprint = reads ? await taught.fingerprint() : '';
       const isCached = isWhole && k > 0;
       const feature: TrainingPlan['feature'] = isCached
@@ -199,25 +196,22 @@ function distillation(options: DistillOptions) {
               }),
           }
         : undefined;
+      const updates = lora ? `, by updates of rank ${lora.rank} for ${formatCount(lora.matrices.size)} matrices` : '';
       return {
-        ...(isWhole ? whole : inLayers),
-        parameters,
+        ...job,
         origin: reads ? await converted.fingerprint() : '',
         dataset,
         feature,
-        heldOutRows: async () => ({ dataset: await heldOutRows(), objective: exact }),
-        variant: {
-          teacher: fingerprint,
-          stage,
-          trained: [...trained],
-          ...(isCached && { teacherTop: k }),
-          ...(!isWhole && { form: 'layers' }),
-        },
-        summary: `${summary}; layers ${layers.join(', ')} learn from ${taught.path}`,
+        heldOutRows: async () => ({ dataset: await heldOutRows(), objective: isWhole ? exact : job.objective }),
+        variant: { teacher: fingerprint, ...job.variant, ...(isCached && { teacherTop: k }) },
+        summary: `${summary}; layers ${layers.join(', ')} learn from ${taught.path}${updates}`,
         configuration: { ...configuration, teacher: fingerprint, stage, teacherTop: isCached ? k : 0, trainQk, layers },
         async save(out, learned) {
           const { dtype, replace } = parsed;
-          const all = new Map<string, AnyParameter>([...converted.parameters, ...learned]);
+          const stored = converted.parameters;
+          const all = lora
+            ? mergedParameters(lora, learned, stored)
+            : new Map<string, AnyParameter>([...stored, ...learned]);
           await saveModel(out, { model, parameters: all }, { tokenizerFiles: { from: path }, dtype, replace });
           return { layers };
         },
