@@ -27,7 +27,7 @@ export interface FormedStep {
   readonly cost: StepCost;
 }
 
-/** What is trained of a model, and for what. */
+/** The trained part of a model, and its objective. */
 export interface Lesson {
   readonly model: CausalModel;
   readonly trained: ReadonlySet<string>;
@@ -83,7 +83,7 @@ export function jobInForm(
 
 /**
  * The first of some forms that fits, with the largest micro-batch; where none does, the one that takes least.
- * @param besides memory of what a step does not count
+ * @param besides memory that the cost of a step does not count
  */
 export function fitForm(
   forms: readonly StepForm[],

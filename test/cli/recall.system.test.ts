@@ -2,6 +2,11 @@
 import { readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { saveModel } from '../../src/checkpoint/load-model.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
+import { parameterCount } from '../../src/nn/parameters.ts';
+import { Random } from '../../src/random.ts';
 import { errorOf, linnet, runJson } from './captured-cli.ts';
 import { linearizedModels } from '../models/linearized-models.ts';
 import { writeBook } from './text-data.ts';
@@ -141,6 +146,28 @@ describe('eval agreement', () => {
       { from: 1, to: 2 },
       { from: 3, to: 3 },
     ]);
+  });
+
+  it('goes by layers where two engines do not fit', async () => {
+    const [wide, converted] = ['wide', 'wide-converted'].map((name) => join(folder, name));
+    const sizes = { vocab_size: 259, hidden_size: 160, intermediate_size: 640, num_hidden_layers: 8 };
+    const config = { model_type: 'llama', ...sizes, num_attention_heads: 4, max_position_embeddings: 64 };
+    const model = describeCausalModel(config);
+    const parameters = initializeParameters(model, new Random(1), 0.1);
+    await saveModel(wide, { model, parameters }, { tokenizerFiles: { from: base } });
+    await runJson('linearize', wide, '--mixer', 'window', '--out', converted);
+    const compare = ['eval', 'agreement', wide, wide, converted, ...words];
+    const { stderr } = await linnet(...compare, '--memory', '20MiB');
+    const least = Number(/takes about ([\d.]+) MiB/.exec(stderr)?.[1]) + 1;
+    const engines = 240 + (10 * parameterCount(model.parameters)) / 2 ** 20;
+    expect(least).toBeLessThan(engines);
+    const reported = await runJson(...compare, '--memory', `${least}MiB`);
+    const same = { sameNext: 1, kl: 0, answers: { wins: 0, losses: 0 } };
+    expect(reported).toMatchObject({ ...same, prompts: 5, models: [{ model: wide }, { model: converted }] });
+    const { models } = reported as { models: { kl: number }[] };
+    const { models: exact } = (await runJson(...compare)) as { models: { kl: number }[] };
+    // The texts that are compared are written by matrices in 4 bits.
+    expect(models[1].kl / exact[1].kl).toBeCloseTo(1, 0);
   });
 
   it('needs a converted model', async () => {

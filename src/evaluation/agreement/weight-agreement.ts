@@ -1,8 +1,8 @@
 /** Agreement of two models whose weights are at hand, by one graph over whole texts: weights that both share are in memory once. */
 import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import { graphCost } from '../../graph/cost.ts';
-import { Graph } from '../../graph/graph.ts';
-import { sub } from '../../graph/ops/elementwise.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { gatherElements } from '../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../graph/ops/layout.ts';
 import { max } from '../../graph/ops/reduce.ts';
@@ -15,6 +15,7 @@ import type { SegmentWeights } from '../../runtime/segmented-program.ts';
 import type { MemoryForm } from '../../training/memory-form.ts';
 import { runsLean } from '../../training/step-cost.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
+import type { RecallProbe } from '../recall/copy-recall.ts';
 import {
   paddedLength,
   usualBatchTokens,
@@ -25,23 +26,61 @@ import {
   windowSegmentBytes,
 } from '../perplexity/window-batches.ts';
 import { requireSameVocabulary, type TextAgreement } from './agreement.ts';
+import type { RecallAnswer } from './recalled-answers.ts';
 
 interface Weighted {
   readonly model: CausalModel;
   readonly parameters: ReadonlyMap<string, AnyParameter>;
 }
 
+type WeightOptions = WindowGraphOptions & { readonly signal?: AbortSignal };
+
 /**
- * Compares two models that differ in their mixers, as `textAgreement` does; layer by layer where parameters are in files.
- * @param texts greedy continuations by the original (`greedyTexts`)
+ * Compares two models as `textAgreement` does; layer by layer where parameters are in files.
  * @throws LinnetError `MISMATCH` for vocabularies of different sizes, `ABORTED` when the signal fires between two batches
  */
 export async function weightAgreement(
   original: Weighted,
   other: Weighted,
   texts: readonly ScoredWindow[],
-  { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
+  options?: WeightOptions,
 ): Promise<TextAgreement[]> {
+  return await compareWindows(
+    original,
+    other,
+    texts,
+    options,
+    ({ window: { scoredFrom }, outputs: { choice, kl } }) => ({
+      same: Array.from(choice.subarray(scoredFrom - 1), (gap) => gap === 0),
+      kl: Array.from(kl.subarray(scoredFrom - 1), (value) => Math.max(0, value)),
+    }),
+  );
+}
+
+/** Answers of two models to probes, as `recalledAnswers` has them of one. @throws LinnetError as `weightAgreement` */
+export async function weightRecall(
+  original: Weighted,
+  other: Weighted,
+  probes: readonly RecallProbe[],
+  options?: WeightOptions,
+): Promise<{ readonly original: RecallAnswer[]; readonly other: RecallAnswer[] }> {
+  const right = await compareWindows(original, other, probes, options, ({ window: { scoredFrom }, outputs }) =>
+    [outputs.first, outputs.second].map((gaps) => gaps.subarray(scoredFrom - 1).filter((gap) => gap === 0).length),
+  );
+  const answersOf = (model: number): RecallAnswer[] =>
+    probes.map(({ distance, tokens, scoredFrom }, i) => {
+      return { distance, right: right[i][model], scored: tokens.length - scoredFrom };
+    });
+  return { original: answersOf(0), other: answersOf(1) };
+}
+
+async function compareWindows<T>(
+  original: Weighted,
+  other: Weighted,
+  windows: readonly ScoredWindow[],
+  { signal, ...options }: WeightOptions = {},
+  result: (found: WindowOutputs) => T,
+): Promise<T[]> {
   requireSameVocabulary(original.model, other.model);
   const isOwn = (name: string): boolean => !isSameParameter(original.parameters.get(name), other.parameters.get(name));
   const names = new Set([...original.parameters.keys()].filter(isOwn));
@@ -50,12 +89,8 @@ export async function weightAgreement(
   const lean = runsLean(original.model.parameters, options.device);
   const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, names, batch);
   const weights = layeredWeights(parameters);
-  await using graphs = await WindowGraphs.create(texts, graphOf, vocabulary, { lean, weights, ...options });
-  const agreement = ({ window: { scoredFrom }, outputs: { gap, kl } }: WindowOutputs): TextAgreement => ({
-    same: Array.from(gap.subarray(scoredFrom - 1), (value) => value === 0),
-    kl: Array.from(kl.subarray(scoredFrom - 1), (value) => Math.max(0, value)),
-  });
-  return await graphs.map(parameters, agreement, signal);
+  await using graphs = await WindowGraphs.create(windows, graphOf, vocabulary, { lean, weights, ...options });
+  return await graphs.map(parameters, result, signal);
 }
 
 /** Whether two parameters have the same numbers, as far as their places tell. */
@@ -67,22 +102,27 @@ function isSameParameter(one: AnyParameter | undefined, other: AnyParameter | un
  * Memory of such a comparison, without the weights of a whole graph.
  * @param texts how many, and tokens of each
  * @param weights parameters as they would be read
+ * @param names of the original's parameters that the other has with other numbers. Default: none
  */
 export function agreementMemory(
   original: CausalModel,
   other: CausalModel,
   texts: { readonly count: number; readonly length: number },
   weights: SegmentWeights,
+  names: ReadonlySet<string> = new Set(),
 ): Record<MemoryForm, number> {
   const length = paddedLength(texts.length);
   const rows = Math.max(1, Math.floor(usualBatchTokens(original.sizes.vocabulary) / length));
-  const graph = agreementGraph(original, other, new Set(), { rows, length });
+  const graph = agreementGraph(original, other, names, { rows, length });
   return { whole: graphCost(graph).peakBytes, layers: windowSegmentBytes(graph, weights, texts.count / rows) };
 }
 
+/** Factor by which a token falls behind the choice of a model: differences of its logits, however small, exceed all others. */
+const steep = 1e30;
+
 /**
- * `inputs` and `labels` int32 [B,n] and the parameters → `kl` [B·n], and `gap` [B·n], the other model's largest logit less that
- * of the label, which is the original's choice.
+ * `inputs` and `labels` int32 [B,n] and the parameters → four numbers of every position, [B·n]: `kl`; `choice`, the other model's
+ * largest logit less its logit of the original's choice; `first` and `second`, the largest logit of each less its logit of the label.
  */
 function agreementGraph(
   original: CausalModel,
@@ -99,15 +139,17 @@ function agreementGraph(
     .map((value) => reshape(value, [rows * length, original.sizes.width]));
   const flat = [...hidden, reshape(labels, [rows * length, 1])];
   // Two models have logits at every position.
-  const pairs = overPositions(flat, 2 * original.sizes.vocabulary, ([target, features, label]) => {
-    const logits = other.head(source, features); // [positions,V]
-    const gap = sub(max(logits, [1], true), gatherElements(logits, label, 1)); // [positions,1]
-    const kl = divergence(original.head(first, target), logits);
-    return concat([reshape(kl, gap.shape), gap], 1); // [positions,2]
+  const blocks = overPositions(flat, 2 * original.sizes.vocabulary, ([target, features, label]) => {
+    const [exact, logits] = [original.head(first, target), other.head(source, features)]; // [positions,V]
+    const [best, most] = [exact, logits].map((values) => max(values, [1], true)); // [positions,1]
+    const chosen = max(add(logits, mul(sub(exact, best), steep)), [1], true);
+    const kl = reshape(divergence(exact, logits), best.shape);
+    const above = (largest: Value, values: Value): Value => sub(largest, gatherElements(values, label, 1));
+    return concat([kl, sub(most, chosen), above(best, exact), above(most, logits)], 1); // [positions,4]
   });
-  const both = concat(pairs, 0); // [B*n,2]
-  const [kl, gap] = split(both, 1, [1, 1]);
-  graph.output('kl', reshape(kl, [rows * length]));
-  graph.output('gap', reshape(gap, [rows * length]));
+  const parts = split(concat(blocks, 0), 1, [1, 1, 1, 1]);
+  for (const [index, name] of ['kl', 'choice', 'first', 'second'].entries()) {
+    graph.output(name, reshape(parts[index], [rows * length]));
+  }
   return graph;
 }

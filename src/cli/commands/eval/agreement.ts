@@ -1,7 +1,10 @@
 /** `linnet eval agreement`: whether a converted model goes on writing as its original does. */
+import { openCausalWeights } from '../../../checkpoint/load-model.ts';
+import { type AnyParameter, segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import { readDocuments } from '../../../data/documents/documents.ts';
 import {
   agreementByPosition,
+  type AgreementOptions,
   fartherProbability,
   greedyTexts,
   meanAgreement,
@@ -16,12 +19,15 @@ import {
   recallByDistance,
   recalledAnswers,
 } from '../../../evaluation/agreement/recalled-answers.ts';
+import { agreementMemory, weightAgreement, weightRecall } from '../../../evaluation/agreement/weight-agreement.ts';
 import { evaluationData } from '../../../evaluation/perplexity/scored-windows.ts';
 import { recallProbes } from '../../../evaluation/recall/copy-recall.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
+import { isExport } from '../../../open/folder-files.ts';
 import { open } from '../../../open/index.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
+import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import {
   defineCommand,
   engineOptions,
@@ -35,10 +41,14 @@ import { called, countList, integer } from '../../framework/option-values.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { openingMemory } from '../../options/opening-memory.ts';
-import { chooseForm } from '../../../training/memory-form.ts';
+import { chooseForm, memoryAfterEngine, type MemoryForm } from '../../../training/memory-form.ts';
+import { transferParameters } from '../../../training/objectives/distillation.ts';
+import { processBytes } from '../../../training/step-cost.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 const passage = 16;
+/** The type of matrices where the original writes that is compared layer by layer. */
+const writingType = 'int4';
 
 export const evalAgreement = defineCommand({
   description:
@@ -73,34 +83,59 @@ export const evalAgreement = defineCommand({
   ) {
     const [folder, ...others] = models;
     if (others.length === 0) throw new UsageError('give the original and at least one converted model');
-    const bytes = await Promise.all(models.map((model) => openingMemory(model)));
-    const largest = bytes[0] + Math.max(...bytes.slice(1)); // two models at a time
-    chooseForm('the comparison of two models', { whole: largest }, memory, ['exports of fewer bits']);
-    await using original = await open(folder, compile);
-    const { tokenizer } = original;
-    const engine = await original.engine();
-    const stride = { mode: 'text' as const, length, stride: length };
-    const { windows } = await evaluationData(readDocuments(data, { field }), tokenizer, stride);
-    for (const other of others) await requireVocabulary(engine, other);
-    const whole = windows.filter(({ tokens: part }) => part.length === length);
-    const prompts = samplePrompts(whole.length < count ? windows : whole, count, seed);
-    const text = Int32Array.from(windows.flatMap(({ tokens: part }) => [...part]));
-    const possible = distances.filter((distance) => text.length >= distance + passage);
-    const probes = recallProbes(text, { distances: possible, passage }, tokensBefore(tokenizer));
-    const watch = <T>(label: string, work: (options: Parameters<typeof greedyTexts>[3]) => Promise<T>): Promise<T> =>
+    const read = Math.max(length + tokens, ...distances.map((distance) => distance + 2 * passage));
+    const bytes = await comparisonMemory(folder, others, { count, length: read });
+    const { form } = chooseForm('the comparison of two models', bytes, memory, ['exports of fewer bits']);
+    const watch = <T>(label: string, work: (options: AgreementOptions) => Promise<T>): Promise<T> =>
       context.withProgress(label, 'texts', (_, hooks) => work(hooks));
-    const texts = await watch('writing', (options) => greedyTexts(engine, prompts, tokens, options));
-    const answers = await recalledAnswers(engine, probes, context.signal);
     const rows: ComparedModel[] = [];
     let first: readonly TextAgreement[] | undefined;
-    for (const other of others) {
-      await using opened = await open(other, compile);
-      const otherEngine = await opened.engine();
-      const agreements = await watch(other, (options) => textAgreement(engine, otherEngine, texts, options));
-      const recalled = await recalledAnswers(otherEngine, probes, context.signal);
-      rows.push(compared(other, agreements, first, answers, recalled));
+    const add = (other: string, agreements: readonly TextAgreement[], ...answers: readonly RecallAnswer[][]): void => {
+      rows.push(compared(other, agreements, first, answers[0], answers[1]));
       first ??= agreements;
-    }
+    };
+    const start = async (engine: StepEngine, tokenizer: Tokenizer) => {
+      const stride = { mode: 'text' as const, length, stride: length };
+      const { windows } = await evaluationData(readDocuments(data, { field }), tokenizer, stride);
+      for (const other of others) await requireVocabulary(engine, other);
+      const whole = windows.filter(({ tokens: part }) => part.length === length);
+      const prompts = samplePrompts(whole.length < count ? windows : whole, count, seed);
+      const text = Int32Array.from(windows.flatMap(({ tokens: part }) => [...part]));
+      const possible = distances.filter((distance) => text.length >= distance + passage);
+      const probes = recallProbes(text, { distances: possible, passage }, tokensBefore(tokenizer));
+      return { probes, texts: await watch('writing', (options) => greedyTexts(engine, prompts, tokens, options)) };
+    };
+    const byEngines = async () => {
+      await using original = await open(folder, compile);
+      const engine = await original.engine();
+      const started = await start(engine, original.tokenizer);
+      const { probes, texts } = started;
+      const answers = await recalledAnswers(engine, probes, context.signal);
+      for (const other of others) {
+        await using opened = await open(other, compile);
+        const otherEngine = await opened.engine();
+        const agreements = await watch(other, (options) => textAgreement(engine, otherEngine, texts, options));
+        add(other, agreements, answers, await recalledAnswers(otherEngine, probes, context.signal));
+      }
+      return started;
+    };
+    const written = async () => {
+      await using original = await open(folder, { ...compile, dtype: writingType });
+      return await start(await original.engine(), original.tokenizer);
+    };
+    const byLayers = async () => {
+      const started = await written();
+      const options = { ...compile, signal: context.signal };
+      await using original = await openCausalWeights(folder);
+      for (const other of others) {
+        await using converted = await openCausalWeights(other);
+        const agreements = await weightAgreement(original, converted, started.texts, options);
+        const recalled = await weightRecall(original, converted, started.probes, options);
+        add(other, agreements, recalled.original, recalled.other);
+      }
+      return started;
+    };
+    const { probes, texts } = await (form === 'whole' ? byEngines : byLayers)();
     context.table(rows, [
       { header: 'model', value: 'model' },
       { header: 'greedy length', unit: `of ${tokens}`, value: 'greedyLength', format: fixed(1) },
@@ -125,12 +160,38 @@ export const evalAgreement = defineCommand({
     }
     const [{ model, ...result }] = rows;
     context.note(
-      `${formatCount(prompts.length)} prompts; ${model} writes ${formatFixed(result.greedyLength, 1)} tokens as ${folder}`,
+      `${formatCount(texts.length)} prompts; ${model} writes ${formatFixed(result.greedyLength, 1)} tokens as ${folder}`,
     );
-    const asked = { original: folder, prompts: prompts.length, length, tokens, seed };
+    const asked = { original: folder, prompts: texts.length, length, tokens, seed };
     return { json: { ...result, ...asked, ...(rows.length > 1 && { models: rows }) } };
   },
 });
+
+/**
+ * Memory of the comparison: with the engines of two models; where none is exported, also by passes over the layers of both, after
+ * the original has written with its matrices in 4 bits.
+ * @param texts how many, and the most tokens of one
+ */
+async function comparisonMemory(
+  folder: string,
+  others: readonly string[],
+  texts: Parameters<typeof agreementMemory>[2],
+): Promise<Partial<Record<MemoryForm, number>>> {
+  const models = [folder, ...others];
+  const [own, ...opened] = await Promise.all(models.map((model) => openingMemory(model)));
+  const whole = own + Math.max(...opened) - processBytes;
+  if ((await Promise.all(models.map(isExport))).includes(true)) return { whole };
+  await using original = await openCausalWeights(folder);
+  const names = new Set(original.parameters.keys());
+  let layers = await openingMemory(folder, writingType);
+  for (const other of others) {
+    await using converted = await openCausalWeights(other);
+    const weights = segmentWeights(transferParameters<AnyParameter>(converted, original.parameters, names));
+    const pass = agreementMemory(original.model, converted.model, texts, weights, names).layers;
+    layers = Math.max(layers, processBytes + memoryAfterEngine(original.model.parameters) + pass);
+  }
+  return { whole, layers };
+}
 
 /** Before hours of work. @throws LinnetError `MISMATCH` for another vocabulary, and as `open` */
 async function requireVocabulary(original: StepEngine, folder: string): Promise<void> {
