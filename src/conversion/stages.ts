@@ -75,7 +75,7 @@ export interface TrainingStage {
   readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
 }
 
-/** What a stage trains. */
+/** The lesson of a stage. */
 export interface PreparedStage extends Lesson {
   /** The objective with `openCachedLogits` of k tokens. */
   readonly cached?: (k: number) => Objective;

@@ -86,7 +86,7 @@ export function transferCost(
   const passed = Math.max(...layers);
   const pass = passCost(teacher, 0, length);
   const lean = runsLean(teacher.parameters);
-  // Results of a layer's step are in memory twice, measured with 2 and with 8 rows of a 7B.
+  // The engine keeps the memory of a result for a later one of its size: a layer of a 7B takes twice its live results.
   const job = layerJob(teacher, student, layers[0], length);
   const { cost: step } = fitStep({ ...job, settings, parameters: new Map(), lean: false }, limit);
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
