@@ -150,12 +150,12 @@ describe('eval agreement', () => {
 
   it('goes by layers where two engines do not fit', async () => {
     const [wide, converted] = ['wide', 'wide-converted'].map((name) => join(folder, name));
-    const sizes = { vocab_size: 259, hidden_size: 160, intermediate_size: 640, num_hidden_layers: 8 };
+    const sizes = { vocab_size: 259, hidden_size: 160, intermediate_size: 640, num_hidden_layers: 12 };
     const config = { model_type: 'llama', ...sizes, num_attention_heads: 4, max_position_embeddings: 64 };
     const model = describeCausalModel(config);
     const parameters = initializeParameters(model, new Random(1), 0.1);
     await saveModel(wide, { model, parameters }, { tokenizerFiles: { from: base } });
-    await runJson('linearize', wide, '--mixer', 'window', '--out', converted);
+    await runJson('linearize', wide, '--mixer', 'hedgehog', '--group', '4', '--out', converted);
     const compare = ['eval', 'agreement', wide, wide, converted, ...words];
     const { stderr } = await linnet(...compare, '--memory', '20MiB');
     const least = Number(/takes about ([\d.]+) MiB/.exec(stderr)?.[1]) + 1;
