@@ -41,7 +41,10 @@ export async function writeTinyGguf(
   biased = false,
 ): Promise<void> {
   const bytes = await readFile(template);
-  const read = (offset: number, length: number) => Promise.resolve(bytes.subarray(offset, offset + length));
+  const read = async (offset: number, length: number, room = new Uint8Array(length)) => {
+    room.set(bytes.subarray(offset, offset + length));
+    return room;
+  };
   const { tensors } = await readGgufHeader({ name: template, size: bytes.length, read });
   const random = new RandomBytes(7);
   const stored = [...tensors.values()].map((tensor): Stored => {

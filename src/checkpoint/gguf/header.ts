@@ -12,7 +12,7 @@ export interface ByteSource {
   /** How errors name it. */
   readonly name: string;
   readonly size: number;
-  /** @param length at most the number of bytes behind `offset` @param room for them. Default: new */
+  /** @param length at most the number of bytes behind `offset` @param room that is filled. Default: new */
   read(offset: number, length: number, room?: Uint8Array): Promise<Uint8Array>;
 }
 
@@ -54,8 +54,8 @@ const mostNesting = 3;
 const mostPerLayer = 4096;
 /** Bytes of a text that is looked for. */
 const mostSought = 32;
-/** Bytes that are read first: twice as many, and so on, where the header is longer. */
-const firstBytes = 1 << 20;
+/** Bytes that are read first, enough for most vocabularies: twice as many, and so on, where the header is longer. */
+const firstBytes = 1 << 23;
 
 /**
  * Reads the header.
@@ -73,7 +73,7 @@ export async function readGgufHeader(
   for (let wanted = firstBytes; ; ) {
     const longer = new Uint8Array(Math.min(most, Math.max(wanted, 2 * bytes.length)));
     longer.set(bytes);
-    longer.set(await source.read(bytes.length, longer.length - bytes.length), bytes.length);
+    await source.read(bytes.length, longer.length - bytes.length, longer.subarray(bytes.length));
     bytes = longer;
     const cursor = new Cursor(source, bytes, sought);
     try {
@@ -119,9 +119,9 @@ function tensorEntry(cursor: Cursor): Entry {
   if (name === '' || dimensions < 1 || dimensions > mostDimensions) {
     throw cursor.error(`has a ${label} of ${dimensions} dimensions`);
   }
-  const sizes = Array.from({ length: dimensions }, () => cursor.whole(`size of ${label}`));
+  const sizes = Array.from({ length: dimensions }, () => cursor.count(`as a size of ${label}`));
   const id = cursor.u32();
-  const offset = cursor.whole(`place of ${label}`);
+  const offset = cursor.count(`as the place of ${label}`);
   const type = blockType(id);
   if (type === undefined) {
     const known = blockTypeNames().join(', ');
@@ -256,15 +256,9 @@ class Cursor {
   }
 
   /** A whole number of 64 bits. */
-  whole(what: string): number {
-    const value = narrowed(this.#view.getBigUint64(this.#take(8), true));
-    if (typeof value === 'number') return value;
-    throw this.error(`gives ${value} as the ${what}`);
-  }
-
-  count(what: string, most: number): number {
-    const count = this.whole(`number of ${what}`);
-    if (count <= most) return count;
+  count(what: string, most = Number.MAX_SAFE_INTEGER): number {
+    const count = narrowed(this.#view.getBigUint64(this.#take(8), true));
+    if (typeof count === 'number' && count <= most) return count;
     throw this.error(`announces ${count} ${what}, at most ${most} are expected`);
   }
 
