@@ -40,7 +40,6 @@ compare() {
   echo "== $1: width $2, $3"
   linnet pretrain "$model.json" --tokenizer "$work/tokenizer" "${common[@]}" --steps "$4" --warmup 10 --out "$model"
   linnet medusa train "$model" "${common[@]}" --heads 4 --steps "$5" --warmup 8 --out "$model-medusa"
-  linnet medusa tree "$model-medusa" "${text[@]}"
   # Exit code 1 would say that a greedy text differs.
   linnet bench speculate "$model-medusa" "${text[@]}"
 }

@@ -43,7 +43,7 @@ interface Task {
 /** Source files with a word renamed, a line left out and a line added. */
 function edits(): Task[] {
   const drafters = ['drafters/growing-drafter', 'drafters/ngram-index'];
-  const files = ['acceptance', 'adaptive-speculation', 'speculative', 'tree-search', ...drafters];
+  const files = ['acceptance', 'adaptive-speculation', 'speculative', 'drafters/medusa-drafter', ...drafters];
   return files.map((name, at) => {
     const lines = readFileSync(`src/decoding/speculation/${name}.ts`, 'utf8').split('\n').slice(0, 60);
     const counts = new Map<string, number>();

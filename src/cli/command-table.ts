@@ -18,6 +18,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
 export const movedCommands: Readonly<Record<string, string>> = {
   sweep: '`linnet study sweep --plan FILE`',
   'study classification': '`linnet study sweep --plan FILE`',
+  'medusa tree': '`linnet generate --speculate medusa` grows trees as it writes',
   'eval compare': '`linnet eval tasks RESULTS RESULTS`',
   'bench gemm': '`bench/training/products.ts` of a checkout',
   'bench train': '`bench/training/step.ts` of a checkout',
@@ -40,7 +41,6 @@ const summaries = {
   distill: "teach a converted model's mixers what softmax attention did",
   merge: 'add a low-rank adapter to the model it was trained for',
   'medusa train': 'train draft heads for a model',
-  'medusa tree': 'find the candidate tree that suits heads, text and machine',
   'eval perplexity': 'perplexity of a model on a text',
   'eval agreement': 'whether a converted model writes as its original does',
   'eval positions': 'perplexity by position, far beyond the length of training',
@@ -81,7 +81,6 @@ const loaders: Readonly<Record<string, Load>> = {
   distill: async () => (await import('./commands/distill.ts')).distillCommand,
   merge: async () => (await import('./commands/merge.ts')).merge,
   'medusa train': async () => (await import('./commands/medusa/train.ts')).medusaTrain,
-  'medusa tree': async () => (await import('./commands/medusa/tree.ts')).medusaTree,
   'eval perplexity': async () => (await import('./commands/eval/perplexity.ts')).evalPerplexity,
   'eval agreement': async () => (await import('./commands/eval/agreement.ts')).evalAgreement,
   'eval positions': async () => (await import('./commands/eval/positions.ts')).evalPositions,

@@ -11,6 +11,7 @@ export { CombinedDrafter, type CombinedOptions } from '../decoding/speculation/d
 export {
   type HeadPredictions,
   MedusaDrafter,
+  medusaDrafters,
   defaultTreePaths,
 } from '../decoding/speculation/drafters/medusa-drafter.ts';
 export { ModelDrafter, type ModelDrafterOptions } from '../decoding/speculation/drafters/model-drafter.ts';

@@ -1,14 +1,14 @@
 /**
- * Medusa from the command line, on a tiny model: heads are trained, resumed and saved next to the model, a tree is found
- * for them, and speculative decoding with both writes the text of sequential decoding.
+ * Medusa from the command line, on a tiny model: heads are trained, resumed and saved next to the model, and speculative
+ * decoding with them writes the text of sequential decoding.
  */
 import { existsSync } from 'node:fs';
-import { readdir, readFile, writeFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { loadMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
+import { loadMedusaHeads, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { song, writeJsonlTexts } from './text-data.ts';
@@ -28,12 +28,29 @@ function training(model: string, out: string, ...more: string[]): string[] {
   return ['medusa', 'train', model, '--data', data, '--heads', '3', ...settings, '--out', out, ...more];
 }
 
+const speedSchema = z.array(
+  z.object({ context: z.int(), temperature: z.number(), tokensPerStep: z.number(), identical: z.boolean().optional() }),
+);
+
+function checkRows(given: unknown): void {
+  const rows = speedSchema.parse(given);
+  expect(rows.map(({ context, temperature }) => [context, temperature])).toEqual([
+    [8, 0],
+    [8, 0.7],
+    [40, 0],
+    [40, 0.7],
+  ]);
+  expect(rows.map(({ identical }) => identical)).toEqual([true, undefined, true, undefined]);
+  for (const { tokensPerStep } of rows) expect(tokensPerStep).toBeGreaterThan(1.2);
+}
+
 const accuracySchema = z.array(z.array(z.number().min(0).max(1)));
 
 describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) => {
   let base = '';
   let out = '';
   let reported: Record<string, unknown> = {};
+  let speculating: string[] = [];
   beforeAll(async () => {
     base = join(folder, mixer);
     out = join(folder, `${mixer}-medusa`);
@@ -44,6 +61,8 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     await runJson('finetune', mixer === 'softmax' ? softmax : linear, '--data', data, ...tuned);
     base = `${base}-tuned`;
     reported = await runJson(...training(base, out));
+    const small = ['--context', '8,40', '--prompts', '2', '--tokens', '32', '--rounds', '1'];
+    speculating = ['bench', 'speculate', out, '--data', data, ...small];
   });
 
   it('guess held-out text', () => {
@@ -76,49 +95,19 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     expect(stored.tree).toBeUndefined();
   });
 
-  it('get a tree, which later commands use, and write the text of sequential decoding', async () => {
-    const small = ['--prompts', '4', '--prompt-length', '8', '--tokens', '24', '--rounds', '1', '--max-nodes', '8'];
-    const dry = await runJson('medusa', 'tree', out, '--data', data, ...small, '--dry-run');
-    expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toBeUndefined();
-    expect(dry.times).toEqual([1, 2, 3, 4, 5, 6, 7, 8].map((nodes): unknown => expect.objectContaining({ nodes })));
-    const trees = z.array(z.object({ method: z.string(), length: z.number(), nodes: z.int() })).parse(dry.trees);
-    expect(trees.map(({ method }) => method)).toEqual(['greedy', 'dynamic', 'observed', 'stock']);
-    for (const { length } of trees) expect(length).toBeGreaterThan(1.3);
-
-    const file = join(folder, 'paths.json');
-    await writeFile(file, '[[0],[1],[0,0],[0,0,0]]');
-    const text = ['--calibrate', 'text', '--held-out', '1', '--prompts', '64'];
-    const given = await runJson('medusa', 'tree', out, '--data', data, ...small, ...text, '--tree', file);
-    expect(given.positions).toBeLessThan(`${song}. `.length * 6); // of the last document alone
-    const { tree, acceptance } = await loadMedusaHeads(out, await loadCausalModel(out));
-    expect(tree).toMatchObject({ method: 'given', paths: [[0], [1], [0, 0], [0, 0, 0]] });
-    expect(acceptance).toHaveLength(3);
-
-    const speed = await runJson(
-      ...['bench', 'speculate', out, '--data', data, '--context', '8,40', '--prompts', '2'],
-      ...['--tokens', '32', '--rounds', '1'],
-    );
+  it('write the text of sequential decoding, in a growing tree and in a stored one', async () => {
+    const words = ['generate', out, '--prompt', song.slice(0, 20), '--max-tokens', '40', '--ignore-eos'];
+    const plain = await runJson(...words);
+    expect(await runJson(...words, '--speculate', 'medusa')).toMatchObject({ tokens: plain.tokens });
+    const tree = { method: 'given', paths: [[0], [1], [0, 0], [0, 0, 0]] } as const;
+    const grown = await runJson(...speculating);
+    expect(grown).toMatchObject({ tree: null, heads: 3 });
+    await updateMedusaNotes(out, { tree: { ...tree, paths: tree.paths.map((path) => [...path]) } });
+    expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toMatchObject(tree);
+    const speed = await runJson(...speculating);
     expect(speed).toMatchObject({ tree: { method: 'given', nodes: 5 }, heads: 3 });
-    const rows = z
-      .array(
-        z.object({
-          context: z.int(),
-          temperature: z.number(),
-          tokensPerStep: z.number(),
-          identical: z.boolean().optional(),
-        }),
-      )
-      .parse(speed.rows);
-    expect(rows.map(({ context, temperature }) => [context, temperature])).toEqual([
-      [8, 0],
-      [8, 0.7],
-      [40, 0],
-      [40, 0.7],
-    ]);
-    expect(rows.map(({ identical }) => identical)).toEqual([true, undefined, true, undefined]);
-    for (const { tokensPerStep } of rows) expect(tokensPerStep).toBeGreaterThan(1.2);
+    for (const { rows } of [grown, speed]) checkRows(rows);
   });
-
   it('are measured on text of the model itself where none is given', async () => {
     const small = ['--context', '600', '--prompts', '1', '--tokens', '16', '--rounds', '1', '--temperature', '0'];
     const { rows } = await runJson('bench', 'speculate', out, ...small);
@@ -129,11 +118,9 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     const changed = join(folder, `${mixer}-changed`);
     await runJson('linearize', out, '--mixer', 'local', '--group', '8', '--out', changed);
     expect((await readdir(changed)).filter((name) => name.startsWith('medusa'))).toEqual([]);
-    const run = await runCaptured(['medusa', 'tree', changed, '--data', data]);
+    const run = await runCaptured(['bench', 'speculate', changed, '--data', data]);
     expect(run.exitCode).not.toBe(0);
     expect(run.stderr).toContain('linnet medusa train');
-    const few = await runCaptured(['medusa', 'tree', out, '--data', data, '--held-out', '13']);
-    expect(few.stderr).toContain('there are 12 documents, fewer than the 13 of --held-out');
   });
 });
 

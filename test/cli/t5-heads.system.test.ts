@@ -82,7 +82,7 @@ describe('trained heads of a T5', () => {
     expect((await runCaptured(['inspect', folder])).stdout).toMatch(/Medusa +3 heads/);
   });
 
-  it('are trained by the command, on pairs and on plain text, and get a tree', async () => {
+  it('are trained by the command, on pairs and on plain text', async () => {
     const base = join(place, 'base');
     await saveTinyModel(base, 1, 't5');
     const pairs = join(place, 'pairs.jsonl');
@@ -102,14 +102,6 @@ describe('trained heads of a T5', () => {
     const spans = await runJson(...train, '--held-out', '6', ...settings, '--out', join(place, 'spans'));
     expect(spans.heldOutTokens).toBeGreaterThan(10);
 
-    const small = ['--prompts', '4', '--prompt-length', '20', '--tokens', '12', '--rounds', '1', '--max-nodes', '5'];
-    const tree = ['medusa', 'tree', out, '--data', pairs, ...small];
-    const found = await runJson(...tree, '--source-field', 'loud', '--target-field', 'target', '--calibrate', 'text');
-    expect(found.times).toEqual([1, 2, 3, 4, 5].map((nodes): unknown => expect.objectContaining({ nodes })));
-    const own = await runJson(...tree, '--dry-run');
-    expect(own.positions).toBeGreaterThan(10);
-    const needed = await runCaptured([...tree, '--calibrate', 'text']);
-    expect(needed.stderr).toMatch(/--source-field/);
     const prompt = ['--prompt', 'THE LINNET', '--max-tokens', '16', '--ignore-eos'];
     const plain = await runJson('generate', out, ...prompt);
     const drafted = await runJson('generate', out, ...prompt, '--speculate', 'medusa');

@@ -4,11 +4,12 @@ import { goldenConfig, goldenNumbers, readGolden } from '../parity/golden.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
 import { modelLayout } from '../../src/models/graphs/model-layout.ts';
 import { SequenceState } from '../../src/decoding/state/sequence-state.ts';
-import type { DraftContext } from '../../src/decoding/speculation/drafters/drafter.ts';
+import type { DraftContext, Drafter } from '../../src/decoding/speculation/drafters/drafter.ts';
 import {
   type HeadPredictions,
   MedusaDrafter,
   defaultTreePaths,
+  medusaDrafters,
 } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
 
 const buffers = goldenConfig(
@@ -76,5 +77,46 @@ describe('the Medusa drafter', () => {
   it('refuses trees that are deeper than there are heads', () => {
     expect(() => new MedusaDrafter(placeHeads(1), [[0], [0, 0]])).toThrow(expect.objectContaining({ code: 'CONFIG' }));
     expect(() => new MedusaDrafter(placeHeads(2), [[0, 0]])).toThrow(expect.objectContaining({ code: 'INPUT' }));
+  });
+});
+
+describe('a growing tree', () => {
+  const unread = { tokens: new Int32Array(0), logits: [], hidden: [], path: [] };
+  /** Tokens alone count: nodes cost nothing. */
+  const free = (_nodes: number, tokens: number): number => tokens;
+  const pathsOf = async (drafter: Drafter, more: Partial<DraftContext> = {}): Promise<string[]> => {
+    const { tree, tokens } = await drafter.propose({ ...contextOf(0), ...more });
+    return tree.leaves().map((leaf) =>
+      tree
+        .pathTo(leaf)
+        .map((node) => tokens[node])
+        .join(' '),
+    );
+  };
+
+  it('has a level for each head, and the likeliest guesses of a head first', async () => {
+    const { tree, tokens } = await medusaDrafters(placeHeads(3))().propose({ ...contextOf(0), rate: free });
+    expect(tree.height).toBe(3);
+    expect([...tokens.subarray(0, 4)]).toEqual([0, 1, 11, 21]);
+  });
+
+  it('follows the ranks that come true, in the texts after it too', async () => {
+    const start = medusaDrafters(placeHeads(2));
+    expect((await pathsOf(start()))[0]).toBe('0 1 11');
+    const first = start();
+    for (let round = 0; round < 200; round++) {
+      await pathsOf(first, { rate: free });
+      await first.accepted?.([4, 13], unread); // rank 3 of the first head, rank 2 of the second
+    }
+    expect(await pathsOf(start())).toEqual(['0 4 13']);
+  });
+
+  it('is a root alone where guesses fail', async () => {
+    const drafter = medusaDrafters(placeHeads(2))();
+    for (let round = 0; round < 400; round++) {
+      await pathsOf(drafter, { rate: free });
+      await drafter.accepted?.([99], unread);
+    }
+    expect(await pathsOf(drafter)).toEqual(['0']);
   });
 });

@@ -364,10 +364,4 @@ describe('commands', () => {
     expect((await runJson('inspect', withHeads)).medusa).toEqual(described);
     expect((await runJson('inspect', plain)).medusa).toBeNull();
   });
-
-  it('that need the weights say where they are', async () => {
-    const tuning = await linnet('medusa', 'tree', folder, '--data', data);
-    expect(tuning.exitCode).toBe(3);
-    expect(tuning.stderr).toMatch(/is an exported folder .* give the model that it was made from/);
-  });
 });

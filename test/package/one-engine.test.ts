@@ -32,7 +32,6 @@ const openers: OneDoer = {
   home: /^src\/(open\/|export\/assemble|checkpoint\/load-model|decoding\/engine)/,
   stillIn: [
     'src/cli/commands/check.ts', // the weights whose forms it compares
-    'src/cli/commands/medusa/tree.ts',
     'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',
     'src/studies/sweep/text-labels.ts', // the weights that a trial has trained

@@ -6,7 +6,7 @@ import type { DecodingMethod } from '../../decoding/method.ts';
 import { acceptanceRules } from '../../decoding/speculation/acceptance.ts';
 import { CombinedDrafter } from '../../decoding/speculation/drafters/combined-drafter.ts';
 import type { Drafter } from '../../decoding/speculation/drafters/drafter.ts';
-import { MedusaDrafter } from '../../decoding/speculation/drafters/medusa-drafter.ts';
+import { medusaDrafters } from '../../decoding/speculation/drafters/medusa-drafter.ts';
 import { ModelDrafter } from '../../decoding/speculation/drafters/model-drafter.ts';
 import { MtpDrafter } from '../../decoding/speculation/drafters/mtp-drafter.ts';
 import { drafterMakers } from '../../decoding/speculation/drafters/registry.ts';
@@ -34,7 +34,7 @@ export const speculationOptions = {
     draft: optional(modelFolder, 'smaller model with the same vocabulary, for draft and auto'),
     tree: optional(
       filePath,
-      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else the default tree)',
+      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else trees grow by what comes true)',
     ),
     acceptance: withDefault(
       choice(['exact', 'rejection', 'typical'], 'rule'),
@@ -86,8 +86,8 @@ export async function openDrafting(
     if (speculate === 'medusa' || (speculate === 'auto' && (await loaded.hasHeads()))) {
       const stored = await loaded.heads();
       owned.push(stored);
-      const paths = (await readTreeFile(tree)) ?? stored.tree?.paths;
-      makers.push(() => new MedusaDrafter(stored.heads, paths));
+      const paths = tree === undefined ? stored.tree?.paths : parseTreeFile(await readTextFile(tree), tree);
+      makers.push(medusaDrafters(stored.heads, paths));
     }
     if (speculate === 'mtp' || (speculate === 'auto' && loaded.hasMtp)) {
       const engine = await loaded.mtp();
@@ -121,11 +121,6 @@ export async function openDrafting(
     },
     [Symbol.asyncDispose]: dispose,
   };
-}
-
-/** The candidate tree of a file; undefined without one. @throws LinnetError as `readTextFile` and `parseTreeFile` */
-export async function readTreeFile(file: string | undefined): Promise<number[][] | undefined> {
-  return file === undefined ? undefined : parseTreeFile(await readTextFile(file), file);
 }
 
 function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {

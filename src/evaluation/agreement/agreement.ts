@@ -4,13 +4,13 @@
  * model writes (GenDistill, arXiv 2603.26556).
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
+import { runTogether } from '../../engine/run-together.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { LinnetError, requireRunning, type Watched } from '../../errors.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { writtenWindows } from '../perplexity/written-windows.ts';
 import { average } from '../../report/statistics.ts';
 import { argmax } from '../../graph/largest.ts';
 
@@ -78,7 +78,12 @@ export async function greedyTexts(
       sampling: { temperature: 0 },
       ignoreEos: true,
     }));
-    texts.push(...(await writtenWindows(engine, jobs, { signal })));
+    const written = await runTogether(engine, jobs, { signal });
+    const windows = written.map((text, i) => ({
+      tokens: Int32Array.from([...part[i], ...text.tokens]),
+      scoredFrom: part[i].length,
+    }));
+    texts.push(...windows);
     onProgress?.(texts.length, prompts.length);
   }
   return texts;

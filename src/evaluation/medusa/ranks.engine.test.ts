@@ -6,8 +6,7 @@ import { float32, type Tensor } from '../../graph/tensor.ts';
 import { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
 import { medusaParameters } from '../../models/medusa/medusa.ts';
 import { Random } from '../../random.ts';
-import { continuations, halves } from './calibration.ts';
-import { acceptanceByRank, headRanks, topAccuracy } from './ranks.ts';
+import { headRanks, topAccuracy } from './ranks.ts';
 
 const model = tinyLlama([mixerPreset('augmented', { group: 4, kernel: 5 }), { kind: 'softmax' }]);
 const config = { heads: 3, layers: 1 };
@@ -66,45 +65,12 @@ describe('ranks of Medusa heads', () => {
     await expect(headRanks(model, config, allParameters(), windows)).rejects.toMatchObject({ code: 'INPUT' });
   });
 
-  it('become accuracy within the top k, and acceptance by rank', () => {
+  it('become accuracy within the top k', () => {
     const ranks = { heads: 2, positions: 4, ranks: Int32Array.of(0, 2, 1, -1, 0, 1, 5, -1) };
     expect(topAccuracy(ranks, 3)).toEqual([
       [0.5, 0.75, 0.75],
       [0, 0.5, 1],
     ]);
-    expect(acceptanceByRank(ranks, 3)).toEqual([
-      [0.5, 0.25, 0],
-      [0, 0.5, 0.5],
-    ]);
     expect(topAccuracy({ heads: 1, positions: 1, ranks: Int32Array.of(-1) }, 2)).toEqual([[]]);
-  });
-});
-
-describe('calibration text', () => {
-  it('is what the model writes after prompts of the data, whatever the batch', async () => {
-    const parameters = randomParameters(model, 1);
-    await using engine = await DecodingEngine.create(model, parameters);
-    const documents = [randomTokens(model, 40, 5), randomTokens(model, 3, 6)];
-    const written = await continuations(engine, documents, { count: 5, promptLength: 6, length: 12, seed: 3 });
-    expect(written).toHaveLength(5);
-    for (const { tokens, scoredFrom } of written) {
-      expect(scoredFrom).toBe(6);
-      expect(documents[0].join(',')).toContain(tokens.slice(0, 6).join(','));
-      const state = engine.newState();
-      let { logits } = await engine.prefill(state, tokens.slice(0, 6));
-      for (const token of tokens.slice(6)) {
-        expect(token).toBe(logits.indexOf(Math.max(...logits)));
-        ({ logits } = await engine.advance(state, token));
-      }
-      const ended = model.eosIds.includes(tokens[tokens.length - 1]);
-      if (!ended) expect(tokens).toHaveLength(18);
-    }
-    expect(halves([1, 2, 3])).toEqual([[1, 3], [2]]);
-  });
-
-  it('needs documents as long as a prompt', async () => {
-    await using engine = await DecodingEngine.create(model, randomParameters(model, 1));
-    const short = continuations(engine, [Int32Array.of(1, 2)], { count: 1, promptLength: 3, length: 4 });
-    await expect(short).rejects.toMatchObject({ code: 'INPUT' });
   });
 });

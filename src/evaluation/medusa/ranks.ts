@@ -1,6 +1,6 @@
 /**
  * How well Medusa heads guess: the rank of the token that really came among each head's guesses, at every position of a
- * text. Accuracy, acceptance by rank and the frequency of whole paths all follow from these ranks.
+ * text. Accuracy follows from these ranks.
  */
 import { LinnetError, type Stoppable } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
@@ -91,11 +91,4 @@ export function topAccuracy({ heads, positions, ranks }: HeadRanks, k: number): 
     let within = 0;
     return total === 0 ? [] : counts.map((count) => (within += count) / total);
   });
-}
-
-/** Share of tokens at rank 0, 1, …, `k` − 1 of every head: [H][k], the independence model of `tree-search.ts`. */
-export function acceptanceByRank(ranks: HeadRanks, k: number): number[][] {
-  return topAccuracy(ranks, k).map((within) =>
-    within.map((share, rank) => share - (rank === 0 ? 0 : within[rank - 1])),
-  );
 }

@@ -1,8 +1,6 @@
-/** Time of verifying token trees by size on this machine, from which a candidate tree is chosen. */
+/** Time of verifying token trees by size on this machine. */
 import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import type { EncodedText } from '../../decoding/state/sequence-state.ts';
-import type { StepTime } from '../../decoding/speculation/tree-search.ts';
 import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
 import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
@@ -16,18 +14,8 @@ export interface VerificationSpeedOptions extends Watched {
   readonly context: number;
   /** Deepest node of the random trees. */
   readonly depth: number;
-  /** The text that is read before, in encoder-decoder models. */
-  readonly encoded?: EncodedText;
   /** Turns of each size. Default 9. */
   readonly rounds?: number;
-}
-
-/** Sizes worth measuring up to a largest one: all small ones, then about six per octave. */
-export function measuredSizes(most: number): number[] {
-  const sizes = new Set([1, 2, 3, 4, 5, 6, 7, 8]);
-  for (let size = 8; size < most; size *= 2 ** (1 / 4)) sizes.add(Math.round(size));
-  sizes.add(most);
-  return [...sizes].filter((size) => size <= most).sort((a, b) => a - b);
 }
 
 /** Steps of a size in each round, of which the first is not timed. */
@@ -42,14 +30,11 @@ export function verificationPositions({
   return nodes.length * rounds * stepsPerTurn + depth;
 }
 
-/**
- * Median time of a step of each size with all nodes wanted, and of taking the root into the state. Times never fall with
- * size: where noise says so, neighbours share their mean, or the choice of a tree would be one of lucky sizes.
- */
-export async function verificationSpeed(engine: StepEngine, options: VerificationSpeedOptions): Promise<StepTime[]> {
-  const { nodes, context, depth, encoded, rounds = 9, ...others } = options;
+/** Median time of a step of each size with all nodes wanted, and of taking the root into the state. */
+export async function verificationSpeed(engine: StepEngine, options: VerificationSpeedOptions) {
+  const { nodes, context, depth, rounds = 9, ...others } = options;
   const random = new Random(4);
-  const state = engine.newState(encoded);
+  const state = engine.newState();
   fillState(state, context, random);
   const cases = nodes.map((size) => () => {
     const tokens = random.integers(size, engine.model.sizes.vocabulary);
@@ -61,8 +46,7 @@ export async function verificationSpeed(engine: StepEngine, options: Verificatio
     };
   });
   const samples = await timeInTurns(cases, { ...others, rounds, runs: stepsPerTurn - 1, untimed: 1 });
-  const medians = nonDecreasing(samples.map(median));
-  return nodes.map((size, index) => ({ nodes: size, ms: medians[index] }));
+  return nodes.map((size, index) => ({ nodes: size, ms: median(samples[index]) }));
 }
 
 /** Median milliseconds in which Medusa heads guess `ranks` tokens each, at most the vocabulary. */
@@ -75,24 +59,6 @@ export async function draftTime(
   const hidden = Float32Array.from({ length: width }, (_, i) => Math.sin(i));
   const timing = await time(() => heads.topK(hidden, Math.min(ranks, vocabulary)), { runs: 2 * rounds + 1 });
   return timing.medianMs;
-}
-
-/** The non-decreasing sequence closest to the values in the least-squares sense (pool adjacent violators). */
-export function nonDecreasing(values: readonly number[]): number[] {
-  const pools: { total: number; count: number }[] = [];
-  for (const value of values) {
-    let pool = { total: value, count: 1 };
-    for (
-      let last = pools.at(-1);
-      last !== undefined && last.total / last.count > pool.total / pool.count;
-      last = pools.at(-1)
-    ) {
-      pool = { total: last.total + pool.total, count: last.count + pool.count };
-      pools.pop();
-    }
-    pools.push(pool);
-  }
-  return pools.flatMap(({ total, count }) => new Array<number>(count).fill(total / count));
 }
 
 /** A tree of one root whose other nodes have random parents less than `depth` deep. */

@@ -66,17 +66,6 @@ export function withoutHeldOut<T>(
   throw new LinnetError('INPUT', `there are ${all.length} ${what}, and \`heldOut\` leaves none to train on`);
 }
 
-/** The last ones, which training leaves out where it is told the same; all of them for 0. @throws LinnetError `INPUT` if there are fewer */
-export function onlyHeldOut<T>(
-  all: readonly T[],
-  { heldOut }: Pick<TrainingOptions, 'heldOut'>,
-  what = 'examples',
-): readonly T[] {
-  if (heldOut === 0) return all;
-  if (all.length >= heldOut) return all.slice(all.length - heldOut);
-  throw new LinnetError('INPUT', `there are ${all.length} ${what}, fewer than the ${heldOut} of \`heldOut\``);
-}
-
 export const pairShape = {
   sourceField: described(
     z.string().min(1).optional(),

@@ -4,7 +4,7 @@ import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import { loadDocuments } from '../../../data/documents/documents.ts';
 import { runTogether } from '../../../engine/run-together.ts';
 import type { Drafter } from '../../../decoding/speculation/drafters/drafter.ts';
-import { MedusaDrafter } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
+import { medusaDrafters } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import { MtpDrafter } from '../../../decoding/speculation/drafters/mtp-drafter.ts';
 import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -78,13 +78,14 @@ async function draftingOf(opened: LanguageModel) {
     };
   }
   const medusa = await opened.heads();
-  const { heads, tree: { method, paths } = { method: 'stock', paths: undefined } } = medusa;
-  const tree = { method, nodes: (paths?.length ?? 63) + 1 };
+  const { heads, tree: stored } = medusa;
+  const tree = stored && { method: stored.method, nodes: stored.paths.length + 1 };
+  const shape = tree === undefined ? 'trees that grow' : `tree: ${tree.method}, ${tree.nodes} nodes`;
   return {
-    start: (): Drafter => new MedusaDrafter(heads, paths),
+    start: medusaDrafters(heads, stored?.paths),
     [Symbol.asyncDispose]: () => medusa[Symbol.asyncDispose](),
-    description: `tree: ${tree.method}, ${tree.nodes} nodes; ${heads.count} heads`,
-    json: { tree, heads: heads.count },
+    description: `${shape}; ${heads.count} heads`,
+    json: { tree: tree ?? null, heads: heads.count },
   };
 }
 
