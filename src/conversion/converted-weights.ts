@@ -16,7 +16,7 @@ import type { Weighted } from './stages.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
 /** Low-rank updates that matrices have learned, next to which these keep the original's numbers. */
-export interface LearnedUpdates {
+interface LearnedUpdates {
   readonly lora: Lora;
   /** A and B of every matrix. */
   readonly values: Weights;

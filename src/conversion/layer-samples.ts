@@ -19,7 +19,7 @@ export interface LayerSample {
 }
 
 /** How a teacher is sampled. */
-export interface SamplingOptions extends CompileOptions, Stoppable {
+interface SamplingOptions extends CompileOptions, Stoppable {
   /** The layers to sample. */
   readonly layers: ReadonlySet<number>;
 }

@@ -18,7 +18,7 @@ import { calibrated, type ConversionTexts } from './texts.ts';
 const engineCopies = 1.9;
 
 /** Bytes of measuring stages at their peaks. */
-export type MeasuringMemory = Readonly<Record<'judge' | 'linearize' | 'calibrate' | 'report', number>>;
+type MeasuringMemory = Readonly<Record<'judge' | 'linearize' | 'calibrate' | 'report', number>>;
 
 interface MeasuredWork {
   readonly original: Weighted;

@@ -25,7 +25,7 @@ function windowOf(group: number, memory: ConversionMemory, sinks: number): Mixer
 }
 
 /** The size of the window, and the memory of older positions. */
-export interface WindowChoice {
+interface WindowChoice {
   /** G; in place of `bytes`. */
   readonly group?: number;
   /** The largest state of all converted layers together, float32; default: G = 64, of any size. */

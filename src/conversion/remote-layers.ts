@@ -52,7 +52,7 @@ const resultSchema = z.strictObject({
 });
 
 /** How layers are trained on other machines. */
-export interface QueuedLayersOptions extends Pick<LayerTrainingOptions, 'settings' | 'signal'> {
+interface QueuedLayersOptions extends Pick<LayerTrainingOptions, 'settings' | 'signal'> {
   /** Redis of the queue. */
   readonly queue: string;
   /** Folder of the original. */
@@ -64,7 +64,7 @@ export interface QueuedLayersOptions extends Pick<LayerTrainingOptions, 'setting
 }
 
 /** A layer and the file of the hidden states before it. */
-export interface QueuedLayer {
+interface QueuedLayer {
   readonly layer: number;
   readonly states: string;
 }
@@ -171,7 +171,7 @@ function littleEndian(values: ArrayLike<number>): Buffer {
 }
 
 /** The layers of a stage and their store. */
-export interface StoredLayers {
+interface StoredLayers {
   /** Results of others, or of this machine in an earlier run. */
   readonly known: ReadonlyMap<number, LayerTransfer>;
   /** Layers without a result that are to be trained here. */

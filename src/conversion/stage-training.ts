@@ -65,7 +65,7 @@ export interface StageContext {
 }
 
 /** A trained stage. */
-export interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'>, Omit<ConvertedWeights, 'model'> {}
+interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'>, Omit<ConvertedWeights, 'model'> {}
 
 type StageTrainer = (stage: TrainingStage, context: StageContext) => Promise<TrainedStage | undefined>;
 

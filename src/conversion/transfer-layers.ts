@@ -16,7 +16,7 @@ import {
 } from './layer-transfer.ts';
 
 /** How layers learn. */
-export interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onStart' | 'onUpdate'> {
+interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onStart' | 'onUpdate'> {
   /** Awaited before a layer that has no result, with the number of layers before it and of its steps done before. */
   readonly onStart?: (layers: number, update: number) => Promise<void>;
   /** Called after every optimizer step, with the steps done in all layers together. */

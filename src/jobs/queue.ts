@@ -29,7 +29,7 @@ export interface Job {
 }
 
 /** Context of a handler, besides the data. */
-export interface JobContext {
+interface JobContext {
   /** Fires when the worker is to stop: the handler then throws `ABORTED`, and the job goes to another. */
   readonly signal: AbortSignal;
   /** Folder for the handler's snapshots, to resume after an interruption; the same one for the same job. */
@@ -77,7 +77,7 @@ const keptFor = 86_400;
 const load = (): Promise<typeof Bullmq> => loadOptional(() => import('bullmq'), 'bullmq', 'a queue of jobs');
 
 /** How a caller follows its jobs. */
-export interface RunJobsOptions extends Stoppable {
+interface RunJobsOptions extends Stoppable {
   /** Called with each result as it arrives; an error that it throws ends the run. */
   readonly onResult: (index: number, result: unknown) => void | Promise<void>;
 }
@@ -137,7 +137,7 @@ export async function runJobs(url: string, jobs: readonly Job[], { signal, onRes
 }
 
 /** How a worker works. */
-export interface WorkOptions {
+interface WorkOptions {
   /** Stops: the job at hand goes back into the queue. */
   readonly signal: AbortSignal;
   /** Folder of the jobs' snapshots; several workers of a machine or of a shared disk may have the same. */

@@ -1,7 +1,7 @@
 /** Tables of comma-separated values (RFC 4180). */
 
 /** Value of a cell; null for an empty one. */
-export type CsvCell = string | number | null;
+type CsvCell = string | number | null;
 
 /** The rows as text, the headings first. */
 export function csvText(rows: readonly (readonly CsvCell[])[]): string {

@@ -25,13 +25,13 @@ export const silentProgress: Progress = {
 };
 
 /** The part of a stream that a progress line needs; `process.stderr` fits. */
-export interface ProgressStream {
+interface ProgressStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
   write(text: string): unknown;
 }
 
-export interface ProgressOptions {
+interface ProgressOptions {
   /** Name of the task: `fine-tune`. */
   readonly label: string;
   /** Name of the units in the plural, for the rate: `tokens` gives `tokens/s`. `bytes` are shown in KiB, MiB and so on. Default `it`. */

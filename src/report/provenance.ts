@@ -20,8 +20,8 @@ export const hardwareSchema = z.object({
   architecture: z.string(),
 });
 
-export type Software = z.infer<typeof softwareSchema>;
-export type Hardware = z.infer<typeof hardwareSchema>;
+type Software = z.infer<typeof softwareSchema>;
+type Hardware = z.infer<typeof hardwareSchema>;
 
 /** The most memory that this process has held so far, in bytes. */
 export function peakMemoryBytes(): number {

@@ -66,14 +66,14 @@ export const check = defineCommand({
     await using weights = await openModelWeights(folder);
     const model = loaded.kind === 'encoder' ? loaded : requireCausal(loaded);
     let done = 0;
-    const report = await context.withProgress('check', 'comparisons', (progress) =>
+    const report = await context.withProgress('check', 'comparisons', ({ signal, onProgress }) =>
       checkModel(model, parameters, {
         seed,
         maximumLength: maxLength,
         compile: running,
         weights,
-        signal: context.signal,
-        onRow: ({ subject, test }) => progress.update(++done, 0, `${subject}: ${test}`),
+        signal,
+        onRow: ({ subject, test }) => onProgress(++done, 0, `${subject}: ${test}`),
       }),
     );
     let bits: CheckedBits | undefined;

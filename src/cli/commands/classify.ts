@@ -70,13 +70,13 @@ async function classifyAll(
 ): Promise<Classification[]> {
   const name = field ?? 'text';
   const records = await readRecords(files, [name, ...(second === undefined ? [] : [second])]);
-  return await context.withProgress('classify', 'texts', async (progress) => {
+  return await context.withProgress('classify', 'texts', async ({ signal, onProgress }) => {
     const answers: Classification[] = [];
     for (const { fields, source } of records) {
-      requireRunning(context.signal, `after ${answers.length} of ${records.length} texts`);
+      requireRunning(signal, `after ${answers.length} of ${records.length} texts`);
       const pair = second === undefined ? undefined : fields.get(second);
       answers.push(await named(source, () => model.classify(fields.get(name) ?? '', pair)));
-      progress.update(answers.length, records.length);
+      onProgress(answers.length, records.length);
     }
     return answers;
   });

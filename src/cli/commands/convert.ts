@@ -215,16 +215,16 @@ export const convertCommand = defineCommand({
       context.print(`layers with results in ${store}: ${layers.map(({ layer }) => layer).join(', ') || 'none'}`);
       return { json: { run: folder, store, share, layers } };
     }
-    const measures = await context.withProgress('measure', 'parts', (progress) => {
+    const measures = await context.withProgress('measure', 'parts', ({ signal, onProgress }) => {
       let done = 0;
       return measureConversion(original, conversion, tokenizer, texts, {
         seed,
         compile,
-        signal: context.signal,
+        signal,
         contexts,
         prompts: [options.prompts],
         seconds: measureSeconds(budget),
-        onProgress: (what) => progress.update(done++, 6, what),
+        onProgress: (what) => onProgress(done++, 6, what),
       });
     });
     await saveModel(out, conversion, { tokenizerFiles: { from: original.path }, dtype, replace });

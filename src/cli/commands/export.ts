@@ -48,15 +48,13 @@ export const exportCommand = defineCommand({
   replaced: { '--data': '`linnet eval agreement MODEL EXPORT --data …` afterwards' },
   async run(context, options) {
     const { model: folder, out, dtype, block, device, sourceLengths, replace } = options;
-    const { signal } = context;
     requireBlocks(dtype, block);
     await using weights = await openModelWeights(folder);
     noteTokenizer(context, await ifFound(loadTokenizer(weights.path)));
-    const writing = context.progress('export', 'bytes');
-    try {
-      const model = requireGenerating(weights.model);
-      await using medusa = await headsOfFolder(weights);
-      const manifest = await exportModel(out, {
+    const model = requireGenerating(weights.model);
+    await using medusa = await headsOfFolder(weights);
+    const manifest = await context.withProgress('export', 'bytes', (hooks) =>
+      exportModel(out, {
         model,
         weights,
         medusa,
@@ -66,32 +64,29 @@ export const exportCommand = defineCommand({
         device,
         sourceLengths,
         replace,
-        signal,
         tokenizerFiles: { from: weights.path },
         producer: describeSoftware().linnet,
-        onProgress: (written, total) => writing.update(written, total),
-      });
-      printExport(context, out, manifest);
-      const { files, weightBytes, report, prompt, encoder } = manifest;
-      const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
-      return {
-        json: {
-          out,
-          dtype,
-          block: manifest.block,
-          device,
-          bytes,
-          weightBytes,
-          prompt,
-          encoder,
-          medusa: headsJson(manifest.medusa),
-          mtp: manifest.mtp ?? null,
-          report,
-        },
-      };
-    } finally {
-      writing.finish();
-    }
+        ...hooks,
+      }),
+    );
+    printExport(context, out, manifest);
+    const { files, weightBytes, report, prompt, encoder } = manifest;
+    const bytes = Object.values(files).reduce((sum, file) => sum + file.bytes, 0);
+    return {
+      json: {
+        out,
+        dtype,
+        block: manifest.block,
+        device,
+        bytes,
+        weightBytes,
+        prompt,
+        encoder,
+        medusa: headsJson(manifest.medusa),
+        mtp: manifest.mtp ?? null,
+        report,
+      },
+    };
   },
 });
 

@@ -208,7 +208,7 @@ async function describeExportedFolder(
   folder: string,
   verify: boolean,
 ): Promise<DescribedFolder> {
-  const { model, manifest } = await context.withProgress('verify', 'bytes', (_, { onProgress }) =>
+  const { model, manifest } = await context.withProgress('verify', 'bytes', ({ onProgress }) =>
     readExportedFolder(folder, { verify, onProgress }),
   );
   const { weightBytes, prompt, encoder } = manifest;

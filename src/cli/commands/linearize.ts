@@ -133,7 +133,7 @@ async function calibratedMixers(
     form === 'whole' ? await readParameters(original) : original.parameters;
   const teacher = { model, parameters: all };
   const student = { model: requireCausal(changed), parameters: exchangedParameters(model, changed, all) };
-  const { parameters, layers } = await context.withProgress('calibrate', 'layers', (_, { signal, onProgress }) =>
+  const { parameters, layers } = await context.withProgress('calibrate', 'layers', ({ signal, onProgress }) =>
     calibrate(teacher, student, texts, { signal, onLayer: onProgress }),
   );
   for (const { layer, before, after } of layers) {

@@ -45,7 +45,7 @@ export function studyCommand(study: AnyStudy): CliCommand {
         planFile === undefined ? {} : parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
       const folder =
         out ?? (planFile === undefined ? undefined : join('runs', basename(planFile).replace(/\.json$/i, '')));
-      const { text: printed, ...result } = await context.withProgress(name, 'trials', (progress) =>
+      const { text: printed, ...result } = await context.withProgress(name, 'trials', (hooks) =>
         study.run(set.reduce(withField, given), planSource(planFile), {
           out: folder === undefined ? undefined : shareFolder(folder, index),
           resultStore: store,
@@ -53,11 +53,10 @@ export function studyCommand(study: AnyStudy): CliCommand {
           known,
           snapshotEvery,
           compile: { device, threads },
-          signal: context.signal,
           command: context.command,
           queue: queue === undefined ? undefined : { url: queue, planFile: planFile ?? 'plan.json' },
           note: (line) => context.note(line),
-          onProgress: (done, total, info) => progress.update(done, total, info),
+          ...hooks,
         }),
       );
       context.print(printed);

@@ -84,7 +84,7 @@ const tokenizerFiles = (): ReadonlyMap<string, string> => tokenizerFileContents(
 const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => Promise<number>>> = {
   async exported({ context, model, weights, dtype, block, out, replace }) {
     const options = { model, weights, dtype, block, replace, tokenizerFiles: tokenizerFiles() };
-    const { weightBytes, prompt } = await context.withProgress('writing', 'bytes', (_, hooks) =>
+    const { weightBytes, prompt } = await context.withProgress('writing', 'bytes', (hooks) =>
       exportModel(out, { ...options, ...hooks }),
     );
     return weightBytes + (prompt?.weightBytes ?? 0);
@@ -97,12 +97,12 @@ const writers: Readonly<Record<'exported' | 'checkpoint', (writing: Writing) => 
     const bytes = (dtype === 'f16' ? 2 : 4) * total;
     await requireDiskRoom(out, bytes, 'the model');
     let done = 0;
-    await context.withProgress('writing', 'parameters', (progress) => {
+    await context.withProgress('writing', 'parameters', ({ onProgress }) => {
       const read = async (name: string) => {
         if (context.signal.aborted) throw new LinnetError('ABORTED', 'stopped; nothing was written');
         const { data } = await weights.read(name);
         done += data.length;
-        progress.update(done, total);
+        onProgress(done, total);
         return data;
       };
       const tensors = [...model.parameters].map(([name, { shape }]) => ({ name, shape, data: () => read(name) }));

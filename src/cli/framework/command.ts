@@ -122,7 +122,7 @@ export const engineOptions = {
   threads: optional(integer(1, 1024), 'engine threads (default: one per core)'),
 };
 
-export interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {
+interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> {
   /** Below the usage line of help: the command's effect and its outputs. */
   readonly description: string;
   /** Complete command lines; the first is the most usual one. */

@@ -56,8 +56,8 @@ describe('progress', () => {
     const { context, printed } = capture(true);
     const gone = '\r\x1b[K';
     const work = (fails: boolean): Promise<number> =>
-      context.withProgress('work', 'steps', (progress) => {
-        progress.update(1, 2);
+      context.withProgress('work', 'steps', ({ onProgress }) => {
+        onProgress(1, 2);
         expect(printed.stderr).not.toMatch(/\r\x1b\[K$/);
         if (fails) throw new Error('no more steps');
         return 7;

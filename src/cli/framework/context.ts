@@ -7,7 +7,7 @@ import type { JsonObject } from '../../files/json-object.ts';
 /** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
 const terminalControls = /(?![\n\t])\p{Cc}/gu;
 
-export interface OutputOptions {
+interface OutputOptions {
   readonly json: boolean;
   readonly quiet: boolean;
 }
@@ -42,11 +42,7 @@ export interface CommandContext {
   /** A progress line on stderr, where that is a terminal. */
   progress(label: string, unit: string): Progress;
   /** Does a piece of work next to such a line, which ends with it, also when the work fails. */
-  withProgress<T>(
-    label: string,
-    unit: string,
-    work: (progress: Progress, hooks: WorkHooks) => T | Promise<T>,
-  ): Promise<T>;
+  withProgress<T>(label: string, unit: string, work: (hooks: WorkHooks) => T | Promise<T>): Promise<T>;
   /** Runs another command line, the program's name left out, with the same streams and `--json` and `--quiet` as given. */
   run(words: readonly string[]): Promise<CommandResult>;
 }
@@ -96,7 +92,7 @@ export function makeContext(
         onProgress: (done, total, info) => line.update(done, total, info),
       };
       try {
-        return await work(line, hooks);
+        return await work(hooks);
       } finally {
         line.finish();
       }
@@ -105,7 +101,7 @@ export function makeContext(
 }
 
 /** The part of an output stream that commands need; `process.stdout` fits. */
-export interface OutputStream {
+interface OutputStream {
   readonly isTTY?: boolean;
   readonly columns?: number;
   write(text: string): unknown;
@@ -126,7 +122,7 @@ export interface CliIo {
   readonly input?: StandardInput;
 }
 
-export interface StandardInput {
+interface StandardInput {
   /** Whether a shell connected a pipe or a file, so that somebody means it to be read. */
   isPiped(): boolean;
   /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for input that is too large or not UTF-8 */

@@ -24,7 +24,7 @@ export class UsageError extends Error {
 }
 
 /** An error as reported: to machines as `{"error":{"code","message"}}`, to people as the message. */
-export interface ReportedError {
+interface ReportedError {
   readonly outcome: Outcome;
   /** `USAGE`, an `ErrorCode`, or the system's name of the failure, such as `ENOSPC`. */
   readonly code: string;

@@ -6,7 +6,7 @@ import { called, choice, decimal, integer, path, text, type ValueKind, wordList 
 import type { JsonObject } from '../../files/json-object.ts';
 
 /** The type of a schema's options: values arrive checked, and the library fills in defaults. */
-export type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
+type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
   [Name in keyof Shape]: z.ZodType<InputOf<Shape[Name]>, string | boolean | string[] | undefined>;
 };
 

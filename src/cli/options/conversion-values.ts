@@ -5,7 +5,7 @@ import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts'
 import { indexList, type ValueKind } from '../framework/option-values.ts';
 
 /** Layers that keep their attention; `every` N: layers N − 1, 2N − 1, … */
-export type KeptChoice = KeptLayers | { readonly every: number };
+type KeptChoice = KeptLayers | { readonly every: number };
 
 export const keptLayers: ValueKind<KeptChoice> = {
   schema: z.union([

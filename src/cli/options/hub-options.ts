@@ -29,8 +29,8 @@ export function announced<T>(context: CommandContext, download: (watching: Trans
   const onPlan = ({ from, folder, files, bytes }: FetchPlan): void => {
     context.note(`fetching ${from}: ${formatCount(files)} files, ${formatBytes(bytes)}, to ${folder}`);
   };
-  return context.withProgress('download', 'bytes', (progress, { signal }) =>
-    download({ onPlan, signal, onProgress: ({ file, received, size }) => progress.update(received, size, file) }),
+  return context.withProgress('download', 'bytes', ({ signal, onProgress }) =>
+    download({ onPlan, signal, onProgress: ({ file, received, size }) => onProgress(received, size, file) }),
   );
 }
 

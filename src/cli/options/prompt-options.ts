@@ -35,7 +35,7 @@ export const promptOptions = {
 
 type PromptValues = z.output<z.ZodObject<typeof promptOptions>>;
 
-export interface PromptSource {
+interface PromptSource {
   readonly kind: 'none' | 'text' | 'tokens';
   /** The engine's input; without a prompt, no tokens. */
   readonly input: () => Promise<PromptInput>;

@@ -59,7 +59,7 @@ export interface Speculation {
 }
 
 /** Starts speculation anew for every text. Dispose of it after the texts. */
-export interface Drafting extends AsyncDisposable {
+interface Drafting extends AsyncDisposable {
   start(): Speculation;
 }
 

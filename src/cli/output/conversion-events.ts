@@ -92,12 +92,12 @@ export async function writeContainer(
 ): Promise<CommandResult> {
   const { folder, replace, keep, compile } = options;
   await using _lock = await lockFolder(folder);
-  const conversion = await context.withProgress('train', 'steps', (progress, { signal }) =>
+  const conversion = await context.withProgress('train', 'steps', ({ signal, onProgress }) =>
     convertIntoQwen35(original, tokenizer, texts, {
       ...options,
       signal,
       onEvent(event) {
-        if (event.kind === 'step') progress.update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
+        if (event.kind === 'step') onProgress(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
       },
     }),
   );

@@ -26,7 +26,7 @@ import type { JsonObject } from '../../files/json-object.ts';
 
 export const comparedContexts = [4096, 32768, 131072] as const;
 
-export interface MixerRun {
+interface MixerRun {
   /** First and last layer, both included. */
   readonly layers: readonly [first: number, last: number];
   readonly description: string;
@@ -110,7 +110,7 @@ export function stateFormula({ mixers, sizes }: ModelDescription): string[] {
   ];
 }
 
-export interface HeadsSummary {
+interface HeadsSummary {
   readonly heads: number;
   readonly layers: number;
   /** Of an exported folder: bytes of their weights. */

@@ -18,7 +18,7 @@ export interface SameBits {
   readonly chunks: boolean;
 }
 
-export interface SameBitsOptions {
+interface SameBitsOptions {
   /** Tokens of the text; at most the positions that the model has. Default 160. */
   readonly length?: number;
   /** Default 1. */

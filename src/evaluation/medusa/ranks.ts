@@ -17,7 +17,7 @@ import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { type WindowBatch, WindowGraphs, windowHidden, type WindowOutputs } from '../perplexity/window-batches.ts';
 
 /** Ranks at positions t whose token t + 1 is scored, in the order of the windows. */
-export interface HeadRanks {
+interface HeadRanks {
   /** H. */
   readonly heads: number;
   readonly positions: number;

@@ -32,7 +32,7 @@ import {
 const mostLogits = 1 << 25;
 
 /** Losses of a window. */
-export interface WindowLosses {
+interface WindowLosses {
   readonly window: ScoredWindow;
   /** Index i is that of token i + 1; the step form leaves 0 for tokens that are not scored. */
   readonly losses: Float32Array;

@@ -8,7 +8,7 @@ import { average, meanError } from '../../report/statistics.ts';
 import { stepLosses } from './losses.ts';
 
 /** Options; told of tokens read, of all depths together. */
-export interface SameTokensOptions extends Watched {
+interface SameTokensOptions extends Watched {
   /** Tokens read before the first scored one, BOS included, each at least 1. */
   readonly after: readonly number[];
   /** Tokens at the end of the text that are scored, at least 2. */

@@ -20,7 +20,7 @@ export interface RecallProbe extends ScoredWindow {
 /** Recall of a model at one distance. */
 export type RecallResult = Awaited<ReturnType<typeof copyRecall>>[number];
 
-export interface ProbeOptions {
+interface ProbeOptions {
   readonly distances: readonly number[];
   /** Tokens of a passage, cue included. Default 16. */
   readonly passage?: number;

@@ -10,7 +10,7 @@ import { timeInTurns, timingOf } from './timing.ts';
 export type ContextSpeed = ReturnType<typeof speedOf>;
 
 /** Contexts to measure, each with a turn in every round. */
-export interface ContextSpeedOptions extends Watched {
+interface ContextSpeedOptions extends Watched {
   readonly contexts: readonly number[];
 }
 
@@ -46,7 +46,7 @@ export function contextsWithin(
 }
 
 /** Timed steps at a context, spread over rounds. */
-export interface StepCounts {
+interface StepCounts {
   /** Default 64. */
   readonly steps?: number;
   /** Default 4. */

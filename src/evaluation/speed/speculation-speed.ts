@@ -16,7 +16,7 @@ export interface SpeculationPrompts {
   readonly prompts: readonly Int32Array[];
 }
 
-export interface SpeculationSpeedOptions extends Watched {
+interface SpeculationSpeedOptions extends Watched {
   readonly contexts: readonly SpeculationPrompts[];
   readonly temperatures: readonly number[];
   /** Tokens of a continuation. */

@@ -1,7 +1,7 @@
 /** Timing on noisy machines: the cases compared take turns, so that a drifting speed meets all of them alike; medians count. */
 import { requireRunning, type Watched } from '../../errors.ts';
 
-export interface Timing {
+interface Timing {
   /** Median, in milliseconds. */
   readonly medianMs: number;
   readonly minMs: number;
@@ -10,9 +10,9 @@ export interface Timing {
 }
 
 /** Prepares a run, unmeasured, and returns it. */
-export type TimedCase = () => (() => Promise<unknown>) | Promise<() => Promise<unknown>>;
+type TimedCase = () => (() => Promise<unknown>) | Promise<() => Promise<unknown>>;
 
-export interface TurnOptions extends Watched {
+interface TurnOptions extends Watched {
   /** Turns of every case. */
   readonly rounds: number;
   /** Timed runs of a turn; default 1. */

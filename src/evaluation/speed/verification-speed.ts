@@ -7,7 +7,7 @@ import { Random } from '../../random.ts';
 import { fillState } from './decoding-speed.ts';
 import { median, time, timeInTurns } from './timing.ts';
 
-export interface VerificationSpeedOptions extends Watched {
+interface VerificationSpeedOptions extends Watched {
   /** Sizes to measure, roots included. */
   readonly nodes: readonly number[];
   /** Tokens committed before. */

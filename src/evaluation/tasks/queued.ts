@@ -48,12 +48,12 @@ const usageSchema = z.strictObject({ tokensRead: z.int(), tokensReused: z.int(),
 
 const resultSchema = z.strictObject({ answers: z.array(journalLineSchema), usage: usageSchema });
 
-export interface OpenedScorer {
+interface OpenedScorer {
   readonly scorer: EngineScorer;
   readonly identity: string;
 }
 
-export interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
+interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
   readonly queue: string;
   readonly scorer: ScorerDescription;
   readonly identity: string;

@@ -60,7 +60,7 @@ const aliases: Readonly<Record<string, string>> = {
 
 /** By which conventions tasks are asked. */
 export const protocols = ['harness', 'instruct-eval'] as const;
-export type Protocol = (typeof protocols)[number];
+type Protocol = (typeof protocols)[number];
 
 const replacements: Readonly<Record<Protocol, Readonly<Record<string, string>>>> = {
   harness: {},

@@ -248,8 +248,8 @@ export interface LinearizeOptions extends PresetOptions {
 const t5Kernel = 9;
 
 /**
- * The model with another mixer: in causal models one that reads the past, in encoders the form of it that reads whole texts,
- * in models with both, each where it belongs.
+ * The description of a model with another mixer: in causal models one that reads the past, in encoders the form of it that reads
+ * whole texts, in models with both, each where it belongs.
  * @param mixer the name of a preset, or a configuration
  * @throws LinnetError `CONFIG` for a mixer that the model cannot have or parts that it does not have
  */

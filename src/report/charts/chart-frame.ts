@@ -20,7 +20,7 @@ const LABEL_GAP = 10;
 const LEGEND = { gap: 14, icon: 24, row: 22 } as const;
 
 /** An axis: its name, and labels at shares of its length, from the left or from the top. */
-export interface FrameAxis {
+interface FrameAxis {
   readonly name?: string;
   readonly labels: readonly { readonly share: number; readonly text: string }[];
   /** Categories have all their labels, on several lines where need be; of numbers, those are left out that have no room. */

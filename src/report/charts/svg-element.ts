@@ -38,7 +38,7 @@ export function stroke(points: readonly Point[], colour: string, width: number):
   return { tag: 'path', attributes: { d: linePath(points), fill: 'none', stroke: colour, 'stroke-width': width } };
 }
 
-export interface WritingStyle {
+interface WritingStyle {
   readonly ink: string;
   /** Default 12. */
   readonly fontSize?: number;

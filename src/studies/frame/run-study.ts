@@ -44,7 +44,7 @@ export interface RunTrialsOptions<Trial> extends Stoppable {
 }
 
 /** Where and how a study is run. */
-export interface RunStudyOptions
+interface RunStudyOptions
   extends Pick<RunTrialsOptions<never>, 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known' | 'share'> {
   /** A folder or `s3://bucket/prefix` of results (`ResultStore.open`). */
   readonly resultStore?: string;
@@ -57,7 +57,7 @@ export interface RunStudyOptions
 }
 
 /** Output of a study: for people, for machines, and whether its answer is no. */
-export interface FinishedStudy {
+interface FinishedStudy {
   readonly text: string;
   readonly json: JsonObject;
   readonly negative: boolean;

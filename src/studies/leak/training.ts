@@ -64,7 +64,7 @@ function demonstrationModel(masked: boolean): CausalModel {
 }
 
 /** The text that is trained on, and the questions about the last tenth, which is held out. */
-export interface LeakText {
+interface LeakText {
   readonly dataset: PackedDataset;
   readonly asked: EvaluationData;
 }

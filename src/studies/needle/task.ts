@@ -4,7 +4,7 @@
  */
 import type { Random } from '../../random.ts';
 
-export interface NeedlePlan {
+interface NeedlePlan {
   /**
    * Sentences to hide whose answer is asked for. The first goes to the depth that is measured, the others to random
    * depths after it, in this order.

@@ -22,7 +22,7 @@ const initial = z
   .optional();
 
 /** Where parameters start, by the ends of their names. */
-export type RecallInitialValues = NonNullable<z.infer<typeof initial>>;
+type RecallInitialValues = NonNullable<z.infer<typeof initial>>;
 
 const methodSchema = z.union([
   z.strictObject({ mixer: mixerSchema, initial }),

@@ -161,7 +161,7 @@ export type SweepMeasured = z.output<typeof sweepMeasured>;
 export type SweepResult = SweepPlace & SweepMeasured;
 
 /** A method of a plan. */
-export interface SweepVariant extends Pick<SweepPlace, 'method' | 'augmented'> {
+interface SweepVariant extends Pick<SweepPlace, 'method' | 'augmented'> {
   /** A model with its mixers. @throws LinnetError `CONFIG` for mixers that the model cannot have, naming the method */
   readonly changed: (model: Model) => Model;
 }

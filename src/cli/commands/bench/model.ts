@@ -34,7 +34,7 @@ export const decode: Benchmark = {
       const engine = await opened.engine();
       const contexts = asked ?? contextsWithin(decodeContexts, model, positionsBeyondContext({ steps }));
       graphs.push({ subject, ...engine.program.statistics });
-      const speeds = await context.withProgress(subject, 'rounds', (_, hooks) =>
+      const speeds = await context.withProgress(subject, 'rounds', (hooks) =>
         decodingSpeed(engine, { contexts, steps, ...hooks }),
       );
       const weights = { weightBytesPerToken: weightBytesPerToken(engine.program.statistics, model, manifest) };
@@ -95,7 +95,7 @@ export const prefill: Benchmark = {
     const engine = await opened.engine();
     const chunk = asChunk ?? engine.promptChunk;
     const contexts = asked ?? contextsWithin(prefillContexts, opened.description);
-    const speeds = await context.withProgress('reading', 'prompts', (_, hooks) =>
+    const speeds = await context.withProgress('reading', 'prompts', (hooks) =>
       prefillSpeed(engine, { contexts, runs, chunk, ...hooks }),
     );
     const rows = speeds.map((speed) => ({ ...rowOf(speed), promptMs: speed.timing.medianMs }));
@@ -132,7 +132,7 @@ export const verify: Benchmark = {
     const sizes = [...new Set([1, ...nodes])].sort((a, b) => a - b);
     const beyond = verificationPositions({ nodes: sizes, depth, rounds });
     const [committed] = asked ?? contextsWithin([1024], model, beyond);
-    const times = await context.withProgress('verifying', 'rounds', (_, hooks) =>
+    const times = await context.withProgress('verifying', 'rounds', (hooks) =>
       verificationSpeed(engine, { nodes: sizes, context: committed, depth, rounds, ...hooks }),
     );
     const [{ ms: single }] = times;

@@ -45,7 +45,7 @@ export const speculate: Benchmark = {
     const engine = await opened.engine();
     await using drafting = await draftingOf(opened);
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
-    const rows = await context.withProgress('speculation', 'runs', (_, hooks) =>
+    const rows = await context.withProgress('speculation', 'runs', (hooks) =>
       speculationSpeed(engine, drafting.start, {
         contexts: lengths.map((length) => promptsOf(source, length, prompts)),
         temperatures: temperature.length > 0 ? temperature : defaultTemperatures,

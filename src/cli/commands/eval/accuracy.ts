@@ -51,16 +51,13 @@ export const evalAccuracy = defineCommand({
     const labels = model.isRegression ? undefined : model.labels;
     const options = { layout: model.model.kind, labels, length };
     const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
-    return context.withProgress('accuracy', 'texts', async (progress, hooks) => {
-      const measuring = { compile: { device, threads }, ...hooks };
-      const quality = model.isRegression
-        ? await regression(model, parameters, dataset, measuring)
-        : await accuracy(model, parameters, dataset, measuring);
-      progress.finish();
-      if ('pearson' in quality) printRegression(context, quality);
-      else printQuality(context, quality);
-      return { json: { ...quality } };
+    const quality = await context.withProgress('accuracy', 'texts', async (hooks) => {
+      const measure = model.isRegression ? regression : accuracy;
+      return await measure(model, parameters, dataset, { compile: { device, threads }, ...hooks });
     });
+    if ('pearson' in quality) printRegression(context, quality);
+    else printQuality(context, quality);
+    return { json: { ...quality } };
   },
 });
 

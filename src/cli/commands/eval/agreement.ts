@@ -87,7 +87,7 @@ export const evalAgreement = defineCommand({
     const bytes = await comparisonMemory(folder, others, { count, length: read });
     const { form } = chooseForm('the comparison of two models', bytes, memory, ['exports of fewer bits']);
     const watch = <T>(label: string, work: (options: AgreementOptions) => Promise<T>): Promise<T> =>
-      context.withProgress(label, 'texts', (_, hooks) => work(hooks));
+      context.withProgress(label, 'texts', (hooks) => work(hooks));
     const rows: ComparedModel[] = [];
     let first: readonly TextAgreement[] | undefined;
     const add = (other: string, agreements: readonly TextAgreement[], ...answers: readonly RecallAnswer[][]): void => {

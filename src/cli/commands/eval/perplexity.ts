@@ -89,12 +89,11 @@ export const evalPerplexity = defineCommand({
       const windowing = { mode: mode ?? windowModeOf(data), length, stride };
       const windows = await evaluationData(selected, await loadTokenizer(folder), windowing);
       const label = models.length === 1 ? 'perplexity' : basename(resolve(folder));
-      const result = await context.withProgress(label, 'windows', (progress) =>
+      const result = await context.withProgress(label, 'windows', ({ signal, onProgress }) =>
         opened.measure(windows, {
-          signal: context.signal,
-          onProgress: ({ windows: done, totalWindows, nll }) => {
-            progress.update(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`);
-          },
+          signal,
+          onProgress: ({ windows: done, totalWindows, nll }) =>
+            onProgress(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`),
         }),
       );
       rows.push({ model: folder, ...result });

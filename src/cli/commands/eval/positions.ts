@@ -71,7 +71,7 @@ export const evalPositions = defineCommand({
         const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
         await using opened = await open(folder, compile);
         const text = { engine: await opened.engine(), tokens, begin: tokensBefore(tokenizer) };
-        const result = await context.withProgress(folder, 'tokens', (_, hooks) => measure(text, hooks));
+        const result = await context.withProgress(folder, 'tokens', (hooks) => measure(text, hooks));
         results.push({ model: folder, ...result });
       }
       return results;

@@ -229,7 +229,7 @@ async function evaluateModel(
   const journal = file && { file, model: identity };
   const elsewhere =
     file !== undefined && queue !== undefined
-      ? await context.withProgress('tasks', 'tasks', (_, hooks) =>
+      ? await context.withProgress('tasks', 'tasks', (hooks) =>
           answerTasksInQueue(selection.tasks, {
             queue,
             scorer: described,
@@ -241,7 +241,7 @@ async function evaluateModel(
           }),
         )
       : undefined;
-  const result = await context.withProgress('tasks', 'questions', (_, hooks) =>
+  const result = await context.withProgress('tasks', 'questions', (hooks) =>
     evaluateTasks(selection, scorer, { ...questions, data, bootstrapIterations, journal, ...hooks }),
   );
   const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;

@@ -34,8 +34,9 @@ export const medusaTrain = defineCommand({
   options: { heads, mtp, joint, ...settings({ ...headsSettings, ...optionsOf(pairShape) }), ...trainingOptions },
   async run(context, { model, lr: learningRate, ...values }) {
     const { device, threads } = values;
-    return await context.withProgress('hidden states', 'rows', (progress) =>
-      reportTraining(
+    const progress = context.progress('hidden states', 'rows');
+    try {
+      return await reportTraining(
         context,
         (hooks) =>
           trainHeads(
@@ -56,8 +57,10 @@ export const medusaTrain = defineCommand({
           heldOutTokens: measured?.positions,
           topAccuracy: measured?.accuracy,
         }),
-      ),
-    );
+      );
+    } finally {
+      progress.finish();
+    }
   },
 });
 

@@ -47,11 +47,11 @@ export const tokenizerTrain = defineCommand({
     }
     if (documents.length === 0) throw new LinnetError('INPUT', `there is no document in ${data.join(', ')}`);
     context.note(`${formatCount(documents.length)} documents, ${formatCount(characters)} characters`);
-    const files = await context.withProgress('merge', 'merges', (progress) =>
+    const files = await context.withProgress('merge', 'merges', ({ onProgress }) =>
       trainBpe(documents, {
         vocabularySize: vocabulary,
         minFrequency,
-        onProgress: ({ merges, targetMerges }) => progress.update(merges, targetMerges),
+        onProgress: ({ merges, targetMerges }) => onProgress(merges, targetMerges),
       }),
     );
     await writeFolderAtomic(

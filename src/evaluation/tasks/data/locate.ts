@@ -45,7 +45,7 @@ export function taskFolder(task: Pick<Task, 'task' | 'folder'>): string {
   return task.folder ?? task.task;
 }
 
-export interface FoundRows {
+interface FoundRows {
   readonly files: readonly string[];
   readonly rows: AsyncGenerator<SourcedRow>;
 }

@@ -8,7 +8,7 @@ import type { Task } from '../schema.ts';
 import { taskFolder } from './locate.ts';
 import { checkColumns } from './rows.ts';
 
-export interface PromptFile {
+interface PromptFile {
   readonly description: string;
   readonly samples: readonly Row[];
 }

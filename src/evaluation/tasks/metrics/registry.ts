@@ -27,7 +27,7 @@ export type AnswerValue = number | readonly [number, number];
 
 type Measure = (answer: Answer, options: ExactMatchOptions) => AnswerValue;
 
-export interface TaskMetric {
+interface TaskMetric {
   readonly higherIsBetter: boolean;
   /** The value of an answer, by the kinds that the metric judges. */
   readonly measures: Readonly<Partial<Record<(typeof outputTypes)[number], Measure>>>;

@@ -52,7 +52,7 @@ export function confidenceInterval(
   return { low: quantile(0.025), high: quantile(0.975) };
 }
 
-export interface GroupPart {
+interface GroupPart {
   readonly value: number;
   readonly error: number | undefined;
   readonly size: number;

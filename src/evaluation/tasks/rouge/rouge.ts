@@ -15,7 +15,7 @@ export interface RougeScore {
 export const rougeKinds = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum'] as const;
 export type RougeKind = (typeof rougeKinds)[number];
 
-export interface RougeOptions {
+interface RougeOptions {
   /** Compare stems of words of more than three letters. Default false. */
   readonly stemmer?: boolean;
 }
