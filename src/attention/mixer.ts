@@ -173,6 +173,8 @@ export interface FoldInput {
   readonly sums: Value;
   readonly parameters: MixerParameterValues;
   readonly scoring: Pick<Scoring, 'scale'>;
+  /** R: query heads that share keys. */
+  readonly repeat: number;
   /** Only where the fold reads them: folded groups behind each row [n]; number of folded groups [1]. */
   readonly ages?: { readonly rows: Value; readonly groups: Value };
 }

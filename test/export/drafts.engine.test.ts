@@ -1,6 +1,6 @@
 /** Drafts change no text: greedy texts with each drafter are those of one token a step, in every stored type. */
 import { beforeAll, describe, expect, it } from 'vitest';
-import { mixerPreset } from '../../src/attention/presets.ts';
+import { mixerPreset, type PresetOptions } from '../../src/attention/presets.ts';
 import { chain } from '../../src/attention/tree.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from './drafted-texts.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from './exported-model.ts';
@@ -55,13 +55,19 @@ function granite(): ModelWithWeights {
   return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
 }
 
-/** Attention whose heads are wide. */
-function softmaxOf(headWidth: number): ModelWithWeights {
+/** Attention whose heads are wide, or share keys. */
+function softmaxOf(headWidth: number, heads = 4, keyValueHeads = 2): ModelWithWeights {
   const model = describeCausalModel({
     ...{ model_type: 'qwen3', vocab_size: 50, hidden_size: 32, intermediate_size: 48, num_hidden_layers: 2 },
-    ...{ num_attention_heads: 4, num_key_value_heads: 2, head_dim: headWidth },
+    ...{ num_attention_heads: heads, num_key_value_heads: keyValueHeads, head_dim: headWidth },
   });
   return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
+}
+
+/** Three query heads share keys. */
+function shared(mixer: string, options: PresetOptions = {}): ModelWithWeights {
+  const { model, parameters } = softmaxOf(64, 3, 1);
+  return linearize(model, parameters, mixerPreset(mixer, options));
 }
 
 const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWithWeights>> = {
@@ -85,6 +91,8 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   gated: () => linearize(subject.model, subject.parameters, mixerPreset('gated')),
   'gated, a long filter': () =>
     linearize(subject.model, subject.parameters, mixerPreset('gated', { group: 100, convolution: true, kernel: 159 })),
+  'window, three queries a key': () => shared('window', { group: 32 }),
+  'delta, three queries a key': () => shared('delta'),
   delta: () => linearize(subject.model, subject.parameters, mixerPreset('delta')),
   'gated-delta, a filter': () =>
     linearize(subject.model, subject.parameters, mixerPreset('gated-delta', { convolution: true })),

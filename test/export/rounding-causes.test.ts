@@ -12,7 +12,7 @@ import { type AutoregressiveModel, decoderOf } from '../../src/models/model.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
 import { tinyConfig } from '../models/tiny-model.ts';
 
-const { graphs, rings, groups, widths } = roundingCauses;
+const { graphs, forms, groups, widths } = roundingCauses;
 
 /** LLaMAs by preset. */
 function ofMixers(options: PresetOptions = {}): [string, AutoregressiveModel][] {
@@ -50,8 +50,9 @@ it('groups of 16, where they are no mere size of the computation', () => {
   expect(causes(ofMixers({ group: 16, block: 16 }))).toEqual(expected);
 });
 
-it('long blocks and filters', () => {
-  expect(causes(ofMixers({ group: 100, block: 100, convolution: true, kernel: 159 }))).toEqual({ linformer: rings });
+it('long blocks and filters, and cosines of odd numbers', () => {
+  expect(causes(ofMixers({ group: 100, block: 100, convolution: true, kernel: 159 }))).toEqual({ linformer: forms });
+  expect(causes(ofMixers({ features: 10 }))).toEqual({ rfa: forms });
 });
 
 it('odd widths, and graphs for WebGPU', () => {

@@ -31,7 +31,7 @@ import {
   where,
 } from '../../src/graph/ops/elementwise.ts';
 import { crossEntropy, layerNorm, rmsNorm, softmax, unitLength } from '../../src/graph/ops/normalization.ts';
-import { max, sumSquare } from '../../src/graph/ops/reduce.ts';
+import { logSum, max, sumSquare } from '../../src/graph/ops/reduce.ts';
 import { float32, int32 } from '../../src/graph/tensor.ts';
 import { gelu, geluTanh, maskedReluSquared } from '../../src/graph/ops/activations.ts';
 import { gather, gatherElements, scatterAdd } from '../../src/graph/ops/indexing.ts';
@@ -130,6 +130,7 @@ export const gradientExamples: Readonly<Record<string, readonly GradientExample[
   ],
   max: [{ shapes: [[3, 5]], draw: spread, build: ([x]) => max(x, [-1]) }],
   sumSquare: [{ shapes: [[3, 5]], build: ([x]) => sumSquare(x, [1]) }],
+  logSum: [{ shapes: [[3, 5]], draw: positive, build: ([x]) => logSum(x, [1]) }],
   broadcastTo: [{ shapes: [[3, 1]], build: ([x]) => broadcastTo(x, [2, 3, 4]) }],
   matmul: [false, true].flatMap((transposeA) =>
     [false, true].flatMap((transposeB): GradientExample[] => {

@@ -89,7 +89,12 @@ export function matmul(a: Value, b: Value, options: { transposeA?: boolean; tran
 
 type ReduceAttributes = { readonly axes: readonly number[]; readonly keepDims: boolean };
 
-const reductions = { sum: 'ReduceSum', max: 'ReduceMax', sumSquare: 'ReduceSumSquare' } as const;
+const reductions = {
+  sum: 'ReduceSum',
+  max: 'ReduceMax',
+  sumSquare: 'ReduceSumSquare',
+  logSum: 'ReduceLogSum',
+} as const;
 
 function keptShape(shape: Shape, axes: readonly number[]): Dim[] {
   return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));

@@ -1,8 +1,8 @@
 /** Means, maxima and sums of squares over axes. */
 import type { Value } from '../graph.ts';
 import { multiplyDims, normalizeAxis, shapeError } from '../tensor.ts';
-import { defineReduction, reduce, sum } from './contraction.ts';
-import { cast, div, equal, mul } from './elementwise.ts';
+import { broadcastTo, defineReduction, reduce, sum } from './contraction.ts';
+import { cast, div, equal, exp, mul } from './elementwise.ts';
 
 /** Where several elements are the largest, they share the gradient. */
 export const maxOp = defineReduction('max', (x, y, dy) => {
@@ -12,6 +12,8 @@ export const maxOp = defineReduction('max', (x, y, dy) => {
 });
 export const sumSquareOp = defineReduction('sumSquare', (x, _y, dy) => mul(mul(x, 2), dy));
 
+export const logSumOp = defineReduction('logSum', (x, y, dy) => broadcastTo(div(dy, exp(y)), x.shape));
+
 /** The largest element over `axes` (default: all). */
 export function max(x: Value, axes?: readonly number[], keepDims = false): Value {
   return reduce(maxOp, x, axes, keepDims);
@@ -20,6 +22,11 @@ export function max(x: Value, axes?: readonly number[], keepDims = false): Value
 /** The sum of squares over `axes` (default: all). Over the last axis alone, sum(mul(x, x)) is three times faster on CPU. */
 export function sumSquare(x: Value, axes?: readonly number[], keepDims = false): Value {
   return reduce(sumSquareOp, x, axes, keepDims);
+}
+
+/** The logarithm of the sum over `axes` (default: all), in bits that do not depend on the place of a sum among others, as those of `log` do. */
+export function logSum(x: Value, axes?: readonly number[], keepDims = false): Value {
+  return reduce(logSumOp, x, axes, keepDims);
 }
 
 /** The mean over `axes`, which must have static sizes. */

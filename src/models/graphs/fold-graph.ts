@@ -1,6 +1,7 @@
 /** Graphs that fold groups into the state when they close: one per way of folding, run by `commit`. */
 import { internalError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
+import { mixerDims } from '../../attention/mixers.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import type { AutoregressiveModel } from '../model.ts';
 import { type ModelLayout, modelLayout } from './model-layout.ts';
@@ -41,6 +42,7 @@ export function foldGraph(
     },
     parameters: learned ? mixerParameterValues(model, makeSource(graph), layer) : {},
     scoring: scoringOf(model),
+    repeat: mixerDims(mixer, model.sizes).heads / M,
     ages:
       fold.readsAges?.(mixer) === true
         ? { rows: graph.input('ages', 'float32', ['n']), groups: graph.input('groups', 'float32', [1]) }

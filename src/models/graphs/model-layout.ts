@@ -190,7 +190,7 @@ const laneWidth = 4;
 export const roundingCauses = {
   graphs: 'graphs without open rows, as for WebGPU',
   kernels: 'kernels that add up in another order',
-  rings: 'linformer with blocks or filters that reach over more than 64 positions',
+  forms: 'linformer with blocks or filters over more than 64 positions, rfa with features that 8 does not divide',
   groups: `groups of fewer than ${leastGroup} positions that are summed`,
   widths: `rows of a width that ${laneWidth} does not divide`,
 } as const;
@@ -204,7 +204,7 @@ function boundariesOf(layers: readonly LayerLayout[]): readonly number[] | strin
     if (sameBits === 'replayed rows') continue;
     const isFolded = state.folded !== null && sameBits !== 'replayed open rows';
     const fits = (keys.width % laneWidth) + (values.width % laneWidth) === 0;
-    if (sameBits === undefined) return roundingCauses.rings;
+    if (sameBits === undefined) return roundingCauses.forms;
     if (isFolded && horizon.group < leastGroup) return roundingCauses.groups;
     if (!fits) return roundingCauses.widths;
     if (isFolded) boundaries.add(horizon.group);

@@ -136,7 +136,8 @@ export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
       return add(sums, reshape(products, sums.shape));
     },
   },
-  sameBits: () => 'open rows',
+  // The runtime's cosines depend on the place of a number among four.
+  sameBits: ({ map }) => (map.name === 'rfa' && map.features % 8 !== 0 ? undefined : 'open rows'),
   stepConfig: (config) => ({ ...config, group: openBlock }),
   scoreWidth: ({ map }, { headWidth }) => featuresOf(map, headWidth),
 };

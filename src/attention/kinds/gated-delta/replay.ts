@@ -138,8 +138,9 @@ export function replayDelta(
   };
 }
 
-/** S [N,…] after rows [N,n,W]. */
-export function foldReplayed(rows: Value, sums: Value): Value {
+/** S [N,…] after rows [N,n,W]. @param repeat R as in steps: with 1, 2, 4 or 8 the operator rounds S in another way than with 3 or 5 */
+export function foldReplayed(rows: Value, sums: Value, repeat = 1): Value {
   const { parts, state } = partsOf(rows, sums);
-  return reshape(deltaRecurrence({ queries: parts.keys, ...parts }, state).state, sums.shape);
+  const queries = concat(new Array<Value>(repeat).fill(parts.keys), 2);
+  return reshape(deltaRecurrence({ queries, ...parts }, state).state, sums.shape);
 }

@@ -167,8 +167,8 @@ export const gatedDeltaRecurrent: RecurrentForm<GatedDeltaMixer> = {
   fold: {
     shareAs: () => 'gated delta rows',
     byLayer: true,
-    fold: (_, { keys, values, sums }) =>
-      foldReplayed(rowsOf(nodeRows(keys), nodeRows(values), Number(sums.shape[2])), sums),
+    fold: (_, { keys, values, sums, repeat }) =>
+      foldReplayed(rowsOf(nodeRows(keys), nodeRows(values), Number(sums.shape[2])), sums, repeat),
   },
   inputs: replayInputs,
   sameBits: () => 'replayed open rows',

@@ -8,10 +8,10 @@
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
-import { add, addAll, div, exp, log, maximum, mul, sub } from '../../../graph/ops/elementwise.ts';
+import { add, addAll, div, exp, maximum, mul, sub } from '../../../graph/ops/elementwise.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { softmax } from '../../../graph/ops/normalization.ts';
-import { max } from '../../../graph/ops/reduce.ts';
+import { logSum, max } from '../../../graph/ops/reduce.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { addDims, tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
@@ -232,7 +232,7 @@ function rememberedRow(
   const E = Number(nodes.values.shape[3]);
   const [weighted, total] = split(olderSums(memory, input, ringRows, nodes), -1, [E, 1]);
   // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
-  return { score: maximum(log(total), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
+  return { score: maximum(logSum(total, [-1], true), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
 }
 
 /** Scores of the ring's rows, in parts: the sinks have their own form of the queries. */
