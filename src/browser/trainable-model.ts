@@ -1,5 +1,5 @@
 /** An exported folder with its parameters in reach, which a page trains further. */
-import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
+import { encodeSafetensors, float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { compileDecoding } from '../decoding/compile-decoding.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
@@ -95,6 +95,5 @@ export async function trainedEngine(
  * ```
  */
 export function weightsFile(parameters: Weights): Promise<Uint8Array<ArrayBuffer>> {
-  const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  return Promise.resolve(encodeSafetensors(entries, { format: 'pt' }, 'the weights'));
+  return Promise.resolve(encodeSafetensors(float32Entries(parameters), { format: 'pt' }, 'the weights'));
 }

@@ -3,6 +3,7 @@ import { z } from 'zod';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
+import { float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { residentTensors } from '../checkpoint/stored-parameter.ts';
 import { jsonIn } from '../files/json-object.ts';
@@ -52,11 +53,9 @@ export async function writeConverted(
   const tensors = [...[...residentTensors(parameters)].filter(isNew), ...(updates?.values ?? [])];
   const { rank, alpha, matrices } = updates?.lora ?? { rank: 1, alpha: 1, matrices: new Map<string, unknown>() };
   const lora = updates && { rank, alpha, matrices: [...matrices.keys()] };
-  await writeSafetensors(
-    path,
-    tensors.map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data })),
-    { [metadataKey]: JSON.stringify({ version: 1, mixers: model.mixers, lora }) },
-  );
+  await writeSafetensors(path, float32Entries(tensors), {
+    [metadataKey]: JSON.stringify({ version: 1, mixers: model.mixers, lora }),
+  });
 }
 
 /** Reads the file of `writeConverted`. @throws LinnetError `NOT_FOUND` without it, `FORMAT` for a damaged one */

@@ -9,11 +9,12 @@ import { createHash, type Hash } from 'node:crypto';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
+import { float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
 import { jsonIn } from '../files/json-object.ts';
 import { whole } from '../files/whole-numbers.ts';
-import { Graph, type Value } from '../graph/graph.ts';
+import { declareInputs, Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';
 import { mean } from '../graph/ops/reduce.ts';
@@ -167,11 +168,9 @@ async function openLayer({ teacher, student, states: path }: LayerInputs, layer:
     const learned = layerJob(teacher.model, student.model, layer, states.description.length);
     const lean = runsLean(teacher.model.parameters, options.device);
     const graph = new Graph(`error of layer ${layer}`);
-    const rows = Object.entries(learned.objective.inputs).map(
-      ([name, { dtype, shape }]) => [name, graph.input(name, dtype, [1, ...shape])] as const,
-    );
+    const rows = declareInputs(graph, learned.objective.inputs, [1]);
     const errors = layerErrors(teacher.model, student.model, layer);
-    const judged = errors(new InputParameters(graph), Object.fromEntries(rows));
+    const judged = errors(new InputParameters(graph), rows);
     for (const [name, value] of Object.entries(judged)) graph.output(name, value);
     const program = await compile(graph, { ...options, lean });
     const parameters = new Map(start);
@@ -296,8 +295,7 @@ export function hashOfTensors(hash: Hash, tensors: Weights): string {
 /** Writes the layer's result into the folder. */
 export async function storeLayer(folder: string, identity: string, result: LayerTransfer): Promise<void> {
   const { parameters, ...numbers } = result;
-  const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  await writeSafetensors(resultOf(folder, result.layer), entries, {
+  await writeSafetensors(resultOf(folder, result.layer), float32Entries(parameters), {
     [metadataKey]: JSON.stringify({ version: 1, identity, ...numbers }),
   });
 }

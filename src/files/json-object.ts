@@ -110,36 +110,24 @@ export function findDuplicateKey(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []; // keys of each open object; undefined for an array
   let awaitingKey = false;
   for (let i = 0; i < text.length; i++) {
-    switch (text[i]) {
-      case '"': {
-        const end = endOfString(text, i);
-        if (awaitingKey) {
-          const key = decodeKey(text.slice(i, end + 1));
-          const keys = open.at(-1);
-          if (keys?.has(key)) return key;
-          keys?.add(key);
-          awaitingKey = false;
-        }
-        i = end;
-        break;
+    const mark = text[i];
+    if (mark === '"') {
+      const end = endOfString(text, i);
+      if (awaitingKey) {
+        const key = decodeKey(text.slice(i, end + 1));
+        const keys = open.at(-1);
+        if (keys?.has(key)) return key;
+        keys?.add(key);
+        awaitingKey = false;
       }
-      case '{':
-        open.push(new Set());
-        awaitingKey = true;
-        break;
-      case '[':
-        open.push(undefined);
-        awaitingKey = false;
-        break;
-      case '}':
-      case ']':
-        open.pop();
-        awaitingKey = false;
-        break;
-      case ',':
-        awaitingKey = open.at(-1) !== undefined;
-        break;
-    }
+      i = end;
+    } else if (mark === '{' || mark === '[') {
+      awaitingKey = mark === '{';
+      open.push(awaitingKey ? new Set() : undefined);
+    } else if (mark === '}' || mark === ']') {
+      open.pop();
+      awaitingKey = false;
+    } else if (mark === ',') awaitingKey = open.at(-1) !== undefined;
   }
   return undefined;
 }

@@ -2,7 +2,7 @@
  * Names under which files and folders are written before they are complete, and the leftovers of killed processes under
  * such names. The name identifies the writing process, which tells leftovers from work under way.
  */
-import { createHash, randomBytes } from 'node:crypto';
+import { randomBytes } from 'node:crypto';
 import { type Dirent, readFileSync, readlinkSync } from 'node:fs';
 import { lstat, readdir } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -29,8 +29,7 @@ export function temporarySibling(target: string): string {
 }
 
 function shortened(name: string): string {
-  if (Buffer.byteLength(name) <= longestName) return name;
-  return createHash('sha256').update(name).digest('hex');
+  return Buffer.byteLength(name) <= longestName ? name : sha256(name);
 }
 
 /** Something that was never completed. */

@@ -297,6 +297,18 @@ export class Graph {
   }
 }
 
+/** Declares inputs by their names. @param leading dimensions before those of their shapes */
+export function declareInputs(
+  graph: Graph,
+  inputs: Readonly<Record<string, ValueType>>,
+  leading: Shape,
+): Record<string, Value> {
+  const entries = Object.entries(inputs).map(
+    ([name, { dtype, shape }]) => [name, graph.input(name, dtype, [...leading, ...shape])] as const,
+  );
+  return Object.fromEntries(entries);
+}
+
 /** Constants above this many elements are left to the runtime: folding them would only make the model larger. */
 const foldLimit = 1 << 20;
 

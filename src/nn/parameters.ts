@@ -66,11 +66,7 @@ export class InputParameters implements ParameterSource {
   }
 
   parameter(name: string, shape: readonly number[]): Value {
-    const known = this.values.get(name);
-    if (known !== undefined) return checked(name, known, shape);
-    const value = this.graph.input(name, 'float32', shape);
-    this.values.set(name, value);
-    return value;
+    return valueOf(this.values, name, shape, () => this.graph.input(name, 'float32', shape));
   }
 }
 
@@ -86,17 +82,18 @@ export class WeightParameters implements ParameterSource {
   }
 
   parameter(name: string, shape: readonly number[]): Value {
-    const known = this.#values.get(name);
-    if (known !== undefined) return checked(name, known, shape);
-    const tensor = this.#tensors.get(name);
-    if (tensor === undefined) throw new LinnetError('TENSOR', `parameter "${name}" ${formatShape(shape)} is missing`);
-    const value = checked(name, this.graph.weight(name, tensor), shape);
-    this.#values.set(name, value);
-    return value;
+    return valueOf(this.#values, name, shape, () => {
+      const tensor = this.#tensors.get(name);
+      if (tensor !== undefined) return this.graph.weight(name, tensor);
+      throw new LinnetError('TENSOR', `parameter "${name}" ${formatShape(shape)} is missing`);
+    });
   }
 }
 
-function checked(name: string, value: Value, shape: readonly number[]): Value {
+/** The value of a parameter, made at the first request. */
+function valueOf(values: Map<string, Value>, name: string, shape: readonly number[], make: () => Value): Value {
+  const value = values.get(name) ?? make();
+  values.set(name, value);
   if (sameShape(value.shape, shape)) return value;
   throw new LinnetError('TENSOR', `parameter "${name}" is ${value}, the model needs ${formatShape(shape)}`);
 }

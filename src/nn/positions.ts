@@ -3,7 +3,7 @@
  * graph over whole sequences and inputs of the step graph, where every node has its own position.
  */
 import { LinnetError } from '../errors.ts';
-import type { Graph, Value } from '../graph/graph.ts';
+import { declareInputs, type Graph, type Value } from '../graph/graph.ts';
 import { type DType, type Tensor, tensor } from '../graph/tensor.ts';
 
 /** Element type and shape of a positional value, after the axes [B,T]. */
@@ -84,12 +84,7 @@ export function partOf(values: PositionValues, index: number): PositionValues {
 
 /** Declares the values of an encoding as graph inputs [B,T,...] with named dimensions. */
 export function declarePositions(encoding: PositionEncoding, graph: Graph, nodes = 'T'): PositionValues {
-  return Object.fromEntries(
-    Object.entries(encoding.values).map(([name, { dtype, shape }]) => [
-      name,
-      graph.input(name, dtype, ['B', nodes, ...shape]),
-    ]),
-  );
+  return declareInputs(graph, encoding.values, ['B', nodes]);
 }
 
 /** How positions beyond the trained length are mapped. */

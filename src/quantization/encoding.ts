@@ -23,6 +23,11 @@ export interface DenseMatrix extends MatrixShape {
   readonly data: Float32Array;
 }
 
+/** The shape of a matrix of some layout. */
+export function matrixShape({ outputs, inputs, layout }: Omit<MatrixShape, 'name'>): [number, number] {
+  return layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+}
+
 /** How far stored weights are from the given ones. */
 export interface WeightError {
   /** Largest error over the largest weight. */
@@ -87,18 +92,20 @@ function noErrors(): ErrorSums {
   return { peak: 0, worst: 0, squares: 0, squaredErrors: 0 };
 }
 
+function addErrors(all: ErrorSums, { peak, worst, squares, squaredErrors }: ErrorSums): void {
+  all.peak = Math.max(all.peak, peak);
+  all.worst = Math.max(all.worst, worst);
+  all.squares += squares;
+  all.squaredErrors += squaredErrors;
+}
+
 /**
  * The error of a matrix that was encoded in pieces.
  * @throws LinnetError `TENSOR` for numbers that are not finite, or too large for the type
  */
 export function weightError(name: string, pieces: readonly Pick<EncodedMatrix, 'sums'>[]): WeightError {
   const all = noErrors();
-  for (const { sums } of pieces) {
-    all.peak = Math.max(all.peak, sums.peak);
-    all.worst = Math.max(all.worst, sums.worst);
-    all.squares += sums.squares;
-    all.squaredErrors += sums.squaredErrors;
-  }
+  for (const { sums } of pieces) addErrors(all, sums);
   // NaN and infinity stay in a sum.
   if (!Number.isFinite(all.squares + all.squaredErrors)) {
     throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
@@ -140,7 +147,7 @@ export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']):
       }
     },
     finish() {
-      const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+      const shape = matrixShape({ outputs, inputs, layout });
       return {
         parts: { codes: tensor('int8', shape, codes), scales: tensor('float32', [outputs], scales) },
         sums: errors,
@@ -172,10 +179,7 @@ function encodeByteRow(rows: Float32Array, start: number, end: number, codes: In
     squaredErrors += error * error;
     if (error > worst) worst = error;
   }
-  if (peak > errors.peak) errors.peak = peak;
-  errors.worst = worst;
-  errors.squares += squares;
-  errors.squaredErrors += squaredErrors;
+  addErrors(errors, { peak, worst, squares, squaredErrors });
   return scale;
 }
 
@@ -233,8 +237,8 @@ export function blockEncoder(
 const halfChunk = 1 << 14;
 
 /** Half precision: `halves` float16, in the layout of the matrix. */
-export function halfEncoder({ inputs, outputs, layout }: MatrixShape): MatrixEncoder {
-  const halves = new Uint16Array(outputs * inputs);
+export function halfEncoder(matrix: MatrixShape): MatrixEncoder {
+  const halves = new Uint16Array(matrix.outputs * matrix.inputs);
   const errors = noErrors();
   const stored = new Float32Array(Math.min(halfChunk, halves.length));
   let done = 0;
@@ -248,10 +252,7 @@ export function halfEncoder({ inputs, outputs, layout }: MatrixShape): MatrixEnc
         done += given.length;
       }
     },
-    finish() {
-      const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
-      return { parts: { halves: tensor('float16', shape, halves) }, sums: errors };
-    },
+    finish: () => ({ parts: { halves: tensor('float16', matrixShape(matrix), halves) }, sums: errors }),
   };
 }
 
@@ -268,8 +269,5 @@ function addHalfErrors(given: Float32Array, stored: Float32Array, errors: ErrorS
     if (error > worst) worst = error;
     if (size > peak) peak = size;
   }
-  if (peak > errors.peak) errors.peak = peak;
-  errors.worst = worst;
-  errors.squares += squares;
-  errors.squaredErrors += squaredErrors;
+  addErrors(errors, { peak, worst, squares, squaredErrors });
 }

@@ -20,7 +20,7 @@ import {
 } from '../graph/ops/quantized.ts';
 import type { ParameterSource, WeightMatrix } from '../nn/parameters.ts';
 import { codedProducts, type MakeWeight, type StoredProducts } from './coded-parameters.ts';
-import type { MatrixShape } from './encoding.ts';
+import { matrixShape, type MatrixShape } from './encoding.ts';
 import {
   type EncodingProcess,
   joinedName,
@@ -122,9 +122,8 @@ const forms: Readonly<Partial<Record<MemoryType, MakeForm>>> = {
 function halfProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
   const part = matrixParts(reader, () => ({ kind: 'halves' }), options);
   const halves = (matrices: readonly WeightMatrix[]): Value => {
-    const [{ inputs, layout }] = matrices;
-    const shape = (outputs: number): number[] => (layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs]);
-    return weight(joinedName(matrices), part(matrices, 'halves', 'float16', shape));
+    const stored = part(matrices, 'halves', 'float16', (outputs) => matrixShape({ ...matrices[0], outputs }));
+    return weight(joinedName(matrices), stored);
   };
   return {
     multiply(x, matrices) {

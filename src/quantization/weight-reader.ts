@@ -19,6 +19,7 @@ import {
   type Encoding,
   type MatrixEncoder,
   matrixEncoder,
+  matrixShape,
   type MatrixShape,
   type WeightError,
   weightError,
@@ -99,8 +100,8 @@ export function matrixParts(
   const held = new Map<string, Promise<readonly EncodedMatrix[]>>();
   let holder = '';
   const encodeHere = async (matrix: MatrixShape, encoder: MatrixEncoder): Promise<EncodedMatrix> => {
-    const { name, inputs, outputs, layout } = matrix;
-    const shape = layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
+    const { name, layout } = matrix;
+    const shape = matrixShape(matrix);
     return reader.rows !== undefined && (encoder.anyLayout || layout === 'outputs-first')
       ? await encodePieces(encoder, checked(reader.rows(name), name, shape))
       : encodeMatrix(encoder, { ...matrix, data: (await readChecked(reader, name, shape)).data });

@@ -62,23 +62,15 @@ function range([first = 0, second, step = 1]: readonly number[], most: number): 
 
 const twoDigits = (value: number): string => String(value).padStart(2, '0');
 
-const names = {
-  days: ['Sunday', 'Monday', 'Tuesday', 'Wednesday', 'Thursday', 'Friday', 'Saturday'],
-  months: [
-    ...['January', 'February', 'March', 'April', 'May', 'June', 'July', 'August', 'September', 'October'],
-    ...['November', 'December'],
-  ],
-};
-
 const timeParts: Readonly<Record<string, (date: Date) => string>> = {
   Y: (date) => String(date.getFullYear()),
   y: (date) => twoDigits(date.getFullYear() % 100),
   m: (date) => twoDigits(date.getMonth() + 1),
   d: (date) => twoDigits(date.getDate()),
-  b: (date) => names.months[date.getMonth()].slice(0, 3),
-  B: (date) => names.months[date.getMonth()],
-  a: (date) => names.days[date.getDay()].slice(0, 3),
-  A: (date) => names.days[date.getDay()],
+  b: (date) => date.toLocaleString('en-US', { month: 'short' }),
+  B: (date) => date.toLocaleString('en-US', { month: 'long' }),
+  a: (date) => date.toLocaleString('en-US', { weekday: 'short' }),
+  A: (date) => date.toLocaleString('en-US', { weekday: 'long' }),
   H: (date) => twoDigits(date.getHours()),
   I: (date) => twoDigits(date.getHours() % 12 || 12),
   M: (date) => twoDigits(date.getMinutes()),

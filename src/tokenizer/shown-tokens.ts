@@ -1,5 +1,5 @@
 /** Control tokens that are part of a text: those by which a model opens and closes calls of functions. */
-import { textAnchor } from './token-bytes.ts';
+import { decodingInside } from './token-bytes.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
 /**
@@ -13,9 +13,7 @@ export function showingTokens(tokenizer: Tokenizer, names: readonly string[]): T
     if (id !== undefined && tokenizer.specialIds.has(id)) shown.set(id, name);
   }
   if (shown.size === 0) return tokenizer;
-  // A decoder may strip the blank in front of a text, which follows a token here.
-  const anchor = textAnchor(tokenizer);
-  const anchorLength = tokenizer.decode(anchor).length;
+  const innerText = decodingInside(tokenizer);
   return {
     ...tokenizer,
     specialIds: new Set([...tokenizer.specialIds].filter((id) => !shown.has(id))),
@@ -23,7 +21,7 @@ export function showingTokens(tokenizer: Tokenizer, names: readonly string[]): T
       let text = '';
       let run: number[] = [];
       const flush = (): void => {
-        text += text === '' ? tokenizer.decode(run) : tokenizer.decode([...anchor, ...run]).slice(anchorLength);
+        text += text === '' ? tokenizer.decode(run) : innerText(run);
         run = [];
       };
       for (const id of ids) {

@@ -46,23 +46,24 @@ function sentencePieceSpelling(byteFallback: boolean): TokenSpelling {
  * character where the tokenizer does not say which.
  */
 export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | undefined {
-  // A token to decode the others after, since a decoder may strip the space in front of a text.
-  const anchor = textAnchor(tokenizer);
-  const anchorLength = tokenizer.decode(anchor).length;
+  const innerText = decodingInside(tokenizer);
   return (id) => {
     if (tokenizer.specialIds.has(id)) return new Uint8Array(0);
     const bytes = tokenizer.bytesOf?.(id);
     if (bytes !== undefined) return bytes;
-    const text = tokenizer.decode([...anchor, id]).slice(anchorLength);
+    const text = innerText([id]);
     return text.includes('\ufffd') ? undefined : new TextEncoder().encode(text);
   };
 }
 
-/** A token to decode others after. */
-export function textAnchor(tokenizer: Tokenizer): number[] {
+/** The text of tokens inside a text: they are decoded after another one, since a decoder may strip the space in front of a text. */
+export function decodingInside(tokenizer: Tokenizer): (ids: readonly number[]) => string {
+  let anchor: number[] = [];
   try {
-    return [...tokenizer.encode('a')].slice(-1);
+    anchor = [...tokenizer.encode('a')].slice(-1);
   } catch {
-    return []; // a vocabulary without the letter
+    // a vocabulary without the letter
   }
+  const { length } = tokenizer.decode(anchor);
+  return (ids) => tokenizer.decode([...anchor, ...ids]).slice(length);
 }

@@ -12,6 +12,7 @@ import { runSegments, SegmentedProgram, type SegmentRun } from '../runtime/segme
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
+import { float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { remove } from '../files/remove.ts';
@@ -44,10 +45,7 @@ type Blocks = Weights;
 
 /** The lowest of some measurements, the first of equal ones. */
 function lowest(evaluations: readonly Evaluation[]): Evaluation | undefined {
-  return evaluations.reduce<Evaluation | undefined>(
-    (best, next) => (best === undefined || next.loss < best.loss ? next : best),
-    undefined,
-  );
+  return evaluations.toSorted((a, b) => a.loss - b.loss)[0];
 }
 
 /** Whether the last `patience` measurements brought no new lowest loss. */
@@ -168,8 +166,7 @@ export class BestParameters {
 }
 
 async function writeBest(folder: string, update: number, parameters: Blocks): Promise<void> {
-  const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
-  await writeSafetensors(join(folder, nameOf(update)), entries, { update: String(update) });
+  await writeSafetensors(join(folder, nameOf(update)), float32Entries(parameters), { update: String(update) });
 }
 
 async function readBest(

@@ -85,11 +85,13 @@ export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: Read
     parameters: new Map([...initializeLora(lora, new Random(seed)), ...parameters]),
     objective: loraObjective(objective, lora),
     trainable: (name) => isLoraParameter(name) || whole.has(name),
-    variant: {
-      ...variant,
-      lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
-    },
+    variant: { ...variant, lora: loraJson(lora, whole) },
   };
+}
+
+/** An adaptation as records of runs have it. */
+export function loraJson({ rank, alpha, matrices }: Lora, whole: ReadonlySet<string>) {
+  return { rank, alpha, matrices: [...matrices.keys()], whole: [...whole] };
 }
 
 /** An objective of the matrices with their updates. */
@@ -123,10 +125,10 @@ export function parseLoraChoice(text: string): LoraChoice {
       current.push(part);
     }
   }
-  const { targets, ...single } = Object.fromEntries(fields);
-  const given = { ...Object.fromEntries(Object.entries(single).map(([key, parts]) => [key, parts.join(',')])) };
-  const choice = { ...given, ...(targets && { targets }) };
+  const choice = Object.fromEntries(
+    Array.from(fields, ([key, parts]) => [key, key === 'targets' ? parts : parts.join(',')]),
+  );
   const parsed = validated(choiceSchema, choice, 'CONFIG', `"${text}" is not a valid low-rank adaptation`);
-  const { r, alpha = 2 * r } = parsed;
-  return { rank: r, alpha, targets: parsed.targets };
+  const { r: rank, alpha = 2 * rank, targets } = parsed;
+  return { rank, alpha, targets };
 }

@@ -69,19 +69,18 @@ export function joinParameterBlocks(
 /** The trainable parameters of a model as inputs; frozen ones come from `frozen`. */
 export class BlockParameters implements ParameterSource {
   readonly graph: Graph;
-  /** The graph input of every block, by block name. */
-  readonly inputs = new Map<string, Value>();
+  /** The graph input of every block, in their order. */
+  readonly inputs: readonly Value[];
   readonly #values = new Map<string, Value>();
   readonly #frozen: ParameterSource | undefined;
 
   constructor(graph: Graph, blocks: readonly ParameterBlock[], frozen?: ParameterSource) {
     this.graph = graph;
     this.#frozen = frozen;
+    this.inputs = blocks.map(({ name, shape }) => graph.input(name, 'float32', shape));
     const parts = new Map<string, Value[]>();
-    for (const block of blocks) {
-      const input = graph.input(block.name, 'float32', block.shape);
-      this.inputs.set(block.name, input);
-      parts.set(block.parameter, [...(parts.get(block.parameter) ?? []), input]);
+    for (const [index, { parameter }] of blocks.entries()) {
+      parts.set(parameter, [...(parts.get(parameter) ?? []), this.inputs[index]]);
     }
     for (const [parameter, values] of parts) this.#values.set(parameter, concat(values, 0));
   }

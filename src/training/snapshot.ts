@@ -15,7 +15,7 @@ import { LinnetError } from '../errors.ts';
 import { jsonIn } from '../files/json-object.ts';
 import { whole } from '../files/whole-numbers.ts';
 import { systemErrorCode } from '../files/regular-file.ts';
-import { type AnyTensor, type Tensor, tensor } from '../graph/tensor.ts';
+import { type AnyTensor, type Tensor, tensor, tensorBytes } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import type { TrainingState } from './step-program.ts';
@@ -165,10 +165,7 @@ function contentHash(content: Omit<Described, 'sha256'>, tensors: ReadonlyMap<st
   const { epoch, index, seed } = cursor;
   const hash = createHash('sha256');
   hash.update(JSON.stringify([format, version, update, epoch, index, seed, tokens, identity]));
-  for (const [name, { shape, data }] of tensors) {
-    hash.update(JSON.stringify([name, shape]));
-    hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
-  }
+  for (const [name, value] of tensors) hash.update(JSON.stringify([name, value.shape])).update(tensorBytes(value));
   return hash.digest('hex');
 }
 

@@ -6,13 +6,12 @@
 import { internalError, LinnetError } from '../errors.ts';
 import type { BatchTensors } from '../data/rows/row-dataset.ts';
 import { gradients } from '../graph/gradients.ts';
-import { Graph, type Value } from '../graph/graph.ts';
+import { declareInputs, Graph } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights, zeros } from '../graph/tensor.ts';
 import {
   type DeclaredParameters,
   InputParameters,
-  type ParameterSource,
   WeightParameters,
   consequencesOf,
   parameterCount,
@@ -153,7 +152,9 @@ export class TrainingProgram implements AsyncDisposable {
     };
     const fetch = this.blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
     const results = await programs.run(feeds, ['loss', 'gradient_norm', ...fetch]);
-    takeState(state, results, this.blocks);
+    for (const part of stateParts) {
+      state[part] = new Map(this.blocks.map(({ name }) => [name, asFloat32(results[updated(part, name)])]));
+    }
     return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
   }
 
@@ -288,65 +289,46 @@ function given(tensors: Weights, name: string): Tensor<'float32'> {
   return found;
 }
 
-function takeState(
-  state: TrainingState,
-  results: Readonly<Record<string, Tensor>>,
-  blocks: readonly ParameterBlock[],
-): void {
-  for (const part of stateParts) {
-    state[part] = new Map(blocks.map(({ name }) => [name, asFloat32(results[updated(part, name)])]));
-  }
-}
-
 function asFloat32(value: Tensor): Tensor<'float32'> {
-  const { data } = value;
-  if (!(data instanceof Float32Array)) throw internalError(`expected float32, got ${value.dtype}`);
-  return { dtype: 'float32', shape: value.shape, data };
+  return { dtype: 'float32', shape: value.shape, data: dataOf(value, 'float32') };
 }
 
 function scalar(value: Tensor): number {
   return Number(value.data[0]);
 }
 
-/** The mean loss of a micro-batch: its sum over the weight of the whole update, so that micro-batch losses add up. */
-function batchLoss(options: StepDescription, graph: Graph, source: ParameterSource): Value {
-  const { objective, rows } = options;
-  const batch = Object.fromEntries(
-    Object.entries(objective.inputs).map(([name, { dtype, shape }]) => [
-      name,
-      graph.input(name, dtype, [rows, ...shape]),
-    ]),
-  );
-  return div(objective.loss(source, batch), graph.input('total_weight', 'float32', []));
-}
-
-function trainedSource(options: StepDescription, graph: Graph, blocks: readonly ParameterBlock[]): BlockParameters {
-  const { frozen = options.weights && new Map(), keepFrozen = false } = options;
+/**
+ * A graph that gives out the mean loss of a micro-batch: its sum over the weight of the whole update, so that micro-batch losses
+ * add up.
+ * @returns the inputs of the blocks, too, in their order
+ */
+function beginGraph(name: string, options: StepDescription, blocks: readonly ParameterBlock[]) {
+  const { objective, rows, frozen = options.weights && new Map(), keepFrozen = false } = options;
+  const graph = new Graph(name);
   const rest = keepFrozen && frozen !== undefined ? new WeightParameters(graph, frozen) : new InputParameters(graph);
-  return new BlockParameters(graph, blocks, frozen && rest);
+  const source = new BlockParameters(graph, blocks, frozen && rest);
+  const batch = declareInputs(graph, objective.inputs, [rows]);
+  const loss = div(objective.loss(source, batch), graph.input('total_weight', 'float32', []));
+  graph.output('loss', loss);
+  return { graph, loss, inputs: source.inputs };
 }
 
 /** The whole step as one graph: loss, gradients, clipping, optimizer step. */
 export function fusedGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const graph = new Graph('training step');
-  const source = trainedSource(options, graph, blocks);
-  const loss = batchLoss(options, graph, source);
-  graph.output('loss', loss);
-  const found = gradients(loss, [...source.inputs.values()]);
+  const { graph, loss, inputs: values } = beginGraph('training step', options, blocks);
+  const found = gradients(loss, values);
   const norm = globalNorm(found);
   graph.output('gradient_norm', norm);
   const clipped = options.clip === undefined ? found : clipByNorm(found, norm, options.clip);
   const inputs = declareAdamWInputs(graph);
   blocks.forEach((block, index) => {
     const { name, shape, parameter } = block;
-    const value = source.inputs.get(name);
-    if (value === undefined) throw internalError(`no input for block "${name}"`);
     const moments = {
       first: graph.input(prefixes.first + name, 'float32', shape),
       second: graph.input(prefixes.second + name, 'float32', shape),
     };
     const rates = { ...inputs, learningRate: mul(inputs.learningRate, options.rateFactor?.(parameter) ?? 1) };
-    const next = adamW(options.optimizer, rates, value, clipped[index], moments, isDecayed(options, block));
+    const next = adamW(options.optimizer, rates, values[index], clipped[index], moments, isDecayed(options, block));
     graph.output(updated('parameters', name), next.parameter);
     graph.output(updated('first', name), next.moments.first);
     graph.output(updated('second', name), next.moments.second);
@@ -356,18 +338,13 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
 
 /** The loss alone, for data that is not trained on; divided by `total_weight` as in training. */
 export function lossGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const graph = new Graph('held-out loss');
-  graph.output('loss', batchLoss(options, graph, trainedSource(options, graph, blocks)));
-  return graph;
+  return beginGraph('held-out loss', options, blocks).graph;
 }
 
 /** Loss and gradients of a micro-batch; with several of them, added to the sums so far. */
 function gradientGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const graph = new Graph('gradients');
-  const source = trainedSource(options, graph, blocks);
-  const loss = batchLoss(options, graph, source);
-  graph.output('loss', loss);
-  const found = gradients(loss, [...source.inputs.values()]);
+  const { graph, loss, inputs } = beginGraph('gradients', options, blocks);
+  const found = gradients(loss, inputs);
   blocks.forEach(({ name, shape }, index) => {
     const sum = options.accumulate > 1 ? graph.input(prefixes.sum + name, 'float32', shape) : undefined;
     graph.output(updated('sum', name), sum === undefined ? found[index] : add(sum, found[index]));

@@ -132,10 +132,7 @@ export class Updates {
     const order = { batchSize: microBatchRows(settings), seed: settings.seed };
     this.#job = job;
     this.#program = program;
-    this.#stream =
-      start.cursor === undefined
-        ? new BatchStream(dataset, order)
-        : BatchStream.fromState(dataset, order, start.cursor);
+    this.#stream = new BatchStream(dataset, order, start.cursor);
     this.#done = start.update;
     this.state = start.state;
     this.total = total;

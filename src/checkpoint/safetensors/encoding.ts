@@ -4,6 +4,7 @@
  */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
+import type { Tensor } from '../../graph/tensor.ts';
 import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, storedBytes } from './header.ts';
 import { type StoredDType, type TensorData, bitsOf, storedDType } from './stored-dtypes.ts';
 
@@ -17,6 +18,11 @@ export interface TensorEntry {
   readonly shape: readonly number[];
   /** Product-of-`shape` elements. F16 and BF16 take rounded Float32Array values or Uint16Array bit patterns. */
   readonly data: TensorSource;
+}
+
+/** Entries of tensors as they are in memory. */
+export function float32Entries(tensors: Iterable<readonly [string, Tensor<'float32'>]>) {
+  return Array.from(tensors, ([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
 }
 
 /** An entry with the bytes that it takes. */

@@ -36,22 +36,39 @@ interface TokenPair {
   readonly target: Int32Array;
 }
 
-/** Pairs whose tokens may depend on the pass over the data. */
-export abstract class PairDataset implements RowDataset<PairBatch> {
+/** Pairs, and what makes rows of them. */
+interface PairSource {
+  readonly rows: number;
   readonly lengths: PairLengths;
-  readonly #startId: number;
-  readonly #padId: number;
+  readonly startId: number;
+  readonly padId: number;
+  /** Source and target of a row, EOS included; they may depend on the pass over the data. */
+  readonly pair: (visit: RowVisit) => TokenPair;
+  /** What the pairs are made of, for `fingerprint`. */
+  readonly identity: readonly [described: object, arrays: readonly Int32Array[]];
+}
 
-  constructor(lengths: PairLengths, { startId, padId }: { readonly startId: number; readonly padId: number }) {
-    this.lengths = lengths;
-    this.#startId = startId;
-    this.#padId = padId;
+/** Rows of pairs. */
+export class PairDataset implements RowDataset<PairBatch> {
+  readonly lengths: PairLengths;
+  readonly rows: number;
+  readonly #source: PairSource;
+
+  constructor(source: PairSource) {
+    this.lengths = source.lengths;
+    this.rows = source.rows;
+    this.#source = source;
   }
 
-  abstract readonly rows: number;
-  abstract fingerprint(): string;
   /** Source and target of a row, EOS included. */
-  abstract pair(visit: RowVisit): TokenPair;
+  pair(visit: RowVisit): TokenPair {
+    return this.#source.pair(visit);
+  }
+
+  /** SHA-256 of the pairs and of how they become rows. */
+  fingerprint(): string {
+    return fingerprint(...this.#source.identity);
+  }
 
   get length(): number {
     return this.lengths.source + this.lengths.target;
@@ -65,49 +82,30 @@ export abstract class PairDataset implements RowDataset<PairBatch> {
   /** The texts of a row: the source, and the start token followed by the target. */
   texts(visit: RowVisit): { source: Int32Array; tokens: Int32Array } {
     const { source, target } = this.pair(visit);
-    return { source, tokens: Int32Array.from([this.#startId, ...target]) };
+    return { source, tokens: Int32Array.from([this.#source.startId, ...target]) };
   }
 
   /** The same data without the rows from `rows` on. */
   first(rows: number): PairDataset {
-    return new FirstPairs(this, rows, { startId: this.#startId, padId: this.#padId });
+    const described = { kind: 'first pairs', version: 1, rows, whole: this.fingerprint() };
+    return new PairDataset({ ...this.#source, rows, identity: [described, []] });
   }
 
   batch(visits: readonly RowVisit[]): PairBatch {
     const { source: n, target: m } = this.lengths;
+    const { startId, padId } = this.#source;
     const batch = emptyBatch(this.inputs, visits.length);
-    for (const { data } of [batch.source, batch.inputs, batch.labels]) data.fill(this.#padId);
+    for (const { data } of [batch.source, batch.inputs, batch.labels]) data.fill(padId);
     visits.forEach((visit, place) => {
       const { source, target } = this.pair(visit);
       batch.source.data.set(source, place * n);
       batch.sourceMask.data.fill(1, place * n, place * n + source.length);
       batch.labels.data.set(target, place * m);
       batch.weights.data.fill(1, place * m, place * m + target.length);
-      batch.inputs.data[place * m] = this.#startId;
+      batch.inputs.data[place * m] = startId;
       batch.inputs.data.set(target.subarray(0, -1), place * m + 1);
     });
     return batch;
-  }
-}
-
-/** The first rows of other pairs. */
-class FirstPairs extends PairDataset {
-  readonly rows: number;
-  readonly #whole: PairDataset;
-
-  constructor(whole: PairDataset, rows: number, ids: { readonly startId: number; readonly padId: number }) {
-    super(whole.lengths, ids);
-    this.rows = rows;
-    this.#whole = whole;
-  }
-
-  pair(visit: RowVisit): TokenPair {
-    return this.#whole.pair(visit);
-  }
-
-  /** SHA-256 of the pairs and of how they become rows. */
-  fingerprint(): string {
-    return fingerprint({ kind: 'first pairs', version: 1, rows: this.rows, whole: this.#whole.fingerprint() }, []);
   }
 }
 
@@ -121,8 +119,6 @@ export interface PairOptions {
 
 /** Sources and targets, as they are in a file. */
 export class TextPairDataset extends PairDataset {
-  readonly #pairs: readonly TokenPair[];
-
   /** @throws LinnetError `INPUT` for no pairs */
   constructor(
     pairs: readonly { readonly source: string; readonly target: string }[],
@@ -134,33 +130,22 @@ export class TextPairDataset extends PairDataset {
       source: endedTokens(tokenizer, source, length),
       target: endedTokens(tokenizer, target, length),
     }));
-    const longest = (side: keyof TokenPair): number =>
+    const sides = ['source', 'target'] as const;
+    const [source, target] = sides.map((side) =>
       longestLength(
         encoded.map((pair) => pair[side]),
         1,
-      );
-    const padId = tokenizer.padId ?? 0;
-    super({ source: longest('source'), target: longest('target') }, { startId, padId });
-    this.#pairs = encoded;
-  }
-
-  /** Number of pairs. */
-  get rows(): number {
-    return this.#pairs.length;
-  }
-
-  pair({ row }: RowVisit): TokenPair {
-    return this.#pairs[row];
-  }
-
-  /** SHA-256 of the pairs and of how they become rows. */
-  fingerprint(): string {
-    const counts = this.#pairs.flatMap(({ source, target }) => [source.length, target.length]);
-    const described = { kind: 'pairs', version: 1, ...this.lengths, counts };
-    return fingerprint(
-      described,
-      this.#pairs.flatMap(({ source, target }) => [source, target]),
+      ),
     );
+    const tokens = encoded.flatMap((pair) => [pair.source, pair.target]);
+    super({
+      rows: pairs.length,
+      lengths: { source, target },
+      startId,
+      padId: tokenizer.padId ?? 0,
+      pair: ({ row }) => encoded[row],
+      identity: [{ kind: 'pairs', version: 1, source, target, counts: tokens.map(({ length }) => length) }, tokens],
+    });
   }
 }
 
@@ -177,53 +162,41 @@ export interface SpanOptions extends PairOptions {
   readonly sentinels: readonly number[];
 }
 
-/** Plain text, all documents one after the other, of which every pass cuts out other spans. */
-export class SpanCorruptionDataset extends PairDataset {
-  readonly rows: number;
-  readonly #tokens: Int32Array;
-  readonly #rowTokens: number;
-  readonly #options: SpanOptions;
-  readonly #eosId: number | undefined;
-
-  /** @throws LinnetError `INPUT` for text shorter than a row, or fewer sentinels than spans */
-  constructor(documents: readonly { readonly text: string }[], tokenizer: Tokenizer, options: SpanOptions) {
-    const { rowTokens, source, target, spans } = corruptedLength(options.length, tokenizer.eosId !== undefined);
-    if (spans > options.sentinels.length) {
-      throw new LinnetError(
-        'INPUT',
-        `a row of ${options.length} tokens has ${spans} spans, the tokenizer ${options.sentinels.length} sentinels; use a smaller length`,
-      );
-    }
-    super({ source, target }, { startId: options.startId, padId: tokenizer.padId ?? 0 });
-    const tokens = new Int32Buffer();
-    for (const { text } of documents) {
-      tokens.append(tokenizer.encode(text));
-      if (tokenizer.eosId !== undefined) tokens.append([tokenizer.eosId]);
-    }
-    this.rows = Math.floor(tokens.length / rowTokens);
-    if (this.rows === 0) {
-      throw new LinnetError('INPUT', `${tokens.length} tokens are too few for a row of ${rowTokens}`);
-    }
-    this.#tokens = tokens.toArray();
-    this.#rowTokens = rowTokens;
-    this.#options = options;
-    this.#eosId = tokenizer.eosId;
-  }
-
-  pair(visit: RowVisit): TokenPair {
-    const start = visit.row * this.#rowTokens;
-    const { source, target } = corruptSpans(
-      this.#tokens.subarray(start, start + this.#rowTokens),
-      this.#options.sentinels,
-      visitRandom(this.#options.seed, visit),
+/**
+ * Plain text, all documents one after the other, of which every pass cuts out other spans.
+ * @throws LinnetError `INPUT` for text shorter than a row, or fewer sentinels than spans
+ */
+export function spanCorruption(
+  documents: readonly { readonly text: string }[],
+  tokenizer: Tokenizer,
+  { length, startId, seed, sentinels }: SpanOptions,
+): PairDataset {
+  const end = tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
+  const { rowTokens, source, target, spans } = corruptedLength(length, end.length > 0);
+  if (spans > sentinels.length) {
+    throw new LinnetError(
+      'INPUT',
+      `a row of ${length} tokens has ${spans} spans, the tokenizer ${sentinels.length} sentinels; use a smaller length`,
     );
-    const end = this.#eosId === undefined ? [] : [this.#eosId];
-    return { source: Int32Array.from([...source, ...end]), target: Int32Array.from([...target, ...end]) };
   }
-
-  /** SHA-256 of the pairs and of how they become rows. */
-  fingerprint(): string {
-    const { seed, sentinels } = this.#options;
-    return fingerprint({ kind: 'spans', version: 1, ...this.lengths, seed, sentinels }, [this.#tokens]);
+  const buffer = new Int32Buffer();
+  for (const { text } of documents) {
+    buffer.append(tokenizer.encode(text));
+    buffer.append(end);
   }
+  const rows = Math.floor(buffer.length / rowTokens);
+  if (rows === 0) throw new LinnetError('INPUT', `${buffer.length} tokens are too few for a row of ${rowTokens}`);
+  const tokens = buffer.toArray();
+  return new PairDataset({
+    rows,
+    lengths: { source, target },
+    startId,
+    padId: tokenizer.padId ?? 0,
+    pair(visit) {
+      const start = visit.row * rowTokens;
+      const cut = corruptSpans(tokens.subarray(start, start + rowTokens), sentinels, visitRandom(seed, visit));
+      return { source: Int32Array.from([...cut.source, ...end]), target: Int32Array.from([...cut.target, ...end]) };
+    },
+    identity: [{ kind: 'spans', version: 1, source, target, seed, sentinels }, [tokens]],
+  });
 }

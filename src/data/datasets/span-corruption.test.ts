@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../random.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { SpanCorruptionDataset } from './sequence-pairs.ts';
+import { spanCorruption } from './sequence-pairs.ts';
 import { corruptedLength, corruptSpans, sentinelIds } from './span-corruption.ts';
 
 describe('corruptSpans', () => {
@@ -28,10 +28,10 @@ describe('corruptSpans', () => {
   });
 });
 
-describe('SpanCorruptionDataset', () => {
+describe('spanCorruption', () => {
   const text = 'the linnet sings on the wire while the wind goes round the house. '.repeat(4);
   const options = { length: 60, startId: 256, seed: 1, sentinels: sentinelIds({}, 400) };
-  const dataset = new SpanCorruptionDataset([{ text }], byteTokenizer(), options);
+  const dataset = spanCorruption([{ text }], byteTokenizer(), options);
 
   it('gives the decoder its target, shifted, and draws anew in every pass but alike in the same one', () => {
     const visits = [{ row: 1, epoch: 0 }];
@@ -50,8 +50,6 @@ describe('SpanCorruptionDataset', () => {
       ['<extra_id_1>', 299],
     ]);
     expect(sentinelIds({ specialNames }, 400)).toEqual([300, 299]);
-    expect(() => new SpanCorruptionDataset([{ text }], byteTokenizer(), { ...options, sentinels: [] })).toThrow(
-      /sentinels/,
-    );
+    expect(() => spanCorruption([{ text }], byteTokenizer(), { ...options, sentinels: [] })).toThrow(/sentinels/);
   });
 });

@@ -77,7 +77,7 @@ describe('BatchStream', () => {
         const stopped = new BatchStream(data, batchOptions);
         const before = take(stopped, stop);
         const state = JSON.parse(JSON.stringify(stopped.state)) as typeof stopped.state;
-        const resumed = BatchStream.fromState(dataset(rows), batchOptions, state);
+        const resumed = new BatchStream(dataset(rows), batchOptions, state);
         expect([...before, ...take(resumed, 16 - before.length)]).toEqual(unbroken);
       }),
       { seed: 13, numRuns: 300 },
@@ -92,9 +92,7 @@ describe('BatchStream', () => {
       { epoch: -1, index: 0, seed: 1 },
       { epoch: 0.5, index: 0, seed: 1 },
     ]) {
-      expect(() => BatchStream.fromState(dataset(4), options, state)).toThrow(
-        expect.objectContaining({ code: 'MISMATCH' }),
-      );
+      expect(() => new BatchStream(dataset(4), options, state)).toThrow(expect.objectContaining({ code: 'MISMATCH' }));
     }
   });
 

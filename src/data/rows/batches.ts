@@ -34,15 +34,17 @@ export interface BatchCursor {
 export class BatchStream<B extends BatchTensors = BatchTensors> {
   readonly #dataset: RowSource<B>;
   readonly #options: Required<BatchOptions>;
-  #epoch = 0;
-  #index = 0;
+  #epoch: number;
+  #index: number;
   #order: Int32Array;
 
   /**
-   * Begins with the first batch.
-   * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch.
+   * @param start where the `state` of another stream was taken: the batches that follow are those it would have given. Default:
+   *   the first batch
+   * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch; `MISMATCH` if `start` is of
+   *   another seed or does not fit the data set
    */
-  constructor(dataset: RowSource<B>, options: BatchOptions) {
+  constructor(dataset: RowSource<B>, options: BatchOptions, start?: BatchCursor) {
     const { batchSize, seed, shuffle = true } = options;
     this.#dataset = dataset;
     this.#options = { batchSize, seed, shuffle };
@@ -51,35 +53,19 @@ export class BatchStream<B extends BatchTensors = BatchTensors> {
     if (dataset.rows === 0) {
       throw new LinnetError('INPUT', 'there are no rows for a batch; give more text, or a smaller row length');
     }
-    this.#order = this.#orderOf(0);
-  }
-
-  /**
-   * Continues where `state` was taken: the batches that follow are those the first stream would have given.
-   * @throws LinnetError `MISMATCH` if the cursor is of another seed or does not fit the data set.
-   */
-  static fromState<B extends BatchTensors>(
-    dataset: RowSource<B>,
-    options: BatchOptions,
-    state: BatchCursor,
-  ): BatchStream<B> {
-    const stream = new BatchStream(dataset, options);
-    const { epoch, index, seed } = state;
-    const fits =
-      Number.isInteger(epoch) && epoch >= 0 && Number.isInteger(index) && index >= 0 && index <= dataset.rows;
-    if (!fits) {
+    const { epoch, index } = start ?? { epoch: 0, index: 0 };
+    if (!([epoch, index].every((count) => Number.isInteger(count) && count >= 0) && index <= dataset.rows)) {
       throw new LinnetError(
         'MISMATCH',
         `the cursor (epoch ${epoch}, row ${index}) lies outside the data of ${dataset.rows} rows; it is of other data`,
       );
     }
-    if (seed !== options.seed) {
-      throw new LinnetError('MISMATCH', `the cursor is of seed ${seed}, the run of seed ${options.seed}`);
+    if (start !== undefined && start.seed !== seed) {
+      throw new LinnetError('MISMATCH', `the cursor is of seed ${start.seed}, the run of seed ${seed}`);
     }
-    stream.#epoch = epoch;
-    stream.#index = index;
-    stream.#order = stream.#orderOf(epoch);
-    return stream;
+    this.#epoch = epoch;
+    this.#index = index;
+    this.#order = this.#orderOf(epoch);
   }
 
   /** Where the stream is, after the batches given so far. */

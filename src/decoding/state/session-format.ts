@@ -35,6 +35,7 @@ import {
   float32,
   int32,
   type Tensor,
+  tensorBytes,
 } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { RandomState } from '../../random.ts';
@@ -334,9 +335,9 @@ function beginHash(
   hash.update(JSON.stringify([sessionFormat, version, fingerprint, mixers, length, sampler ?? null]));
 }
 
-function addTensor(hash: ContentHash, name: string, { shape, data }: Tensor): void {
-  hash.update(JSON.stringify([name, shape]));
-  hash.update(new Uint8Array(data.buffer, data.byteOffset, data.byteLength));
+function addTensor(hash: ContentHash, name: string, value: Tensor): void {
+  hash.update(JSON.stringify([name, value.shape]));
+  hash.update(tensorBytes(value));
 }
 
 function malformed(source: string, problem: string, cause?: unknown): LinnetError {

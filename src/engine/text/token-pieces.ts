@@ -1,4 +1,5 @@
 /** The text of single tokens, for log-probabilities. */
+import { decodingInside } from '../../tokenizer/token-bytes.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 /** Texts of tokens as they are inside a text; made when they are asked for, then kept. */
@@ -6,15 +7,12 @@ export class TokenPieces {
   readonly #tokenizer: Tokenizer;
   readonly #names: ReadonlyMap<number, string>;
   readonly #pieces = new Map<number, string>();
-  /** A token to decode the others after, since a decoder may strip the space in front of a text. */
-  readonly #anchor: readonly number[];
-  readonly #anchorText: string;
+  readonly #innerText: ReturnType<typeof decodingInside>;
 
   constructor(tokenizer: Tokenizer) {
     this.#tokenizer = tokenizer;
     this.#names = new Map([...(tokenizer.specialNames ?? [])].map(([name, id]) => [id, name]));
-    this.#anchor = anchorOf(tokenizer);
-    this.#anchorText = tokenizer.decode(this.#anchor);
+    this.#innerText = decodingInside(tokenizer);
   }
 
   /** The characters of a token, the name of a special one; `token_id:N` for part of a character, which has no text alone. */
@@ -37,19 +35,11 @@ export class TokenPieces {
   #make(id: number): string {
     const name = this.#names.get(id);
     if (name !== undefined) return name;
-    const text = this.#tokenizer.decode([...this.#anchor, id]).slice(this.#anchorText.length);
+    const text = this.#innerText([id]);
     return text.includes('\ufffd') ? idName(id) : text;
   }
 }
 
 function idName(id: number): string {
   return `token_id:${id}`;
-}
-
-function anchorOf(tokenizer: Tokenizer): number[] {
-  try {
-    return [...tokenizer.encode('a')].slice(-1);
-  } catch {
-    return []; // a vocabulary without the letter
-  }
 }

@@ -1,8 +1,8 @@
 /** Nonlinearities of one node: GELU, and the masked squared ReLU of the paper's local attention. */
 import { type OpFunction, type Value, defineFunction, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { add, erf, exp, inferFloating, mul, sub, tanh } from './elementwise.ts';
-import { broadcastShapes, sameShape, shapeError, tensor } from '../tensor.ts';
+import { add, erf, exp, inferFloating, mapFloats, mul, sub, tanh } from './elementwise.ts';
+import { broadcastShapes, sameShape, shapeError } from '../tensor.ts';
 
 // GELU (Hendrycks and Gimpel, arXiv 1606.08415): exact as in BERT, or with the tanh approximation of GPT-2.
 
@@ -14,11 +14,7 @@ const cubic = 0.044715;
 export const geluTanh: OpFunction<[x: Value]> = defineFunction({
   name: 'geluTanh',
   infer: ([x]) => inferFloating('geluTanh', x),
-  fold([x]) {
-    if (x.dtype !== 'float32') return undefined;
-    const compute = (u: number): number => 0.5 * u * (1 + Math.tanh(slope * (u + cubic * u ** 3)));
-    return [tensor('float32', x.shape, x.data.map(compute))];
-  },
+  fold: ([x]) => mapFloats(x, (u) => 0.5 * u * (1 + Math.tanh(slope * (u + cubic * u ** 3)))),
   // One op, measured 2.6 to 6 times faster than its parts, which the runtime does not fuse.
   lower: directly('Gelu', () => ({ approximate: { string: 'tanh' } })),
   // With u = √(2/π)·(x + c·x³): ½(1 + tanh u) + ½x·(1 − tanh² u)·√(2/π)·(1 + 3c·x²).

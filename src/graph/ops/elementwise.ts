@@ -87,10 +87,7 @@ function defineBinary(name: keyof typeof binaryRules): BinaryFunction {
   const rule = binaryRules[name];
   return binaryFunction({
     name,
-    infer([a, b]) {
-      if (a.dtype !== b.dtype) throw shapeError(name, `operands are ${a} and ${b}; their dtypes must be equal`);
-      return [{ dtype: a.dtype, shape: broadcastShapes(name, a.shape, b.shape) }];
-    },
+    infer: (operands) => [broadcastType(name, operands)],
     simplify([a, b]) {
       const shape = broadcastShapes(name, a.shape, b.shape);
       if (isFilledWith(b, rule.neutral) && sameShape(shape, a.shape)) return a;
@@ -105,6 +102,11 @@ function defineBinary(name: keyof typeof binaryRules): BinaryFunction {
       return [sumTo(da, a.shape), sumTo(db, b.shape)];
     },
   });
+}
+
+function broadcastType(name: string, [a, b]: readonly Value[]): ValueType {
+  if (a.dtype !== b.dtype) throw shapeError(name, `operands are ${a} and ${b}; their dtypes must be equal`);
+  return { dtype: a.dtype, shape: broadcastShapes(name, a.shape, b.shape) };
 }
 
 function isFilledWith(value: Value, neutral: number | undefined): boolean {
@@ -150,10 +152,7 @@ export function addAll(values: readonly Value[]): Value {
 function defineComparison(name: string, onnx: string): BinaryFunction {
   return binaryFunction({
     name,
-    infer([a, b]) {
-      if (a.dtype !== b.dtype) throw shapeError(name, `operands are ${a} and ${b}; their dtypes must be equal`);
-      return [{ dtype: 'bool', shape: broadcastShapes(name, a.shape, b.shape) }];
-    },
+    infer: (operands) => [{ ...broadcastType(name, operands), dtype: 'bool' }],
     lower: directly(onnx),
     gradient: { notDifferentiable: 'its result is a truth value' },
   });
@@ -257,15 +256,17 @@ export function inferFloating(name: string, x: Value): ValueType[] {
   throw shapeError(name, `needs a floating-point value, got ${x}`);
 }
 
+/** A function of every element of a constant; undefined for other types than float32. */
+export function mapFloats(x: AnyTensor, compute: (x: number) => number): Tensor[] | undefined {
+  return x.dtype === 'float32' ? [tensor('float32', x.shape, x.data.map(compute))] : undefined;
+}
+
 function defineUnary(name: keyof typeof unaryRules): OpFunction<[x: Value]> {
   const { onnx, compute, gradient }: UnaryRule = unaryRules[name];
   return defineFunction({
     name,
     infer: ([x]) => inferFloating(name, x),
-    fold([x]) {
-      if (x.dtype !== 'float32' || compute === undefined) return undefined;
-      return [tensor('float32', x.shape, x.data.map(compute))];
-    },
+    fold: compute && (([x]) => mapFloats(x, compute)),
     lower: directly(onnx),
     gradient: (node, dy) => [gradient(node.inputs[0], node.outputs[0], dy)],
   });

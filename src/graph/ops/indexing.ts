@@ -13,7 +13,7 @@ import {
 } from '../tensor.ts';
 
 import { broadcastTo } from './contraction.ts';
-import { reshape, zerosLike } from './layout.ts';
+import { axisAttribute, reshape, zerosLike } from './layout.ts';
 
 function requireIndices(op: string, indices: Value): void {
   if (indices.dtype !== 'int32' && indices.dtype !== 'int64') {
@@ -27,7 +27,7 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
     requireIndices('gather', indices);
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, axis), ...indices.shape, ...x.shape.slice(axis + 1)] }];
   },
-  lower: directly('Gather', ({ axis }) => ({ axis: { int: axis } })),
+  lower: directly('Gather', axisAttribute),
   gradient(node, dy, { axis }) {
     const [x, indices] = node.inputs;
     const sizes = staticShape(x.shape);
@@ -58,7 +58,7 @@ export const gatherElementsOp = defineOp<{ readonly axis: number }>({
     if (!fits) throw shapeError('gatherElements', `indices ${indices} do not fit ${x} along axis ${axis}`);
     return [{ dtype: x.dtype, shape: indices.shape }];
   },
-  lower: directly('GatherElements', ({ axis }) => ({ axis: { int: axis } })),
+  lower: directly('GatherElements', axisAttribute),
   gradient(node, dy, { axis }) {
     const [x, indices] = node.inputs;
     return [scatterAdd(zerosLike(x), indices, dy, axis)];

@@ -1,6 +1,7 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
 import { defineOp, type Emitter, type Node, type NodeInput, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
+import type { OnnxAttributes } from '../onnx/model.ts';
 import {
   type AnyTensor,
   type Dim,
@@ -174,7 +175,7 @@ export const concatOp = defineOp<{ readonly axis: number }>({
     const isWhole = node.op === 'split' && node.attributes.axis === axis && node.outputs.length === inputs.length;
     return isWhole && inputs.every((part, i) => part === node.outputs[i]) ? node.inputs[0] : undefined;
   },
-  lower: directly('Concat', ({ axis }) => ({ axis: { int: axis } })),
+  lower: directly('Concat', axisAttribute),
   gradient(node, dy, { axis }) {
     return split(
       dy,
@@ -183,6 +184,10 @@ export const concatOp = defineOp<{ readonly axis: number }>({
     );
   },
 });
+
+export function axisAttribute({ axis }: { readonly axis: number }): OnnxAttributes {
+  return { axis: { int: axis } };
+}
 
 /** Values joined along an axis. */
 export function concat(values: readonly Value[], axis: number): Value {

@@ -1,7 +1,7 @@
 /** Rotary position embedding: pairs of features turned by an angle that grows with the position. */
 import { defineOp, sameType, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { formatShape, sameShape, shapeError } from '../tensor.ts';
+import { type Dim, formatShape, sameShape, shapeError } from '../tensor.ts';
 import { reshape } from './layout.ts';
 import { neg } from './elementwise.ts';
 
@@ -41,15 +41,19 @@ export function rotary(x: Value, cos: Value, sin: Value, options: { interleaved?
   if (x.rank !== 4 || typeof H !== 'number' || typeof D !== 'number' || D % 2 !== 0) {
     throw shapeError('rotary', `needs [B,T,H,D] with even D, got ${x}`);
   }
-  const half = cos.shape[2];
-  const isWide = typeof half !== 'number' || half > D / 2;
-  if (isWide || !sameShape(cos.shape, [B, T, half]) || !sameShape(sin.shape, cos.shape)) {
+  if (!areAngles(cos, sin, B, T, D / 2)) {
     const widest = formatShape([B, T, D / 2]);
     throw shapeError('rotary', `${x} needs cos and sin of shape ${widest}, or narrower, got ${cos} and ${sin}`);
   }
   const flat = reshape(x, [B, T, H * D]); // heads side by side, as projections leave them
   const turned = turn(flat, cos, sin, { heads: H, interleaved: options.interleaved ?? false, ...turnedWidth(x, cos) });
   return reshape(turned, [B, T, H, D]);
+}
+
+/** Whether cos and sin are [B,T,r/2] with r/2 of at most `most`. */
+function areAngles(cos: Value, sin: Value, B: Dim, T: Dim, most: number): boolean {
+  const half = Math.min(most, Number(cos.shape[2]));
+  return sameShape(cos.shape, [B, T, half]) && sameShape(sin.shape, cos.shape);
 }
 
 function turnedWidth(x: Value, cos: Value): Pick<RotaryAttributes, 'width'> {
@@ -60,13 +64,7 @@ function turnedWidth(x: Value, cos: Value): Pick<RotaryAttributes, 'width'> {
 /** As `rotary`, of heads that come first. @param x [B,H,T,D] @param cos and `sin` [B,T,r/2] */
 export function rotaryHeads(x: Value, cos: Value, sin: Value): Value {
   const [B, H, T, D] = x.shape;
-  const half = Math.min(Number(D) / 2, Number(cos.shape[2]));
-  if (
-    x.rank !== 4 ||
-    typeof H !== 'number' ||
-    !sameShape(cos.shape, [B, T, half]) ||
-    !sameShape(sin.shape, cos.shape)
-  ) {
+  if (x.rank !== 4 || typeof H !== 'number' || !areAngles(cos, sin, B, T, Number(D) / 2)) {
     throw shapeError('rotary', `needs [B,H,T,D] with cos and sin [B,T,r/2], got ${x}, ${cos} and ${sin}`);
   }
   return turn(x, cos, sin, { heads: H, interleaved: false, ...turnedWidth(x, cos) });

@@ -7,7 +7,7 @@ import { splitDocuments } from '../../data/documents/split.ts';
 import { maskingIds, MaskedDataset } from '../../data/datasets/masked.ts';
 import { packDocuments } from '../../data/datasets/packing.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
-import { SpanCorruptionDataset } from '../../data/datasets/sequence-pairs.ts';
+import { spanCorruption } from '../../data/datasets/sequence-pairs.ts';
 import { sentinelIds } from '../../data/datasets/span-corruption.ts';
 import { LinnetError } from '../../errors.ts';
 import { perplexity } from '../../evaluation/perplexity/perplexity.ts';
@@ -160,7 +160,7 @@ function maskedRows({ family, sizes }: EncoderModel, tokenizer: Tokenizer, { len
 
 function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer, { length }: TextOptions): RowsOf {
   const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
-  return (texts) => new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed: maskSeed, sentinels });
+  return (texts) => spanCorruption(texts, tokenizer, { length, startId, seed: maskSeed, sentinels });
 }
 
 function studyObjective(model: Model, { length, inputs }: RowDataset): Objective {

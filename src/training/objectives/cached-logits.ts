@@ -168,19 +168,24 @@ async function compileTeacher(options: CachedLogitsOptions): Promise<Program> {
   return await compile(graph, { ...options.compile, lean });
 }
 
-function encode(taught: Float32Array, pairs: Buffer, k: number): void {
+/** Visits the pairs of a record: where the token is among a row's numbers, ln p being k places on, and where in the record. */
+function eachPair(pairs: Buffer, k: number, visit: (token: number, place: number) => void): void {
   for (let pair = 0; pair < pairs.length / pairBytes; pair++) {
-    const at = 2 * k * Math.floor(pair / k) + (pair % k);
-    const score = Math.min(largestScore, Math.round(-taught[at + k] * scoreSteps));
-    pairs.writeUIntLE(taught[at], pairBytes * pair, 3);
-    pairs.writeUIntLE(Math.max(0, score), pairBytes * pair + 3, 3);
+    visit(2 * k * Math.floor(pair / k) + (pair % k), pairBytes * pair);
   }
 }
 
+function encode(taught: Float32Array, pairs: Buffer, k: number): void {
+  eachPair(pairs, k, (token, place) => {
+    const score = Math.min(largestScore, Math.round(-taught[token + k] * scoreSteps));
+    pairs.writeUIntLE(taught[token], place, 3);
+    pairs.writeUIntLE(Math.max(0, score), place + 3, 3);
+  });
+}
+
 function decode(pairs: Buffer, taught: Float32Array, k: number): void {
-  for (let pair = 0; pair < pairs.length / pairBytes; pair++) {
-    const at = 2 * k * Math.floor(pair / k) + (pair % k);
-    taught[at] = pairs.readUIntLE(pairBytes * pair, 3);
-    taught[at + k] = -pairs.readUIntLE(pairBytes * pair + 3, 3) / scoreSteps;
-  }
+  eachPair(pairs, k, (token, place) => {
+    taught[token] = pairs.readUIntLE(place, 3);
+    taught[token + k] = -pairs.readUIntLE(place + 3, 3) / scoreSteps;
+  });
 }

@@ -20,6 +20,7 @@ import { type HiddenStatePlace, computeHiddenStates, hiddenStatePlace } from './
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
 import { type PairDataset, type PairLengths, pairInputs } from '../../data/datasets/sequence-pairs.ts';
+import { pairHidden } from './encoders.ts';
 import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
 import { type TrainingJob, type TrainingOutcome, totalUpdates, train } from '../trainer.ts';
 import type { KeptFeature, RowFeature } from '../updates.ts';
@@ -65,14 +66,23 @@ function mtpLoss(
     const end = n - pass - 1;
     const given = slice(before, 1, 0, end);
     const layer = mtp.model(() => given);
-    const states = parallelHidden(layer, source, slice(batch.labels, 1, pass, n - 1)); // [B,end,width]
-    before = states;
-    const wanted = (values: Value): Value => reshape(slice(values, 1, pass + 1, n), [B * end]);
-    const logits = layer.head(source, reshape(states, [B * end, model.sizes.width]));
-    const loss = crossEntropy(logits, wanted(batch.labels)); // [B*end]
-    return mul(sum(mul(loss, wanted(batch.weights))), passes.decay ** (pass + 1));
+    before = parallelHidden(layer, source, slice(batch.labels, 1, pass, n - 1)); // [B,end,width]
+    const logits = layer.head(source, reshape(before, [B * end, model.sizes.width]));
+    return lossAhead(logits, batch, pass + 1, passes.decay);
   });
   return addAll(losses);
+}
+
+/** decay^distance Σ −log p(token t + 1 + distance) · weight. @param logits of the positions whose row reaches that far [B*(n − distance),V] */
+function lossAhead(
+  logits: Value,
+  { labels, weights }: Pick<NextTokenValues, 'labels' | 'weights'>,
+  distance: number,
+  decay: number,
+): Value {
+  const ahead = (values: Value): Value =>
+    reshape(slice(values, 1, distance, Number(values.shape[1])), [Number(logits.shape[0])]);
+  return mul(sum(mul(crossEntropy(logits, ahead(labels)), ahead(weights))), decay ** distance);
 }
 
 // Training Medusa heads (arXiv 2401.10774, section 2.2). The loss of head i is the cross-entropy of token t + 1 + i:
@@ -252,10 +262,8 @@ export function pairMedusaObjective(
 ): Objective {
   return {
     inputs: pairInputs(lengths),
-    loss(parameters, { source, sourceMask, inputs, labels, weights }) {
-      const encoded = model.encode(parameters, { tokens: source, mask: sourceMask }); // [B,n,width]
-      const hidden = model.decode(parameters, { tokens: inputs, encoded, encodedMask: sourceMask }); // [B,m,width]
-      return lossOf(medusa, model, parameters, hidden, { labels, weights });
+    loss(parameters, { labels, weights, ...pairs }) {
+      return lossOf(medusa, model, parameters, pairHidden(model, parameters, pairs), { labels, weights });
     },
   };
 }
@@ -297,12 +305,8 @@ function headLosses(
   const [B, n] = batch.labels.shape.map(Number);
   const losses = Array.from({ length: medusa.heads }, (_, head) => {
     const offset = head + 1;
-    const count = B * (n - offset);
-    const states = reshape(slice(hidden, 1, 0, n - offset), [count, sizes.width]);
-    const labels = reshape(slice(batch.labels, 1, offset, n), [count]);
-    const weights = reshape(slice(batch.weights, 1, offset, n), [count]);
-    const loss = crossEntropy(headLogits(medusa, sizes, source, head, states), labels); // [count]
-    return mul(sum(mul(loss, weights)), medusa.decay ** offset);
+    const states = reshape(slice(hidden, 1, 0, n - offset), [B * (n - offset), sizes.width]);
+    return lossAhead(headLogits(medusa, sizes, source, head, states), batch, offset, medusa.decay);
   });
   return addAll(losses);
 }

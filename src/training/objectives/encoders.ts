@@ -5,7 +5,8 @@ import { sum } from '../../graph/ops/contraction.ts';
 import { mul, sub } from '../../graph/ops/elementwise.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
-import { labelLoss, type LabelOptions, type Objective, tokenLoss } from './next-token.ts';
+import { type BatchValues, labelLoss, type LabelOptions, type Objective, tokenLoss } from './next-token.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 import { maskedInputs } from '../../data/datasets/masked.ts';
 import type { EncoderDecoderModel, EncoderModel } from '../../models/model.ts';
 import { pairInputs, type PairLengths } from '../../data/datasets/sequence-pairs.ts';
@@ -53,10 +54,18 @@ export function maskedObjective(model: EncoderModel, length: number, options?: L
 export function sequenceObjective(model: EncoderDecoderModel, lengths: PairLengths, options?: LabelOptions): Objective {
   return {
     inputs: pairInputs(lengths),
-    loss(parameters, { source, sourceMask, inputs, labels, weights }) {
-      const encoded = model.encode(parameters, { tokens: source, mask: sourceMask }); // [B,n,width]
-      const hidden = model.decode(parameters, { tokens: inputs, encoded, encodedMask: sourceMask }); // [B,m,width]
-      return tokenLoss(model, parameters, hidden, { labels, weights }, options);
+    loss(parameters, { labels, weights, ...pairs }) {
+      return tokenLoss(model, parameters, pairHidden(model, parameters, pairs), { labels, weights }, options);
     },
   };
+}
+
+/** Hidden states of the decoder over the targets of a batch of pairs, [B,m,width]. */
+export function pairHidden(
+  model: EncoderDecoderModel,
+  parameters: ParameterSource,
+  { source, sourceMask, inputs }: BatchValues,
+): Value {
+  const encoded = model.encode(parameters, { tokens: source, mask: sourceMask }); // [B,n,width]
+  return model.decode(parameters, { tokens: inputs, encoded, encodedMask: sourceMask });
 }

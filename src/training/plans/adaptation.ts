@@ -18,6 +18,7 @@ import {
   loraChoiceSchema,
   type LoraChoice,
   type WholeGroup,
+  loraJson,
   loraOf,
   wholeParameters,
   trainLora,
@@ -117,7 +118,7 @@ export function planLora(
     summary: `${plan.summary}; updates of rank ${lora.rank} for ${formatCount(lora.matrices.size)} matrices`,
     configuration: {
       ...plan.configuration,
-      lora: { rank: lora.rank, alpha: lora.alpha, matrices: [...lora.matrices.keys()], whole: [...whole] },
+      lora: loraJson(lora, whole),
     },
     async save(out, trained) {
       if (loraSave === 'merged' && stored !== undefined) {

@@ -13,7 +13,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TrainingOptions } from './options.ts';
 import { type TrainingSettings, described } from '../settings.ts';
 import { readRecords } from '../../data/files/records.ts';
-import { type PairDataset, SpanCorruptionDataset, TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
+import { type PairDataset, spanCorruption, TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { sentinelIds } from '../../data/datasets/span-corruption.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
 
@@ -112,7 +112,7 @@ export async function loadPairs(
     const { documents, heldOut } = await loadTrainingDocuments(options);
     const sentinels = sentinelIds(tokenizer, sizes.vocabulary);
     const cut = (texts: typeof documents): PairDataset =>
-      new SpanCorruptionDataset(texts, tokenizer, { length, startId, seed, sentinels });
+      spanCorruption(texts, tokenizer, { length, startId, seed, sentinels });
     const dataset = cut(documents);
     const summary = `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`;
     return { dataset, summary, configuration: { field }, ...(heldOut.length > 0 && { heldOut: cut(heldOut) }) };
