@@ -14,7 +14,7 @@ import {
   startingState,
   totalUpdates,
   type UpdateEvent,
-  Updates,
+  updatesOf,
 } from '../training/updates.ts';
 import type { TrainableModel } from './trainable-model.ts';
 
@@ -80,7 +80,7 @@ export async function trainOnTexts(
   onPlan?.({ tokens: dataset.predictedTokens, rows: dataset.rows, updates: totalUpdates(dataset, settings) });
   const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device: 'wasm', ...engine });
   await using program = await TrainingProgram.create(programOptions(job, compile));
-  const updates = new Updates(job, program, { state: startingState(job, program), update: 0 });
+  const updates = updatesOf(job, program, { state: startingState(job, program), update: 0 });
   while (updates.done < updates.total && signal?.aborted !== true) {
     onUpdate?.(await updates.next());
     await eventLoopTurn();

@@ -1,12 +1,18 @@
 import { describe, expect, it } from 'vitest';
 import { Graph } from '../graph/graph.ts';
 import { int32 } from '../graph/tensor.ts';
-import { declarePositions, LearnedPositions, noPositions, type PositionEncoding, RotaryTables } from './positions.ts';
+import {
+  declarePositions,
+  learnedPositions,
+  noPositions,
+  type PositionEncoding,
+  rotaryPositions,
+} from './positions.ts';
 
 const encodings: Readonly<Record<string, PositionEncoding>> = {
   none: noPositions,
-  learned: new LearnedPositions(8),
-  rotary: new RotaryTables({ width: 6, base: 10000 }),
+  learned: learnedPositions(8),
+  rotary: rotaryPositions({ width: 6, base: 10000 }),
 };
 
 describe.each(Object.entries(encodings))('%s positions', (_, encoding) => {
@@ -23,9 +29,9 @@ describe.each(Object.entries(encodings))('%s positions', (_, encoding) => {
   });
 });
 
-describe('LearnedPositions', () => {
+describe('learnedPositions', () => {
   it('are the positions themselves, up to the end of the table', () => {
-    const positions = new LearnedPositions(8);
+    const positions = learnedPositions(8);
     expect(positions.at([7, 0], 1, 2).positions).toEqual(int32([1, 2], [7, 0]));
     expect(() => positions.at([7, 8], 1, 2)).toThrow(/position 8 is beyond .* 0 to 7; give at most 8 tokens/);
   });

@@ -33,29 +33,22 @@ export interface PositionEncoding {
 /** For backbones that do not know positions. */
 export const noPositions: PositionEncoding = { values: {}, limit: Number.POSITIVE_INFINITY, at: () => ({}) };
 
-/** Positions as rows of a learned table: the value `positions`, int32 [B,T]. */
-export class LearnedPositions implements PositionEncoding {
-  readonly values = { positions: { dtype: 'int32', shape: [] } } as const;
-  readonly limit: number;
-
-  /** @param limit rows of the table */
-  constructor(limit: number) {
-    this.limit = limit;
-  }
-
-  at(positions: ArrayLike<number>, batch: number, length: number): { positions: Tensor } {
-    const indices = Int32Array.from({ length: batch * length }, (_, i) => this.#checked(positions[i]));
-    return { positions: tensor('int32', [batch, length], indices) };
-  }
-
-  #checked(position: number): number {
-    if (position < this.limit) return position;
-    throw new LinnetError(
-      'INPUT',
-      `position ${position} is beyond the model's learned positions 0 to ${this.limit - 1}; ` +
-        `give at most ${this.limit} tokens, prompt and continuation together`,
-    );
-  }
+/** Positions as rows of a learned table: the value `positions`, int32 [B,T]. @param limit rows of the table */
+export function learnedPositions(limit: number): PositionEncoding {
+  return {
+    values: { positions: { dtype: 'int32', shape: [] } },
+    limit,
+    at(positions, batch, length) {
+      const indices = Int32Array.from({ length: batch * length }, (_, i) => positions[i]);
+      const beyond = indices.find((position) => position >= limit);
+      if (beyond === undefined) return { positions: tensor('int32', [batch, length], indices) };
+      throw new LinnetError(
+        'INPUT',
+        `position ${beyond} is beyond the model's learned positions 0 to ${limit - 1}; ` +
+          `give at most ${limit} tokens, prompt and continuation together`,
+      );
+    },
+  };
 }
 
 /** Several encodings as one: the first one's values under their names, those of number i as `NAME.i`. */
@@ -172,49 +165,37 @@ function yarnFrequencies(
   });
 }
 
-/** Makes the cos and sin tables [B,T,D/2] of given positions, however far out. */
-export class RotaryTables implements PositionEncoding {
-  readonly values: Readonly<Record<string, PositionValueType>>;
-  readonly limit = Number.POSITIVE_INFINITY;
-  readonly #frequencies: Float64Array;
-  readonly #divisor: number;
-  readonly #magnitude: number;
-  readonly #farthest: number | undefined;
-
-  constructor(config: RotaryConfig) {
-    this.#frequencies = rotaryFrequencies(config);
-    const half: PositionValueType = { dtype: 'float32', shape: [this.#frequencies.length] };
-    this.#farthest = config.farthest;
-    this.values =
-      config.farthest === undefined ? { cos: half, sin: half } : { cos: half, sin: half, farCos: half, farSin: half };
-    const { scaling } = config;
-    this.#divisor = scaling?.type === 'linear' ? scaling.factor : 1;
-    this.#magnitude = scaling?.type === 'factors' || scaling?.type === 'yarn' ? scaling.magnitude : 1;
-  }
-
-  /** @param positions B·T positions in row-major order */
-  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
-    const [cos, sin] = this.#tables(positions, batch, length);
-    const farthest = this.#farthest;
-    if (farthest === undefined) return { cos, sin };
-    const near = Float64Array.from({ length: batch * length }, (_, i) => Math.min(positions[i], farthest));
-    const [farCos, farSin] = this.#tables(near, batch, length);
-    return { cos, sin, farCos, farSin };
-  }
-
-  #tables(positions: ArrayLike<number>, batch: number, length: number): [cos: Tensor, sin: Tensor] {
-    const half = this.#frequencies.length;
+/** Cosines and sines [B,T,D/2] of positions, however far out. */
+export function rotaryPositions(config: RotaryConfig): PositionEncoding {
+  const frequencies = rotaryFrequencies(config);
+  const half = frequencies.length;
+  const { scaling, farthest } = config;
+  const divisor = scaling?.type === 'linear' ? scaling.factor : 1;
+  const magnitude = scaling?.type === 'factors' || scaling?.type === 'yarn' ? scaling.magnitude : 1;
+  const tables = (positions: ArrayLike<number>, batch: number, length: number): [cos: Tensor, sin: Tensor] => {
     const cos = new Float32Array(batch * length * half);
     const sin = new Float32Array(batch * length * half);
     for (let row = 0; row < batch * length; row++) {
-      const position = positions[row] / this.#divisor;
+      const position = positions[row] / divisor;
       for (let i = 0; i < half; i++) {
-        const angle = Math.fround(position * this.#frequencies[i]);
-        cos[row * half + i] = this.#magnitude * Math.cos(angle);
-        sin[row * half + i] = this.#magnitude * Math.sin(angle);
+        const angle = Math.fround(position * frequencies[i]);
+        cos[row * half + i] = magnitude * Math.cos(angle);
+        sin[row * half + i] = magnitude * Math.sin(angle);
       }
     }
     const shape = [batch, length, half];
     return [tensor('float32', shape, cos), tensor('float32', shape, sin)];
-  }
+  };
+  const type: PositionValueType = { dtype: 'float32', shape: [half] };
+  return {
+    values: { cos: type, sin: type, ...(farthest !== undefined && { farCos: type, farSin: type }) },
+    limit: Number.POSITIVE_INFINITY,
+    at(positions, batch, length): Record<string, Tensor> {
+      const [cos, sin] = tables(positions, batch, length);
+      if (farthest === undefined) return { cos, sin };
+      const near = Float64Array.from({ length: batch * length }, (_, i) => Math.min(positions[i], farthest));
+      const [farCos, farSin] = tables(near, batch, length);
+      return { cos, sin, farCos, farSin };
+    },
+  };
 }

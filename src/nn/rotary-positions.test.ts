@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { dataOf } from '../graph/tensor.ts';
-import { type RotaryConfig, rotaryFrequencies, RotaryTables } from './positions.ts';
+import { type RotaryConfig, rotaryFrequencies, rotaryPositions } from './positions.ts';
 
 /** LLaMA 3.1 8B. */
 const llama3: RotaryConfig = {
@@ -52,7 +52,7 @@ describe('rotaryFrequencies', () => {
   });
 });
 
-describe('RotaryTables', () => {
+describe('rotaryPositions', () => {
   const positions = [0, 1, 2, 100, 4095, 131_071];
 
   it.each<[string, RotaryConfig, (position: number, pair: number) => number]>([
@@ -65,7 +65,7 @@ describe('RotaryTables', () => {
     ['llama3', llama3, (position, pair) => position * blended(pair)],
   ])('has cosines and sines of position · frequency: %s', (_, config, angle) => {
     const half = config.width / 2;
-    const { cos, sin } = new RotaryTables(config).at(positions, 2, 3);
+    const { cos, sin } = rotaryPositions(config).at(positions, 2, 3);
     expect([cos.shape, sin.shape]).toEqual([
       [2, 3, half],
       [2, 3, half],

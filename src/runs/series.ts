@@ -102,40 +102,34 @@ export class RunSeries {
    * @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that holds something else or is too large
    */
   async update(): Promise<void> {
-    const { handle, size } = await openInFolder(this.#folder, metricsFile.file);
-    try {
-      if (size > metricsFile.mostBytes) {
-        throw new LinnetError(
-          'FORMAT',
-          `the metrics in ${this.#folder} have ${size} bytes, at most ${metricsFile.mostBytes}`,
-        );
+    await using opened = await openInFolder(this.#folder, metricsFile.file);
+    const { handle, size } = opened;
+    if (size > metricsFile.mostBytes) {
+      throw new LinnetError(
+        'FORMAT',
+        `the metrics in ${this.#folder} have ${size} bytes, at most ${metricsFile.mostBytes}`,
+      );
+    }
+    const { dev, ino } = await handle.stat();
+    const file = `${dev}:${ino}`;
+    if (file !== this.#file || size < this.#offset) this.#forget(file);
+    while (this.#offset < size) {
+      const bytes = Buffer.alloc(Math.min(chunkBytes, size - this.#offset));
+      await readExactly(handle, bytes, this.#offset, metricsFile.file);
+      const end = bytes.lastIndexOf(0x0a) + 1;
+      if (end === 0) {
+        if (bytes.length < chunkBytes) break; // a line that is being written
+        throw new LinnetError('FORMAT', `a line of the metrics in ${this.#folder} is longer than ${chunkBytes} bytes`);
       }
-      const { dev, ino } = await handle.stat();
-      const file = `${dev}:${ino}`;
-      if (file !== this.#file || size < this.#offset) this.#forget(file);
-      while (this.#offset < size) {
-        const bytes = Buffer.alloc(Math.min(chunkBytes, size - this.#offset));
-        await readExactly(handle, bytes, this.#offset, metricsFile.file);
-        const end = bytes.lastIndexOf(0x0a) + 1;
-        if (end === 0) {
-          if (bytes.length < chunkBytes) break; // a line that is being written
-          throw new LinnetError(
-            'FORMAT',
-            `a line of the metrics in ${this.#folder} is longer than ${chunkBytes} bytes`,
-          );
-        }
-        const metrics = parseLines(
-          metricsFile,
-          bytes.toString('utf8', 0, end),
-          `${this.#folder}/${metricsFile.file} from line ${this.#lines + 1}`,
-        );
-        for (const metric of metrics) this.#take(metric);
-        this.#lines += metrics.length;
-        this.#offset += end;
-        this.version++;
-      }
-    } finally {
-      await handle.close();
+      const metrics = parseLines(
+        metricsFile,
+        bytes.toString('utf8', 0, end),
+        `${this.#folder}/${metricsFile.file} from line ${this.#lines + 1}`,
+      );
+      for (const metric of metrics) this.#take(metric);
+      this.#lines += metrics.length;
+      this.#offset += end;
+      this.version++;
     }
   }
 

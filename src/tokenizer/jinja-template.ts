@@ -62,15 +62,19 @@ function range([first = 0, second, step = 1]: readonly number[], most: number): 
 
 const twoDigits = (value: number): string => String(value).padStart(2, '0');
 
+function named(form: Intl.DateTimeFormatOptions): (date: Date) => string {
+  return (date) => date.toLocaleString('en-US', form);
+}
+
 const timeParts: Readonly<Record<string, (date: Date) => string>> = {
   Y: (date) => String(date.getFullYear()),
   y: (date) => twoDigits(date.getFullYear() % 100),
   m: (date) => twoDigits(date.getMonth() + 1),
   d: (date) => twoDigits(date.getDate()),
-  b: (date) => date.toLocaleString('en-US', { month: 'short' }),
-  B: (date) => date.toLocaleString('en-US', { month: 'long' }),
-  a: (date) => date.toLocaleString('en-US', { weekday: 'short' }),
-  A: (date) => date.toLocaleString('en-US', { weekday: 'long' }),
+  b: named({ month: 'short' }),
+  B: named({ month: 'long' }),
+  a: named({ weekday: 'short' }),
+  A: named({ weekday: 'long' }),
   H: (date) => twoDigits(date.getHours()),
   I: (date) => twoDigits(date.getHours() % 12 || 12),
   M: (date) => twoDigits(date.getMinutes()),

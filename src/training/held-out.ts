@@ -112,57 +112,55 @@ function withoutWeight(batch: BatchTensors, filled: number, rows: number): Batch
 const bestFile = /^best-(\d{9})\.safetensors$/;
 const nameOf = (update: number): string => `best-${String(update).padStart(9, '0')}.safetensors`;
 
-/** Keeps the best parameters of a job that asks for them; of others nothing. */
-export class BestParameters {
-  readonly #folder: string | undefined;
-  readonly #plan: EvaluationPlan | undefined;
-  readonly #blocks: readonly ParameterBlock[];
-  #best: { readonly measured: Evaluation; readonly parameters: Blocks } | undefined;
+interface MeasuredParameters {
+  readonly measured: Evaluation;
+  readonly parameters: Blocks;
+}
+
+/** Keeps the best parameters of a job that asks for them; of others nothing. @param folder of the snapshots, where there are any */
+export function bestParameters(
+  plan: EvaluationPlan | undefined,
+  folder: string | undefined,
+  blocks: readonly ParameterBlock[],
+) {
+  const keepsBest = plan?.keep === 'best';
+  let best: MeasuredParameters | undefined;
   /** The best one at the snapshot before, which a damaged newest snapshot falls back to. */
-  #before: number | undefined;
-
-  /** @param folder of the snapshots, where there are any */
-  constructor(plan: EvaluationPlan | undefined, folder: string | undefined, blocks: readonly ParameterBlock[]) {
-    this.#plan = plan;
-    this.#folder = folder;
-    this.#blocks = blocks;
-  }
-
-  /** The run's final parameters in place of its last ones. */
-  get kept(): { readonly measured: Evaluation; readonly parameters: Blocks } | undefined {
-    return this.#plan?.keep === 'best' ? this.#best : undefined;
-  }
-
-  /** Restores the best of a resumed run. Where its file is gone, the next measurement is the best so far. */
-  async restore(evaluations: readonly Evaluation[]): Promise<void> {
-    const measured = lowest(evaluations);
-    if (this.#plan?.keep !== 'best' || this.#folder === undefined || measured === undefined) return;
-    const parameters = await readBest(this.#folder, measured.update, this.#blocks);
-    if (parameters !== undefined) this.#best = { measured, parameters };
-    this.#before = measured.update;
-  }
-
-  /** Takes in a measurement, the last of all. */
-  async take(measured: Evaluation, parameters: Blocks, evaluations: readonly Evaluation[]): Promise<void> {
-    const isBest = lowest(evaluations) === measured;
-    if (this.#plan?.keep === 'best' && (isBest || this.#best === undefined)) {
-      this.#best = { measured, parameters };
-      if (this.#folder !== undefined) await writeBest(this.#folder, measured.update, parameters);
-    }
-    this.#plan?.onEvaluation?.({ ...measured, isBest });
-  }
-
-  /** Writes a snapshot, then removes files that neither it nor the previous one refers to. */
-  async snapshot(write: () => Promise<void>): Promise<void> {
-    await write();
-    const now = this.#best?.measured.update;
-    if (this.#folder === undefined || now === undefined) return;
-    const kept = new Set([now, this.#before ?? now].map(nameOf));
-    for (const name of await readdir(this.#folder)) {
-      if (bestFile.test(name) && !kept.has(name)) await remove(join(this.#folder, name));
-    }
-    this.#before = now;
-  }
+  let before: number | undefined;
+  return {
+    /** The run's final parameters in place of its last ones. */
+    get kept(): MeasuredParameters | undefined {
+      return best;
+    },
+    /** Restores the best of a resumed run. Where its file is gone, the next measurement is the best so far. */
+    async restore(evaluations: readonly Evaluation[]): Promise<void> {
+      const measured = lowest(evaluations);
+      if (!keepsBest || folder === undefined || measured === undefined) return;
+      const parameters = await readBest(folder, measured.update, blocks);
+      if (parameters !== undefined) best = { measured, parameters };
+      before = measured.update;
+    },
+    /** Takes in a measurement, the last of all. */
+    async take(measured: Evaluation, parameters: Blocks, evaluations: readonly Evaluation[]): Promise<void> {
+      const isBest = lowest(evaluations) === measured;
+      if (keepsBest && (isBest || best === undefined)) {
+        best = { measured, parameters };
+        if (folder !== undefined) await writeBest(folder, measured.update, parameters);
+      }
+      plan?.onEvaluation?.({ ...measured, isBest });
+    },
+    /** Writes a snapshot, then removes files that neither it nor the previous one refers to. */
+    async snapshot(write: () => Promise<void>): Promise<void> {
+      await write();
+      const now = best?.measured.update;
+      if (folder === undefined || now === undefined) return;
+      const kept = new Set([now, before ?? now].map(nameOf));
+      for (const name of await readdir(folder)) {
+        if (bestFile.test(name) && !kept.has(name)) await remove(join(folder, name));
+      }
+      before = now;
+    },
+  };
 }
 
 async function writeBest(folder: string, update: number, parameters: Blocks): Promise<void> {

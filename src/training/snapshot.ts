@@ -18,7 +18,7 @@ import { systemErrorCode } from '../files/regular-file.ts';
 import { type AnyTensor, type Tensor, tensor, tensorBytes } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
-import type { TrainingState } from './step-program.ts';
+import { stateParts, type TrainingState } from './step-program.ts';
 import { remove } from '../files/remove.ts';
 
 /** Fields of a snapshot next to the tensors. */
@@ -56,7 +56,6 @@ type Described = z.output<typeof positionSchema>;
 const lossesName = 'losses';
 /** Update and loss of every measurement [n,2]; absent where there was none. */
 const evaluationsName = 'evaluations';
-const parts = ['parameters', 'first', 'second'] as const;
 
 /**
  * Writes a snapshot and removes the ones before the previous one.
@@ -74,7 +73,7 @@ export async function writeSnapshot(
   const tensors = new Map<string, AnyTensor>([
     [lossesName, tensor('float64', [losses.length], Float64Array.from(losses))],
     ...(evaluations.length === 0 ? [] : [[evaluationsName, measured] as const]),
-    ...parts.flatMap((part) => [...state[part]].map(([name, value]) => [`${part} ${name}`, value] as const)),
+    ...stateParts.flatMap((part) => [...state[part]].map(([name, value]) => [`${part} ${name}`, value] as const)),
   ]);
   const entries = [...tensors].map(([name, { shape, data }]): TensorEntry => {
     return { name, dtype: [lossesName, evaluationsName].includes(name) ? 'F64' : 'F32', shape, data };
@@ -144,7 +143,7 @@ async function readOne(
     );
   }
   const state: TrainingState = { parameters: new Map(), first: new Map(), second: new Map() };
-  for (const part of parts) {
+  for (const part of stateParts) {
     for (const { name, shape } of blocks) state[part].set(name, block(tensors, `${part} ${name}`, shape, path));
   }
   const losses = tensors.get(lossesName);

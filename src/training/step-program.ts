@@ -72,7 +72,7 @@ export interface TrainingProgramOptions extends StepDescription {
   readonly compile: GraphCompiler;
 }
 
-const stateParts = ['parameters', 'first', 'second'] as const;
+export const stateParts = ['parameters', 'first', 'second'] as const;
 /** What names of inputs begin with, by the part of the state, and for sums of gradients. */
 const prefixes = { parameters: '', first: 'm ', second: 'v ', sum: 'sum ' } as const;
 

@@ -6,7 +6,7 @@ import { LinnetError } from '../errors.ts';
 import type { WeightMap, Weights } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
-import { BestParameters, type Evaluation, type EvaluationPlan, heldOutLoss, isExhausted } from './held-out.ts';
+import { bestParameters, type Evaluation, type EvaluationPlan, heldOutLoss, isExhausted } from './held-out.ts';
 import { runsLean } from './step-cost.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import { TrainingProgram } from './step-program.ts';
@@ -17,7 +17,7 @@ import {
   startingState,
   totalUpdates,
   type UpdateEvent,
-  Updates,
+  updatesOf,
 } from './updates.ts';
 import { sha256 } from '../files/digest.ts';
 import type { JsonObject } from '../files/json-object.ts';
@@ -101,7 +101,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
   const resumed = snapshots === undefined ? undefined : await readSnapshot(snapshots.folder, program.blocks, identity);
   const state = resumed?.state ?? startingState(job, program);
-  const updates = new Updates(job, program, {
+  const updates = updatesOf(job, program, {
     state,
     update: resumed?.position.update ?? 0,
     cursor: resumed?.position.cursor,
@@ -119,7 +119,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const measures = job.evaluation;
   await using heldOut =
     measures && (await heldOutLoss({ ...options, objective: measures.objective }, program.blocks, measures.dataset));
-  const best = new BestParameters(measures, snapshots?.folder, program.blocks);
+  const best = bestParameters(measures, snapshots?.folder, program.blocks);
   await best.restore(evaluations);
   let seconds = 0;
   let tokens = 0;

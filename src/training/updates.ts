@@ -1,5 +1,5 @@
 /** Training without files: batches in, optimizer steps out. `train` of Node adds snapshots and evaluation; pages run it alone. */
-import { type Batch, type BatchCursor, BatchStream } from '../data/rows/batches.ts';
+import { type Batch, type BatchCursor, batchStream } from '../data/rows/batches.ts';
 import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { elementCount, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
@@ -113,67 +113,54 @@ export interface LoopStart {
   readonly cursor?: BatchCursor;
 }
 
-/** The optimizer steps of a job, one after the other. */
-export class Updates {
-  /** Optimizer steps of the whole run. */
-  readonly total: number;
-  /** Parameters and moments; every optimizer step replaces them. */
-  readonly state: TrainingState;
-  readonly #job: LoopJob;
-  readonly #program: TrainingProgram;
-  readonly #stream: BatchStream;
-  readonly #rate: (update: number) => number;
-  #done: number;
-
-  /** @param program made with `programOptions` of the job */
-  constructor(job: LoopJob, program: TrainingProgram, start: LoopStart) {
-    const { dataset, settings } = job;
-    const total = totalUpdates(dataset, settings);
-    const order = { batchSize: microBatchRows(settings), seed: settings.seed };
-    this.#job = job;
-    this.#program = program;
-    this.#stream = new BatchStream(dataset, order, start.cursor);
-    this.#done = start.update;
-    this.state = start.state;
-    this.total = total;
-    const warmup = warmupSteps(settings, total);
-    const schedule = { name: settings.schedule, peak: settings.learningRate, warmup, total };
-    this.#rate = (update) => learningRate(schedule, update);
-  }
-
-  /** Optimizer steps done so far. */
-  get done(): number {
-    return this.#done;
-  }
-
-  /** Where the stream of batches stands. */
-  get cursor(): BatchCursor {
-    return this.#stream.state;
-  }
-
-  /**
-   * Makes the next optimizer step.
-   * @throws LinnetError `RUNTIME` if the loss or the gradient is not finite, and the engine's errors
-   */
-  async next(): Promise<UpdateEvent> {
-    const { settings, dataset, feature } = this.#job;
-    const started = performance.now();
-    const rate = this.#rate(this.#done);
-    const batches: BatchTensors[] = [];
-    const count = settings.batch / microBatchRows(settings);
-    for (let i = 0; i < count; i++) batches.push(await withFeature(this.#stream.next(), feature));
-    const result = await this.#program.step(this.state, batches, rate, this.#done);
-    const seconds = (performance.now() - started) / 1000;
-    if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
-      throw new LinnetError(
-        'RUNTIME',
-        `the loss is ${result.loss} at update ${this.#done + 1}; lower the learning rate, or clip`,
-      );
-    }
-    this.#done++;
-    const tokens = settings.batch * dataset.length;
-    return { update: this.#done, total: this.total, ...result, learningRate: rate, tokens, seconds };
-  }
+/**
+ * The optimizer steps of a job, one after the other.
+ * @param program made with `programOptions` of the job
+ */
+export function updatesOf(job: LoopJob, program: TrainingProgram, { state, update, cursor }: LoopStart) {
+  const { settings, dataset, feature } = job;
+  const total = totalUpdates(dataset, settings);
+  const batchSize = microBatchRows(settings);
+  const stream = batchStream(dataset, { batchSize, seed: settings.seed }, cursor);
+  const warmup = warmupSteps(settings, total);
+  const schedule = { name: settings.schedule, peak: settings.learningRate, warmup, total };
+  let done = update;
+  return {
+    /** Optimizer steps of the whole run. */
+    total,
+    /** Parameters and moments; every optimizer step replaces them. */
+    state,
+    /** Optimizer steps done so far. */
+    get done() {
+      return done;
+    },
+    /** Where the stream of batches stands. */
+    get cursor() {
+      return stream.state;
+    },
+    /**
+     * Makes the next optimizer step.
+     * @throws LinnetError `RUNTIME` if the loss or the gradient is not finite, and the engine's errors
+     */
+    async next(): Promise<UpdateEvent> {
+      const started = performance.now();
+      const rate = learningRate(schedule, done);
+      const batches: BatchTensors[] = [];
+      const count = settings.batch / batchSize;
+      for (let i = 0; i < count; i++) batches.push(await withFeature(stream.next(), feature));
+      const result = await program.step(state, batches, rate, done);
+      const seconds = (performance.now() - started) / 1000;
+      if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
+        throw new LinnetError(
+          'RUNTIME',
+          `the loss is ${result.loss} at update ${done + 1}; lower the learning rate, or clip`,
+        );
+      }
+      done++;
+      const tokens = settings.batch * dataset.length;
+      return { update: done, total, ...result, learningRate: rate, tokens, seconds };
+    },
+  };
 }
 
 /** Where a run begins: the parameters of the job, and no moments. */

@@ -58,93 +58,79 @@ export function maskingIds(
   return { cls: vocabulary - 3, sep: vocabulary - 2, mask: vocabulary - 1 };
 }
 
-/** Documents cut into rows of CLS, tokens, SEP; the last row of a document is padded. */
-export class MaskedDataset implements RowDataset<MaskedBatch> {
-  readonly length: number;
-  /** Tokens of all rows, without the control tokens around them. */
-  readonly #tokens: Int32Array;
-  readonly #starts: Int32Array;
-  readonly #counts: Int32Array;
-  readonly #seed: number;
-  readonly #ids: { readonly cls: number; readonly sep: number; readonly mask: number; readonly pad: number };
-  /** Tokens that may stand in for another. */
-  readonly #ordinary: Int32Array;
-
-  /** @throws LinnetError `INPUT` for a tokenizer without CLS, SEP or mask token, rows too short, or no text */
-  constructor(
-    documents: readonly { readonly text: string }[],
-    tokenizer: Tokenizer,
-    { length, seed, ids: given = maskingIds(tokenizer, 0) }: MaskedOptions,
-  ) {
-    const { padId: pad = 0, specialIds, vocabularySize } = tokenizer;
-    if (given === undefined) {
-      throw new LinnetError('INPUT', 'masked language modelling needs a tokenizer with CLS, SEP and mask tokens');
-    }
-    if (!Number.isInteger(length) || length < 3) {
-      throw new LinnetError('INPUT', `rows of ${length} tokens have no room for CLS, a token and SEP`);
-    }
-    const tokens = new Int32Buffer();
-    const starts: number[] = [];
-    const counts: number[] = [];
-    for (const { text } of documents) {
-      const ids = tokenizer.encode(text);
-      for (let start = 0; start < ids.length; start += length - 2) {
-        const part = ids.subarray(start, start + length - 2);
-        starts.push(tokens.length);
-        counts.push(part.length);
-        tokens.append(part);
-      }
-    }
-    if (starts.length === 0) throw new LinnetError('INPUT', 'there is no token to train on');
-    this.length = length;
-    this.#seed = seed;
-    this.#ids = { ...given, pad };
-    this.#tokens = tokens.toArray();
-    this.#starts = Int32Array.from(starts);
-    this.#counts = Int32Array.from(counts);
-    this.#ordinary = Int32Array.from({ length: vocabularySize }, (_, id) => id).filter((id) => !specialIds.has(id));
+/**
+ * Documents cut into rows of CLS, tokens, SEP; the last row of a document is padded.
+ * @throws LinnetError `INPUT` for a tokenizer without CLS, SEP or mask token, rows too short, or no text
+ */
+export function maskedDocuments(
+  documents: readonly { readonly text: string }[],
+  tokenizer: Tokenizer,
+  { length, seed, ids: own = maskingIds(tokenizer, 0) }: MaskedOptions,
+): RowDataset<MaskedBatch> {
+  const { padId: pad = 0, specialIds, vocabularySize } = tokenizer;
+  if (own === undefined) {
+    throw new LinnetError('INPUT', 'masked language modelling needs a tokenizer with CLS, SEP and mask tokens');
   }
-
-  get rows(): number {
-    return this.#starts.length;
+  if (!Number.isInteger(length) || length < 3) {
+    throw new LinnetError('INPUT', `rows of ${length} tokens have no room for CLS, a token and SEP`);
   }
-
-  get inputs() {
-    return maskedInputs(this.length);
-  }
-
-  batch(visits: readonly RowVisit[]): MaskedBatch {
-    const { length } = this;
-    const batch = emptyBatch(this.inputs, visits.length);
-    for (const { data } of [batch.tokens, batch.labels]) data.fill(this.#ids.pad);
-    visits.forEach((visit, place) => {
-      const start = this.#starts[visit.row];
-      const words = this.#tokens.subarray(start, start + this.#counts[visit.row]);
-      const row = [this.#ids.cls, ...words, this.#ids.sep];
-      const from = place * length;
-      batch.labels.data.set(row, from);
-      batch.tokens.data.set(row, from);
-      batch.mask.data.fill(1, from, from + row.length);
-      this.#hide(visit, words, batch.tokens.data.subarray(from + 1), batch.weights.data.subarray(from + 1));
-    });
-    return batch;
-  }
-
+  const ids = { ...own, pad };
+  // Tokens of all rows, without the control tokens around them.
+  const [tokens, starts, counts] = cutDocuments(documents, tokenizer, length - 2);
+  if (starts.length === 0) throw new LinnetError('INPUT', 'there is no token to train on');
+  // Tokens that may stand in for another.
+  const ordinary = Int32Array.from({ length: vocabularySize }, (_, id) => id).filter((id) => !specialIds.has(id));
+  const inputs = maskedInputs(length);
   /** Chooses tokens and replaces them; at least one, so that every row has something to predict. */
-  #hide(visit: RowVisit, words: Int32Array, tokens: Int32Array, weights: Float32Array): void {
-    const random = visitRandom(this.#seed, visit);
+  const hide = (visit: RowVisit, words: Int32Array, hidden: Int32Array, weights: Float32Array): void => {
+    const random = visitRandom(seed, visit);
     const certain = random.integer(words.length);
     const chosen = [...words.keys()].filter(() => random.uniform() < chosenShare);
     for (const at of chosen.length > 0 ? chosen : [certain]) {
       weights[at] = 1;
       const fate = random.uniform();
-      if (fate < maskedShare) tokens[at] = this.#ids.mask;
-      else if (fate < maskedShare + randomShare) tokens[at] = this.#ordinary[random.integer(this.#ordinary.length)];
+      if (fate < maskedShare) hidden[at] = ids.mask;
+      else if (fate < maskedShare + randomShare) hidden[at] = ordinary[random.integer(ordinary.length)];
+    }
+  };
+  return {
+    rows: starts.length,
+    length,
+    inputs,
+    batch(visits) {
+      const batch = emptyBatch(inputs, visits.length);
+      for (const { data } of [batch.tokens, batch.labels]) data.fill(ids.pad);
+      visits.forEach((visit, place) => {
+        const start = starts[visit.row];
+        const words = tokens.subarray(start, start + counts[visit.row]);
+        const row = [ids.cls, ...words, ids.sep];
+        const from = place * length;
+        batch.labels.data.set(row, from);
+        batch.tokens.data.set(row, from);
+        batch.mask.data.fill(1, from, from + row.length);
+        hide(visit, words, batch.tokens.data.subarray(from + 1), batch.weights.data.subarray(from + 1));
+      });
+      return batch;
+    },
+    fingerprint: () => fingerprint({ kind: 'masked', version: 1, length, seed, ids }, [tokens, starts, counts]),
+  };
+}
+
+/** Documents in pieces of at most `most` tokens: all their tokens, where the pieces start, and how long they are. */
+function cutDocuments(
+  documents: readonly { readonly text: string }[],
+  tokenizer: Tokenizer,
+  most: number,
+): Int32Array[] {
+  const [tokens, starts, counts] = [new Int32Buffer(), new Int32Buffer(), new Int32Buffer()];
+  for (const { text } of documents) {
+    const ids = tokenizer.encode(text);
+    for (let start = 0; start < ids.length; start += most) {
+      const part = ids.subarray(start, start + most);
+      starts.append([tokens.length]);
+      counts.append([part.length]);
+      tokens.append(part);
     }
   }
-
-  fingerprint(): string {
-    const described = { kind: 'masked', version: 1, length: this.length, seed: this.#seed, ids: this.#ids };
-    return fingerprint(described, [this.#tokens, this.#starts, this.#counts]);
-  }
+  return [tokens, starts, counts].map((buffer) => buffer.toArray());
 }

@@ -36,7 +36,7 @@ interface TokenPair {
   readonly target: Int32Array;
 }
 
-/** Pairs, and what makes rows of them. */
+/** Pairs and the ids that rows need besides. */
 interface PairSource {
   readonly rows: number;
   readonly lengths: PairLengths;

@@ -34,35 +34,32 @@ export interface SourcedRow {
  *   neither texts nor numbers, naming the row
  */
 export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow> {
-  const { handle, size } = await openRegularFile(path);
+  await using opened = await openRegularFile(path);
+  const { handle, size } = opened;
+  if (size > maximumBytes) {
+    throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${maximumBytes} are read`);
+  }
+  const file: AsyncBuffer = {
+    byteLength: size,
+    async slice(start, end = size) {
+      const first = start < 0 ? size + start : start;
+      const bytes = new ArrayBuffer(Math.max(0, Math.min(end, size) - first));
+      await readExactly(handle, new Uint8Array(bytes), first, path);
+      return bytes;
+    },
+  };
+  let rows: Record<string, unknown>[];
   try {
-    if (size > maximumBytes) {
-      throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${maximumBytes} are read`);
-    }
-    const file: AsyncBuffer = {
-      byteLength: size,
-      async slice(start, end = size) {
-        const first = start < 0 ? size + start : start;
-        const bytes = new ArrayBuffer(Math.max(0, Math.min(end, size) - first));
-        await readExactly(handle, new Uint8Array(bytes), first, path);
-        return bytes;
-      },
-    };
-    let rows: Record<string, unknown>[];
-    try {
-      rows = await parquetRows(file);
-    } catch (cause) {
-      if (cause instanceof LinnetError) throw cause;
-      throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reasonOf(cause)}; download it again`, {
-        cause,
-      });
-    }
-    for (const [index, row] of rows.entries()) {
-      const source = `${path} row ${index}`;
-      yield { row: fieldsOf(row, source), source };
-    }
-  } finally {
-    await handle.close();
+    rows = await parquetRows(file);
+  } catch (cause) {
+    if (cause instanceof LinnetError) throw cause;
+    throw new LinnetError('FORMAT', `${path} is not a whole Parquet file: ${reasonOf(cause)}; download it again`, {
+      cause,
+    });
+  }
+  for (const [index, row] of rows.entries()) {
+    const source = `${path} row ${index}`;
+    yield { row: fieldsOf(row, source), source };
   }
 }
 

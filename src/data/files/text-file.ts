@@ -25,7 +25,8 @@ export async function openTextFile(path: string): Promise<OpenFile> {
  * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` if the file is too large or not UTF-8.
  */
 export async function readTextFile(path: string): Promise<string> {
-  const { handle, size } = await openTextFile(path);
+  await using file = await openTextFile(path);
+  const { handle, size } = file;
   try {
     if (size > maximumFileBytes) {
       throw new LinnetError(
@@ -36,8 +37,6 @@ export async function readTextFile(path: string): Promise<string> {
     return decodeUtf8(await handle.readFile(), path).replace(/\r\n?/g, '\n');
   } catch (error) {
     throw fileError('read', path, error);
-  } finally {
-    await handle.close();
   }
 }
 

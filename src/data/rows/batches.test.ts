@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { type BatchOptions, BatchStream } from './batches.ts';
+import { type BatchOptions, type BatchStream, batchStream } from './batches.ts';
 import type { PackedBatch } from '../datasets/packed-rows.ts';
 import { PackedDataset } from '../datasets/packing.ts';
 
@@ -29,16 +29,16 @@ function take(stream: BatchStream<PackedBatch>, count: number): number[][] {
 const sorted = (rows: number[]): number[] => [...rows].sort((a, b) => a - b);
 const allRows = (rows: number): number[] => Array.from({ length: rows }, (_, row) => row);
 
-describe('BatchStream', () => {
+describe('batchStream', () => {
   it('gives batches as tensors', () => {
-    const { values } = new BatchStream(dataset(3), { batchSize: 2, seed: 0, shuffle: false }).next();
+    const { values } = batchStream(dataset(3), { batchSize: 2, seed: 0, shuffle: false }).next();
     expect(values.inputs).toEqual({ dtype: 'int32', shape: [2, 2], data: Int32Array.of(0, 1, 3, 4) });
     expect(values.labels).toEqual({ dtype: 'int32', shape: [2, 2], data: Int32Array.of(1, 2, 4, 5) });
     expect(values.weights).toEqual({ dtype: 'float32', shape: [2, 2], data: Float32Array.of(1, 1, 1, 1) });
   });
 
   it('carries left-over rows into the next epoch', () => {
-    const stream = new BatchStream(dataset(3), { batchSize: 2, seed: 0, shuffle: false });
+    const stream = batchStream(dataset(3), { batchSize: 2, seed: 0, shuffle: false });
     expect(take(stream, 4)).toEqual([
       [0, 1],
       [2, 0],
@@ -48,13 +48,13 @@ describe('BatchStream', () => {
   });
 
   it('fills a batch larger than the data from several epochs', () => {
-    const stream = new BatchStream(dataset(2), { batchSize: 5, seed: 0, shuffle: false });
+    const stream = batchStream(dataset(2), { batchSize: 5, seed: 0, shuffle: false });
     expect(take(stream, 1)).toEqual([[0, 1, 0, 1, 0]]);
   });
 
   it('shows every row once an epoch, each epoch and seed in another order', () => {
     const epochs = (seed: number): number[][] => {
-      const rows = take(new BatchStream(dataset(20), { batchSize: 5, seed }), 12).flat();
+      const rows = take(batchStream(dataset(20), { batchSize: 5, seed }), 12).flat();
       return [rows.slice(0, 20), rows.slice(20, 40), rows.slice(40)];
     };
     const [first, second, third] = epochs(1);
@@ -73,11 +73,11 @@ describe('BatchStream', () => {
     fc.assert(
       fc.property(fc.integer({ min: 7, max: 15 }), options, fc.nat(12), (rows, batchOptions: BatchOptions, stop) => {
         const data = dataset(rows);
-        const unbroken = take(new BatchStream(data, batchOptions), 16);
-        const stopped = new BatchStream(data, batchOptions);
+        const unbroken = take(batchStream(data, batchOptions), 16);
+        const stopped = batchStream(data, batchOptions);
         const before = take(stopped, stop);
         const state = JSON.parse(JSON.stringify(stopped.state)) as typeof stopped.state;
-        const resumed = new BatchStream(dataset(rows), batchOptions, state);
+        const resumed = batchStream(dataset(rows), batchOptions, state);
         expect([...before, ...take(resumed, 16 - before.length)]).toEqual(unbroken);
       }),
       { seed: 13, numRuns: 300 },
@@ -92,7 +92,7 @@ describe('BatchStream', () => {
       { epoch: -1, index: 0, seed: 1 },
       { epoch: 0.5, index: 0, seed: 1 },
     ]) {
-      expect(() => new BatchStream(dataset(4), options, state)).toThrow(expect.objectContaining({ code: 'MISMATCH' }));
+      expect(() => batchStream(dataset(4), options, state)).toThrow(expect.objectContaining({ code: 'MISMATCH' }));
     }
   });
 
@@ -101,10 +101,10 @@ describe('BatchStream', () => {
     { batchSize: 1.5, seed: 0 },
     { batchSize: 2, seed: 0.5 },
   ])('refuses %j', (options) => {
-    expect(() => new BatchStream(dataset(4), options)).toThrow(expect.objectContaining({ code: 'INPUT' }));
+    expect(() => batchStream(dataset(4), options)).toThrow(expect.objectContaining({ code: 'INPUT' }));
   });
 
   it('refuses data without a row', () => {
-    expect(() => new BatchStream(dataset(0), { batchSize: 2, seed: 0 })).toThrow(/there are no rows/);
+    expect(() => batchStream(dataset(0), { batchSize: 2, seed: 0 })).toThrow(/there are no rows/);
   });
 });

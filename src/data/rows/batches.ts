@@ -11,7 +11,7 @@ export interface Batch<B extends BatchTensors = BatchTensors> {
   readonly visits: readonly RowVisit[];
 }
 
-/** Options of `BatchStream`. */
+/** Options of `batchStream`. */
 export interface BatchOptions {
   /** Rows in a batch, B. Every batch has as many. */
   readonly batchSize: number;
@@ -31,70 +31,66 @@ export interface BatchCursor {
 }
 
 /** Batches without end. Rows left over at the end of an epoch are followed by the first rows of the next. */
-export class BatchStream<B extends BatchTensors = BatchTensors> {
-  readonly #dataset: RowSource<B>;
-  readonly #options: Required<BatchOptions>;
-  #epoch: number;
-  #index: number;
-  #order: Int32Array;
-
-  /**
-   * @param start where the `state` of another stream was taken: the batches that follow are those it would have given. Default:
-   *   the first batch
-   * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch; `MISMATCH` if `start` is of
-   *   another seed or does not fit the data set
-   */
-  constructor(dataset: RowSource<B>, options: BatchOptions, start?: BatchCursor) {
-    const { batchSize, seed, shuffle = true } = options;
-    this.#dataset = dataset;
-    this.#options = { batchSize, seed, shuffle };
-    if (!Number.isInteger(batchSize) || batchSize < 1) throw outOfRange('batchSize', batchSize, 'a positive integer');
-    if (!Number.isInteger(seed)) throw outOfRange('seed', seed, 'an integer');
-    if (dataset.rows === 0) {
-      throw new LinnetError('INPUT', 'there are no rows for a batch; give more text, or a smaller row length');
-    }
-    const { epoch, index } = start ?? { epoch: 0, index: 0 };
-    if (!([epoch, index].every((count) => Number.isInteger(count) && count >= 0) && index <= dataset.rows)) {
-      throw new LinnetError(
-        'MISMATCH',
-        `the cursor (epoch ${epoch}, row ${index}) lies outside the data of ${dataset.rows} rows; it is of other data`,
-      );
-    }
-    if (start !== undefined && start.seed !== seed) {
-      throw new LinnetError('MISMATCH', `the cursor is of seed ${start.seed}, the run of seed ${seed}`);
-    }
-    this.#epoch = epoch;
-    this.#index = index;
-    this.#order = this.#orderOf(epoch);
-  }
-
+export interface BatchStream<B extends BatchTensors = BatchTensors> {
   /** Where the stream is, after the batches given so far. */
-  get state(): BatchCursor {
-    return { epoch: this.#epoch, index: this.#index, seed: this.#options.seed };
-  }
-
+  readonly state: BatchCursor;
   /** The next batch. */
-  next(): Batch<B> {
-    const visits: RowVisit[] = [];
-    while (visits.length < this.#options.batchSize) {
-      if (this.#index === this.#dataset.rows) {
-        this.#epoch++;
-        this.#index = 0;
-        this.#order = this.#orderOf(this.#epoch);
-      }
-      visits.push({ row: this.#order[this.#index++], epoch: this.#epoch });
-    }
-    return { values: this.#dataset.batch(visits), visits };
-  }
+  next(): Batch<B>;
+}
 
-  /** The rows in the order of an epoch: a function of seed and epoch, so that a cursor need not hold it. */
-  #orderOf(epoch: number): Int32Array {
-    const order = Array.from({ length: this.#dataset.rows }, (_, row) => row);
-    if (!this.#options.shuffle) return Int32Array.from(order);
-    // The seed is drawn into a word of its own first, or seeds that differ by one would share shuffles.
-    const word = new Random(this.#options.seed).nextUint32();
-    return Int32Array.from(new Random(word + epoch).shuffle(order));
+/**
+ * @param start where the `state` of another stream was taken: the batches that follow are those it would have given. Default:
+ *   the first batch
+ * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch; `MISMATCH` if `start` is of
+ *   another seed or does not fit the data set
+ */
+export function batchStream<B extends BatchTensors>(
+  dataset: RowSource<B>,
+  { batchSize, seed, shuffle = true }: BatchOptions,
+  start?: BatchCursor,
+): BatchStream<B> {
+  if (!Number.isInteger(batchSize) || batchSize < 1) throw outOfRange('batchSize', batchSize, 'a positive integer');
+  if (!Number.isInteger(seed)) throw outOfRange('seed', seed, 'an integer');
+  const { rows } = dataset;
+  if (rows === 0) {
+    throw new LinnetError('INPUT', 'there are no rows for a batch; give more text, or a smaller row length');
   }
+  let { epoch, index } = start ?? { epoch: 0, index: 0 };
+  if (!([epoch, index].every((count) => Number.isInteger(count) && count >= 0) && index <= rows)) {
+    throw new LinnetError(
+      'MISMATCH',
+      `the cursor (epoch ${epoch}, row ${index}) lies outside the data of ${rows} rows; it is of other data`,
+    );
+  }
+  if (start !== undefined && start.seed !== seed) {
+    throw new LinnetError('MISMATCH', `the cursor is of seed ${start.seed}, the run of seed ${seed}`);
+  }
+  /** The rows in the order of the epoch: a function of seed and epoch, so that a cursor need not hold it. */
+  const orderNow = (): Int32Array => {
+    const inOrder = Array.from({ length: rows }, (_, row) => row);
+    if (!shuffle) return Int32Array.from(inOrder);
+    // The seed is drawn into a word of its own first, or seeds that differ by one would share shuffles.
+    const word = new Random(seed).nextUint32();
+    return Int32Array.from(new Random(word + epoch).shuffle(inOrder));
+  };
+  let order = orderNow();
+  return {
+    get state() {
+      return { epoch, index, seed };
+    },
+    next() {
+      const visits: RowVisit[] = [];
+      while (visits.length < batchSize) {
+        if (index === rows) {
+          epoch++;
+          index = 0;
+          order = orderNow();
+        }
+        visits.push({ row: order[index++], epoch });
+      }
+      return { values: dataset.batch(visits), visits };
+    },
+  };
 }
 
 function outOfRange(name: string, value: number, expected: string): LinnetError {

@@ -4,7 +4,7 @@
  */
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { splitDocuments } from '../../data/documents/split.ts';
-import { maskingIds, MaskedDataset } from '../../data/datasets/masked.ts';
+import { maskingIds, maskedDocuments } from '../../data/datasets/masked.ts';
 import { packDocuments } from '../../data/datasets/packing.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
 import { spanCorruption } from '../../data/datasets/sequence-pairs.ts';
@@ -155,7 +155,7 @@ function maskedRows({ family, sizes }: EncoderModel, tokenizer: Tokenizer, { len
         `vocab_size of at least ${tokenizer.vocabularySize + 3}, whose last three ids stand for them, not ${sizes.vocabulary}`,
     );
   }
-  return (texts) => new MaskedDataset(texts, tokenizer, { length, seed: maskSeed, ids });
+  return (texts) => maskedDocuments(texts, tokenizer, { length, seed: maskSeed, ids });
 }
 
 function spanRows({ startId, sizes }: EncoderDecoderModel, tokenizer: Tokenizer, { length }: TextOptions): RowsOf {

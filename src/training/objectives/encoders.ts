@@ -39,7 +39,7 @@ function squaredErrors(predictions: Value, targets: Value): Value {
   return mul(difference, difference);
 }
 
-/** Rows as `MaskedDataset` has them. */
+/** Rows as `maskedDocuments` has them. */
 export function maskedObjective(model: EncoderModel, length: number, options?: LabelOptions): Objective {
   return {
     inputs: maskedInputs(length),

@@ -12,7 +12,7 @@ import {
   readLabelledTexts,
 } from '../../data/datasets/labelled.ts';
 import type { RowDataset } from '../../data/rows/row-dataset.ts';
-import { MaskedDataset } from '../../data/datasets/masked.ts';
+import { maskedDocuments } from '../../data/datasets/masked.ts';
 import { layoutOf } from '../../data/datasets/text-layouts.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
@@ -146,7 +146,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     const model = requireModelKind(given.model, 'encoder', unsuited('masked'));
     const { documents, heldOut } = await loadTrainingDocuments(options);
     const tokenizer = await loadTokenizer(given.path);
-    const rowsOf = (texts: readonly Document[]): MaskedDataset => new MaskedDataset(texts, tokenizer, { length, seed });
+    const rowsOf = (texts: readonly Document[]) => maskedDocuments(texts, tokenizer, { length, seed });
     const dataset = rowsOf(documents);
     return planned(options, {
       loaded: { ...given, model },

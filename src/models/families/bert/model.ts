@@ -10,7 +10,7 @@ import { reshape, slice } from '../../../graph/ops/layout.ts';
 import { dataOf, int32 } from '../../../graph/tensor.ts';
 import { biasedLinear, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList, type ParameterSource, scoped } from '../../../nn/parameters.ts';
-import { LearnedPositions } from '../../../nn/positions.ts';
+import { learnedPositions } from '../../../nn/positions.ts';
 import { labelFields, withSection } from '../../config-fields.ts';
 import type { EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
@@ -138,7 +138,7 @@ function embed(config: BertConfig, source: ParameterSource, { tokens, segments }
   const { width, vocabulary, trainedLength, firstPosition, variant } = config;
   const { graph } = source;
   const length = Number(tokens.shape[1]);
-  const { positions: counted } = new LearnedPositions(trainedLength).at([...Array.from({ length }).keys()], 1, length);
+  const { positions: counted } = learnedPositions(trainedLength).at([...Array.from({ length }).keys()], 1, length);
   const row = int32(
     [1, length],
     dataOf(counted, 'int32').map((position) => firstPosition + position),

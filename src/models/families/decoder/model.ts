@@ -13,7 +13,13 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
 import { biasedLinear, embedding, joinedLinear, linear, inHeads } from '../../../nn/linear.ts';
 import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
-import { mergedPositions, partOf, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
+import {
+  mergedPositions,
+  partOf,
+  type PositionEncoding,
+  type PositionValues,
+  rotaryPositions,
+} from '../../../nn/positions.ts';
 import { withSection } from '../../config-fields.ts';
 import type { CausalModel, LayerMixing, MtpLayer, MixedRows } from '../../model.ts';
 import { causalModel, sizesOf } from '../family.ts';
@@ -129,13 +135,13 @@ function distinctRopes({ ropes }: DecoderConfig): readonly Rope[] {
 }
 
 /** Sinks are read from any distance; no query turns farther than the model was trained for, or than its windows reach. */
-function rotaryTables({ headWidth, trainedLength, mixers, ropes }: DecoderConfig, rope: Rope): RotaryTables {
+function rotaryTables({ headWidth, trainedLength, mixers, ropes }: DecoderConfig, rope: Rope): PositionEncoding {
   const horizons = mixers
     .filter((_, layer) => ropes[layer] === rope)
     .map((mixer) => horizonOf(mixer))
     .filter(({ sinks = 0 }) => sinks > 0);
   const windows = horizons.map(({ group, window = 1 }) => window * group);
-  return new RotaryTables({
+  return rotaryPositions({
     width: headWidth,
     ...rope,
     farthest: horizons.length === 0 ? undefined : Math.max(trainedLength, leastFarthest, ...windows) - 1,

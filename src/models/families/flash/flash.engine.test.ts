@@ -6,7 +6,7 @@ import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
 import { compile } from '../../../runtime/compile.ts';
 import { type FlashConfigInput, paperFlashConfig, parseFlashConfig } from './config.ts';
-import { FlashPositions, flashLogits, flashParameters, initializeFlash } from './model.ts';
+import { flashPositions, flashLogits, flashParameters, initializeFlash } from './model.ts';
 
 const tiny: FlashConfigInput = {
   model_type: 'flash',
@@ -126,7 +126,7 @@ describe('the whole-sequence baselines', () => {
 
 describe('positions', () => {
   it('are sines, then cosines', () => {
-    const { sinusoids } = new FlashPositions(parseFlashConfig(tiny)).at([0, 3], 1, 2);
+    const { sinusoids } = flashPositions(parseFlashConfig(tiny)).at([0, 3], 1, 2);
     expect(sinusoids.shape).toEqual([1, 2, 8]);
     const angles = [0, 1, 2, 3].map((i) => 3 * 10000 ** (-i / 4));
     const expected = [0, 0, 0, 0, 1, 1, 1, 1, ...angles.map(Math.sin), ...angles.map(Math.cos)];

@@ -16,7 +16,7 @@ import {
   type ParameterSource,
   scoped,
 } from '../../../nn/parameters.ts';
-import { type PositionEncoding, type PositionValues, RotaryTables } from '../../../nn/positions.ts';
+import { type PositionEncoding, type PositionValues, rotaryPositions } from '../../../nn/positions.ts';
 import type { Random } from '../../../random.ts';
 import { configError, idList, everyLayer, withSection } from '../../config-fields.ts';
 import { initializeParameters } from '../../initialize.ts';
@@ -171,7 +171,7 @@ function describe(config: FlashConfig, json: JsonObject): CausalModel {
       trainedLength: config.trained_length,
     },
     mixers,
-    positions: new FlashPositions(config),
+    positions: flashPositions(config),
     parameters,
     bosId: config.bos_token_id ?? undefined,
     eosIds: idList(config.eos_token_id),
@@ -215,34 +215,28 @@ export function flashParameterName(stored: string): string | undefined {
 }
 
 /** Sinusoids [B,T,D] (all sines, then all cosines) and rotary angles of positions, however far out. */
-export class FlashPositions implements PositionEncoding {
-  readonly values: PositionEncoding['values'];
-  readonly limit = Number.POSITIVE_INFINITY;
-  readonly #rotary: RotaryTables;
-  readonly #sinusoids: RotaryTables;
-  readonly #dim: number;
-
-  constructor(config: FlashConfig) {
-    this.#rotary = new RotaryTables({ width: rotaryWidth(config), base: frequencyBase });
-    this.#sinusoids = new RotaryTables({ width: config.dim, base: frequencyBase });
-    this.#dim = config.dim;
-    this.values = { sinusoids: { dtype: 'float32', shape: [config.dim] }, ...this.#rotary.values };
-  }
-
-  at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor> {
-    const { cos, sin } = this.#sinusoids.at(positions, batch, length);
-    const half = this.#dim / 2;
-    const sinusoids = new Float32Array(batch * length * this.#dim);
-    for (let i = 0; i < batch * length * half; i++) {
-      const place = Math.floor(i / half) * this.#dim + (i % half);
-      sinusoids[place] = Number(sin.data[i]);
-      sinusoids[place + half] = Number(cos.data[i]);
-    }
-    return {
-      sinusoids: tensor('float32', [batch, length, this.#dim], sinusoids),
-      ...this.#rotary.at(positions, batch, length),
-    };
-  }
+export function flashPositions(config: FlashConfig): PositionEncoding {
+  const { dim } = config;
+  const angles = rotaryPositions({ width: rotaryWidth(config), base: frequencyBase });
+  const waves = rotaryPositions({ width: dim, base: frequencyBase });
+  return {
+    values: { sinusoids: { dtype: 'float32', shape: [dim] }, ...angles.values },
+    limit: Number.POSITIVE_INFINITY,
+    at(positions, batch, length) {
+      const { cos, sin } = waves.at(positions, batch, length);
+      const half = dim / 2;
+      const sinusoids = new Float32Array(batch * length * dim);
+      for (let i = 0; i < batch * length * half; i++) {
+        const place = Math.floor(i / half) * dim + (i % half);
+        sinusoids[place] = Number(sin.data[i]);
+        sinusoids[place + half] = Number(cos.data[i]);
+      }
+      return {
+        sinusoids: tensor('float32', [batch, length, dim], sinusoids),
+        ...angles.at(positions, batch, length),
+      };
+    },
+  };
 }
 
 function embed(

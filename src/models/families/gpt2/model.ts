@@ -10,7 +10,7 @@ import {
   type ParameterSource,
   scoped,
 } from '../../../nn/parameters.ts';
-import { LearnedPositions, type PositionValues } from '../../../nn/positions.ts';
+import { learnedPositions, type PositionValues } from '../../../nn/positions.ts';
 import { withSection } from '../../config-fields.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
@@ -27,7 +27,7 @@ export function gpt2Model(json: JsonObject): CausalModel {
     className: 'GPT2',
     sizes: sizesOf(config),
     mixers: config.mixers,
-    positions: new LearnedPositions(config.trainedLength),
+    positions: learnedPositions(config.trainedLength),
     parameters: gpt2Parameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
