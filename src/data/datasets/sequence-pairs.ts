@@ -44,7 +44,7 @@ interface PairSource {
   readonly padId: number;
   /** Source and target of a row, EOS included; they may depend on the pass over the data. */
   readonly pair: (visit: RowVisit) => TokenPair;
-  /** What the pairs are made of, for `fingerprint`. */
+  /** Description and tokens of the pairs, for `fingerprint`. */
   readonly identity: readonly [described: object, arrays: readonly Int32Array[]];
 }
 
