@@ -1,5 +1,4 @@
 /** Texts as tokens: which control tokens come before and after, and whether names of control tokens are read as such. */
-import { LRUCache } from 'lru-cache';
 import type { EncodeOptions, Tokenizer } from './text-tokens.ts';
 
 /** How a text becomes tokens. */
@@ -20,9 +19,23 @@ export interface TextEncoding {
 const mostRemembered = 1 << 20;
 
 /** Tokens of texts, the last ones used. For the texts of one user: others could tell by the time that a text was known. */
-export class TextMemory extends LRUCache<string, Int32Array> {
-  constructor() {
-    super({ maxSize: mostRemembered, sizeCalculation: (_, { length }) => Math.max(1, length) });
+export class TextMemory {
+  readonly #known = new Map<string, Int32Array>();
+  #characters = 0;
+
+  find(text: string): Int32Array | undefined {
+    return this.#known.get(text);
+  }
+
+  /** Keeps the tokens of a text that was just used. */
+  keep(text: string, tokens: Int32Array): void {
+    if (!this.#known.delete(text)) this.#characters += text.length;
+    this.#known.set(text, tokens);
+    for (const oldest of this.#known.keys()) {
+      if (this.#characters <= mostRemembered) break;
+      this.#known.delete(oldest);
+      this.#characters -= oldest.length;
+    }
   }
 }
 
@@ -53,8 +66,8 @@ export function textTokens(
     if (typeof part === 'number') tokens.push(part);
     else {
       const key = `${after} ${part}`;
-      const ids = memory?.get(key) ?? tokenizer.encode(part, { follows: after });
-      memory?.set(key, ids);
+      const ids = memory?.find(key) ?? tokenizer.encode(part, { follows: after });
+      memory?.keep(key, ids);
       for (const id of ids) tokens.push(id);
     }
     after = tokenKind(tokenizer, tokens.at(-1)) ?? after;
