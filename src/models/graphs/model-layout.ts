@@ -158,7 +158,8 @@ export function modelLayout(
     };
   });
   const slots = [...slotLayouts.values()];
-  const boundariesOrCause = opens ? boundariesOf(layers) : roundingCauses.graphs;
+  const ofRows = model.cross === undefined ? boundariesOf(layers) : roundingCauses.texts;
+  const boundariesOrCause = opens ? ofRows : roundingCauses.graphs;
   const [boundaries, roundingCause] =
     typeof boundariesOrCause === 'string' ? [[], boundariesOrCause] : [boundariesOrCause];
   const inPairs = productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0;
@@ -189,6 +190,7 @@ const laneWidth = 4;
 /** Why tokens are equal up to rounding (docs/verify.md). */
 export const roundingCauses = {
   graphs: 'graphs without open rows, as for WebGPU',
+  texts: 'encoded texts beside others',
   kernels: 'kernels that add up in another order',
   forms: 'linformer with blocks or filters over more than 64 positions, rfa with features that 8 does not divide',
   groups: `groups of fewer than ${leastGroup} positions that are summed`,
