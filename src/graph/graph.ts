@@ -60,8 +60,8 @@ export class Value implements ValueType {
   }
 }
 
-/** An input of an ONNX node: a value of the graph, numbers, or an intermediate result by its name. */
-export type NodeInput = Value | Tensor | string;
+/** An input of an ONNX node: a value of the graph, numbers, a float32 scalar, or an intermediate result by its name. */
+export type NodeInput = Value | Tensor | number | string;
 
 /** Output of an op's lowering. */
 export interface Emitter {

@@ -93,10 +93,13 @@ function checkSection(section: unknown, label: string): boolean {
   return unfamiliar || growth > usualGrowth;
 }
 
+/** Fields of sequences, by section. */
+const listNames = ['normalizers', 'pretokenizers', 'decoders', 'processors'];
+
 /** The parts that do something, those of sequences one by one; sequences inside sequences too. */
-function* partsOf(section: unknown): Generator<JsonObject> {
+export function* partsOf(section: unknown): Generator<JsonObject> {
   if (!isJsonObject(section)) return;
-  const inner = [section.normalizers, section.pretokenizers, section.decoders].find((list) => Array.isArray(list));
+  const inner = listNames.map((name) => section[name]).find((list) => Array.isArray(list));
   if (section.type !== 'Sequence' || !Array.isArray(inner)) yield section;
   else for (const part of inner as readonly unknown[]) yield* partsOf(part);
 }

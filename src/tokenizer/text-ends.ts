@@ -4,6 +4,7 @@
  * defaults of the tokenizer's class.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
+import { partsOf } from './components.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
 /** Ids around a text. */
@@ -66,10 +67,9 @@ export function textEnds(
 }
 
 function processedEnds(processor: JsonObject, ids: ReadonlyMap<string, number>): TextEnds {
-  const parts: unknown[] = Array.isArray(processor.processors) ? processor.processors : [processor];
   const idsOf = (names: readonly unknown[]): number[] => names.flatMap((name) => ids.get(String(name)) ?? []);
   let ends: TextEnds = { before: [], after: [] };
-  for (const part of parts.filter(isJsonObject)) {
+  for (const part of partsOf(processor)) {
     const [before, after] = namesAround(part);
     ends = { before: [...idsOf(before), ...ends.before], after: [...ends.after, ...idsOf(after)] };
   }

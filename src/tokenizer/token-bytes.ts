@@ -1,6 +1,6 @@
 /** The UTF-8 bytes that tokens stand for, those included that are only part of a character. */
-import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { byteCharacters } from './byte-level.ts';
+import { partsOf } from './components.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
 /** How a vocabulary spells the bytes of a token; undefined where it does not say. */
@@ -11,17 +11,11 @@ export type TokenSpelling = (token: string) => Uint8Array | undefined;
  * `<0x0A>` for bytes; undefined for another.
  */
 export function tokenSpelling(decoder: unknown): TokenSpelling | undefined {
-  const parts = decoderParts(decoder);
+  const parts = [...partsOf(decoder)];
   const types = parts.map(({ type }) => type);
   if (types.includes('ByteLevel')) return byteLevelSpelling();
   const spaced = types.includes('Metaspace') || parts.some((part) => part.type === 'Replace' && part.content === ' ');
   return spaced ? sentencePieceSpelling(types.includes('ByteFallback')) : undefined;
-}
-
-function decoderParts(decoder: unknown): JsonObject[] {
-  if (!isJsonObject(decoder)) return [];
-  const parts: unknown[] = Array.isArray(decoder.decoders) ? decoder.decoders : [decoder];
-  return parts.filter(isJsonObject);
 }
 
 function byteLevelSpelling(): TokenSpelling {

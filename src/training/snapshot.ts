@@ -96,6 +96,11 @@ async function snapshotFiles(folder: string): Promise<string[]> {
     .reverse();
 }
 
+interface TrainingSnapshot {
+  readonly position: SnapshotPosition;
+  readonly state: TrainingState;
+}
+
 /**
  * The newest whole snapshot, or undefined if there is none. A damaged one is passed over for the one before it.
  * @throws LinnetError `MISMATCH` if the snapshot belongs to a run of another model, other data or other settings;
@@ -105,7 +110,7 @@ export async function readSnapshot(
   folder: string,
   blocks: readonly ParameterBlock[],
   identity: string,
-): Promise<{ position: SnapshotPosition; state: TrainingState } | undefined> {
+): Promise<TrainingSnapshot | undefined> {
   let damage: unknown;
   for (const name of await snapshotFiles(folder)) {
     try {
@@ -121,11 +126,7 @@ export async function readSnapshot(
   return undefined;
 }
 
-async function readOne(
-  path: string,
-  blocks: readonly ParameterBlock[],
-  identity: string,
-): Promise<{ position: SnapshotPosition; state: TrainingState }> {
+async function readOne(path: string, blocks: readonly ParameterBlock[], identity: string): Promise<TrainingSnapshot> {
   await using file = await openSafetensors(path);
   const described = positionSchema.safeParse(jsonIn(file.metadata.get('snapshot')));
   if (!described.success) throw new LinnetError('FORMAT', `${path} is not a snapshot of version ${formatVersion}`);

@@ -124,6 +124,11 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   let seconds = 0;
   let tokens = 0;
   const isDone = (): boolean => position.update >= total || isExhausted(evaluations, measures?.patience);
+  const save = async (): Promise<void> => {
+    if (snapshots !== undefined) {
+      await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
+    }
+  };
   while (!isDone() && signal?.aborted !== true) {
     const event = await updates.next();
     seconds += event.seconds;
@@ -142,15 +147,12 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       evaluations.push(measured);
       await best.take(measured, state.parameters, evaluations);
     }
-    const due = snapshots !== undefined && (position.update % snapshots.every === 0 || isDone());
-    if (due) await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
+    if (isDone() || position.update % (snapshots?.every ?? Infinity) === 0) await save();
     // Runs block this thread: give signals and timers a turn.
     await setImmediate();
   }
   const finished = isDone();
-  if (!finished && snapshots !== undefined && position.update > 0) {
-    await best.snapshot(() => writeSnapshot(snapshots.folder, position, state, identity));
-  }
+  if (!finished && position.update > 0) await save();
   const recent = losses.slice(-Math.max(1, Math.ceil(losses.length / 10)));
   return {
     parameters: allParameters(job, program, { parameters: best.kept?.parameters ?? state.parameters }),

@@ -5,7 +5,15 @@ import { LinnetError } from '../../errors.ts';
 import { plainNames, quoteName } from '../../files/name-list.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { longestLength } from '../rows/longest.ts';
-import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
+import {
+  type BatchOf,
+  emptyBatch,
+  float32Input,
+  int32Input,
+  type RowDataset,
+  type RowInputs,
+  type RowVisit,
+} from '../rows/row-dataset.ts';
 import { readRecords } from '../files/records.ts';
 import { layOutText, type TextLayout } from './text-layouts.ts';
 
@@ -91,18 +99,18 @@ interface LabelledRow {
 /** Names, types and shapes of a row of labelled text. @param label `float32` for regression */
 export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int32') {
   return {
-    tokens: { dtype: 'int32', shape: [length] },
+    tokens: int32Input(length),
     /** 0 on padding. */
-    mask: { dtype: 'float32', shape: [length] },
+    mask: float32Input(length),
     /** 1 for the second text. */
-    segments: { dtype: 'int32', shape: [length] },
+    segments: int32Input(length),
     /** The place of the last token. */
-    last: { dtype: 'int32', shape: [] },
+    last: int32Input(),
     /** Id of the label, or the number of regression. */
     label: { dtype: label, shape: [] },
     /** One. */
-    weights: { dtype: 'float32', shape: [] },
-  } as const satisfies RowInputs;
+    weights: float32Input(),
+  } satisfies RowInputs;
 }
 
 type LabelledBatch = BatchOf<ReturnType<typeof labelledInputs>>;

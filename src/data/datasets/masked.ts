@@ -6,7 +6,15 @@ import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
-import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
+import {
+  type BatchOf,
+  emptyBatch,
+  float32Input,
+  int32Input,
+  type RowDataset,
+  type RowInputs,
+  type RowVisit,
+} from '../rows/row-dataset.ts';
 import { visitRandom } from '../rows/visit-random.ts';
 
 const chosenShare = 0.15;
@@ -17,14 +25,14 @@ const randomShare = 0.1;
 export function maskedInputs(length: number) {
   return {
     /** Some are replaced. */
-    tokens: { dtype: 'int32', shape: [length] },
+    tokens: int32Input(length),
     /** 0 on padding. */
-    mask: { dtype: 'float32', shape: [length] },
+    mask: float32Input(length),
     /** The tokens as they were. */
-    labels: { dtype: 'int32', shape: [length] },
+    labels: int32Input(length),
     /** 1 where a token was chosen. */
-    weights: { dtype: 'float32', shape: [length] },
-  } as const satisfies RowInputs;
+    weights: float32Input(length),
+  } satisfies RowInputs;
 }
 
 type MaskedBatch = BatchOf<ReturnType<typeof maskedInputs>>;

@@ -9,7 +9,15 @@ import { documentTokens } from '../documents/document-tokens.ts';
 import { tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
-import { type BatchOf, emptyBatch, type RowInputs, type RowSource, type RowVisit } from '../rows/row-dataset.ts';
+import {
+  type BatchOf,
+  emptyBatch,
+  float32Input,
+  int32Input,
+  type RowInputs,
+  type RowSource,
+  type RowVisit,
+} from '../rows/row-dataset.ts';
 
 /**
  * How documents become rows.
@@ -64,12 +72,12 @@ export interface PackedParts {
 /** Names, types and shapes of a row of `length` predictions. */
 export function packedInputs(length: number) {
   return {
-    inputs: { dtype: 'int32', shape: [length] },
+    inputs: int32Input(length),
     /** The token after each input. */
-    labels: { dtype: 'int32', shape: [length] },
+    labels: int32Input(length),
     /** 1 where the label counts, else 0. */
-    weights: { dtype: 'float32', shape: [length] },
-  } as const satisfies RowInputs;
+    weights: float32Input(length),
+  } satisfies RowInputs;
 }
 
 /** A batch of next-token training. */

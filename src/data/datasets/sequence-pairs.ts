@@ -4,7 +4,15 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
 import { Int32Buffer } from '../rows/int32-buffer.ts';
 import { longestLength } from '../rows/longest.ts';
-import { type BatchOf, emptyBatch, type RowDataset, type RowInputs, type RowVisit } from '../rows/row-dataset.ts';
+import {
+  type BatchOf,
+  emptyBatch,
+  float32Input,
+  int32Input,
+  type RowDataset,
+  type RowInputs,
+  type RowVisit,
+} from '../rows/row-dataset.ts';
 import { corruptedLength, corruptSpans } from './span-corruption.ts';
 import { visitRandom } from '../rows/visit-random.ts';
 
@@ -17,16 +25,16 @@ export interface PairLengths {
 /** Names, types and shapes of a row of a pair. */
 export function pairInputs({ source, target }: PairLengths) {
   return {
-    source: { dtype: 'int32', shape: [source] },
+    source: int32Input(source),
     /** 0 on padding. */
-    sourceMask: { dtype: 'float32', shape: [source] },
+    sourceMask: float32Input(source),
     /** The start token, then the target without its last token. */
-    inputs: { dtype: 'int32', shape: [target] },
+    inputs: int32Input(target),
     /** The target. */
-    labels: { dtype: 'int32', shape: [target] },
+    labels: int32Input(target),
     /** 0 on padding. */
-    weights: { dtype: 'float32', shape: [target] },
-  } as const satisfies RowInputs;
+    weights: float32Input(target),
+  } satisfies RowInputs;
 }
 
 type PairBatch = BatchOf<ReturnType<typeof pairInputs>>;

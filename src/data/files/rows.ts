@@ -1,7 +1,7 @@
 /** Rows of .jsonl, .csv, .tsv and .parquet files. */
 import { extname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
-import { parseJson } from '../../files/json-object.ts';
+import { isJsonObject, parseJson } from '../../files/json-object.ts';
 import { parseDelimited } from './delimited.ts';
 import { readParquetRows, type Row, type SourcedRow } from './parquet-rows.ts';
 import { readLines, readTextFile } from './text-file.ts';
@@ -48,7 +48,7 @@ export function readRows(
 
 /** Whether a value has fields. */
 export function isRow(value: unknown): value is Row {
-  return typeof value === 'object' && value !== null && !Array.isArray(value);
+  return isJsonObject(value);
 }
 
 async function* readJsonLines(path: string, { longest, skipsEmpty }: Required<RowSyntax>): AsyncGenerator<SourcedRow> {

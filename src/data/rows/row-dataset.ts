@@ -11,6 +11,16 @@ export interface RowInput {
   readonly shape: readonly number[];
 }
 
+/** Tokens, or other whole numbers, of a row. */
+export function int32Input(...shape: number[]) {
+  return { dtype: 'int32', shape } as const;
+}
+
+/** Weights, masks and the like of a row. */
+export function float32Input(...shape: number[]) {
+  return { dtype: 'float32', shape } as const;
+}
+
 /** Arrays by the name of the graph input they feed. */
 export type RowInputs = Readonly<Record<string, RowInput>>;
 

@@ -1,7 +1,7 @@
 /** From a graph to an ONNX model: gives every value that an output depends on a name, and emits the nodes. */
 import { internalError, LinnetError } from '../../errors.ts';
 import { type Emitter, type Graph, liveNodes, type NodeInput, Value } from '../graph.ts';
-import { type DeferredTensor, type Tensor, formatShape, tensorBytes } from '../tensor.ts';
+import { type DeferredTensor, type Tensor, float32, formatShape, tensorBytes } from '../tensor.ts';
 import type { Device, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 
 /** Constants below this size are compared by content, larger ones by identity. */
@@ -72,6 +72,7 @@ class Lowering implements Emitter {
 
   #name(input: NodeInput): string {
     if (typeof input === 'string') return input;
+    if (typeof input === 'number') return this.#constant(float32([], [input]));
     if (!(input instanceof Value)) return this.#constant(input);
     const known = this.#names.get(input);
     if (known !== undefined) return known;

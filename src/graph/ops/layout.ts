@@ -1,5 +1,5 @@
 /** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
-import { defineOp, type Emitter, type Node, type NodeInput, type Value } from '../graph.ts';
+import { defineOp, type Emitter, type Node, type NodeInput, type Value, type ValueType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import type { OnnxAttributes } from '../onnx/model.ts';
 import {
@@ -11,7 +11,6 @@ import {
   allocate,
   dimWithout,
   elementCount,
-  float32,
   formatShape,
   int64,
   multiplyDims,
@@ -164,7 +163,7 @@ export const concatOp = defineOp<{ readonly axis: number }>({
       }
     }
     const total = addDims(...inputs.map((value) => value.shape[axis]));
-    return [{ dtype: first.dtype, shape: first.shape.map((dim, i) => (i === axis ? total : dim)) }];
+    return [resized(first, axis, total)];
   },
   simplify(inputs, { axis }) {
     const [first] = inputs;
@@ -189,6 +188,11 @@ export function axisAttribute({ axis }: { readonly axis: number }): OnnxAttribut
   return { axis: { int: axis } };
 }
 
+/** The type of x with another size of an axis. */
+function resized({ dtype, shape }: Value, axis: number, size: Dim): ValueType {
+  return { dtype, shape: shape.with(axis, size) };
+}
+
 /** Values joined along an axis. */
 export function concat(values: readonly Value[], axis: number): Value {
   const [first] = values;
@@ -209,7 +213,7 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
     if (total !== x.shape[axis]) {
       throw shapeError('split', `sizes ${sizes.join(' + ')} do not add up to axis ${axis} of ${x}`);
     }
-    return sizes.map((size) => ({ dtype: x.dtype, shape: x.shape.map((dim, i) => (i === axis ? size : dim)) }));
+    return sizes.map((size) => resized(x, axis, size));
   },
   simplify: ([x], { sizes }) => (sizes.length === 1 ? x : undefined),
   lower(emitter, { inputs: [x], outputs }, { axis, sizes }) {
@@ -257,8 +261,7 @@ export const sliceOp = defineOp<SliceAttributes>({
     if (!(start >= 0 && rest !== undefined && isInside)) {
       throw shapeError('slice', `range ${start}…${end ?? ''} is outside axis ${axis} of ${x}`);
     }
-    const length = end === undefined ? rest : end - start;
-    return [{ dtype: x.dtype, shape: x.shape.map((dim, i): Dim => (i === axis ? length : dim)) }];
+    return [resized(x, axis, end === undefined ? rest : end - start)];
   },
   simplify: ([x], { axis, start, end }) => (start === 0 && (end ?? x.shape[axis]) === x.shape[axis] ? x : undefined),
   lower(emitter, { inputs: [x], outputs }, { axis, start, end = beyondEveryAxis }) {
@@ -284,12 +287,12 @@ export const padOp = defineOp<PadAttributes>({
   name: 'pad',
   infer([x], { axis, before, after }) {
     if (before < 0 || after < 0) throw shapeError('pad', `cannot pad ${x} by ${before} and ${after}`);
-    return [{ dtype: x.dtype, shape: x.shape.map((dim, i) => (i === axis ? addDims(dim, before + after) : dim)) }];
+    return [resized(x, axis, addDims(x.shape[axis], before + after))];
   },
   simplify: ([x], { before, after }) => (before === 0 && after === 0 ? x : undefined),
   lower(emitter, { inputs: [x], outputs }, { axis, before, after, value }) {
     const amounts = [before, after].flatMap((amount) => x.shape.map((_, i) => (i === axis ? amount : 0)));
-    emitter.emit('Pad', [x, integers(amounts), ...(value === 0 ? [] : [float32([], [value])])], outputs);
+    emitter.emit('Pad', [x, integers(amounts), ...(value === 0 ? [] : [value])], outputs);
   },
   gradient(node, dy, { axis, before }) {
     return [slice(dy, axis, before, before + staticSize('pad', node.inputs[0], axis))];

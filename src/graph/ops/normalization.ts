@@ -11,7 +11,7 @@ import {
   sameType,
 } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { float32, int64, multiplyDims, sameShape, shapeError, tensor } from '../tensor.ts';
+import { int64, multiplyDims, sameShape, shapeError, tensor } from '../tensor.ts';
 import { sum, sumTo } from './contraction.ts';
 import { add, mul, neg, sub } from './elementwise.ts';
 import { reshape, split } from './layout.ts';
@@ -45,7 +45,7 @@ function emitRmsNorm(emitter: Emitter, { inputs: [x], outputs }: Node, gain: Nod
   emitter.emit('SimplifiedLayerNormalization', [x, gain], [normalized], attributes);
   const squares = emitter.step('Mul', [x, x]);
   const meanSquare = emitter.step('ReduceMean', [squares, int64([1], [-1])], { keepdims: { int: 1 } });
-  const shifted = emitter.step('Add', [meanSquare, float32([], [epsilon])]);
+  const shifted = emitter.step('Add', [meanSquare, epsilon]);
   emitter.emit('Reciprocal', [emitter.step('Sqrt', [shifted])], [inverse]);
 }
 
@@ -178,7 +178,7 @@ export const crossEntropy: OpFunction<[logits: Value, labels: Value]> = defineFu
     emitter.emit('Softmax', [logits], [probabilities], { axis: { int: -1 } });
     const index = emitter.step('Unsqueeze', [labels, lastAxis]);
     const picked = emitter.step('GatherElements', [probabilities, index], { axis: { int: -1 } });
-    const column = emitter.step('Log', [emitter.step('Max', [picked, float32([], [smallestProbability])])]);
+    const column = emitter.step('Log', [emitter.step('Max', [picked, smallestProbability])]);
     emitter.emit('Neg', [emitter.step('Squeeze', [column, lastAxis])], [loss]);
   },
   // d(−log p_label)/d logits = p − onehot(label), written into p by ScatterElements: OneHot alone takes twice as long.

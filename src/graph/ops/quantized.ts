@@ -4,7 +4,7 @@
  */
 import { defineFunction, defineOp, type NoAttributes, type OpFunction, type Value } from '../graph.ts';
 import { elementTypes } from '../onnx/model.ts';
-import { type DType, type Dim, type Tensor, float32, int64, sameShape, shapeError, tensor } from '../tensor.ts';
+import { type DType, type Dim, int64, sameShape, shapeError, tensor } from '../tensor.ts';
 
 /** Weights per scale of a block that the products know. */
 export const blockSizes = [32, 64, 128] as const;
@@ -38,12 +38,11 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
   },
   // Not DynamicQuantizeLinear: it has one scale for the whole tensor, so that rows would influence each other.
   lower(emitter, { inputs: [x], outputs: [codes, scales] }) {
-    const scalar = (value: number): Tensor => float32([], [value]);
     const peak = emitter.step('ReduceMax', [emitter.step('Abs', [x]), int64([1], [-1])]); // keeps the axis
     // A row of zeros has any scale; its quotient stays 0.
-    emitter.emit('Mul', [emitter.step('Max', [peak, scalar(smallestPeak)]), scalar(1 / 127)], [scales]);
+    emitter.emit('Mul', [emitter.step('Max', [peak, smallestPeak]), 1 / 127], [scales]);
     // Casting drops the fraction of numbers ≥ 1 here, so that adding a half rounds; Round took twice as long as any other op.
-    const shifted = emitter.step('Add', [emitter.step('Div', [x, scales]), scalar(rowZeroPoint + 0.5)]);
+    const shifted = emitter.step('Add', [emitter.step('Div', [x, scales]), rowZeroPoint + 0.5]);
     emitter.emit('Cast', [shifted], [codes], { to: { int: elementTypes.uint8 } });
   },
   gradient: roundingHasNone,
@@ -84,7 +83,7 @@ export const integerMatmulOp = defineOp<NoAttributes>({
   // takes one scale for all activations, so theirs follow. Where pairs of products saturate: runtime/kernel-probes.ts.
   lower(emitter, { inputs: [codes, scales, weights, weightScales], outputs }) {
     const zeroPoint = tensor('uint8', [], Uint8Array.of(rowZeroPoint));
-    const operands = [codes, weights, float32([], [1]), weightScales, zeroPoint];
+    const operands = [codes, weights, 1, weightScales, zeroPoint];
     const product = emitter.step('MatMulIntegerToFloat', operands, {}, 'com.microsoft');
     emitter.emit('Mul', [product, scales], outputs);
   },

@@ -1,7 +1,7 @@
 /** Gradients that differ from the function's: constants to differentiation, estimates, and gradients that wait. */
 import { type OpFunction, type Value, defineFunction, defineOp, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
-import { type Tensor, float32, sameShape, shapeError } from '../tensor.ts';
+import { sameShape, shapeError } from '../tensor.ts';
 import { add, mul } from './elementwise.ts';
 
 /** x, through which no gradient flows. */
@@ -44,11 +44,9 @@ export const collisionOp = defineOp<{ readonly bits: number }>({
   name: 'collision',
   infer: sameType,
   lower(emitter, { inputs: [x], outputs }, { bits }) {
-    const scalar = (value: number): Tensor => float32([], [value]);
-    const cosine = emitter.step('Clip', [x, scalar(-1), scalar(1)]);
-    const share = emitter.step('Mul', [emitter.step('Acos', [cosine]), scalar(1 / Math.PI)]);
-    const agreement = emitter.step('Sub', [scalar(1), share]);
-    emitter.emit('Pow', [agreement, scalar(bits)], outputs);
+    const cosine = emitter.step('Clip', [x, -1, 1]);
+    const share = emitter.step('Mul', [emitter.step('Acos', [cosine]), 1 / Math.PI]);
+    emitter.emit('Pow', [emitter.step('Sub', [1, share]), bits], outputs);
   },
   gradient: { notDifferentiable: 'its derivative is infinite at cosine 1; `collision` puts a surrogate in its place' },
 });
