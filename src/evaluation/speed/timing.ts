@@ -1,7 +1,7 @@
 /** Timing on noisy machines: the cases compared take turns, so that a drifting speed meets all of them alike; medians count. */
 import { requireRunning, type Watched } from '../../errors.ts';
 
-interface Timing {
+export interface Timing {
   /** Median, in milliseconds. */
   readonly medianMs: number;
   readonly minMs: number;
