@@ -30,14 +30,17 @@ export class JoinedWeights implements WeightFile {
     return this.#files.map(({ version }) => version).join('\n');
   }
 
+  /** Names of all tensors. */
   names(): string[] {
     return [...this.#holder.keys()];
   }
 
+  /** Whether there is a tensor of the name. */
   has(name: string): boolean {
     return this.#holder.has(name);
   }
 
+  /** Type and shape of a tensor. @throws LinnetError `NOT_FOUND` */
   info(name: string): WeightInfo {
     return this.#file(name).info(name);
   }

@@ -389,6 +389,7 @@ export class StepEngine implements AsyncDisposable {
     await this.#encoder?.dispose();
   }
 
+  /** As `dispose`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

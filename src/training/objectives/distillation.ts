@@ -164,15 +164,18 @@ export function transferParameters<P extends AnyParameter>(
     const other = student.parameters.get(name);
     if (!isShared(student.model, trained, name) || other === undefined || other === value) continue;
     if (!('data' in value && 'data' in other) || value.data === other.data) continue;
-    if (Buffer.compare(bytesOf(value.data), bytesOf(other.data)) !== 0) {
-      throw new LinnetError(
-        'MISMATCH',
-        `"${name}" differs between teacher and student; distill right after linearize, and fine-tune afterwards`,
-      );
-    }
+    if (Buffer.compare(bytesOf(value.data), bytesOf(other.data)) !== 0) throw unequalNumbers(name);
   }
   const own = [...teacher].filter(([name]) => !isShared(student.model, trained, name));
   return new Map([...student.parameters, ...own.map(([name, value]) => [teacherName(name), value] as const)]);
+}
+
+/** The error of a parameter that teacher and student should share. */
+export function unequalNumbers(name: string): LinnetError {
+  return new LinnetError(
+    'MISMATCH',
+    `"${name}" differs between teacher and student; distill right after linearize, and fine-tune afterwards`,
+  );
 }
 
 function bytesOf({ buffer, byteOffset, byteLength }: Float32Array): Buffer {

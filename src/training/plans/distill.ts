@@ -1,7 +1,8 @@
 /** Distillation: the mixers of a converted model learn to imitate the attention of the original, or the model its predictions. */
+import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { type ModelWeights, openCausalWeights, saveModel } from '../../checkpoint/load-model.ts';
-import { type AnyParameter, loadTensors } from '../../checkpoint/stored-parameter.ts';
+import { type AnyParameter, loadTensors, type StoredParameter } from '../../checkpoint/stored-parameter.ts';
 import type { Tensor, WeightMap } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -12,6 +13,7 @@ import {
   transferParameters,
   transferredLayers,
   transferredParameters,
+  unequalNumbers,
 } from '../objectives/distillation.ts';
 import {
   openCachedLogits,
@@ -113,6 +115,15 @@ function loadNamed({ parameters }: ModelWeights<CausalModel>, includes: (name: s
   return loadTensors(selectParameters(parameters, includes));
 }
 
+/** Of the numbers of a parameter, which are read in pieces. */
+async function digestOf(value: StoredParameter): Promise<string> {
+  const hash = createHash('sha256');
+  for await (const { buffer, byteOffset, byteLength } of value.pieces('F32')) {
+    hash.update(new Uint8Array(buffer, byteOffset, byteLength));
+  }
+  return hash.digest('hex');
+}
+
 function distillation(options: DistillOptions) {
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
@@ -167,9 +178,9 @@ function distillation(options: DistillOptions) {
       const load = async (includes: (name: string) => boolean, from: typeof converted) =>
         reads ? await loadNamed(from, includes) : new Map<string, Tensor<'float32'>>();
       if (!isWhole && reads) {
-        for (const name of original.parameters.keys()) {
-          const own = { model, parameters: await loadNamed(converted, (other) => other === name) };
-          transferParameters(own, await loadNamed(taught, (other) => other === name), trained);
+        for (const [name, value] of taught.parameters) {
+          const own = trained.has(name) ? undefined : converted.parameters.get(name);
+          if (own !== undefined && (await digestOf(own)) !== (await digestOf(value))) throw unequalNumbers(name);
         }
       }
       const all = (): boolean => true;
