@@ -66,7 +66,6 @@ function formsOf({ inputs, outputs }: Program): StepForms {
   };
 }
 
-const noShifts = new Float32Array(0);
 /** A single sequence has no choice of places. */
 const onlyPlace: readonly number[] = [0];
 
@@ -241,7 +240,7 @@ export class StepEngine implements AsyncDisposable {
     for (const { name, heads, width: R } of this.layout.rows)
       data.push(dataOf(results[name], 'float32', nodes * heads * R));
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
-    const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : noShifts;
+    const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : new Float32Array(0);
     const later = this.#laterSums?.of(results, requests);
     const answers: StepOutput[] = [];
     let taken = 0;
