@@ -88,9 +88,8 @@ it('learns logits by low-rank updates where gradients of matrices do not fit', a
   const options = {
     stage: 'logits' as const,
     data: [at('line.txt')],
-    length: 16,
-    batch: 3,
-    microBatch: 1,
+    length: 48,
+    batch: 1,
     steps: 12,
     learningRate: 3e-4,
     teacherTop: 0,
