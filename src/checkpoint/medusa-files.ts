@@ -15,7 +15,6 @@ import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/med
 import type { ModelDescription } from '../models/model.ts';
 import { requireFinite } from './finite.ts';
 import { writeFileAtomic } from '../files/atomic.ts';
-import { listWrittenFiles } from '../files/written-folder.ts';
 import { assertTensors } from './huggingface.ts';
 import { readParameters } from './load-model.ts';
 import { checkMedusaTree, maximumRank, medusaTreeSchema } from './medusa-trees.ts';
@@ -40,7 +39,7 @@ const descriptionSchema = z.strictObject({
   base: z.string().regex(/^[0-9a-f]{64}$/),
   /** Share of held-out tokens among each head's most likely 1, 2, … tokens [H][k]. */
   accuracy: z.array(z.array(fraction).max(64)).max(medusaLimits.heads).optional(),
-  /** Share of calibration tokens at each rank of each head [H][rank]. */
+  /** Of earlier versions; not read. */
   acceptance: z
     .array(z.array(fraction).max(maximumRank + 1))
     .max(medusaLimits.heads)
@@ -50,8 +49,8 @@ const descriptionSchema = z.strictObject({
 
 type Description = z.infer<typeof descriptionSchema>;
 
-/** Measurements and candidate tree, stored next to the parameters. */
-export type MedusaNotes = Pick<Description, 'accuracy' | 'acceptance' | 'tree'>;
+/** Accuracy and candidate tree, stored next to the parameters. */
+export type MedusaNotes = Pick<Description, 'accuracy' | 'tree'>;
 
 /** Heads of a folder, in memory. */
 export interface StoredMedusa extends MedusaNotes {
@@ -88,8 +87,8 @@ interface MedusaBase {
  */
 export async function loadMedusaHeads(folder: string, base: MedusaBase): Promise<StoredMedusa> {
   await using heads = await openMedusaHeads(folder, base);
-  const { config, accuracy, acceptance, tree } = heads;
-  return { config, parameters: await readParameters(heads), accuracy, acceptance, tree };
+  const { config, accuracy, tree } = heads;
+  return { config, parameters: await readParameters(heads), accuracy, tree };
 }
 
 /** Heads of a folder whose parameters are read one by one. Dispose of them. */
@@ -154,7 +153,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
 export async function describeMedusaHeads(
   folder: string,
 ): Promise<MedusaNotes & { readonly config: MedusaConfig; readonly base: string }> {
-  const { heads, layers, format: _, version: __, ...notes } = await readDescription(folder);
+  const { heads, layers, format: _, version: __, acceptance: ___, ...notes } = await readDescription(folder);
   return { config: { heads, layers }, ...notes };
 }
 
@@ -181,13 +180,6 @@ export async function saveMedusaHeads(
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype, shape, data }));
   await writeSafetensors(resolve(folder, MEDUSA_WEIGHTS_FILE), entries, { format: 'pt', base });
   await writeDescription(folder, description);
-}
-
-/** Replaces notes in medusa.json, such as a tree found later; fields that are not given are kept. */
-export async function updateMedusaNotes(folder: string, notes: MedusaNotes): Promise<void> {
-  const description = await readDescription(folder);
-  await writeDescription(folder, checkedDescription({ ...description, ...notes }, folder));
-  await listWrittenFiles(folder, [MEDUSA_FILE]);
 }
 
 async function readDescription(folder: string): Promise<Description> {

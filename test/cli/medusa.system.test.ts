@@ -8,11 +8,12 @@ import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { loadMedusaHeads, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
+import { loadMedusaHeads } from '../../src/checkpoint/medusa-files.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { suiteFolder } from '../scratch-folder.ts';
 import { song, writeJsonlTexts } from './text-data.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
+import { storeMedusaTree } from '../models/medusa-tree.ts';
 
 const folder = suiteFolder();
 const softmax = join(folder, 'softmax');
@@ -102,7 +103,7 @@ describe.each(['softmax', 'augmented'])('Medusa heads of a %s model', (mixer) =>
     const tree = { method: 'given', paths: [[0], [1], [0, 0], [0, 0, 0]] } as const;
     const grown = await runJson(...speculating);
     expect(grown).toMatchObject({ tree: null, heads: 3 });
-    await updateMedusaNotes(out, { tree: { ...tree, paths: tree.paths.map((path) => [...path]) } });
+    await storeMedusaTree(out, { ...tree, paths: tree.paths.map((path) => [...path]) });
     expect((await loadMedusaHeads(out, await loadCausalModel(out))).tree).toMatchObject(tree);
     const speed = await runJson(...speculating);
     expect(speed).toMatchObject({ tree: { method: 'given', nodes: 5 }, heads: 3 });

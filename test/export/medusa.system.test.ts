@@ -9,7 +9,7 @@ import { InferenceSession } from 'onnxruntime-node';
 import { beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import { loadCausalModel } from '../../src/checkpoint/load-model.ts';
-import { loadMedusaHeads, type StoredMedusa, updateMedusaNotes } from '../../src/checkpoint/medusa-files.ts';
+import { loadMedusaHeads, type StoredMedusa } from '../../src/checkpoint/medusa-files.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { MedusaDrafter } from '../../src/decoding/speculation/drafters/medusa-drafter.ts';
@@ -25,6 +25,7 @@ import { errorOf, linnet, runJson } from '../cli/captured-cli.ts';
 import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
 import { song, writeJsonlTexts } from '../cli/text-data.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
+import { storeMedusaTree } from '../models/medusa-tree.ts';
 import { openReady } from '../open/ready-model.ts';
 
 const place = suiteFolder();
@@ -44,7 +45,7 @@ beforeAll(async () => {
   const sizes = ['--data', data, '--lr', '2e-2', '--batch', '4', '--length', '48'];
   await runJson('finetune', linear, ...sizes, '--steps', '150', '--out', plain);
   await runJson('medusa', 'train', plain, ...sizes, '--steps', '60', '--heads', '3', '--out', withHeads);
-  await updateMedusaNotes(withHeads, { tree });
+  await storeMedusaTree(withHeads, tree);
 }, 120_000);
 
 /** An export, made once for all tests that only read it. */
