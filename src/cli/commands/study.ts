@@ -26,7 +26,7 @@ export function studyCommand(study: AnyStudy): CliCommand {
     description:
       `${description}\n\nResults are kept in the output folder, a file a trial: stopped (Ctrl-C) or killed, the same command goes on, ` +
       `inside a trial too. At the end there are a table, report.html, charts and results.json.`,
-    examples: examples,
+    examples,
     arguments: {},
     options: {
       plan: optional(filePath, 'the plan, a .json file; its paths count from its folder'),
