@@ -10,7 +10,7 @@ import {
 import { describeModel, type Model } from '../models/families/index.ts';
 import { freshParameter } from '../models/initialize.ts';
 import { Random } from '../random.ts';
-import { type LoadedModel, loadDescribed } from './load-model.ts';
+import { type LoadedModel, loadDescribed, type ModelWeights, openDescribed } from './load-model.ts';
 
 /** A classifier as read from a folder: model, weights and tokenizer. */
 export type LoadedClassifier = LoadedModel<ClassifierModel>;
@@ -26,6 +26,11 @@ export type LoadedClassifier = LoadedModel<ClassifierModel>;
  */
 export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
   return await loadDescribed(dir, describeClassifier);
+}
+
+/** Opens such a folder; reads no weights. @throws LinnetError as `loadClassifier` */
+export async function openClassifierWeights(dir: string): Promise<ModelWeights<ClassifierModel>> {
+  return await openDescribed(dir, describeClassifier);
 }
 
 /**

@@ -197,7 +197,8 @@ export async function openCausalWeights(dir: string): Promise<ModelWeights<Causa
   return await openDescribed(dir, describeAs(dir, requireCausal));
 }
 
-async function openDescribed<Described extends Loadable>(
+/** Opens a folder by a description of its config.json. @throws LinnetError as `loadModel`, and as `describe` */
+export async function openDescribed<Described extends Loadable>(
   dir: string,
   describe: (config: JsonObject) => Described,
 ): Promise<ModelWeights<Described>> {

@@ -5,10 +5,10 @@
 import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
-import { LinnetError, requireRunning } from '../errors.ts';
+import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
-import { onlyInputs } from '../runtime/program.ts';
-import { runSegments, SegmentedProgram, type SegmentRun } from '../runtime/segmented-program.ts';
+import { SegmentedProgram } from '../runtime/segmented-program.ts';
+import { runWeighted, type WeightedRun } from '../runtime/weighted-program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
@@ -75,25 +75,23 @@ export async function heldOutLoss(
       : await SegmentedProgram.create(graph, weights, options.compile);
   return {
     async measure(parameters, signal) {
-      let loss = 0;
       let weight = 0;
-      const runs: SegmentRun[] = [];
+      const runs: WeightedRun[] = [];
       for (let start = 0; start < dataset.rows; start += rows) {
-        requireRunning(signal, 'while the held-out loss was measured');
         const filled = Math.min(rows, dataset.rows - start);
         // The graph has a fixed number of rows: the last batch is filled up with rows of no weight.
         const visits = Array.from({ length: rows }, (_, i) => ({ row: i < filled ? start + i : 0, epoch: 0 }));
-        const batch = withoutWeight(dataset.batch(visits), filled, rows);
-        const given = program instanceof SegmentedProgram ? {} : onlyInputs(program, Object.fromEntries(frozen));
-        const feeds: Record<string, Tensor> = { ...given, ...Object.fromEntries(parameters) };
-        feeds.total_weight = float32([], [1]);
-        for (const name of Object.keys(objective.inputs)) feeds[name] = batch[name];
-        for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
-        if (program instanceof SegmentedProgram) runs.push({ program, feeds });
-        else loss += Number((await program.run(feeds, ['loss'])).loss.data[0]);
+        const feeds = (): Record<string, Tensor> => {
+          const batch = withoutWeight(dataset.batch(visits), filled, rows);
+          for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
+          const inputs = Object.keys(objective.inputs).map((name) => [name, batch[name]] as const);
+          return { ...Object.fromEntries([...parameters, ...inputs]), total_weight: float32([], [1]) };
+        };
+        runs.push({ program, feeds });
       }
-      const results = await runSegments(runs, weights ?? new Map(), { signal });
-      for (const result of results) loss += Number(result.loss.data[0]);
+      let loss = 0;
+      for await (const result of runWeighted(runs, weights ?? new Map(frozen), signal))
+        loss += Number(result.loss.data[0]);
       if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
       return loss / weight;
     },

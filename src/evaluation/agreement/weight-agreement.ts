@@ -12,6 +12,7 @@ import { InputParameters } from '../../nn/parameters.ts';
 import { divergence, teacherSource, transferParameters } from '../../training/objectives/distillation.ts';
 import { overPositions } from '../../training/objectives/next-token.ts';
 import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { segmentedBytes } from '../../runtime/weighted-program.ts';
 import type { MemoryForm } from '../../training/memory-form.ts';
 import { runsLean } from '../../training/step-cost.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
@@ -23,7 +24,6 @@ import {
   type WindowGraphOptions,
   WindowGraphs,
   type WindowOutputs,
-  windowSegmentBytes,
 } from '../perplexity/window-batches.ts';
 import { requireSameVocabulary, type TextAgreement } from './agreement.ts';
 import type { RecallAnswer } from './recalled-answers.ts';
@@ -114,7 +114,7 @@ export function agreementMemory(
   const length = paddedLength(texts.length);
   const rows = Math.max(1, Math.floor(usualBatchTokens(original.sizes.vocabulary) / length));
   const graph = agreementGraph(original, other, names, { rows, length });
-  return { whole: graphCost(graph).peakBytes, layers: windowSegmentBytes(graph, weights, texts.count / rows) };
+  return { whole: graphCost(graph).peakBytes, layers: segmentedBytes(graph, weights, texts.count / rows) };
 }
 
 /** Factor by which a token falls behind the choice of a model: differences of its logits, however small, exceed all others. */

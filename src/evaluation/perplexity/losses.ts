@@ -16,6 +16,7 @@ import type { CausalModel } from '../../models/model.ts';
 import { InputParameters, parameterCount } from '../../nn/parameters.ts';
 import { overPositions } from '../../training/objectives/next-token.ts';
 import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { segmentedBytes } from '../../runtime/weighted-program.ts';
 import type { MemoryForm } from '../../training/memory-form.ts';
 import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
@@ -25,7 +26,6 @@ import {
   windowBatches,
   type WindowGraphOptions,
   WindowGraphs,
-  windowSegmentBytes,
 } from './window-batches.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
@@ -68,7 +68,7 @@ export function lossesMemory(
   const kept = timesKept(runsLean(model.parameters));
   return {
     whole: processBytes + 4 * parameterCount(model.parameters) + kept * graphCost(graph).peakBytes,
-    layers: processBytes + windowSegmentBytes(graph, weights, batches.length),
+    layers: processBytes + segmentedBytes(graph, weights, batches.length),
   };
 }
 

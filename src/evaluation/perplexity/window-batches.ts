@@ -1,14 +1,13 @@
 /** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
 import { residentTensors } from '../../checkpoint/stored-parameter.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
 import { dataOf, type DeferredTensor, float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
 import type { EncoderInput, GeneratingModel } from '../../models/model.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
-import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
-import { onlyInputs, type Program } from '../../runtime/program.ts';
-import { runSegments, SegmentedProgram, segmentsCost, type SegmentWeights } from '../../runtime/segmented-program.ts';
+import type { CompileOptions, NamedTensors } from '../../runtime/compile.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { compileWeighted, runWeighted, type WeightedProgram } from '../../runtime/weighted-program.ts';
 import type { ScoredWindow } from './scored-windows.ts';
 
 /** Windows that run together, padded at the end to one length. */
@@ -126,15 +125,6 @@ export interface WindowOutputs {
   readonly outputs: Readonly<Record<string, Float32Array>>;
 }
 
-/** Bytes of hidden states that batches of graphs in segments may hold together. */
-const mostCutBytes = 2 ** 29;
-
-/** Bytes of batches of a graph that runs in segments, as many side by side as are held together. */
-export function windowSegmentBytes(graph: Graph, weights: SegmentWeights, batches: number): number {
-  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
-  return segmentBytes + Math.min(Math.ceil(batches) * cutBytes, mostCutBytes + cutBytes);
-}
-
 function windowOutputs(batch: WindowBatch, results: NamedTensors): WindowOutputs[] {
   const outputs = Object.entries(results);
   return batch.windows.map((window, row) => {
@@ -153,8 +143,8 @@ function windowOutputs(batch: WindowBatch, results: NamedTensors): WindowOutputs
 export class WindowGraphs implements AsyncDisposable {
   readonly #windows: readonly ScoredWindow[];
   readonly #weights: SegmentWeights | undefined;
-  readonly #batches: { readonly batch: WindowBatch; readonly program: Program | SegmentedProgram }[] = [];
-  readonly #programs = new Map<string, Program | SegmentedProgram>();
+  readonly #batches: { readonly batch: WindowBatch; readonly program: WeightedProgram }[] = [];
+  readonly #programs = new Map<string, WeightedProgram>();
 
   private constructor(windows: readonly ScoredWindow[], weights: SegmentWeights | undefined) {
     this.#windows = windows;
@@ -168,14 +158,10 @@ export class WindowGraphs implements AsyncDisposable {
     { batchTokens, weights, ...compileOptions }: WindowGraphOptions = {},
   ): Promise<WindowGraphs> {
     const graphs = new WindowGraphs(windows, weights);
-    const made = (graph: Graph): Promise<Program | SegmentedProgram> =>
-      weights === undefined
-        ? compile(graph, compileOptions)
-        : SegmentedProgram.create(graph, weights, (part) => compile(part, { ...compileOptions, lean: true }));
     try {
       for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
         const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
-        const program = graphs.#programs.get(shape) ?? (await made(graphOf(batch)));
+        const program = graphs.#programs.get(shape) ?? (await compileWeighted(graphOf(batch), weights, compileOptions));
         graphs.#programs.set(shape, program);
         graphs.#batches.push({ batch, program });
       }
@@ -186,35 +172,16 @@ export class WindowGraphs implements AsyncDisposable {
     return graphs;
   }
 
-  /**
-   * Runs batch by batch; batches of graphs in segments side by side.
-   * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` between two batches
-   */
+  /** Runs batch by batch. @throws LinnetError as `runWeighted` */
   async *run(
     parameters: WindowParameters,
     signal?: AbortSignal,
   ): AsyncGenerator<readonly WindowOutputs[], void, undefined> {
-    const resident = residentTensors(parameters);
-    const values = Object.fromEntries(resident);
-    const weights = new Map([...resident, ...(this.#weights ?? [])]);
-    let together: { readonly batch: WindowBatch; readonly program: SegmentedProgram }[] = [];
-    let bytes = 0;
-    for (const [done, { batch, program }] of this.#batches.entries()) {
-      requireRunning(signal, `after ${done} of ${this.#batches.length} batches of windows`);
-      if (program instanceof SegmentedProgram) {
-        together.push({ batch, program });
-        bytes += program.cutBytes;
-        if (bytes < mostCutBytes && done + 1 < this.#batches.length) continue;
-        const runs = together.map((each) => ({ program: each.program, feeds: batchFeeds(each.batch) }));
-        const results = await runSegments(runs, weights, { signal });
-        for (const [index, each] of together.entries()) yield windowOutputs(each.batch, results[index]);
-        [together, bytes] = [[], 0];
-        continue;
-      }
-      const feeds = onlyInputs(program, { ...values, ...batchFeeds(batch) });
-      const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(feeds, name));
-      if (missing !== undefined) throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
-      yield windowOutputs(batch, await program.run(feeds, [...program.outputs.keys()]));
+    const weights = new Map([...residentTensors(parameters), ...(this.#weights ?? [])]);
+    const runs = this.#batches.map(({ batch, program }) => ({ program, feeds: () => batchFeeds(batch) }));
+    let done = 0;
+    for await (const outputs of runWeighted(runs, weights, signal)) {
+      yield windowOutputs(this.#batches[done++].batch, outputs);
     }
   }
 
@@ -231,7 +198,7 @@ export class WindowGraphs implements AsyncDisposable {
   }
 
   /** One for each shape of batch. */
-  get programs(): Iterable<Program | SegmentedProgram> {
+  get programs(): Iterable<WeightedProgram> {
     return this.#programs.values();
   }
 

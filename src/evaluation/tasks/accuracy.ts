@@ -1,14 +1,17 @@
 /** How good a classifier is: its classes against the right ones, or the numbers of a regression head. */
+import { type AnyParameter, layeredWeights, segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import type { LabelledDataset } from '../../data/datasets/labelled.ts';
-import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
-import { dataOf, type Tensor } from '../../graph/tensor.ts';
+import { dataOf } from '../../graph/tensor.ts';
 import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
-import { InputParameters, parameterCount, type ParameterSource, WeightParameters } from '../../nn/parameters.ts';
-import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { onlyInputs } from '../../runtime/program.ts';
-import { processBytes, timesKept } from '../../training/step-cost.ts';
+import { InputParameters, parameterCount } from '../../nn/parameters.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { compileWeighted, runWeighted, segmentedBytes } from '../../runtime/weighted-program.ts';
+import type { MemoryForm } from '../../training/memory-form.ts';
+import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
 import { argmax } from '../../graph/largest.ts';
 
@@ -24,7 +27,7 @@ export interface AccuracyOptions extends Stoppable {
 }
 
 /**
- * Classifies every row of a data set once. Among equal logits the first class counts.
+ * Classifies every row of a data set once; layer by layer where parameters are in files. Among equal logits the first class counts.
  * @throws LinnetError `ABORTED` when the signal fires between two batches; `MISMATCH` for a regression head
  * @example
  * ```ts
@@ -33,7 +36,7 @@ export interface AccuracyOptions extends Stoppable {
  */
 export async function accuracy(
   classifier: ClassifierModel,
-  parameters: ReadonlyMap<string, Tensor>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   dataset: LabelledDataset,
   options: AccuracyOptions = {},
 ): Promise<AccuracyResult> {
@@ -57,7 +60,7 @@ export async function accuracy(
  */
 export async function regression(
   classifier: ClassifierModel,
-  parameters: ReadonlyMap<string, Tensor>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   dataset: LabelledDataset,
   options: AccuracyOptions = {},
 ): Promise<RegressionResult> {
@@ -74,7 +77,7 @@ export async function regression(
 /** Runs every row once, in their order. @param read the prediction from the logits [classes] of a row */
 async function predictions(
   classifier: ClassifierModel,
-  parameters: ReadonlyMap<string, Tensor>,
+  parameters: ReadonlyMap<string, AnyParameter>,
   dataset: LabelledDataset,
   { compile: compiled, signal, onProgress }: AccuracyOptions,
   read: (logits: Float32Array) => number,
@@ -82,22 +85,29 @@ async function predictions(
   const { length, rows: total } = dataset;
   const classes = classifier.labels.length;
   const rows = Math.min(total, rowsAtOnce(length));
-  const graph = classificationGraph(classifier, (part) => new WeightParameters(part, parameters), rows, length);
-  await using program = await compile(graph, compiled);
+  const weights = layeredWeights(parameters);
+  const lean = runsLean(classifier.parameters, compiled?.device);
+  const graph = classificationGraph(classifier, rows, length);
+  await using program = await compileWeighted(graph, weights, { lean, ...compiled });
   const gold: number[] = [];
   const predicted: number[] = [];
-  for (let first = 0; first < total; first += rows) {
-    requireRunning(signal, `after ${first} of ${total} texts`);
-    const count = Math.min(rows, total - first);
-    // The last batch is filled with its first row.
-    const visits = Array.from({ length: rows }, (_, i) => ({ row: i < count ? first + i : first, epoch: 0 }));
-    const { label, ...feeds } = dataset.batch(visits);
-    const logits = dataOf((await program.run(onlyInputs(program, feeds), ['logits'])).logits, 'float32');
-    for (let row = 0; row < count; row++) {
-      gold.push(label.data[row]);
+  const runs = Array.from({ length: Math.ceil(total / rows) }, (_, batch) => ({
+    program,
+    feeds() {
+      // The last batch is filled with its first row.
+      const first = batch * rows;
+      const visits = Array.from({ length: rows }, (_, i) => ({ row: first + i < total ? first + i : first, epoch: 0 }));
+      const { label, ...feeds } = dataset.batch(visits);
+      gold.push(...Array.from(label.data).slice(0, total - first));
+      return feeds;
+    },
+  }));
+  for await (const results of runWeighted(runs, weights ?? segmentWeights(parameters), signal)) {
+    const logits = dataOf(results.logits, 'float32');
+    for (let row = 0; row < rows && predicted.length < total; row++) {
       predicted.push(read(logits.subarray(row * classes, (row + 1) * classes)));
     }
-    onProgress?.(first + count, total);
+    onProgress?.(predicted.length, total);
   }
   return { gold, predicted };
 }
@@ -106,13 +116,8 @@ function rowsAtOnce(length: number): number {
   return Math.max(1, Math.floor(runTokens / length));
 }
 
-/** `logits` [rows,classes] of texts of `length` tokens. */
-function classificationGraph(
-  classifier: ClassifierModel,
-  sourceOf: (graph: Graph) => ParameterSource,
-  rows: number,
-  length: number,
-): Graph {
+/** `logits` [rows,classes] of texts of `length` tokens; parameters are inputs. */
+function classificationGraph(classifier: ClassifierModel, rows: number, length: number): Graph {
   const graph = new Graph('classification');
   const texts = {
     tokens: graph.input('tokens', 'int32', [rows, length]),
@@ -120,19 +125,24 @@ function classificationGraph(
     last: graph.input('last', 'int32', [rows]),
     segments: graph.input('segments', 'int32', [rows, length]),
   };
-  graph.output('logits', classifier.classLogits(sourceOf(graph), texts));
+  graph.output('logits', classifier.classLogits(new InputParameters(graph), texts));
   return graph;
 }
 
-/** Copies of the weights at the peak, while the engine lays them out (measured at 0.5B: 5.69 GiB, estimated 5.65). */
-const weightCopies = 2.75;
-
-/** Memory of `accuracy` and `regression` over texts of `length` tokens, weights included. */
-export function accuracyMemory(classifier: ClassifierModel, length: number): number {
-  const graph = classificationGraph(classifier, (part) => new InputParameters(part), rowsAtOnce(length), length);
-  return (
-    processBytes +
-    weightCopies * 4 * parameterCount(classifier.parameters) +
-    timesKept(false) * graphCost(graph).peakBytes
-  );
+/**
+ * Memory of `accuracy` and `regression` over texts of `length` tokens, with all parameters in memory, and layer by layer.
+ * @param weights parameters as they would be read
+ */
+export function accuracyMemory(
+  classifier: ClassifierModel,
+  texts: { readonly count: number; readonly length: number },
+  weights: SegmentWeights,
+): Record<MemoryForm, number> {
+  const rows = rowsAtOnce(texts.length);
+  const graph = classificationGraph(classifier, rows, texts.length);
+  const kept = timesKept(runsLean(classifier.parameters));
+  return {
+    whole: processBytes + 4 * parameterCount(classifier.parameters) + kept * graphCost(graph).peakBytes,
+    layers: processBytes + segmentedBytes(graph, weights, texts.count / rows),
+  };
 }

@@ -1,9 +1,9 @@
 /** `linnet eval accuracy`: how often a classifier is right on labelled texts, and how close a regression head comes. */
-import { loadClassifier } from '../../../checkpoint/load-classifier.ts';
-import { readModelConfig } from '../../../checkpoint/load-model.ts';
+import { openClassifierWeights } from '../../../checkpoint/load-classifier.ts';
+import { readParameters } from '../../../checkpoint/load-model.ts';
+import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import { LabelledDataset, labelledFields, labelShape, readLabelledTexts } from '../../../data/datasets/labelled.ts';
 import { accuracy, accuracyMemory, regression } from '../../../evaluation/tasks/accuracy.ts';
-import { describeClassifier } from '../../../models/classifiers/classifier.ts';
 import { chooseForm } from '../../../training/memory-form.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, requiredList } from '../../framework/command.ts';
@@ -42,15 +42,18 @@ export const evalAccuracy = defineCommand({
   },
   writesResults: true,
   async run(context, { model: folder, data, length: given, memory, device, threads, ...fields }) {
-    const described = describeClassifier(await readModelConfig(folder));
-    const length = given ?? Math.min(defaultLength, described.model.sizes.trainedLength);
-    const bytes = { whole: accuracyMemory(described, length) };
-    chooseForm(`measuring ${folder}`, bytes, memory, ['a smaller `length`']);
-    const { model, parameters, path: from } = await loadClassifier(folder);
+    await using weights = await openClassifierWeights(folder);
+    const { model } = weights;
+    const length = given ?? Math.min(defaultLength, model.model.sizes.trainedLength);
+    const bytes = (count: number) => accuracyMemory(model, { count, length }, segmentWeights(weights.parameters));
+    const choose = (count: number) => chooseForm(`measuring ${folder}`, bytes(count), memory, ['a smaller `length`']);
+    choose(1);
     const texts = await readLabelledTexts(data, labelledFields(fields));
+    const { form } = choose(texts.length);
+    const parameters = form === 'whole' ? await readParameters(weights) : weights.parameters;
     const labels = model.isRegression ? undefined : model.labels;
     const options = { layout: model.model.kind, labels, length };
-    const dataset = new LabelledDataset(texts, await loadTokenizer(from), options);
+    const dataset = new LabelledDataset(texts, await loadTokenizer(weights.path), options);
     const quality = await context.withProgress('accuracy', 'texts', async (hooks) => {
       const measure = model.isRegression ? regression : accuracy;
       return await measure(model, parameters, dataset, { compile: { device, threads }, ...hooks });

@@ -1,0 +1,73 @@
+/**
+ * Graphs whose weights are inputs, run over many feeds: whole where all weights are in memory, in segments where some are read when a
+ * segment needs them.
+ */
+import { LinnetError, requireRunning } from '../errors.ts';
+import type { Graph } from '../graph/graph.ts';
+import type { Tensor } from '../graph/tensor.ts';
+import { compile, type CompileOptions, type NamedTensors } from './compile.ts';
+import { onlyInputs, type Program } from './program.ts';
+import { runSegments, SegmentedProgram, segmentsCost, type SegmentWeights } from './segmented-program.ts';
+
+/** A graph compiled in one of both ways. Dispose of it. */
+export type WeightedProgram = Program | SegmentedProgram;
+
+/** @param weights of a graph that runs in segments. Default: it runs whole */
+export async function compileWeighted(
+  graph: Graph,
+  weights: SegmentWeights | undefined,
+  options: CompileOptions = {},
+): Promise<WeightedProgram> {
+  if (weights === undefined) return await compile(graph, options);
+  return await SegmentedProgram.create(graph, weights, (part) => compile(part, { ...options, lean: true }));
+}
+
+/** A run over feeds, which are made when it is due. */
+export interface WeightedRun {
+  readonly program: WeightedProgram;
+  readonly feeds: () => NamedTensors;
+}
+
+/** Bytes of cuts that runs hold side by side. */
+const mostCutBytes = 2 ** 29;
+
+/** Bytes of runs of a graph in segments, as many side by side as are held together. */
+export function segmentedBytes(graph: Graph, weights: SegmentWeights, runs: number): number {
+  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
+  return segmentBytes + Math.min(Math.ceil(runs) * cutBytes, mostCutBytes + cutBytes);
+}
+
+/**
+ * The outputs of runs, in their order; one reading of the weights serves as many runs in segments as fit side by side.
+ * @throws LinnetError `TENSOR` for a weight that is missing, `ABORTED` between two runs
+ */
+export async function* runWeighted(
+  runs: readonly WeightedRun[],
+  weights: SegmentWeights,
+  signal?: AbortSignal,
+): AsyncGenerator<NamedTensors, void, undefined> {
+  const resident = Object.fromEntries(
+    [...weights].flatMap(([name, value]) => ('data' in value ? [[name, value]] : [])),
+  );
+  let together: { readonly program: SegmentedProgram; readonly feeds: NamedTensors }[] = [];
+  let bytes = 0;
+  for (const [done, { program, feeds }] of runs.entries()) {
+    requireRunning(signal, `after ${done} of ${runs.length} batches`);
+    if (program instanceof SegmentedProgram) {
+      together.push({ program, feeds: feeds() });
+      bytes += program.cutBytes;
+      if (bytes < mostCutBytes && done + 1 < runs.length) continue;
+      yield* await runSegments(together, weights, { signal });
+      [together, bytes] = [[], 0];
+      continue;
+    }
+    yield await program.run(requireInputs(program, { ...resident, ...feeds() }), [...program.outputs.keys()]);
+  }
+}
+
+function requireInputs(program: Program, values: NamedTensors): Record<string, Tensor> {
+  const feeds = onlyInputs(program, values);
+  const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(feeds, name));
+  if (missing === undefined) return feeds;
+  throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
+}
