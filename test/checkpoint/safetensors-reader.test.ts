@@ -68,6 +68,9 @@ describe('both readers', () => {
     for (const [name, value] of Object.entries(expected)) {
       expect(memory.read(name), name).toEqual(value);
       expect(await file.read(name), name).toEqual(value);
+      for await (const { buffer, byteLength } of file.chunks(name)) {
+        expect(buffer.byteLength, 'memory for small tensors').toBe(byteLength);
+      }
     }
     const widened = {
       f64: Float32Array.of(Math.fround(Math.PI), -0),

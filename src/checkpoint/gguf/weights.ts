@@ -103,10 +103,10 @@ export class GgufWeights implements WeightFile {
     return codedMatrix(this.recipe(name));
   }
 
-  async *chunks(name: string, room = new Uint8Array(2 * mebibyte)): AsyncGenerator<Uint8Array> {
+  async *chunks(name: string, room?: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array> {
     for (const listed of this.recipe(name).sources) {
       const { bytes } = listed.type;
-      yield* storedPieces(listed, Math.floor(room.length / 2 / bytes) * bytes, room);
+      yield* storedPieces(listed, Math.floor((room?.length ?? 2 * mebibyte) / 2 / bytes) * bytes, room);
     }
   }
 

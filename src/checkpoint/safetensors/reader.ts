@@ -116,9 +116,10 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
   }
 
   /** The stored bytes of a tensor in pieces, in a buffer; each piece is valid until the next is asked for. */
-  chunks(name: string, buffer = new Uint8Array(pieceBytes)): AsyncGenerator<Uint8Array> {
+  chunks(name: string, buffer?: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array> {
     const { begin, byteLength } = this.find(name);
-    return readAhead(byteLength, buffer.length / 2, (offset, room) => this.#fill(room, begin + offset), buffer);
+    const step = (buffer?.length ?? pieceBytes) / 2;
+    return readAhead(byteLength, step, (offset, room) => this.#fill(room, begin + offset), buffer);
   }
 
   /** As of `WeightFile`. */

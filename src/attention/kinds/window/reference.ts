@@ -25,8 +25,9 @@ export function windowReference(config: WindowMixer, positions: ReferencePositio
     const total = new Float64Array(positions.valueWidth);
     let weight = 0;
     if (weigh !== undefined) {
+      const weightOf = weigh(head, t);
       for (const j of older) {
-        const own = weigh(head, t, j, distance(j) - window);
+        const own = weightOf(j, distance(j) - window);
         weight += own;
         addScaled(total, own, positions.value(kvHead, j));
       }
@@ -43,7 +44,7 @@ export function windowReference(config: WindowMixer, positions: ReferencePositio
   });
 }
 
-type MemoryWeight = (head: number, t: number, j: number, age: number) => number;
+type MemoryWeight = (head: number, t: number) => (j: number, age: number) => number;
 
 /** β γ^age ⟨φ(q_t), φ(k_j)⟩. */
 function memoryWeights({ map, decay }: WindowMemory, positions: ReferencePositions): MemoryWeight {
@@ -54,9 +55,10 @@ function memoryWeights({ map, decay }: WindowMemory, positions: ReferencePositio
     fixed: () => fixedDecay(keyValueHeads),
     learned: () => positions.parameter(memoryDecayName).map((r) => -Math.exp(r)),
   }[decay]();
-  return (head, t, j, age) => {
+  return (head, t) => {
     const kvHead = positions.keyValueHead(head);
-    const size = Math.exp(positions.parameter(memoryScoreName)[head] + age * logDecay[kvHead]);
-    return size * dot(query(head, t), keys[kvHead][j]);
+    const score = positions.parameter(memoryScoreName)[head];
+    const features = query(head, t);
+    return (j, age) => Math.exp(score + age * logDecay[kvHead]) * dot(features, keys[kvHead][j]);
   };
 }
