@@ -19,6 +19,8 @@ import { type Original, type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
+import { formsOfExport } from '../export/manifest.ts';
+import { blockForSize } from '../quantization/sources.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { whole } from '../files/whole-numbers.ts';
@@ -142,6 +144,7 @@ export function engineFor({ model, parameters }: Weighted, compile?: CompileOpti
   if (layeredWeights(parameters) === undefined) {
     return DecodingEngine.create(model, residentTensors(parameters), compile);
   }
-  const source = storedSource(model, readerOf(parameters), { dtype: writingType, device: 'cpu' });
-  return DecodingEngine.compile(model, source, { ...compile, scratch: true });
+  const stored = { dtype: writingType, device: 'cpu', block: blockForSize(model.parameters) } as const;
+  const source = storedSource(model, readerOf(parameters), stored);
+  return DecodingEngine.compile(model, source, { ...compile, scratch: true, forms: formsOfExport(stored) });
 }

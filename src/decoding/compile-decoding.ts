@@ -5,7 +5,7 @@ import { encoderGraph } from '../models/graphs/encoder-graph.ts';
 import { foldGraph } from '../models/graphs/fold-graph.ts';
 import { byKind, decoderOf, type GeneratingModel } from '../models/model.ts';
 import { foldGraphs, modelLayout } from '../models/graphs/model-layout.ts';
-import { stepFormsOf } from '../models/graphs/step-forms.ts';
+import { type StepForms, stepFormsOf } from '../models/graphs/step-forms.ts';
 import { stepGraph } from '../models/graphs/step-graph.ts';
 import type { ParameterSource } from '../nn/parameters.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
@@ -26,9 +26,10 @@ export async function compileDecoding(
   makeSource: (graph: Graph) => ParameterSource,
   compile: GraphCompiler,
   device: Device = 'wasm',
+  forms: StepForms = stepFormsOf(device),
 ): Promise<ConstructorParameters<typeof StepEngine>> {
   const decoder = decoderOf(model);
-  const layout = modelLayout(decoder, stepFormsOf(device));
+  const layout = modelLayout(decoder, forms);
   const program = await compile(stepGraph(decoder, makeSource, layout));
   const folds: FoldPrograms = new Map();
   try {

@@ -2,6 +2,7 @@
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { GeneratingModel } from '../models/model.ts';
+import type { StepForms } from '../models/graphs/step-forms.ts';
 import { type ParameterSource, WeightParameters } from '../nn/parameters.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { compileDecoding } from './compile-decoding.ts';
@@ -21,13 +22,14 @@ export class DecodingEngine extends StepEngine {
   /**
    * Compiles the step graph with parameters from any source, quantized ones for example. The encoder of an encoder-decoder
    * model is compiled when a text is read.
+   * @param options.forms default: all of the device, for weights in blocks of at most 32
    */
   static async compile(
     model: GeneratingModel,
     makeSource: (graph: Graph) => ParameterSource,
-    options?: CompileOptions,
+    { forms, ...options }: CompileOptions & { readonly forms?: StepForms } = {},
   ): Promise<DecodingEngine> {
     const compiled = (graph: Graph): ReturnType<typeof compile> => compile(graph, options);
-    return new DecodingEngine(...(await compileDecoding(model, makeSource, compiled, options?.device ?? 'cpu')));
+    return new DecodingEngine(...(await compileDecoding(model, makeSource, compiled, options.device ?? 'cpu', forms)));
   }
 }

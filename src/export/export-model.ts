@@ -20,7 +20,7 @@ import type { GeneratingModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import type { WeightError } from '../quantization/encoding.ts';
 import { EncodingThreads } from '../quantization/encoding-threads.ts';
-import { defaultBlock } from '../quantization/sources.ts';
+import { blockForSize } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import {
   type EncodedGraphs,
@@ -59,7 +59,7 @@ export interface ExportOptions {
   readonly weights: WeightReader;
   /** How matrices and tables are stored; the rest is float32. `mixed` stores them twice: w8a8 for prompts, else int4. */
   readonly dtype: StorageType;
-  /** Weights per scale of int4, also in `mixed`: 32, 64 or 128; fewer in rows that one smaller block holds. Default: 32. */
+  /** Weights per scale of int4, also in `mixed`: 32, 64 or 128; fewer in rows that one smaller block holds. Default: `blockForSize`. */
   readonly block?: BlockSize;
   /**
    * Lengths that the encoder of an encoder-decoder model is exported for; texts are padded to the next. Default: by doubling
@@ -152,7 +152,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       for (const { file, bytes } of graphs.graphs) await write(file, bytes);
     }
     for (const { file, bytes } of folds) await write(file, bytes);
-    const forms = formsOfExport({ device, dtype, block });
+    const forms = formsOfExport({ device, block });
     manifest = parseManifest(
       {
         format: 'linnet-export',
@@ -194,8 +194,8 @@ function largeModel({ model, weights, dtype }: ExportOptions): boolean {
 }
 
 /** Weights per scale, where the type has blocks. @throws LinnetError `CONFIG` for a block size of another type */
-function storedBlock({ dtype, block }: ExportOptions): BlockSize | undefined {
-  if (hasBlocks(dtype)) return block ?? defaultBlock;
+function storedBlock({ model, dtype, block }: ExportOptions): BlockSize | undefined {
+  if (hasBlocks(dtype)) return block ?? blockForSize(model.parameters);
   if (block === undefined) return undefined;
   throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 and mixed have`);
 }

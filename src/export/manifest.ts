@@ -130,13 +130,13 @@ export function formsOfManifest({
 }
 
 /** The forms of the graphs of an export: kernels take rows of larger blocks than the smallest in pairs. */
-export function formsOfExport({ device, dtype, block = smallestBlock }: ExportedAs): StepForms {
-  return stepFormsOf(device, hasBlocks(dtype) && block > smallestBlock);
+export function formsOfExport({ device, block = smallestBlock }: ExportedAs): StepForms {
+  return stepFormsOf(device, block > smallestBlock);
 }
 
 interface ExportedAs {
   readonly device: Device;
-  readonly dtype: StorageType;
+  /** Absent for types without blocks. */
   readonly block?: BlockSize;
 }
 

@@ -15,6 +15,7 @@ import type { StepEngine } from '../decoding/step-engine.ts';
 import type { SessionFiles } from '../engine/session-store.ts';
 import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
+import { formsOfExport } from '../export/manifest.ts';
 import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
 import { sha256 } from '../files/digest.ts';
 import type { DeferredTensor } from '../graph/tensor.ts';
@@ -34,7 +35,7 @@ import {
 } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { readerOf, type WeightReader } from '../quantization/weight-reader.ts';
-import { type MemoryType, type WeightType, weightTypes } from '../quantization/sources.ts';
+import { blockForSize, type MemoryType, type WeightType, weightTypes } from '../quantization/sources.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { openChatTemplate } from '../tokenizer/chat-template-sources.ts';
 import { loadTokenizer, readChatTemplate } from '../tokenizer/tokenizer.ts';
@@ -70,7 +71,7 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
   readonly chatTemplate?: string;
   /**
    * How matrices of a checkpoint that generates texts are stored in memory; made when the engine is, for less memory and faster
-   * steps. Default: f32, and the codes of a GGUF file or of a quantized folder as they are. An export has the type that it was written in.
+   * steps; int4 in blocks of `blockForSize`. Default: f32, and the codes of a GGUF file or of a quantized folder as they are. An export has the type that it was written in.
    */
   readonly dtype?: WeightType;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
@@ -264,9 +265,11 @@ function writerParts<Kind extends keyof WriterByKind>(
   const { model, weights, names, around, compile, dtype: asked, kept } = checkpoint;
   const { origin, fingerprint } = around;
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
-  const stored = { dtype, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
+  const block = dtype === 'int4' ? blockForSize(model.parameters) : undefined;
+  const stored = { dtype, block, device: compile.device === 'webgpu' ? 'webgpu' : 'cpu' } as const;
   // States of weights in other forms are other states.
-  const computed = dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${dtype}`);
+  const form = block === undefined || block === 32 ? dtype : `${dtype} ${block}`;
+  const computed = dtype === 'f32' ? fingerprint : sha256(`${fingerprint} ${form}`);
   const mtp = mtpStepModel(model, names);
   const compiled = async (described: GeneratingModel): Promise<StepEngine> => {
     await using _files = weights.hold?.();
@@ -274,7 +277,8 @@ function writerParts<Kind extends keyof WriterByKind>(
     const source = storedSource(decoderOf(described), weights, stored);
     const scratch = dtype !== 'f32' || weights.codes !== undefined;
     const spin = compile.spin ?? parameterCount(model.parameters) >= leastSpun;
-    return await DecodingEngine.compile(described, source, { ...compile, spin, scratch });
+    const forms = formsOfExport({ block, device: compile.device ?? 'cpu' });
+    return await DecodingEngine.compile(described, source, { ...compile, spin, scratch, forms });
   };
   return {
     ...around,

@@ -17,6 +17,7 @@ import { readInFolder } from '../files/regular-file.ts';
 import { findTemporaryFiles, removeThose } from '../files/temporary-files.ts';
 import type { GeneratingModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
+import { blockForSize } from '../quantization/sources.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { folderFiles } from './folder-files.ts';
 import { readExport } from './model-files.ts';
@@ -61,7 +62,8 @@ export async function keptWeights(
   if (model.kind === 'encoder' || parameterCount(model.parameters) < least) return undefined;
   const folderOfAll = join(cache, 'weights');
   const kept = join(folderOfAll, sha256(JSON.stringify([path, dtype])).slice(0, 32));
-  const state = sha256(JSON.stringify([version, model.toJson()])).slice(0, 32);
+  const block = dtype === 'int4' ? blockForSize(model.parameters) : undefined;
+  const state = sha256(JSON.stringify([version, model.toJson(), block])).slice(0, 32);
   const files = folderFiles(kept, compile);
   const stored = async (fingerprint: string): Promise<KeptWeights> => {
     const { manifest } = await readExport(files);
@@ -94,7 +96,7 @@ export async function keptWeights(
     if (other !== undefined) return other;
     await makeRoom(folderOfAll, kept);
     process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
-    const exporting = exportModel(kept, { model, weights: checkpoint, dtype });
+    const exporting = exportModel(kept, { model, weights: checkpoint, dtype, block });
     const [fingerprint] = await Promise.all([checkpoint.fingerprint(), exporting]);
     await writeFileAtomic(join(kept, checkpointFile), `${state} ${fingerprint}`);
     return await stored(fingerprint);

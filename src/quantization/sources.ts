@@ -18,7 +18,7 @@ import {
   integerMatmul,
   quantizeRows,
 } from '../graph/ops/quantized.ts';
-import type { ParameterSource, WeightMatrix } from '../nn/parameters.ts';
+import { parameterCount, type ParameterShapes, type ParameterSource, type WeightMatrix } from '../nn/parameters.ts';
 import { codedProducts, type MakeWeight, type StoredProducts } from './coded-parameters.ts';
 import { matrixShape, type MatrixShape } from './encoding.ts';
 import {
@@ -37,8 +37,13 @@ export type WeightType = (typeof weightTypes)[number];
 /** Forms of matrices in memory: also `stored`, codes as their file has them. */
 export type MemoryType = WeightType | 'stored';
 
-/** Default number of weights per scale of int4. */
-export const defaultBlock: BlockSize = 32;
+/** Parameters from which on models have larger blocks: the runtime adds eight bytes to each. */
+const leastLarge = 3e9;
+
+/** Weights per scale of int4 where no number is asked for: 32, and 64 from three billion parameters on. */
+export function blockForSize(parameters: ParameterShapes): BlockSize {
+  return parameterCount(parameters) < leastLarge ? 32 : 64;
+}
 
 export interface StoredSourceOptions extends EncodingProcess {
   /** Tables that multiply activations too, such as the embedding of a tied head: they are stored once. */
@@ -171,7 +176,7 @@ function byteProducts(weight: MakeWeight, reader: WeightReader, options: StoredS
 function blockProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
   /** The smallest block that holds a whole row, at most `block`. */
   const sizeOf = (inputs: number): BlockSize => {
-    const { block = defaultBlock } = options;
+    const { block = blockSizes[0] } = options;
     return blockSizes.find((size) => size >= inputs && size < block) ?? block;
   };
   const part = matrixParts(reader, ({ inputs }) => ({ kind: 'blocks', size: sizeOf(inputs) }), options);

@@ -1,36 +1,38 @@
 /** Work that runs whole, with all weights in memory, or layer by layer: chosen by what fits, and refused before a weight is read. */
 import { LinnetError } from '../errors.ts';
 import { formatBytes } from '../report/quantities.ts';
+import { elementCount } from '../graph/tensor.ts';
 import { parameterCount, type ParameterShapes, selectParameters } from '../nn/parameters.ts';
-import type { WeightType } from '../quantization/sources.ts';
+import { blockForSize, type WeightType } from '../quantization/sources.ts';
 import { memoryLimit } from './plans/options.ts';
 import { processBytes } from './step-cost.ts';
 
 /** With all weights in memory, or with those of one layer at a time. */
 export type MemoryForm = 'whole' | 'layers';
 
-/** Bytes of a parameter as stored, and how often they are held while an engine is made of a checkpoint (measured at 0.5B and 7B). */
-const openedTypes: Readonly<Record<WeightType, { readonly bytes: number; readonly held: number }>> = {
-  f32: { bytes: 4, held: 1.25 },
-  f16: { bytes: 2, held: 1.4 },
-  w8a8: { bytes: 1, held: 1.4 },
-  int4: { bytes: 0.5625, held: 1.4 },
+/** Bytes of a weight in the runtime's own form of int4: codes, and a scale and a sum of each block. */
+const packedBytes = (parameters: ParameterShapes): number => 0.5 + 8 / blockForSize(parameters);
+
+/** Bytes that a parameter takes while an engine is made of a checkpoint (measured at 0.5B and 7B); scales of int4 stay mapped besides. */
+const openedBytes: Readonly<Record<WeightType, (parameters: ParameterShapes) => number>> = {
+  f32: () => 5,
+  f16: () => 2.8,
+  w8a8: () => 1.4,
+  int4: (parameters) => packedBytes(parameters) + 4 / blockForSize(parameters),
 };
 
 /** The memory of an engine that is made of a checkpoint, at its peak. */
 export function engineMemory(parameters: ParameterShapes, dtype: WeightType): number {
-  const { bytes, held } = openedTypes[dtype];
-  return processBytes + held * bytes * parameterCount(parameters);
+  return processBytes + openedBytes[dtype](parameters) * parameterCount(parameters);
 }
 
-/** Bytes of a weight in the runtime's own form of int4: codes, scales, sums of blocks. */
-const packedBytes = 0.75;
 /** Freed pieces up to this size stay with a process (glibc's largest `M_MMAP_THRESHOLD`). */
 const largestPiece = 2 ** 25;
 
 /** Memory that stays with the process when an engine in int4 is disposed of (0.25 GiB measured at 0.5B). */
 export function memoryAfterEngine(parameters: ParameterShapes): number {
-  const pieces = [...parameters].map((named) => packedBytes * parameterCount(new Map([named])));
+  const bytes = packedBytes(parameters);
+  const pieces = [...parameters.values()].map(({ shape }) => bytes * elementCount(shape));
   return pieces.reduce((sum, bytes) => (bytes <= largestPiece ? sum + bytes : sum), 0);
 }
 

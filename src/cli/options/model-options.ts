@@ -6,7 +6,6 @@ import { called, choice, folderPath, path, type ValueKind, numberChoice } from '
 import { mixerPresetNames } from '../../attention/presets.ts';
 import { hasBlocks, type StorageType } from '../../export/manifest.ts';
 import { type BlockSize, blockSizes } from '../../graph/ops/quantized.ts';
-import { defaultBlock } from '../../quantization/sources.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 
 /** A model that is here, by its folder, `linnet:tiny-llama` or a name of the hub (`modelHere`). */
@@ -43,7 +42,7 @@ export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmente
 export const blockOption = optional(
   numberChoice(blockSizes),
   `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; in larger blocks a model is smaller and ` +
-    `decodes faster, and its weights are rounded more (default: ${defaultBlock})`,
+    `decodes faster, and its weights are rounded more (default: 32; 64 from three billion parameters on)`,
 );
 
 /** @throws UsageError for a block size of a type without blocks */
