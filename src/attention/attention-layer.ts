@@ -61,6 +61,8 @@ export interface Horizon {
   readonly reach: number;
   /** W: groups that are read row by row, the own one included. Default 1. */
   readonly window?: number;
+  /** Positions that are folded at once: whole groups. Default G. */
+  readonly span?: number;
   /** The first positions of a text that every position reads row by row, whatever their group. Default 0. */
   readonly sinks?: number;
 }

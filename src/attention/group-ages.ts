@@ -4,7 +4,7 @@
  */
 import { type Dim, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Horizon } from './attention-layer.ts';
-import { emptySlot, openCount, type SequenceStep, windowStart } from './masks.ts';
+import { emptySlot, openCount, type SequenceStep, spanOf, foldStart } from './masks.ts';
 
 /** Names of the inputs: ages of rows in the ring, of rows in the tree, and of S. */
 export const ageNames = { ring: 'age.ring', tree: 'age.tree', sums: 'age.sums' } as const;
@@ -33,7 +33,7 @@ export function groupAges(
   const tree = new Float32Array(B * nodes * columns);
   const sums = new Float32Array(B * nodes);
   steps.forEach(({ slotPositions, tree: own, committed, open: rows }, b) => {
-    const folded = windowStart(committed, horizon) / G;
+    const folded = foldStart(committed, { ...horizon, span: spanOf(G) }) / G;
     own.depths.forEach((depth, node) => {
       const row = b * nodes + node;
       const group = Math.floor((committed + depth) / G);

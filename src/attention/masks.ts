@@ -152,8 +152,24 @@ export const openBlock = 64;
 
 /** The first position of the window of `position`. */
 export function windowStart(position: number, { group, window = 1 }: Pick<Horizon, 'group' | 'window'>): number {
+  return foldStart(position, { group, window });
+}
+
+/** The first position that is not folded after a text of `length` tokens. */
+export function foldStart(
+  length: number,
+  { group, window = 1, span = group }: Pick<Horizon, 'group' | 'window' | 'span'>,
+): number {
   if (group === Number.POSITIVE_INFINITY) return 0;
-  return Math.max(0, position - (position % group) - (window - 1) * group);
+  return Math.max(0, length - (length % span) - (window - 1) * group);
+}
+
+/** Groups of fewer positions are folded several at a time: trees, which cross no fold, would have no room. */
+const leastSpan = 32;
+
+/** Positions of groups that are folded at once: an open block's at most, but for longer groups. */
+export function spanOf(group: number): number {
+  return group < leastSpan ? group * Math.floor(openBlock / group) : group;
 }
 
 /** More S at once would take more memory than they save time. */
@@ -214,15 +230,16 @@ function fillHeldRow(
   const { reach, sinks = 0 } = horizon;
   const convolved = committed + (rule?.depth?.(tree, node) ?? tree.depths[node]);
   const first = windowStart(committed + tree.depths[node], horizon);
-  // Older groups are in S, up to the last that left the window of L.
-  const folded = rule?.seesClosedGroups === false ? first : windowStart(committed, horizon);
+  // Older groups are in S.
+  const folded = foldStart(committed, horizon);
+  const end = rule?.seesClosedGroups === false ? windowStart(committed, horizon) : first;
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
     const held = at >= 0 && at < committed && at < hidden;
     const near = at >= first || at < sinks;
     block.same[start + slot] = held && near ? 1 : 0;
-    block.earlier[start + slot] = held && !near && at >= folded ? 1 : 0;
+    block.earlier[start + slot] = held && !near && at >= folded && at < end ? 1 : 0;
     block.offsets[start + slot] = held && convolved - at <= reach ? convolved - at : reach + 1;
   }
 }

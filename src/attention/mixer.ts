@@ -70,9 +70,11 @@ export interface StateShape {
  * `sums`: one matrix S [rows,columns] per key-value head, of constant size. `rows`: a fixed number of rows of keys and of
  * values per closed group, a memory that grows with the text.
  */
-export type FoldedShape =
+export type FoldedShape = (
   | { readonly kind: 'sums'; readonly rows: number; readonly columns: number }
-  | { readonly kind: 'rows'; readonly perGroup: number };
+  | { readonly kind: 'rows'; readonly perGroup: number }
+) &
+  Pick<Horizon, 'span'>;
 
 /** Input of a mixer over whole sequences. */
 export interface SequenceInput extends ProjectedPositions {

@@ -15,7 +15,7 @@ describe('stateShape', () => {
       slots: 64,
       keyWidth: 16,
       valueWidth: 16,
-      folded: { kind: 'sums', rows: 16, columns: 16 },
+      folded: { kind: 'sums', rows: 16, columns: 16, span: 64 },
     });
     expect(stateShape(mixerPreset('softmax'), dims)).toEqual({
       slots: 'growing',
@@ -27,8 +27,14 @@ describe('stateShape', () => {
 
   it.each([
     ['a group longer than the window', { local: {}, group: 64, convolution: { kernel: 63 } }, 64, false],
-    ['a window longer than the group', { local: {}, global: {}, group: 8, convolution: { kernel: 63 } }, 31, true],
-    ['no convolution', { global: {}, group: 8 }, 8, true],
+    [
+      'a window longer than the groups folded at once',
+      { global: {}, group: 31, convolution: { kernel: 127 } },
+      63,
+      true,
+    ],
+    ['groups folded together', { local: {}, global: {}, group: 24, convolution: { kernel: 63 } }, 48, true],
+    ['no convolution', { global: {}, group: 40 }, 40, true],
     ['a convolution alone', { convolution: { kernel: 9 } }, 4, false],
     ['one filter weight alone', { convolution: { kernel: 1 } }, 1, false],
   ])('%s', (_, fields, slots, sums) => {
@@ -64,7 +70,7 @@ describe('stateShape', () => {
       slots: 32,
       keyWidth: 16,
       valueWidth: 16,
-      folded: { kind: 'rows', perGroup: 4 },
+      folded: { kind: 'rows', perGroup: 4, span: 32 },
     });
     const ring = 4 * 2 * 2 * 32 * 16;
     expect([0, 31, 32, 100].map((context) => stateBytes(mixer, dims, 4, context) - ring)).toEqual(
@@ -99,7 +105,7 @@ describe('sizes', () => {
   it('counts float32 unless told otherwise', () => {
     const dims = { heads: 4, keyValueHeads: 2, headWidth: 8 };
     const config = mixerPreset('augmented', { group: 16, kernel: 9 });
-    expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 16 * 8 + 2 * 8 * 8));
+    expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 64 * 8 + 2 * 8 * 8));
     expect(stateBytes(mixerPreset('local', { group: 16 }), dims)).toBe(4 * 2 * 2 * 16 * 8);
     expect(keyValueCacheBytes(dims, 10)).toBe(4 * 2 * 2 * 8 * 10);
   });

@@ -15,6 +15,7 @@
 import { LinnetError } from '../errors.ts';
 import { requireCount } from '../files/arguments.ts';
 import { type ConvolutionConfig, convolutionReach } from './convolution-config.ts';
+import { foldStart } from './masks.ts';
 import type { AttentionDims, FoldedShape, Horizon, StateShape } from './mixer.ts';
 
 /** @throws LinnetError `CONFIG` for impossible sizes */
@@ -51,7 +52,8 @@ export function ringState(
 ): StateShape {
   const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
   // At least one slot, so that no tensor is empty: only a lone convolution of one filter weight would need none.
-  const slots = Number.isFinite(group) ? sinks + Math.max(window * group, reach, 1) : 'growing';
+  const unfolded = (window - 1) * group + (folded?.span ?? group);
+  const slots = Number.isFinite(group) ? sinks + Math.max(unfolded, reach, 1) : 'growing';
   return { slots, keyWidth, valueWidth, folded };
 }
 
@@ -68,7 +70,7 @@ export function stateNumbers(
   const kept =
     folded.kind === 'sums'
       ? folded.rows * folded.columns
-      : folded.perGroup * (keyWidth + valueWidth) * Math.floor(context / group);
+      : folded.perGroup * (keyWidth + valueWidth) * (foldStart(context, { group, span: folded.span }) / group);
   return M * (rows + kept);
 }
 

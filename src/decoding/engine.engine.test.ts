@@ -10,7 +10,7 @@ import type { MixerInput } from '../attention/kinds/index.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { growsWithText, mixerDims, parseMixer, stateBytes } from '../attention/mixers.ts';
 import { mixerPreset, type PresetOptions, takenOptions } from '../attention/presets.ts';
-import { openBlock } from '../attention/masks.ts';
+import { foldStart, openBlock, spanOf } from '../attention/masks.ts';
 import { chain, TokenTree } from '../attention/tree.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, tensor } from '../graph/tensor.ts';
@@ -138,7 +138,7 @@ async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<
 const parents = [-1, 0, 0, 1, 1, 2, -1, 6, 3, 8, 9, 10, 11, 12, 13, 14];
 
 describe.each(variants)('$name', ({ model }) => {
-  const text = [...randomTokens(model, 45, 4)];
+  const text = [...randomTokens(model, openBlock + 3 * G, 4)];
   let engine: DecodingEngine;
   let parallel: Reference['parallel'];
   beforeAll(async () => ({ engine, parallel } = await prepare(model)));
@@ -146,7 +146,7 @@ describe.each(variants)('$name', ({ model }) => {
 
   it('reads a prompt in chunks and continues by steps as in parallel', async () => {
     const [expected] = await parallel([text]);
-    const promptLengths = [1, G - 1, G, G + 1, 2 * G, 29];
+    const promptLengths = [1, G - 1, G, G + 1, 2 * G, 29, openBlock - 2];
     for (const chunk of [1, 3, 7, 128]) {
       const states = new Map<SequenceState, number>();
       for (const length of promptLengths) {
@@ -178,13 +178,13 @@ describe.each(variants)('$name', ({ model }) => {
     expectClose(logits, expected[long.length - 1], 'end');
   });
 
-  it('reads trees at every place of a group, and continues after a commit', async () => {
+  it('reads trees at every place of a group, across a fold, and continues after a commit', async () => {
     const tree = new TokenTree(parents);
     const nodeTokens = [...randomTokens(model, tree.size, 5)];
     const paths = parents.map((_, node) => tree.pathTo(node));
-    const places = Array.from({ length: G }, (_, place) => 2 * G + place);
+    const places = Array.from({ length: G }, (_, place) => openBlock - G + place);
     // All root paths after all beginnings as texts of one length: what follows a path does not disturb it.
-    const longest = 3 * G + tree.height + 2;
+    const longest = openBlock + tree.height + 2;
     const texts = places.map((committed) =>
       paths.map((path) => {
         const whole = [...text.slice(0, committed), ...path.map((node) => nodeTokens[node])];
@@ -275,7 +275,7 @@ describe.each(variants)('$name', ({ model }) => {
       expect(memory !== undefined).toBe(linformer.success);
       if (memory === undefined || !linformer.success) return;
       const { rows, block } = linformer.data;
-      expect(memory.count).toBe(rows * Math.floor(state.length / block));
+      expect(memory.count).toBe((rows * foldStart(state.length, { group: block, span: spanOf(block) })) / block);
       expect(memory.capacity).toBeLessThanOrEqual(1.25 * memory.count + 64);
     });
   });

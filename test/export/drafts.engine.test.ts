@@ -3,6 +3,7 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { mixerPreset, type PresetOptions } from '../../src/attention/presets.ts';
 import { chain } from '../../src/attention/tree.ts';
 import { draftedTexts, engineOf, storedTypes, tinyLlamaOfPackage } from './drafted-texts.ts';
+import { tinyConfig } from '../models/tiny-model.ts';
 import { augmentedTinyLlama, type ModelWithWeights } from './exported-model.ts';
 import { isWarmLikeCold, warmWays } from './warm-answers.ts';
 import { StepEngine } from '../../src/decoding/step-engine.ts';
@@ -101,6 +102,13 @@ const mixers: Readonly<Record<string, () => Promise<ModelWithWeights> | ModelWit
   'hedgehog in short groups': () => linearize(subject.model, subject.parameters, mixerPreset('hedgehog', { group: 8 })),
   window: () => linearize(subject.model, subject.parameters, mixerPreset('window', { decay: 'fixed' })),
   linformer: () => linearize(subject.model, subject.parameters, mixerPreset('linformer')),
+  'augmented in groups of 8': () => shared('augmented', { group: 8 }),
+  'FLASH in groups of 20': () => {
+    const model = describeCausalModel({ ...tinyConfig('flash'), group_size: 20 });
+    return { model, parameters: initializeParameters(model, new Random(3), 0.3) };
+  },
+  'linformer in blocks of 16': () => shared('linformer', { block: 16, rows: 3 }),
+  'window in groups of 16, which decays': () => shared('window', { group: 16, memory: 'hedgehog', decay: 'learned' }),
   hedgehog: () => linearize(subject.model, subject.parameters, mixerPreset('hedgehog')),
   'sliding-window': () => linearize(subject.model, subject.parameters, mixerPreset('sliding-window', { window: 100 })),
 };

@@ -12,7 +12,7 @@ import { type AutoregressiveModel, decoderOf } from '../../src/models/model.ts';
 import { tinyLlama } from '../models/tiny-llama.ts';
 import { tinyConfig } from '../models/tiny-model.ts';
 
-const { graphs, forms, groups, texts, widths } = roundingCauses;
+const { graphs, forms, texts, widths } = roundingCauses;
 
 /** LLaMAs by preset. */
 function ofMixers(options: PresetOptions = {}): [string, AutoregressiveModel][] {
@@ -47,10 +47,9 @@ it('no preset and no family but T5 is without the same bits', () => {
   expect(causes([...ofMixers(), ...ofFamilies()])).toEqual({ t5: texts });
 });
 
-it('groups of 16, where they are no mere size of the computation', () => {
-  const summed = ['augmented', 'flash', 'flash-global', 'global', 'linformer', 'local+global', 'window'];
-  const expected = Object.fromEntries(summed.map((name) => [name, groups]));
-  expect(causes(ofMixers({ group: 16, block: 16 }))).toEqual(expected);
+it('nor are groups of a few positions', () => {
+  for (const group of [1, 7, 16, 31])
+    expect(causes(ofMixers({ group, block: group, rows: 1 })), String(group)).toEqual({});
 });
 
 it('long blocks and filters, and cosines of odd numbers', () => {

@@ -82,8 +82,9 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
     const after = (context: number): number => stateBytes(mixer, dims, 4, context);
     constant += after(0);
     if (slots === 'growing') perToken += after(1) - after(0);
-    // A group at a time; per token on average.
-    if (folded?.kind === 'rows') perToken += (after(groupOf(mixer)) - after(0)) / groupOf(mixer);
+    // A fold at a time; per token on average.
+    const { span = groupOf(mixer) } = folded ?? {};
+    if (folded?.kind === 'rows') perToken += (after(span) - after(0)) / span;
   }
   const attentions = model.mixers.filter((mixer) => isExchangeable(mixer)).length;
   return {
@@ -101,7 +102,9 @@ export function stateFormula({ mixers, sizes }: ModelDescription): string[] {
     const { slots, keyWidth, valueWidth, folded } = stateShape(mixer, dims);
     const row = `(${keyWidth}+${valueWidth})`;
     const sums = folded?.kind === 'sums' ? ` + ${folded.rows}·${folded.columns}` : '';
-    const memory = folded?.kind === 'rows' ? ` + ${folded.perGroup}·⌊L/${groupOf(mixer)}⌋·${row}` : '';
+    const { span = groupOf(mixer) } = folded ?? {};
+    const perSpan = folded?.kind === 'rows' ? (folded.perGroup * span) / groupOf(mixer) : 0;
+    const memory = perSpan > 0 ? ` + ${perSpan}·⌊L/${span}⌋·${row}` : '';
     return `  ${layerSpan(layers)}: 4·${dims.keyValueHeads}·(${slots === 'growing' ? 'L' : slots}·${row}${sums}${memory})${shift}`;
   });
   return [

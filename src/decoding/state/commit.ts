@@ -1,5 +1,5 @@
 /** Taking accepted nodes into a state: rows into the ring, groups that closed into S. No replay, no snapshot. */
-import { slotOf, windowStart } from '../../attention/masks.ts';
+import { slotOf, foldStart } from '../../attention/masks.ts';
 import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { FoldClass, LayerLayout } from '../../models/graphs/model-layout.ts';
@@ -41,8 +41,8 @@ export async function commitRows(
   for (const [index, foldClass] of state.layout.folds.entries()) {
     const { horizon } = foldClass.slots;
     // Sinks are never folded, since they are read one by one for good.
-    const start = Math.max(windowStart(state.length, horizon), horizon.sinks ?? 0);
-    const end = windowStart(state.length + nodes.length, horizon);
+    const start = Math.max(foldStart(state.length, horizon), horizon.sinks ?? 0);
+    const end = foldStart(state.length + nodes.length, horizon);
     if (end > start) closing.push({ foldClass, index, start, end });
   }
   if (rows.later?.nodes === nodes.length) state.takeSums(rows.later.sums);
@@ -109,7 +109,7 @@ async function foldClosed(
       ...collect('keys'),
       ...collect('values'),
       ...(shape !== null && { sums: tensor('float32', [...heads, ...shape], sumsOf(state, layers)) }),
-      ...(program.inputs.has('ages') && foldAges(start, end, G, (end - windowStart(state.length, horizon)) / G)),
+      ...(program.inputs.has('ages') && foldAges(start, end, G, (end - foldStart(state.length, horizon)) / G)),
     },
     ['folded'],
   );

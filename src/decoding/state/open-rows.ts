@@ -1,5 +1,5 @@
 /** The open rows of states: the last rows of their rings, by position, which a step reads together with the tree's. */
-import { emptySlot, openBlock, type OpenPositions, slotOf, windowStart } from '../../attention/masks.ts';
+import { emptySlot, openBlock, type OpenPositions, slotOf, foldStart } from '../../attention/masks.ts';
 import { leastColumns, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import type { SequenceState } from './sequence-state.ts';
 
@@ -32,7 +32,7 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout,
     const held = state.positions[layout.index].length;
     // Of a whole ring, the rows that some node may see: the rest weighs nothing.
     const from =
-      open === 'whole' ? Math.min(windowStart(length, horizon), length - reach) : length - (length % openBlock);
+      open === 'whole' ? Math.min(foldStart(length, horizon), length - reach) : length - (length % openBlock);
     // In a ring, the sinks and the rows that are not overwritten.
     const first = Math.max(0, from, ring === undefined ? 0 : length - (held - sinks));
     const sunk = Math.max(0, Math.min(sinks, first) - from);

@@ -8,7 +8,7 @@
  * and a decoder the encoded source, which it only reads and shares with its forks.
  */
 import { inspection } from '../../files/inspection.ts';
-import { emptySlot } from '../../attention/masks.ts';
+import { emptySlot, foldStart } from '../../attention/masks.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { LayerLayout, ModelLayout } from '../../models/graphs/model-layout.ts';
@@ -123,7 +123,7 @@ export class SequenceState {
   /** Makes the rows that closed groups of a text of `length` tokens leave, zeros until they are filled in. */
   makeGroupRows(length: number): void {
     this.layout.layers.forEach(({ slots: { horizon, rowsPerGroup = 0 } }, layer) => {
-      this.groupRows[layer]?.make(rowsPerGroup * Math.floor(length / horizon.group));
+      this.groupRows[layer]?.make((rowsPerGroup * foldStart(length, horizon)) / horizon.group);
     });
   }
 

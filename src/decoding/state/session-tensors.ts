@@ -2,7 +2,7 @@
 import { internalError } from '../../errors.ts';
 import { zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
-import { positionInSlot } from '../../attention/masks.ts';
+import { foldStart, positionInSlot } from '../../attention/masks.ts';
 import type { ModelLayout } from '../../models/graphs/model-layout.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
 import type { EncodedText, SequenceState } from './sequence-state.ts';
@@ -60,7 +60,7 @@ export function sessionTensors(
     }
     if (shiftWidth > 0) add(`previous.${layer}`, [1, 1, shiftWidth], (state) => state.layers[layer].previous);
     if (rowsPerGroup !== undefined) {
-      const count = rowsPerGroup * Math.floor(length / horizon.group);
+      const count = (rowsPerGroup * foldStart(length, horizon)) / horizon.group;
       for (const part of ['keys', 'values'] as const) {
         add(`memory.${part}.${layer}`, [M, count, widths[part].width], (state) => state.groupRows[layer]?.[part]);
       }

@@ -106,9 +106,10 @@ function treeAround(path: readonly number[], random: Random, vocabulary: number)
 
 /** Whether two states of an engine have the same bits. */
 export function isSameState(a: SequenceState, b: SequenceState): boolean {
-  const numbers = ({ layers, layerSums }: SequenceState): Float32Array[] => [
+  const numbers = ({ layers, layerSums, groupRows }: SequenceState): Float32Array[] => [
     ...layers.flatMap(({ keys, values, previous }) => [keys, values, previous]),
     ...layerSums.filter((sums) => sums !== undefined),
+    ...groupRows.flatMap((rows) => (rows === undefined ? [] : [rows.keys, rows.values])),
   ];
   const others = numbers(b);
   return numbers(a).every((row, i) => isEqual(row, others[i]));

@@ -139,7 +139,8 @@ export function modelLayout(
       rows[output].width += width;
       return { start, width };
     };
-    const own = slotLayout(mixer, form, state, horizonOf(mixer, biasReach), opens);
+    const horizon = { ...horizonOf(mixer, biasReach), span: state.folded?.span };
+    const own = slotLayout(mixer, form, state, horizon, opens);
     const slots = slotLayouts.get(own.name) ?? { ...own, index: slotLayouts.size };
     const { folded, keyWidth } = state;
     slots.layers.push(layer);
@@ -182,8 +183,6 @@ const stretch = 128;
 /** Rows of a block from which on longer scores are added up alike: above 64, and a multiple of lanes for denominators. */
 export const leastColumns = 80;
 
-/** Groups of fewer positions that are folded would leave no room for trees. */
-const leastGroup = 32;
 /** Numbers of a row that sums in lanes divide: rows of other widths begin at other places of a lane. */
 const laneWidth = 4;
 
@@ -193,7 +192,6 @@ export const roundingCauses = {
   texts: 'encoded texts beside others',
   kernels: 'kernels that add up in another order',
   forms: 'linformer with blocks or filters over more than 64 positions, rfa with features that 8 does not divide',
-  groups: `groups of fewer than ${leastGroup} positions that are summed`,
   widths: `rows of a width that ${laneWidth} does not divide`,
 } as const;
 
@@ -207,9 +205,8 @@ function boundariesOf(layers: readonly LayerLayout[]): readonly number[] | strin
     const isFolded = state.folded !== null && sameBits !== 'replayed open rows';
     const fits = (keys.width % laneWidth) + (values.width % laneWidth) === 0;
     if (sameBits === undefined) return roundingCauses.forms;
-    if (isFolded && horizon.group < leastGroup) return roundingCauses.groups;
     if (!fits) return roundingCauses.widths;
-    if (isFolded) boundaries.add(horizon.group);
+    if (isFolded) boundaries.add(horizon.span ?? horizon.group);
     if (open === 'block') boundaries.add(openBlock);
   }
   return boundaries.size === 0 ? [openBlock] : [...boundaries];

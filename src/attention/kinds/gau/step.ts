@@ -7,6 +7,7 @@ import { reshape } from '../../../graph/ops/layout.ts';
 import type { RecurrentForm, StepBlock, StepInput } from '../../mixer.ts';
 import { castle } from '../../normalization.ts';
 import { biasByOffset } from '../../scoring.ts';
+import { spanOf } from '../../masks.ts';
 import { ringState } from '../../state.ts';
 import {
   addStepConvolution,
@@ -23,10 +24,11 @@ export const unitRecurrent: RecurrentForm<GauMixer> = {
   state(config, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
     const { local, global, convolution } = config;
+    const group = unitGroup(config);
     return ringState(dims, {
-      group: local !== null || global ? unitGroup(config) : 1,
+      group: local !== null || global ? group : 1,
       convolution,
-      folded: global ? { kind: 'sums', rows: headWidth, columns: valueWidth } : null,
+      folded: global ? { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } : null,
       keyWidth: unitRowWidth(config, headWidth),
     });
   },

@@ -32,6 +32,7 @@ import {
   orderedSums,
   weightedValues,
 } from '../../step-blocks.ts';
+import { spanOf } from '../../masks.ts';
 import { ringState } from '../../state.ts';
 
 // The linear kind over whole sequences, group by group: the local branch is a [G,G] product inside each group, the global
@@ -124,7 +125,7 @@ export const linearRecurrent: RecurrentForm<LinearMixer> = {
   /** The ring of the open group and the convolution, and S with a global branch; a growing cache where the group is endless. */
   state({ group, local, global, convolution }, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
-    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } as const;
     const reads = local !== null || global !== null;
     return ringState(dims, { group: reads ? group : 1, convolution, folded: global === null ? null : sums });
   },

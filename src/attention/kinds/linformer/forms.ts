@@ -48,7 +48,7 @@ import { learnedParameter } from '../../attention-layer.ts';
 import { internalError } from '../../../errors.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { multiplyDims, tensor } from '../../../graph/tensor.ts';
-import { openBlock, type SequenceStep, openCount } from '../../masks.ts';
+import { foldStart, openBlock, spanOf, type SequenceStep, openCount } from '../../masks.ts';
 import { ringState } from '../../state.ts';
 
 /** The memory of a text, and attention to it: softmax(q·(E k)ᵀ·scale)·(F v). E and F [r,N] are cut to the text's length. */
@@ -175,7 +175,7 @@ function ones(like: Value, count: number): Value {
 export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
   /** The ring of the open block, and r rows of keys and values for every closed block, a memory that grows with the text. */
   state: ({ block: group, convolution, rows: perGroup }, dims) =>
-    ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup } }),
+    ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup, span: spanOf(group) } }),
   step({ rows: r }, input) {
     const { heads, memory, scoring, parameters, inputs } = input;
     if (memory === undefined) throw internalError('a state without the memory of closed blocks');
@@ -230,10 +230,10 @@ export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
       'offsets.tree': { dtype: 'int32', shape: ['B', treeRows] },
       'member.tree': { dtype: 'float32', shape: ['B', treeRows, named('N')] },
     }),
-    feeds({ block }, steps, nodes, slots) {
+    feeds({ block, rows: r }, steps, nodes, slots) {
       const B = steps.length;
       const rows = openCount(steps) + nodes;
-      const { count, closed, ring, tree } = blockMembership(steps, nodes, slots, block);
+      const { count, closed, ring, tree } = blockMembership(steps, nodes, slots, block, r);
       return {
         closed: tensor('float32', [B, 1, nodes, count], closed),
         'offsets.ring': tensor('int32', [B, slots], ring.offsets),
@@ -280,12 +280,23 @@ interface FilledRows {
   readonly member: Float32Array;
 }
 
-/** N, at least 1, and the numbers of one step. @param block G */
-function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: number, block: number) {
+/** Products add up the columns beyond a multiple of it in another order. */
+const lanes = 16;
+
+/**
+ * N and the numbers of one step. N is as large as nodes that cross no fold need, or more; where folds are of several blocks, of as many
+ * columns as are added up alike.
+ * @param block G
+ */
+function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: number, block: number, r: number) {
+  const span = spanOf(block);
   const blockOf = (position: number): number => Math.floor(position / block);
+  const firstOf = ({ committed }: SequenceStep): number => foldStart(committed, { group: block, span }) / block;
+  let least = span / block;
+  while (span > block && (least * r) % lanes > 0) least++;
   const count = steps.reduce(
-    (most, { committed, tree }) => Math.max(most, blockOf(committed + tree.height) - blockOf(committed)),
-    1,
+    (most, step) => Math.max(most, blockOf(step.committed + step.tree.height) - firstOf(step)),
+    least,
   );
   const filled = (rows: number): FilledRows => ({
     offsets: new Int32Array(steps.length * rows),
@@ -300,8 +311,9 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     offsets[row] = position % block;
     member[row * count + index] = 1;
   };
-  steps.forEach(({ slotPositions, open: opened, tree: own, committed, rule }, b) => {
-    const first = blockOf(committed);
+  steps.forEach((step, b) => {
+    const { slotPositions, open: opened, tree: own, committed, rule } = step;
+    const first = firstOf(step);
     slotPositions.forEach((position, slot) => {
       if (position >= 0 && position < committed) put(ring, b * slots + slot, position, first);
     });
@@ -311,7 +323,7 @@ function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: n
     own.depths.forEach((depth, node) => {
       const row = b * nodes + node;
       put(tree, b * (open + nodes) + open + node, committed + depth, first);
-      const behind = rule?.seesClosedGroups === false ? 0 : blockOf(committed + depth) - first;
+      const behind = blockOf(committed + (rule?.seesClosedGroups === false ? 0 : depth)) - first;
       closed.fill(1, row * count, row * count + behind);
     });
   });

@@ -57,6 +57,7 @@ import {
   localField,
 } from '../linear/config.ts';
 import { localWeights } from '../linear/forms.ts';
+import { spanOf } from '../../masks.ts';
 import { ringState } from '../../state.ts';
 import { textSums } from '../../text-rows.ts';
 
@@ -279,7 +280,7 @@ export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
   /** The ring, and S = Σ k̂ᵀv̂ with a global branch. */
   state({ group, convolution, global }, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
-    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
+    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } as const;
     return ringState(dims, { group, convolution, folded: global === null ? null : sums });
   },
   step(config, input) {

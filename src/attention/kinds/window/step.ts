@@ -17,7 +17,7 @@ import { addDims, tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import type { HeadLayout } from '../../head-layout.ts';
 import { ageNames, groupAges, declareGroupAges } from '../../group-ages.ts';
-import { type SequenceStep, windowStart } from '../../masks.ts';
+import { foldStart, spanOf, type SequenceStep, windowStart } from '../../masks.ts';
 import type { RecurrentForm, StepBlock, StepInput } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
 import { sinkOfNodes } from '../../sink-logits.ts';
@@ -43,19 +43,28 @@ function decays({ memory }: WindowMixer): boolean {
   return memory !== null && memory.decay !== 'none';
 }
 
+/** Whether rows that have left the window wait for other groups to be folded: then there are such in most steps. */
+function foldsLater({ group }: WindowMixer): boolean {
+  return spanOf(group) > group;
+}
+
 export const windowRecurrent: RecurrentForm<WindowMixer> = {
   /** The ring of the window, the sinks, and S = Σ φ(k)ᵀ[v,1] of older positions: [M,F,E+1]. */
   state({ memory, ...config }, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
     if (memory === null) return ringState(dims, config);
     const rows = featuresOf(memory.map, headWidth);
-    return ringState(dims, { ...config, folded: { kind: 'sums', rows, columns: valueWidth + 1 } });
+    const folded = { kind: 'sums', rows, columns: valueWidth + 1, span: spanOf(config.group) } as const;
+    return ringState(dims, { ...config, folded });
   },
   step(config, input) {
     const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
     const blocks = blocksOf(input, keys, values);
     const { memory } = config;
-    const older = memory === null ? undefined : rememberedRow(memory, input, blocks.all[0], { keys, values });
+    const inBlocks = foldsLater(config) && input.open !== undefined;
+    const rows = () =>
+      inBlocks ? olderInBlocks(input, blocks.all) : [listedRows(input, blocks.all[0], { keys, values })];
+    const older = memory === null ? undefined : rememberedRow(memory, input, rows());
     const sink = sinkOfNodes(input.heads, input.parameters);
     const columns = [older, sink && { score: sink }].filter((column) => column !== undefined);
     return { mixed: addStepConvolution(mixedRows(config, input, blocks, columns), input, blocks.all), keys, values };
@@ -89,6 +98,7 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
       const list = (length: string) => ({ dtype: 'int32' as const, shape: [length] });
       const rows = { [olderNames.slots]: list(older) };
       const ages = decays(config) ? declareGroupAges(slots, treeRows) : {};
+      if (opens && foldsLater(config)) return ages;
       // Without open rows the same is gathered from the masks, as in exports of earlier versions.
       if (!opens) return { ...rows, ...ages };
       const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, nodes)] };
@@ -109,6 +119,10 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
     },
   },
   sameBits: () => 'open rows',
+  scoreWidth: (config, { headWidth }) =>
+    config.memory !== null && foldsLater(config)
+      ? Math.max(headWidth, featuresOf(config.memory.map, headWidth))
+      : headWidth,
 };
 
 /** The positions that rows are in: in the ring, or, where all its rows are open, in that list. */
@@ -131,7 +145,7 @@ function olderLists(config: WindowMixer, steps: readonly SequenceStep[], T: numb
   let nodes = 0;
   for (const step of steps) {
     const { tree, committed } = step;
-    const folded = Math.max(windowStart(committed, config), config.sinks);
+    const folded = Math.max(foldStart(committed, { ...config, span: spanOf(config.group) }), config.sinks);
     const end = windowStart(committed + tree.depths.reduce((most, depth) => Math.max(most, depth), 0), config);
     if (end <= folded) continue;
     if (end > committed) nodes = T;
@@ -223,14 +237,9 @@ function scoresOf({ scoring }: StepInput, { joined }: HeadLayout, keys: Value): 
 }
 
 /** Score [B,M,R·T,1] and value [B,M,R·T,E] of everything older than the window. */
-function rememberedRow(
-  memory: WindowMemory,
-  input: StepInput,
-  ringRows: StepBlock,
-  nodes: Pick<StepBlock, 'keys' | 'values'>,
-): RememberedRow {
-  const E = Number(nodes.values.shape[3]);
-  const [weighted, total] = split(olderSums(memory, input, ringRows, nodes), -1, [E, 1]);
+function rememberedRow(memory: WindowMemory, input: StepInput, rows: readonly OlderRows[]): RememberedRow {
+  const E = Number(rows[0].values.shape[3]);
+  const [weighted, total] = split(olderSums(memory, input, rows), -1, [E, 1]);
   // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
   return { score: maximum(logSum(total, [-1], true), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
 }
@@ -257,40 +266,56 @@ function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: Ste
   return bias === undefined ? masked : add(masked, biasOfRows(bias, masks.offsets, horizon.reach, heads));
 }
 
-/**
- * Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1].
- * @param ringRows the rows that `older` names
- */
-function olderSums(
-  memory: WindowMemory,
-  input: StepInput,
+/** Rows of which some are older than the windows of nodes and not folded. */
+interface OlderRows extends Pick<StepBlock, 'keys' | 'values'> {
+  /** float32 0/1 [B,1,T,rows]: the older ones. */
+  readonly seen: Value;
+  /** [B,1,T,rows]; only in memories that decay. */
+  readonly age?: Value;
+}
+
+/** All rows of blocks, where most steps have older ones: listed, they would be added up in another order from tree to ring. */
+function olderInBlocks({ inputs }: StepInput, blocks: readonly StepBlock[]): OlderRows[] {
+  const declared: Readonly<Record<string, Value | undefined>> = inputs;
+  const names = [ageNames.ring, ageNames.tree].slice(-blocks.length);
+  return blocks.map(({ masks, ...rows }, i) => ({ ...rows, seen: masks.earlier, age: declared[names[i]] }));
+}
+
+/** The listed rows. @param ringRows the rows that `older` names */
+function listedRows(
+  { inputs, ring, treeMasks }: StepInput,
   ringRows: StepBlock,
   nodes: Pick<StepBlock, 'keys' | 'values'>,
-): Value {
-  const { heads, sums, parameters, inputs, ring, treeMasks } = input;
-  if (sums === undefined) throw internalError('a state without the sums of the memory');
+): OlderRows {
   const declared: Readonly<Record<string, Value | undefined>> = inputs;
-  const besides = (ofRing: Value, ofNodes: Value): Value =>
-    concat([gather(ofRing, inputs[olderNames.slots], 3), ofNodes], 3);
   const listed = declared[olderNames.nodes];
-  const M = Number(heads.queries.shape[1]);
-  const map = (rows: Value): Value => weighedQueries(memory, rows, input);
-  const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
-  const read = matmul(queries, sums); // [B,M,R*T,E+1]
-
-  const older = (part: 'keys' | 'values'): Value => {
-    const ofNodes = listed === undefined ? nodes[part] : gather(nodes[part], listed, 2);
-    return concat([gather(ringRows[part], inputs[olderNames.slots], 2), ofNodes], 2); // U + N rows
+  const [age, ofRing, ofTree] = [olderNames.ages, ageNames.ring, ageNames.tree].map((name) => declared[name]);
+  const besides = (inRing: Value, ofNodes: Value, axis = 3): Value =>
+    concat([gather(inRing, inputs[olderNames.slots], axis), ofNodes], axis);
+  const rows = (part: 'keys' | 'values'): Value =>
+    besides(ringRows[part], listed === undefined ? nodes[part] : gather(nodes[part], listed, 2), 2); // U + N rows
+  return {
+    keys: rows('keys'),
+    values: rows('values'),
+    seen: declared[olderNames.seen] ?? besides(ring.masks.earlier, treeMasks.earlier),
+    age: age ?? (ofRing && ofTree && besides(ofRing, ofTree)),
   };
-  const features = keyFeatures(memory.map, older('keys'), input); // [B,M,U+N,F]
-  const products = matmul(queries, features, { transposeB: true });
-  const seen = declared[olderNames.seen] ?? besides(ring.masks.earlier, treeMasks.earlier);
-  const unfolded = mul(products, heads.tile(seen));
-  const counted = countedValues(older('values'));
-  const decay = logDecay(memory, nodes.keys, M, parameters);
-  if (decay === undefined) return add(read, matmul(unfolded, counted));
-  const factor = (age: Value): Value => exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))); // [B,M,R*T,rows]
-  const ages = declared[olderNames.ages] ?? besides(inputs[ageNames.ring], inputs[ageNames.tree]);
-  const weights = mul(unfolded, factor(ages));
-  return add(mul(read, factor(inputs[ageNames.sums])), matmul(weights, counted));
+}
+
+/** Σ w_j [v_j, 1] over positions older than each node's window: [B,M,R·T,E+1]. */
+function olderSums(memory: WindowMemory, input: StepInput, rows: readonly OlderRows[]): Value {
+  const { heads, sums, parameters, inputs } = input;
+  if (sums === undefined) throw internalError('a state without the sums of the memory');
+  const M = Number(heads.queries.shape[1]);
+  const map = (own: Value): Value => weighedQueries(memory, own, input);
+  const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
+  const decay = logDecay(memory, rows[0].keys, M, parameters);
+  const aged = (terms: Value, age: Value | undefined): Value =>
+    decay === undefined || age === undefined ? terms : mul(terms, exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))));
+  const read = aged(matmul(queries, sums), decay && inputs[ageNames.sums]); // [B,M,R*T,E+1]
+  const ofRows = rows.map(({ keys, values, seen, age }) => {
+    const products = matmul(queries, keyFeatures(memory.map, keys, input), { transposeB: true }); // [B,M,R*T,rows]
+    return matmul(aged(mul(products, heads.tile(seen)), age), countedValues(values));
+  });
+  return addAll([read, ...ofRows]);
 }
