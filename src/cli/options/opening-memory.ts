@@ -1,13 +1,15 @@
 /** Memory of a model that is opened to generate, known before its weights are read. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openModelWeights } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openModelWeights } from '../../checkpoint/load-model.ts';
 import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
 import { maximumManifestBytes } from '../../export/manifest.ts';
 import { readManifest } from '../../export/assemble.ts';
 import { readInFolder } from '../../files/regular-file.ts';
 import type { WeightType } from '../../quantization/sources.ts';
-import { chooseForm, engineMemory } from '../../training/memory-form.ts';
+import { formatBytes } from '../../report/quantities.ts';
+import { chooseForm, engineMemory, type FormPlan } from '../../training/memory-form.ts';
+import { memoryLimit } from '../../training/plans/options.ts';
 import { processBytes } from '../../training/step-cost.ts';
 import { isExport } from '../../open/folder-files.ts';
 
@@ -43,10 +45,32 @@ export async function openingMemory(folder: string, dtype: WeightType = 'f32'): 
   return engineMemory(weights.model.parameters, dtype);
 }
 
-/** @throws LinnetError `CONFIG` for a model whose engine is over the limit */
-export async function requireOpeningMemory(folder: string, { dtype, memory }: OpeningLimits): Promise<void> {
-  const smaller =
-    dtype === undefined || dtype === 'f32' ? ['an export of fewer bits', '`dtype` int4'] : ['an export of it'];
-  const remedies = (await isExport(folder)) ? [] : smaller;
-  chooseForm(`opening ${folder}`, { whole: await openingMemory(folder, dtype) }, memory, remedies);
+/** Memory of a measure that reads a model layer by layer; undefined, and why not, where it cannot. */
+export interface LayeredMemory {
+  readonly layers?: number;
+  readonly remedies?: readonly string[];
+}
+
+/**
+ * Whether a model is opened whole or, where its engine does not fit, read layer by layer.
+ * @param limits have `dtype` if the command does
+ * @param layered of work that has this form, for checkpoints
+ * @throws LinnetError `CONFIG` where neither fits
+ */
+export async function requireOpeningMemory(
+  folder: string,
+  limits: OpeningLimits,
+  layered?: (weights: ModelWeights) => Promise<LayeredMemory> | LayeredMemory,
+): Promise<FormPlan> {
+  const { dtype, memory = memoryLimit(undefined) } = limits;
+  const whole = await openingMemory(folder, dtype);
+  const work = `opening ${folder}`;
+  if (whole <= memory || (await isExport(folder))) return chooseForm(work, { whole }, memory);
+  await using weights = await openModelWeights(folder);
+  const { layers, remedies = [] } = (await layered?.(weights)) ?? {};
+  const narrow = formatBytes(engineMemory(weights.model.parameters, 'int4'));
+  const isFull = dtype === undefined || dtype === 'f32';
+  const helps = [...remedies, isFull ? `an export of fewer bits (in int4 about ${narrow})` : 'an export of it'];
+  if (isFull && 'dtype' in limits) helps.push('`dtype` int4');
+  return chooseForm(work, { whole, layers }, memory, helps);
 }

@@ -1,29 +1,105 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
+import { type ModelWeights, openCausalWeights } from '../../checkpoint/load-model.ts';
+import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { lookupDrafter } from '../../decoding/speculation/drafters/registry.ts';
 import { speculative } from '../../decoding/speculation/speculative.ts';
 import { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
 import type { ScorerDescription } from '../../evaluation/tasks/queued.ts';
+import type { TaskQuestions } from '../../evaluation/tasks/requests.ts';
+import { WindowScorer } from '../../evaluation/tasks/window-scorer.ts';
+import { modelStateBytes } from '../../models/graphs/model-layout.ts';
+import type { CausalModel } from '../../models/model.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { open } from '../../open/index.ts';
 import { writerKinds } from '../../open/opened-model.ts';
 import { sha256 } from '../../files/digest.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { type LayeredMemory, requireOpeningMemory } from './opening-memory.ts';
 
-/** Opens a model for questions. Dispose of it. @throws LinnetError as `open`, and without a tokenizer */
+/** Questions that a scorer is opened for, where its memory is limited. */
+interface AskedTasks {
+  readonly read: () => Promise<readonly TaskQuestions[]>;
+  /** Bytes. Default: as `memoryLimit`. */
+  readonly memory?: number;
+}
+
+/** A scorer, and what results say of its model. */
+interface TaskScorer extends AsyncDisposable {
+  readonly scorer: EngineScorer | WindowScorer;
+  /** Identifies the model and all that decides its answers. */
+  readonly identity: string;
+  readonly parameterCount: number;
+  /** Bytes of the state of a new text. */
+  readonly stateBytes: number;
+}
+
+/**
+ * Opens a model for questions: its engine, or its weights, layer by layer, where the engine does not fit. Dispose of it.
+ * @param asked without it the engine is opened
+ * @throws LinnetError as `open`, and without a tokenizer; `CONFIG` where no form fits
+ */
 export async function openTaskScorer(
-  { model, maxLength, context, sharing, bos, speculate }: ScorerDescription,
+  description: ScorerDescription,
   compile: CompileOptions,
-) {
+  asked?: AskedTasks,
+): Promise<TaskScorer> {
+  const { model, maxLength, context, sharing, bos, speculate } = description;
+  const identify = (fingerprint: string, scorer: EngineScorer | WindowScorer): string =>
+    sha256(JSON.stringify([fingerprint, scorer.maxLength, scorer.bos, context]));
+  const plan = asked && (await requireOpeningMemory(model, asked, (weights) => layersOf(weights, description, asked)));
+  if (plan?.form === 'layers') {
+    const weights = await openCausalWeights(model);
+    const scorer = await windowScorer(weights, description, compile);
+    return {
+      scorer,
+      identity: identify(await weights.fingerprint(), scorer),
+      parameterCount: parameterCount(weights.model.parameters),
+      stateBytes: modelStateBytes(weights.model, 0),
+      [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
+    };
+  }
   const loaded = await open(model, { ...compile, kind: writerKinds });
   try {
     const { tokenizer } = loaded;
     const engine = await loaded.engine();
     const newMethod = speculate === 'off' ? undefined : () => speculative(lookupDrafter());
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
-    /** The model and all that decides its answers. */
-    const identity = sha256(JSON.stringify([loaded.fingerprint, scorer.maxLength, scorer.bos, context]));
-    return { loaded, scorer, identity, [Symbol.asyncDispose]: () => loaded[Symbol.asyncDispose]() };
+    return {
+      scorer,
+      identity: identify(loaded.fingerprint, scorer),
+      parameterCount: loaded.parameterCount,
+      stateBytes: engine.stateBytes ?? 0,
+      [Symbol.asyncDispose]: () => loaded[Symbol.asyncDispose](),
+    };
   } catch (error) {
     await loaded[Symbol.asyncDispose]();
     throw error;
   }
+}
+
+async function windowScorer(
+  { model, parameters, path }: ModelWeights<CausalModel>,
+  { maxLength, context: rollingContext, bos }: ScorerDescription,
+  compile?: CompileOptions,
+): Promise<WindowScorer> {
+  const tokenizer = await loadTokenizer(path);
+  return new WindowScorer({ model, parameters, tokenizer, maxLength, bos, rollingContext, compile });
+}
+
+/** The memory of answering layer by layer, which tells log-likelihoods of causal models. */
+async function layersOf(
+  weights: ModelWeights,
+  description: ScorerDescription,
+  asked: AskedTasks,
+): Promise<LayeredMemory> {
+  const { model, parameters } = weights;
+  if (model.kind !== 'causal') return {};
+  const tasks = await asked.read();
+  const generating = tasks.filter(({ task }) => task.output_type === 'generate_until').map(({ task }) => task.task);
+  if (generating.length > 0) {
+    return { remedies: [`tasks whose answers are not generated, as those of ${generating.join(', ')} are`] };
+  }
+  const scorer = await windowScorer({ ...weights, model }, description);
+  return { layers: scorer.memory(tasks, segmentWeights(parameters)), remedies: ['shorter questions (`max-length`)'] };
 }

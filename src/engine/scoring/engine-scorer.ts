@@ -2,26 +2,20 @@
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
-import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
+import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { runTogether } from '../run-together.ts';
 import { preparePrompt, type Prompt } from '../prompt.ts';
 import type { TextJob } from '../text-job.ts';
 import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
 import { SequenceScorer } from './sequence-scorer.ts';
-import { cutAtStops, prefixToken, rollingWindows, scoredSequence } from './token-sequences.ts';
+import { TextScores, type TextScoreOptions } from './text-scores.ts';
+import { cutAtStops, prefixToken, scoredSequence } from './token-sequences.ts';
 
 /** Answers that are generated in the same steps. */
 const answeredTogether = 8;
-export interface EngineScorerOptions {
+export interface EngineScorerOptions extends TextScoreOptions {
   readonly engine: StepEngine;
-  readonly tokenizer: Tokenizer;
-  /** Most tokens the model reads at once. Default: the length that it was trained for. */
-  readonly maxLength?: number;
-  /** Whether texts begin with BOS. Default: as the tokenizer's files say. */
-  readonly bos?: boolean;
-  /** Whether whole texts are read in windows of `maxLength` or in one pass, however long. Default: in windows. */
-  readonly rollingContext?: 'windows' | 'unlimited';
   /** Whether requests share common prefixes. Default true; false measures the saving. */
   readonly sharing?: boolean;
   /** Makes the decoding method of each answer, such as speculation. Default: token by token. */
@@ -30,11 +24,9 @@ export interface EngineScorerOptions {
 
 /** A scorer over an engine, which stays the caller's. */
 export class EngineScorer implements Scorer {
-  readonly maxLength: number;
-  readonly bos: boolean;
   readonly #options: EngineScorerOptions;
-  readonly #bos: 'auto' | boolean;
   readonly #sequences: SequenceScorer;
+  readonly #texts: TextScores;
   /** Tokens of prompts, and those of them that were read for one answer alone. */
   #asked = 0;
   #read = 0;
@@ -42,12 +34,18 @@ export class EngineScorer implements Scorer {
   #steps = 0;
 
   constructor(options: EngineScorerOptions) {
-    const { engine, tokenizer, maxLength, bos, sharing } = options;
+    const { engine, sharing } = options;
     this.#options = options;
-    this.maxLength = maxLength ?? engine.model.sizes.trainedLength;
-    this.#bos = bos ?? 'auto';
-    this.bos = tokensBefore(tokenizer, bos).length > 0;
     this.#sequences = new SequenceScorer(engine, sharing);
+    this.#texts = new TextScores(this.#sequences, engine.model.sizes.trainedLength, options);
+  }
+
+  get maxLength(): number {
+    return this.#texts.maxLength;
+  }
+
+  get bos(): boolean {
+    return this.#texts.bos;
   }
 
   get usage(): ScorerUsage {
@@ -61,38 +59,25 @@ export class EngineScorer implements Scorer {
     return this.#steps;
   }
 
-  async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
+  async score(requests: readonly ScoreRequest[], options?: ScorerOptions): Promise<Score[]> {
     this.#requireContinuing();
-    const limits = { bos: this.#bos, maxLength: this.maxLength };
-    const sequences = requests.map((request) => scoredSequence(this.#options.tokenizer, request, limits));
-    return this.#sequences.score(sequences, options);
+    return await this.#texts.score(requests, options);
   }
 
-  async rolling(texts: readonly string[], { signal, onProgress }: ScorerOptions = {}): Promise<number[]> {
+  async rolling(texts: readonly string[], options?: ScorerOptions): Promise<number[]> {
     this.#requireContinuing();
-    const { tokenizer, rollingContext } = this.#options;
-    const sums: number[] = [];
-    for (const text of texts) {
-      const tokens = textTokens(tokenizer, text, { bos: false });
-      if (tokens.length === 0) throw new LinnetError('INPUT', 'a text without a token has no likelihood');
-      const length = rollingContext === 'unlimited' ? tokens.length : this.maxLength;
-      const windows = rollingWindows(tokens, prefixToken(tokenizer), length);
-      const scores = await this.#sequences.score(windows, { signal });
-      sums.push(scores.reduce((sum, { logLikelihood }) => sum + logLikelihood, 0));
-      onProgress?.(sums.length, texts.length);
-    }
-    return sums;
+    return await this.#texts.rolling(texts, options);
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
-    const { engine, tokenizer, sharing = true, newMethod } = this.#options;
+    const { engine, tokenizer, sharing = true, newMethod, bos = 'auto' } = this.#options;
     const isSource = engine.model.cross !== undefined;
     const prompts = requests.map(({ context, maxTokens }): Prompt => {
       if (context === '' && !isSource) return { tokens: [prefixToken(tokenizer)] };
       const { source, tokens } = preparePrompt(
         { decoder: engine.model, tokenizer },
         { text: context },
-        { bos: isSource ? 'auto' : this.#bos },
+        { bos: isSource ? 'auto' : bos },
       );
       // The answer to a source is another text, for which it needs no room.
       if (source !== undefined) return { tokens, source: source.slice(-this.maxLength) };

@@ -43,6 +43,8 @@ export interface ScorerOptions extends Stoppable {
 
 /** A model that can be evaluated. Answers come in the order of the requests. */
 export interface Scorer {
+  /** Questions of likelihoods that are best asked together, where it minds. */
+  readonly together?: number;
   /** @throws LinnetError `INPUT` for a continuation without a token, `ABORTED` when the signal fires */
   score(requests: readonly ScoreRequest[], options?: ScorerOptions): Promise<Score[]>;
   /** Σ log p of whole texts, each from its beginning, in nats. @throws LinnetError `INPUT` for an empty text */

@@ -19,6 +19,7 @@ import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import type { RecallProbe } from '../recall/copy-recall.ts';
 import {
   paddedLength,
+  scoredRows,
   usualBatchTokens,
   type WindowBatch,
   type WindowGraphOptions,
@@ -113,7 +114,7 @@ export function agreementMemory(
 ): Record<MemoryForm, number> {
   const length = paddedLength(texts.length);
   const rows = Math.max(1, Math.floor(usualBatchTokens(original.sizes.vocabulary) / length));
-  const graph = agreementGraph(original, other, names, { rows, length });
+  const graph = agreementGraph(original, other, names, { rows, length, scored: 0 });
   return { whole: graphCost(graph).peakBytes, layers: segmentedBytes(graph, weights, texts.count / rows) };
 }
 
@@ -121,23 +122,24 @@ export function agreementMemory(
 const steep = 1e30;
 
 /**
- * `inputs` and `labels` int32 [B,n] and the parameters → four numbers of every position, [B·n]: `kl`; `choice`, the other model's
+ * `inputs` int32 [B,n], what `scoredRows` reads and the parameters → four numbers of every prediction: `kl`; `choice`, the other model's
  * largest logit less its logit of the original's choice; `first` and `second`, the largest logit of each less its logit of the label.
  */
 function agreementGraph(
   original: CausalModel,
   other: CausalModel,
   names: ReadonlySet<string>,
-  { rows, length }: Pick<WindowBatch, 'rows' | 'length'>,
+  batch: Pick<WindowBatch, 'rows' | 'length' | 'scored'>,
 ): Graph {
+  const { rows, length } = batch;
   const graph = new Graph(`agreement ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
-  const labels = graph.input('labels', 'int32', [rows, length]);
   const source = new InputParameters(graph);
   const first = teacherSource(source, other, names);
   const hidden = [parallelHidden(original, first, inputs), parallelHidden(other, source, inputs)] // [B,n,width]
     .map((value) => reshape(value, [rows * length, original.sizes.width]));
-  const flat = [...hidden, reshape(labels, [rows * length, 1])];
+  const { values, labels } = scoredRows(graph, batch, hidden);
+  const flat = [...values, reshape(labels, [...labels.shape, 1])];
   // Two models have logits at every position.
   const blocks = overPositions(flat, 2 * original.sizes.vocabulary, ([target, features, label]) => {
     const [exact, logits] = [original.head(first, target), other.head(source, features)]; // [positions,V]
@@ -149,7 +151,7 @@ function agreementGraph(
   });
   const parts = split(concat(blocks, 0), 1, [1, 1, 1, 1]);
   for (const [index, name] of ['kl', 'choice', 'first', 'second'].entries()) {
-    graph.output(name, reshape(parts[index], [rows * length]));
+    graph.output(name, reshape(parts[index], labels.shape));
   }
   return graph;
 }

@@ -9,8 +9,11 @@ import { negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
 import { requireRunning, type Watched } from '../../errors.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
-import { concat, reshape } from '../../graph/ops/layout.ts';
+import { sub } from '../../graph/ops/elementwise.ts';
+import { gatherElements } from '../../graph/ops/indexing.ts';
+import { concat, reshape, split } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/normalization.ts';
+import { max } from '../../graph/ops/reduce.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters, parameterCount } from '../../nn/parameters.ts';
@@ -22,10 +25,12 @@ import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { checkTokens, type ScoredWindow } from './scored-windows.ts';
 import {
   usualBatchTokens,
+  scoredRows,
   type WindowBatch,
   windowBatches,
   type WindowGraphOptions,
   WindowGraphs,
+  type WindowOutputs,
 } from './window-batches.ts';
 
 /** Logits of a run, in numbers: 128 MiB. */
@@ -34,23 +39,28 @@ const mostLogits = 1 << 25;
 /** Losses of a window. */
 interface WindowLosses {
   readonly window: ScoredWindow;
-  /** Index i is that of token i + 1; the step form leaves 0 for tokens that are not scored. */
+  /** Index i is that of token i + 1, those of `others` come last; 0 may stand for tokens that are not scored. */
   readonly losses: Float32Array;
 }
 
 /** Losses of windows, some at a time. */
 export type LossBatches = AsyncGenerator<readonly WindowLosses[], void, undefined>;
 
-/** Compiles the losses of windows; parameters are inputs. @throws LinnetError `MISMATCH` for tokens outside the model's vocabulary */
+/**
+ * Compiles the losses of windows; parameters are inputs.
+ * @param gaps whether it is also told how far the logit of each token is below the largest
+ * @throws LinnetError `MISMATCH` for tokens outside the model's vocabulary
+ */
 export async function compileLosses(
   model: CausalModel,
   windows: readonly ScoredWindow[],
   options?: WindowGraphOptions,
+  gaps = false,
 ): Promise<WindowGraphs> {
   const { vocabulary } = model.sizes;
   checkTokens(windows, vocabulary);
   const lean = runsLean(model.parameters, options?.device);
-  return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch), vocabulary, { lean, ...options });
+  return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch, gaps), vocabulary, { lean, ...options });
 }
 
 /**
@@ -61,8 +71,9 @@ export function lossesMemory(
   model: CausalModel,
   windows: readonly ScoredWindow[],
   weights: SegmentWeights,
+  batchTokens = usualBatchTokens(model.sizes.vocabulary),
 ): Record<MemoryForm, number> {
-  const batches = windowBatches(windows, usualBatchTokens(model.sizes.vocabulary));
+  const batches = windowBatches(windows, batchTokens);
   const largest = batches.reduce((a, b) => (b.rows * b.length > a.rows * a.length ? b : a));
   const graph = lossGraph(model, largest);
   const kept = timesKept(runsLean(model.parameters));
@@ -99,28 +110,48 @@ export async function* engineLosses(
  * Losses of windows by a graph, in their order; by graphs of layers where parameters are in files.
  * @throws LinnetError `MISMATCH` for tokens outside the vocabulary, `ABORTED` between two batches
  */
-export async function tokenLosses(
+export async function tokenLosses(...read: Parameters<typeof tokenOutputs>): Promise<Float32Array[]> {
+  return (await tokenOutputs(...read)).map(({ losses }) => losses);
+}
+
+/** As `tokenLosses`, and for `gaps` also how far the logit of each token is below the largest. */
+export async function tokenOutputs(
   model: CausalModel,
   parameters: ReadonlyMap<string, AnyParameter>,
   windows: readonly ScoredWindow[],
   { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
-): Promise<Float32Array[]> {
-  await using graphs = await compileLosses(model, windows, { weights: layeredWeights(parameters), ...options });
-  return await graphs.map(parameters, ({ outputs }) => outputs.losses, signal);
+  gaps = false,
+): Promise<WindowOutputs['outputs'][]> {
+  await using graphs = await compileLosses(model, windows, { weights: layeredWeights(parameters), ...options }, gaps);
+  return await graphs.map(parameters, ({ outputs }) => outputs, signal);
 }
 
-/** `inputs` and `labels` int32 [B,n] and the parameters → `losses` [B·n]: one number per token leaves the engine. */
-function lossGraph(model: CausalModel, { rows, length }: WindowBatch): Graph {
+/**
+ * `inputs` int32 [B,n], what `scoredRows` reads and the parameters → `losses` of predictions, and with `gaps` how far the logit of the
+ * token is below the largest.
+ */
+function lossGraph(model: CausalModel, batch: WindowBatch, gaps = false): Graph {
+  const { rows, length } = batch;
   const graph = new Graph(`perplexity ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
-  const labels = graph.input('labels', 'int32', [rows, length]);
   const source = new InputParameters(graph);
-  const hidden = parallelHidden(model, source, inputs); // [B,n,width]
-  const flat = [reshape(hidden, [rows * length, model.sizes.width]), reshape(labels, [rows * length])];
-  const losses = overPositions(flat, model.sizes.vocabulary, ([features, label]) =>
-    crossEntropy(model.head(source, features), label),
+  const hidden = reshape(parallelHidden(model, source, inputs), [rows * length, model.sizes.width]);
+  const { values, labels } = scoredRows(graph, batch, [hidden]);
+  const blocks = overPositions([...values, labels], model.sizes.vocabulary, ([features, label]) => {
+    const logits = model.head(source, features); // [positions,V]
+    const column = [...label.shape, 1];
+    const losses = reshape(crossEntropy(logits, label), column);
+    if (!gaps) return losses;
+    const token = gatherElements(logits, reshape(label, column), 1);
+    return concat([losses, sub(max(logits, [1], true), token)], 1); // [positions,2]
+  });
+  const names = gaps ? ['losses', 'gaps'] : ['losses'];
+  const columns = split(
+    concat(blocks, 0),
+    1,
+    names.map(() => 1),
   );
-  graph.output('losses', concat(losses, 0)); // [B*n]
+  names.forEach((name, i) => graph.output(name, reshape(columns[i], labels.shape))); // [B·n] or [B·A]
   return graph;
 }
 

@@ -8,6 +8,8 @@ export interface ScoredWindow {
   readonly tokens: Int32Array;
   /** Index of the first token whose prediction counts, at least 1: nothing predicts the first token. */
   readonly scoredFrom: number;
+  /** Tokens in place of the last one, whose predictions are wanted too. */
+  readonly others?: readonly number[];
   /** The text that is read before, by encoder-decoder models. */
   readonly source?: Int32Array;
 }
@@ -112,9 +114,9 @@ export function scoredTokens(windows: readonly ScoredWindow[]): number {
 }
 
 /** @throws LinnetError `MISMATCH` for tokens outside of a vocabulary */
-export function checkTokens(windows: readonly Pick<ScoredWindow, 'tokens'>[], vocabulary: number): void {
-  for (const { tokens } of windows) {
-    for (const token of tokens) {
+export function checkTokens(windows: readonly Pick<ScoredWindow, 'tokens' | 'others'>[], vocabulary: number): void {
+  for (const { tokens, others = [] } of windows) {
+    for (const token of [...tokens, ...others]) {
       if (token >= 0 && token < vocabulary) continue;
       throw new LinnetError(
         'MISMATCH',

@@ -1,6 +1,8 @@
 /** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
 import { residentTensors } from '../../checkpoint/stored-parameter.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
+import { gather } from '../../graph/ops/indexing.ts';
+import { reshape } from '../../graph/ops/layout.ts';
 import { dataOf, type DeferredTensor, float32, int32, type Tensor } from '../../graph/tensor.ts';
 import { wholeHidden } from '../../models/graphs/parallel-graph.ts';
 import type { EncoderInput, GeneratingModel } from '../../models/model.ts';
@@ -18,6 +20,8 @@ export interface WindowBatch {
   readonly length: number;
   /** m: tokens that the sources of the windows are padded to; 0 where windows have none. */
   readonly sourceLength: number;
+  /** A: predictions of a row that graphs may pick out by `scoredRows`: those that count; 0 where these are most of n. */
+  readonly scored: number;
   readonly windows: readonly ScoredWindow[];
 }
 
@@ -29,6 +33,22 @@ export function paddedLength(count: number): number {
   const octave = 2 ** Math.ceil(Math.log2(count));
   const step = Math.max(smallestStep, octave / 8);
   return Math.ceil(count / step) * step;
+}
+
+/** `scored` of a batch is a power of two, at least this. */
+const fewestScored = 16;
+
+function scoredOf(length: number, windows: readonly ScoredWindow[]): number {
+  const most = Math.max(...windows.map(predictionCount));
+  const scored = Math.max(fewestScored, 2 ** Math.ceil(Math.log2(most)));
+  if (windows.every(({ others = [] }) => others.length === 0)) return 2 * scored > length ? 0 : scored;
+  // Results are told from those of all predictions by their number.
+  return scored === length ? 2 * scored : scored;
+}
+
+/** Predictions of a window that count. */
+function predictionCount({ tokens, scoredFrom, others }: ScoredWindow): number {
+  return tokens.length - scoredFrom + (others?.length ?? 0);
 }
 
 /**
@@ -50,23 +70,38 @@ export function windowBatches(windows: readonly ScoredWindow[], batchTokens: num
     for (let start = 0; start < bucket.length; start += rows) {
       const part = bucket.slice(start, start + rows);
       const longestSource = Math.max(0, ...part.map(({ source }) => source?.length ?? 0));
-      batches.push({ rows, length, sourceLength: longestSource && paddedLength(longestSource), windows: part });
+      const sourceLength = longestSource && paddedLength(longestSource);
+      batches.push({ rows, length, sourceLength, scored: scoredOf(length, part), windows: part });
     }
   }
   return batches;
 }
 
 /**
- * Inputs of a batch, padded by token 0: `inputs` read and `labels` to be predicted, int32 [B,n]; where windows have sources, these
- * int32 [B,m], and in `sourceMask` float32 [B,m] which of their places hold a token.
+ * Inputs of a batch, padded by token 0: `inputs` read and `labels` to be predicted, int32 [B,n]; of predictions that count, their
+ * `places` among all and their `answers`, int32 [B·A]; where windows have sources, these int32 [B,m], and in `sourceMask` float32
+ * [B,m] which of their places hold a token.
  */
-function batchFeeds({ rows, length, sourceLength, windows }: WindowBatch): NamedTensors {
+function batchFeeds({ rows, length, sourceLength, scored, windows }: WindowBatch): NamedTensors {
   const [inputs, labels] = [new Int32Array(rows * length), new Int32Array(rows * length)];
   windows.forEach(({ tokens }, row) => {
     inputs.set(tokens.subarray(0, -1), row * length);
     labels.set(tokens.subarray(1), row * length);
   });
-  const feeds = { inputs: int32([rows, length], inputs), labels: int32([rows, length], labels) };
+  const [places, answers] = [new Int32Array(rows * scored), new Int32Array(rows * scored)];
+  for (const [row, { tokens, scoredFrom, others = [] }] of scored === 0 ? [] : windows.entries()) {
+    const last = tokens.length - scoredFrom - 1;
+    [...tokens.subarray(scoredFrom), ...others].forEach((token, i) => {
+      places[row * scored + i] = row * length + scoredFrom - 1 + Math.min(i, last);
+      answers[row * scored + i] = token;
+    });
+  }
+  const feeds = {
+    inputs: int32([rows, length], inputs),
+    labels: int32([rows, length], labels),
+    places: int32([rows * scored], places),
+    answers: int32([rows * scored], answers),
+  };
   if (sourceLength === 0) return feeds;
   const source = new Int32Array(rows * sourceLength);
   const mask = new Float32Array(rows * sourceLength);
@@ -98,6 +133,21 @@ export function windowHidden(
   return wholeHidden(model, parameters, { tokens: () => tokens, read });
 }
 
+/**
+ * Values of the predictions of a batch, [B·n, …], and their labels [B·n]: of those that count alone, [B·A, …], where these are few. A
+ * head over them is smaller by as much, and `WindowGraphs` finds its results at their windows.
+ */
+export function scoredRows(
+  graph: Graph,
+  { rows, length, scored }: Pick<WindowBatch, 'rows' | 'length' | 'scored'>,
+  values: readonly Value[],
+): { readonly values: readonly Value[]; readonly labels: Value } {
+  if (scored === 0) return { values, labels: reshape(graph.input('labels', 'int32', [rows, length]), [rows * length]) };
+  const places = graph.input('places', 'int32', [rows * scored]);
+  const labels = graph.input('answers', 'int32', [rows * scored]);
+  return { values: values.map((value) => gather(value, places)), labels };
+}
+
 /** Parameters by name; those in files are read as `weights`. */
 type WindowParameters = ReadonlyMap<string, Tensor | DeferredTensor<'float32'>>;
 
@@ -122,23 +172,29 @@ export function usualBatchTokens(vocabulary: number): number {
 /** The outputs of a graph by name, of the predictions of one window. */
 export interface WindowOutputs {
   readonly window: ScoredWindow;
+  /** Index i is of token i + 1, then come those of `others`; 0 where predictions that do not count were left out. */
   readonly outputs: Readonly<Record<string, Float32Array>>;
 }
 
-function windowOutputs(batch: WindowBatch, results: NamedTensors): WindowOutputs[] {
-  const outputs = Object.entries(results);
-  return batch.windows.map((window, row) => {
-    const start = row * batch.length;
+function windowOutputs({ rows, length, windows }: WindowBatch, results: NamedTensors): WindowOutputs[] {
+  return windows.map((window, row) => {
+    const { tokens, scoredFrom, others = [] } = window;
     const ofWindow = ([name, value]: [string, Tensor]): [string, Float32Array] => {
-      return [name, dataOf(value, 'float32').slice(start, start + window.tokens.length - 1)];
+      const data = dataOf(value, 'float32');
+      const stride = data.length / rows;
+      const predictions = tokens.length - 1;
+      if (stride === length) return [name, data.slice(row * stride, row * stride + predictions)];
+      const found = new Float32Array(predictions + others.length);
+      found.set(data.subarray(row * stride, row * stride + predictionCount(window)), scoredFrom - 1);
+      return [name, found];
     };
-    return { window, outputs: Object.fromEntries(outputs.map(ofWindow)) };
+    return { window, outputs: Object.fromEntries(Object.entries(results).map(ofWindow)) };
   });
 }
 
 /**
  * Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have
- * a number for every prediction, [B,n] or [B·n]. Dispose of it.
+ * a number for every prediction, [B,n] or [B·n], or for those of `scoredRows`. Dispose of it.
  */
 export class WindowGraphs implements AsyncDisposable {
   readonly #windows: readonly ScoredWindow[];
@@ -160,7 +216,7 @@ export class WindowGraphs implements AsyncDisposable {
     const graphs = new WindowGraphs(windows, weights);
     try {
       for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
-        const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}`;
+        const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}x${batch.scored}`;
         const program = graphs.#programs.get(shape) ?? (await compileWeighted(graphOf(batch), weights, compileOptions));
         graphs.#programs.set(shape, program);
         graphs.#batches.push({ batch, program });

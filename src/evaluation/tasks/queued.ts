@@ -11,8 +11,7 @@ import { type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
 import type { QuestionOptions } from './requests.ts';
 import { evaluateTasks, type RunOptions } from './run.ts';
-import type { EngineScorer } from '../../engine/scoring/engine-scorer.ts';
-import type { ScorerUsage } from '../../engine/scoring/scorer.ts';
+import type { Scorer, ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
 
 export const evalTaskKind = 'eval-task';
@@ -49,7 +48,7 @@ const usageSchema = z.strictObject({ tokensRead: z.int(), tokensReused: z.int(),
 const resultSchema = z.strictObject({ answers: z.array(journalLineSchema), usage: usageSchema });
 
 interface OpenedScorer {
-  readonly scorer: EngineScorer;
+  readonly scorer: Scorer;
   readonly identity: string;
 }
 

@@ -87,7 +87,7 @@ export async function evaluateTasks(
   let done = 0;
   for (const { task, shots, questions, total: rows } of all) {
     const answers: JudgedQuestion[] = [];
-    const size = batchSizes[task.output_type];
+    const size = scorer.together ?? batchSizes[task.output_type];
     for (let first = 0; first < questions.length; first += size) {
       requireRunning(options.signal, `after ${done} of ${total} questions`);
       const batch = questions.slice(first, first + size);

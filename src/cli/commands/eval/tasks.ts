@@ -49,7 +49,6 @@ import {
 import { modelHere } from '../../../open/model-names.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { openTaskScorer } from '../../options/task-scorer.ts';
-import { requireOpeningMemory } from '../../options/opening-memory.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { remove } from '../../../files/remove.ts';
@@ -219,9 +218,10 @@ async function evaluateModel(
     speculate,
     bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
   };
-  await requireOpeningMemory(described.model, options);
-  await using opened = await openTaskScorer(described, { device: options.device, threads: options.threads });
-  const { loaded, scorer, identity } = opened;
+  const compile = { device: options.device, threads: options.threads };
+  const read = () => readTasks(selection, data, questions);
+  await using opened = await openTaskScorer(described, compile, { read, memory: options.memory });
+  const { scorer, identity, parameterCount: parameters, stateBytes } = opened;
   const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));
   await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
   const place = folder ?? own?.path;
@@ -258,8 +258,8 @@ async function evaluateModel(
     tokensRead,
     tokensReused,
     tokensGenerated,
-    parameters: loaded.parameterCount,
-    stateBytes: (await loaded.engine()).stateBytes ?? 0,
+    parameters,
+    stateBytes,
     elapsed: (performance.now() - started) / 1000,
   });
   const files: string[] = [];

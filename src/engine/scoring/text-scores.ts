@@ -1,0 +1,66 @@
+/** Log-likelihoods of continuations and of whole texts, by anything that scores their tokens. */
+import { LinnetError } from '../../errors.ts';
+import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
+import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
+import type { Score, ScoreRequest, ScorerOptions } from './scorer.ts';
+import { prefixToken, rollingWindows, scoredSequence, type TokenSequence } from './token-sequences.ts';
+
+/** Scores sequences of tokens. */
+export interface SequenceScores {
+  score(sequences: readonly TokenSequence[], options: ScorerOptions): Promise<Score[]>;
+}
+
+/** How texts become tokens. */
+export interface TextScoreOptions {
+  readonly tokenizer: Tokenizer;
+  /** Most tokens the model reads at once. Default: the length that it was trained for. */
+  readonly maxLength?: number;
+  /** Whether texts begin with BOS. Default: as the tokenizer's files say. */
+  readonly bos?: boolean;
+  /** Whether whole texts are read in windows of `maxLength` or in one pass, however long. Default: in windows. */
+  readonly rollingContext?: 'windows' | 'unlimited';
+}
+
+/** `score` and `rolling` of a `Scorer`. */
+export class TextScores {
+  readonly maxLength: number;
+  /** Whether texts begin with BOS. */
+  readonly bos: boolean;
+  readonly #options: TextScoreOptions;
+  readonly #sequences: SequenceScores;
+
+  /** @param trainedLength of the model */
+  constructor(sequences: SequenceScores, trainedLength: number, options: TextScoreOptions) {
+    const { tokenizer, maxLength = trainedLength, bos } = options;
+    this.maxLength = maxLength;
+    this.bos = tokensBefore(tokenizer, bos).length > 0;
+    this.#options = options;
+    this.#sequences = sequences;
+  }
+
+  /** The tokens of a continuation and its context. @throws LinnetError as `scoredSequence` */
+  sequenceOf(request: ScoreRequest): TokenSequence {
+    const { tokenizer, bos = 'auto' } = this.#options;
+    return scoredSequence(tokenizer, request, { bos, maxLength: this.maxLength });
+  }
+
+  /** The windows of a whole text. @throws LinnetError `INPUT` for a text without a token */
+  windowsOf(text: string): TokenSequence[] {
+    const { tokenizer, rollingContext } = this.#options;
+    const tokens = textTokens(tokenizer, text, { bos: false });
+    if (tokens.length === 0) throw new LinnetError('INPUT', 'a text without a token has no likelihood');
+    const length = rollingContext === 'unlimited' ? tokens.length : this.maxLength;
+    return rollingWindows(tokens, prefixToken(tokenizer), length);
+  }
+
+  async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
+    const sequences = requests.map((request) => this.sequenceOf(request));
+    return await this.#sequences.score(sequences, options);
+  }
+
+  async rolling(texts: readonly string[], options: ScorerOptions = {}): Promise<number[]> {
+    const windows = texts.map((text) => this.windowsOf(text));
+    const scores = await this.#sequences.score(windows.flat(), options);
+    return windows.map(({ length }) => scores.splice(0, length).reduce((sum, score) => sum + score.logLikelihood, 0));
+  }
+}
