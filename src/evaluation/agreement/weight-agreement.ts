@@ -122,7 +122,7 @@ export function agreementMemory(
 const steep = 1e30;
 
 /**
- * `inputs` int32 [B,n], what `scoredRows` reads and the parameters → four numbers of every prediction: `kl`; `choice`, the other model's
+ * `inputs` int32 [B,n], inputs of `scoredRows` and the parameters → four numbers of every prediction: `kl`; `choice`, the other model's
  * largest logit less its logit of the original's choice; `first` and `second`, the largest logit of each less its logit of the label.
  */
 function agreementGraph(

@@ -39,7 +39,7 @@ const mostLogits = 1 << 25;
 /** Losses of a window. */
 interface WindowLosses {
   readonly window: ScoredWindow;
-  /** Index i is that of token i + 1, those of `others` come last; 0 may stand for tokens that are not scored. */
+  /** Index i belongs to token i + 1, the last ones to `others`; 0 may stand for tokens that are not scored. */
   readonly losses: Float32Array;
 }
 
@@ -127,7 +127,7 @@ export async function tokenOutputs(
 }
 
 /**
- * `inputs` int32 [B,n], what `scoredRows` reads and the parameters → `losses` of predictions, and with `gaps` how far the logit of the
+ * `inputs` int32 [B,n], inputs of `scoredRows` and the parameters → `losses` of predictions, and with `gaps` how far the logit of the
  * token is below the largest.
  */
 function lossGraph(model: CausalModel, batch: WindowBatch, gaps = false): Graph {

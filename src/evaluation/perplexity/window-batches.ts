@@ -20,7 +20,7 @@ export interface WindowBatch {
   readonly length: number;
   /** m: tokens that the sources of the windows are padded to; 0 where windows have none. */
   readonly sourceLength: number;
-  /** A: predictions of a row that graphs may pick out by `scoredRows`: those that count; 0 where these are most of n. */
+  /** A: scored predictions of a row, which `scoredRows` picks out; 0 where they are most of n. */
   readonly scored: number;
   readonly windows: readonly ScoredWindow[];
 }
@@ -42,7 +42,7 @@ function scoredOf(length: number, windows: readonly ScoredWindow[]): number {
   const most = Math.max(...windows.map(predictionCount));
   const scored = Math.max(fewestScored, 2 ** Math.ceil(Math.log2(most)));
   if (windows.every(({ others = [] }) => others.length === 0)) return 2 * scored > length ? 0 : scored;
-  // Results are told from those of all predictions by their number.
+  // The number of results tells whether they are of all predictions.
   return scored === length ? 2 * scored : scored;
 }
 
@@ -134,7 +134,7 @@ export function windowHidden(
 }
 
 /**
- * Values of the predictions of a batch, [B·n, …], and their labels [B·n]: of those that count alone, [B·A, …], where these are few. A
+ * Values of the predictions of a batch, [B·n, …], and their labels [B·n]: of the scored ones alone, [B·A, …], where they are few. A
  * head over them is smaller by as much, and `WindowGraphs` finds its results at their windows.
  */
 export function scoredRows(
@@ -172,7 +172,7 @@ export function usualBatchTokens(vocabulary: number): number {
 /** The outputs of a graph by name, of the predictions of one window. */
 export interface WindowOutputs {
   readonly window: ScoredWindow;
-  /** Index i is of token i + 1, then come those of `others`; 0 where predictions that do not count were left out. */
+  /** Index i belongs to token i + 1, the last ones to `others`; 0 where predictions that do not count were left out. */
   readonly outputs: Readonly<Record<string, Float32Array>>;
 }
 
@@ -194,7 +194,7 @@ function windowOutputs({ rows, length, windows }: WindowBatch, results: NamedTen
 
 /**
  * Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have
- * a number for every prediction, [B,n] or [B·n], or for those of `scoredRows`. Dispose of it.
+ * a number for every prediction, [B,n] or [B·n], or for every one of `scoredRows`. Dispose of it.
  */
 export class WindowGraphs implements AsyncDisposable {
   readonly #windows: readonly ScoredWindow[];

@@ -1,4 +1,4 @@
-/** Answers from weights in a folder, layer by layer: those of whole graphs, and of the engine. */
+/** Answers from weights in a folder, layer by layer: as whole graphs and the engine give them. */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { saveTinyModel } from '../../../test/models/tiny-model.ts';

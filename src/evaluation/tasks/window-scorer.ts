@@ -99,7 +99,7 @@ export class WindowScorer implements Scorer {
   }
 }
 
-/** Sequences that differ in their last token alone are one window; `other` counts such tokens, from 0 for that of the window. */
+/** Sequences that differ in their last token alone are one window; `other` counts their last tokens, from 0 for its own. */
 function windowsOf(sequences: readonly TokenSequence[]) {
   const windows: (ScoredWindow & { readonly others: number[] })[] = [];
   const known = new Map<string, number>();
