@@ -11,7 +11,7 @@ import { parseJsonObject } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import type { WeightMap } from '../graph/tensor.ts';
 import type { Model } from '../models/families/index.ts';
-import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import { parametersOfMixers } from '../models/linearization/linearize.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import { isLoraParameter, type Lora, loraLimits, loraParameters, targetOf } from '../nn/lora.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
@@ -77,7 +77,7 @@ export async function saveAdapter(
   { lora, parameters }: Adapter,
   { basePath, task, dtype = 'F32', replace }: AdapterOptions,
 ): Promise<void> {
-  const mixers = new Set(freshMixerParameters(model).keys());
+  const mixers = parametersOfMixers(model);
   const whole = [...parameters.keys()].filter((name) => !isLoraParameter(name) && !mixers.has(name));
   const modules = [...new Set(whole.map((name) => name.slice(0, name.lastIndexOf('.'))))];
   const config = {

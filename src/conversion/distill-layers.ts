@@ -6,6 +6,7 @@ import { saveCheckpoint } from '../checkpoint/save-checkpoint.ts';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { requireOptions, requirePath } from '../files/arguments.ts';
 import type { WeightMap } from '../graph/tensor.ts';
+import { parametersOfMixers } from '../models/linearization/linearize.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import {
@@ -28,7 +29,7 @@ import type { WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import type { TrainingOutcome } from '../training/trainer.ts';
 import { transferInputs, LayerStates } from './layer-states.ts';
-import { layerJob, layerMixerNames, type LayerTransfer } from './layer-transfer.ts';
+import { layerJob, type LayerTransfer } from './layer-transfer.ts';
 import { openReader } from './stages.ts';
 import { trainedLayers, transferRows } from './stage-training.ts';
 import { transferCost, transferLayers } from './transfer-layers.ts';
@@ -92,7 +93,7 @@ export async function distillLayers(
         await using original = await openReader(teacher);
         await using converted = await openReader(student);
         const parameters: WeightMap = new Map();
-        for (const name of layers.flatMap((layer) => layerMixerNames(model, layer))) {
+        for (const name of parametersOfMixers(model, layers).keys()) {
           parameters.set(name, await converted.read(name));
         }
         const { compile, signal } = job;

@@ -20,7 +20,7 @@ import { mul, sub } from '../graph/ops/elementwise.ts';
 import { mean } from '../graph/ops/reduce.ts';
 import { dataOf, float32, type WeightMap, type Weights } from '../graph/tensor.ts';
 import { reshape } from '../graph/ops/layout.ts';
-import { freshMixerParameters } from '../models/linearization/linearize.ts';
+import { parametersOfMixers } from '../models/linearization/linearize.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource, selectParameters } from '../nn/parameters.ts';
@@ -71,11 +71,6 @@ const schema = z.strictObject({
 export interface LayerTransfer extends Omit<z.infer<typeof schema>, 'version' | 'identity'> {
   /** The layer's mixer, by full names: trained, or unchanged where training did not lower the error. */
   readonly parameters: Weights;
-}
-
-/** The names of the parameters of a layer's mixer. */
-export function layerMixerNames(model: CausalModel, layer: number): string[] {
-  return [...freshMixerParameters(model, (index) => index === layer).keys()];
 }
 
 /**
@@ -218,7 +213,7 @@ export function layerJob(
   layer: number,
   length: number,
 ): Pick<TrainingJob, 'model' | 'objective' | 'trainable'> {
-  const names = new Set(layerMixerNames(student, layer));
+  const names = parametersOfMixers(student, [layer]);
   const errors = layerErrors(teacher, student, layer);
   return {
     model: {
@@ -238,10 +233,10 @@ export function layerJob(
 
 /** Squares of the student's mixed values less the teacher's, and of the teacher's, of rows with `weights` [B,n]. */
 function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) {
-  const trained = new Set(layerMixerNames(student, layer));
+  const trained = parametersOfMixers(student, [layer]);
   return (source: ParameterSource, { [hiddenInput]: hidden, weights }: Readonly<Record<string, Value>>) => {
     const [B, n] = weights.shape.map(Number);
-    const original = teacherSource(source, student, trained);
+    const original = teacherSource(source, student, new Set(trained.keys()));
     const squares = (values: Value): Value => sum(mul(reshape(mean(mul(values, values), [2, 3]), [B, n]), weights));
     const results: { error: Value; squares: Value }[] = [];
     const [taught, learned] = [parallelMix(teacher, original), parallelMix(student, source)];
@@ -260,7 +255,7 @@ function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) 
 /** The layer's own parameters as they are. */
 function requireTrainable({ model, parameters }: Weighted, layer: number): WeightMap {
   const own: WeightMap = new Map();
-  for (const name of layerMixerNames(model, layer)) {
+  for (const name of parametersOfMixers(model, [layer]).keys()) {
     const value = parameters.get(name);
     if (value === undefined || !('data' in value)) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
     own.set(name, value);

@@ -10,11 +10,11 @@ import { whole } from '../files/whole-numbers.ts';
 import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type WeightMap } from '../graph/tensor.ts';
 import { type Job, type JobHandler, runJobs } from '../jobs/queue.ts';
+import { parametersOfMixers } from '../models/linearization/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import { type TrainingSettings, trainingSchema } from '../training/settings.ts';
 import {
   layerIdentity,
-  layerMixerNames,
   type LayerTrainingOptions,
   type LayerTransfer,
   learnLayer,
@@ -126,13 +126,12 @@ function transferOf(value: unknown, student: Weighted, layer: number): LayerTran
   const parsed = resultSchema.safeParse(value);
   if (!parsed.success) throw strange(layer);
   const { parameters: given, ...numbers } = parsed.data;
-  const names = layerMixerNames(student.model, layer);
-  if (Object.keys(given).length !== names.length) throw strange(layer);
+  const declared = parametersOfMixers(student.model, [layer]);
+  if (Object.keys(given).length !== declared.size) throw strange(layer);
   const parameters: WeightMap = new Map();
-  for (const name of names) {
-    const shape = student.parameters.get(name)?.shape;
+  for (const [name, { shape }] of declared) {
     const bytes = Buffer.from(Object.hasOwn(given, name) ? given[name] : '', 'base64');
-    if (shape === undefined || bytes.length !== 4 * elementCount(shape)) throw strange(layer);
+    if (bytes.length !== 4 * elementCount(shape)) throw strange(layer);
     const data = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
     if (data.some((number) => !Number.isFinite(number))) throw strange(layer);
     parameters.set(name, float32(shape, data));

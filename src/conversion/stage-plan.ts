@@ -1,5 +1,5 @@
 /** Memory, disk and time of the stages of a conversion, known before the work from the shapes of the model. */
-import { exchangeableLayers, freshMixerParameters } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, parametersOfMixers } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { chooseForm, type MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
@@ -47,7 +47,7 @@ export async function planConversion(
   const extent = measureExtent({ ...sizes, seconds: measureSeconds(options.budget), rate });
   const memory = measuringMemory({ original, student: student.model, texts, judge: judgeName, extent });
   const holds = (form: MemoryForm): boolean => Object.values(memory[form]).every((bytes) => bytes <= limit);
-  const mixerBytes = 4 * parameterCount(new Map(freshMixerParameters(student.model)));
+  const mixerBytes = 4 * parameterCount(parametersOfMixers(student.model));
   const planIn = (form: MemoryForm): PlannedStage[] => {
     const own = memory[form];
     const measuring = { length: window, batch: 1, form, memoryBytes: own.judge, diskBytes: mixerBytes };

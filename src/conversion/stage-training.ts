@@ -2,7 +2,7 @@
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
 import { loadTensors } from '../checkpoint/stored-parameter.ts';
-import { exchangeableLayers, freshMixerParameters, withMixer } from '../models/linearization/linearize.ts';
+import { exchangeableLayers, parametersOfMixers, withMixer } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import { isLoraParameter } from '../nn/lora.ts';
 import { formatDuration } from '../report/quantities.ts';
@@ -19,7 +19,7 @@ import { type ConvertedWeights, withUpdates } from './converted-weights.ts';
 import { passCost } from './hidden-states.ts';
 import { LayerStates } from './layer-states.ts';
 import type { ConversionOptions } from './options.ts';
-import { layerMixerNames, layerStepTimes } from './layer-transfer.ts';
+import { layerStepTimes } from './layer-transfer.ts';
 import { type TransferCost, transferCost, transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { layersInStore, trainLayersInQueue } from './remote-layers.ts';
@@ -317,7 +317,7 @@ export function transferStep(
 
 /** Layers whose mixers differ and have something to learn. */
 export function trainedLayers(teacher: CausalModel, student: CausalModel): number[] {
-  return transferredLayers(teacher, student).filter((layer) => layerMixerNames(student, layer).length > 0);
+  return transferredLayers(teacher, student).filter((layer) => parametersOfMixers(student, [layer]).size > 0);
 }
 
 /** Rows that layers are trained on. @param rows of the training text */
@@ -327,7 +327,7 @@ export function transferRows(rows: number): number {
 
 /** The share of the peak rate of each parameter. */
 function rateFactors({ mixerRate, sharedRate }: TrainingStage, { model }: Weighted): (name: string) => number {
-  const own = new Set(freshMixerParameters(model).keys());
+  const own = parametersOfMixers(model);
   const peak = Math.max(mixerRate, sharedRate);
   return (name) => (own.has(name) ? mixerRate : sharedRate) / peak;
 }

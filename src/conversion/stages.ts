@@ -2,7 +2,7 @@
 import type { MixerConfig } from '../attention/mixer.ts';
 import { type LoadedModel, type ModelWeights, openCausalWeights } from '../checkpoint/load-model.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
-import { exchangedParameters, exchangeMixers, freshMixerParameters } from '../models/linearization/linearize.ts';
+import { exchangedParameters, exchangeMixers, parametersOfMixers } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import {
   attentionParameters,
@@ -142,8 +142,7 @@ export const trainingStages: readonly TrainingStage[] = [
 
 /** Names of the parameters that the mixers of converted layers add. */
 function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
-  const layers = transferredLayers(teacher.model, student.model);
-  return new Set(freshMixerParameters(student.model, (layer) => layers.includes(layer)).keys());
+  return new Set(parametersOfMixers(student.model, transferredLayers(teacher.model, student.model)).keys());
 }
 
 /** Default number of sequences per optimizer step. */

@@ -9,6 +9,7 @@ import {
   parseMixer,
   withoutBranch,
 } from '../../attention/mixers.ts';
+import type { MixerParameter } from '../../attention/attention-layer.ts';
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { requireKind, requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
@@ -105,7 +106,11 @@ export function exchangedParameters(
   changed: ModelDescription,
   parameters: ReadonlyMap<string, ParameterTensor>,
 ): Map<string, ParameterTensor> {
-  const fresh = freshMixerParameters(changed, (layer) => !isSame(original.mixers[layer], changed.mixers[layer]));
+  const layers = [...changed.mixers.keys()];
+  const fresh = freshMixerParameters(
+    changed,
+    layers.filter((layer) => !isSame(original.mixers[layer], changed.mixers[layer])),
+  );
   const exchanged = new Map<string, ParameterTensor>();
   for (const [name, { shape }] of changed.parameters) {
     const value = fresh.get(name) ?? parameters.get(name);
@@ -153,19 +158,27 @@ export function exchangeableMixers(model: Layered): MixerConfig[] {
   return exchangeableLayers(model).map((layer) => model.mixers[layer]);
 }
 
-/** The own parameters of the mixers of some layers (default all) at their initial values, by full name. */
-export function freshMixerParameters(
+/** The parameters that the mixers of some layers (default all) add to their attention, by full name. */
+export function parametersOfMixers(
   model: ModelDescription,
-  includes: (layer: number) => boolean = () => true,
-): WeightMap {
-  const fresh: WeightMap = new Map();
-  model.mixers.forEach((mixer, layer) => {
-    if (!includes(layer)) return;
-    for (const { name, shape, init } of mixerParameters(mixer, mixerDims(mixer, model.sizes))) {
-      fresh.set(`${model.attentionPrefix(layer)}.${name}`, tensor('float32', shape, initialParameter(init, shape)));
+  layers: Iterable<number> = model.mixers.keys(),
+): Map<string, MixerParameter> {
+  const parameters = new Map<string, MixerParameter>();
+  for (const layer of layers) {
+    const mixer = model.mixers[layer];
+    for (const parameter of mixerParameters(mixer, mixerDims(mixer, model.sizes))) {
+      parameters.set(`${model.attentionPrefix(layer)}.${parameter.name}`, parameter);
     }
-  });
-  return fresh;
+  }
+  return parameters;
+}
+
+/** The same at their initial values. */
+export function freshMixerParameters(model: ModelDescription, layers?: Iterable<number>): WeightMap {
+  const parameters = [...parametersOfMixers(model, layers)];
+  return new Map(
+    parameters.map(([name, { shape, init }]) => [name, tensor('float32', shape, initialParameter(init, shape))]),
+  );
 }
 
 /** Parts that are linearized by default: cross attention costs the least and loses the most. */

@@ -18,7 +18,7 @@ import { softmax } from '../../graph/ops/normalization.ts';
 import { mean } from '../../graph/ops/reduce.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import type { Value } from '../../graph/graph.ts';
-import { exchangeableMixers, freshMixerParameters } from '../../models/linearization/linearize.ts';
+import { exchangeableMixers, parametersOfMixers } from '../../models/linearization/linearize.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, parallelHidden, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import { type ParameterSource, consequencesOf } from '../../nn/parameters.ts';
@@ -65,7 +65,7 @@ export function transferredParameters(
   { queriesAndKeys }: { readonly queriesAndKeys: boolean },
 ): ReadonlySet<string> {
   const layers = transferredLayers(teacher, student);
-  const names = new Set(freshMixerParameters(student, (layer) => layers.includes(layer)).keys());
+  const names = new Set(parametersOfMixers(student, layers).keys());
   if (queriesAndKeys) {
     for (const [name, { role }] of student.parameters) {
       const isInLayer = layers.some((layer) => name.startsWith(`${student.attentionPrefix(layer)}.`));

@@ -5,7 +5,7 @@ import { saveModel } from '../../checkpoint/load-model.ts';
 import type { StoredParameter } from '../../checkpoint/stored-parameter.ts';
 import { OptionsError } from '../../errors.ts';
 import type { Model } from '../../models/families/index.ts';
-import { freshMixerParameters } from '../../models/linearization/linearize.ts';
+import { parametersOfMixers } from '../../models/linearization/linearize.ts';
 import type { ModelDescription } from '../../models/model.ts';
 import { mergeLora, mergedParameters } from '../../nn/lora.ts';
 import { parameterGroups, selectParameters } from '../../nn/parameters.ts';
@@ -88,7 +88,7 @@ export function chosenAdaptation(
 /** The plan with a rate of their own for the mixers' parameters. */
 export function planMixerRate(plan: TrainingPlan, factor: number, model: ModelDescription): TrainingPlan {
   if (factor === 1) return plan;
-  const mixers = new Set(freshMixerParameters(model).keys());
+  const mixers = parametersOfMixers(model);
   return {
     ...plan,
     rateFactor: (name) => (mixers.has(name) ? factor : 1),
