@@ -30,8 +30,8 @@ export default defineConfig({
     pool: 'forks',
     // These take all cores: models with threads of their own would wait for one another's.
     env: { LINNET_THREADS: '1' },
-    // Workers that the code under test starts load TypeScript sources without vitest.
-    execArgv: ['--import', path('./test/typescript-in-workers.mjs')],
+    // Room for garbage that dies young, and for workers that the code under test starts, which load TypeScript without vitest.
+    execArgv: ['--max-semi-space-size=64', '--import', path('./test/typescript-in-workers.mjs')],
     reporters: ['default', './test/slow-files.ts', ...(report === undefined ? [] : ['json'])],
     outputFile: { json: report ?? '' },
     projects: [

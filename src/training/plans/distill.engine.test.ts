@@ -44,7 +44,7 @@ it.each(['attention', 'logits'] as const)('learns %s layer by layer', async (sta
     steps: 4,
     learningRate: 1e-2,
     teacherTop: 0,
-    snapshotEvery: 1,
+    snapshotEvery: 2,
     threads: 1,
     seed: 3,
   };
