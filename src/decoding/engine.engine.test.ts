@@ -149,11 +149,9 @@ describe.each(variants)('$name', ({ model }) => {
     const promptLengths = [1, G - 1, G, G + 1, 2 * G, 29, openBlock - 2];
     for (const chunk of [1, 3, 7, 128]) {
       const states = new Map<SequenceState, number>();
-      let read = engine.newState();
+      let state = engine.newState(); // by single tokens, a longer prompt goes on from a shorter one
       for (const length of promptLengths) {
-        // By single tokens, a longer prompt goes on from a shorter one.
-        const state = chunk === 1 ? read.fork() : engine.newState();
-        read = state;
+        state = chunk === 1 ? state.fork() : engine.newState();
         const { logits } = await engine.prefill(state, text.slice(state.length, length), { chunk });
         expectClose(logits, expected[length - 1], `prompt of ${length} in chunks of ${chunk}`);
         states.set(state, length);
@@ -161,11 +159,8 @@ describe.each(variants)('$name', ({ model }) => {
       for (let after = 0; after < G + 3; after++) {
         const going = [...states].filter(([state]) => state.length < text.length);
         const lengths = going.map(([state]) => state.length);
-        const found = await nextLogits(
-          engine,
-          going.map(([state]) => [state, text[state.length]]),
-          chunk === 1,
-        );
+        const next = going.map(([state]) => [state, text[state.length]] as const);
+        const found = await nextLogits(engine, next, chunk === 1);
         for (const [index, [, length]] of going.entries()) {
           const what = `position ${lengths[index]} after ${length} in chunks of ${chunk}`;
           expectClose(found[index], expected[lengths[index]], what);
