@@ -48,7 +48,11 @@ export function requireOpenedKind(model: Model | ClassifierModel, origin: string
     'labels' in model ? (['classifier', model.model] as const) : ([model.kind, model] as const);
   if (kinds.includes(kind)) return;
   const expected = kinds.map((each) => kindNames[each].replace(/:.*/, '')).join(' or ');
-  throw new LinnetError('CONFIG', `${origin}: this ${family} model is ${kindNames[kind]}; expected ${expected}`);
+  const advice = kinds.includes('classifier') ? ', as "linnet finetune MODEL --objective classify" makes one' : '';
+  throw new LinnetError(
+    'CONFIG',
+    `${origin}: this ${family} model is ${kindNames[kind]}; expected ${expected}${advice}`,
+  );
 }
 
 /** Where a model comes from, and the files around its weights. */

@@ -1,11 +1,13 @@
 /** What decoders in GGUF files share: names of tensors, and fields of their configurations. */
 import { LinnetError } from '../../errors.ts';
+import { shownValue } from '../../files/name-list.ts';
 import { ropeOf } from '../../models/families/decoder/config.ts';
 import { rotaryFrequencies } from '../../nn/positions.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { centred, turnedHeads } from './changes.ts';
 import type { Metadata } from './metadata.ts';
 import type { NameRules, Rules } from './recipes.ts';
+import { refusal } from './refusal.ts';
 
 /** How an architecture is described as a family. */
 export interface Architecture {
@@ -67,10 +69,7 @@ export function headWidthOf(metadata: Metadata): number {
   const usual = metadata.number('embedding_length') / metadata.number('attention.head_count');
   const width = metadata.number('attention.key_length', usual);
   if (metadata.number('attention.value_length', width) === width) return width;
-  throw new LinnetError(
-    'CONFIG',
-    `${metadata.source} has keys and values of different widths, which no family here has`,
-  );
+  throw refusal(metadata.source, 'has keys and values of different widths, which no family here has');
 }
 
 /** Fields that decoders of the family `type` share. @param turned features of a head that are turned. Default: all */
@@ -80,10 +79,7 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   const headWidth = headWidthOf(metadata);
   const rotated = metadata.number('rope.dimension_count', turned ?? headWidth);
   if (rotated !== (turned ?? headWidth)) {
-    throw new LinnetError(
-      'CONFIG',
-      `${metadata.source} turns ${rotated} of ${headWidth} features of a head, which ${type} does not`,
-    );
+    throw refusal(metadata.source, `turns ${rotated} of ${headWidth} features of a head, which ${type} does not`);
   }
   const scaling = ropeScaling(metadata, headWidth);
   return {
@@ -123,10 +119,7 @@ function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefi
     const length = original ?? metadata.number('context_length');
     return { rope_type: 'yarn', factor, original_max_position_embeddings: length };
   }
-  throw new LinnetError(
-    'CONFIG',
-    `${metadata.source} scales the positions of heads of ${headWidth} by ${JSON.stringify(type.slice(0, 80))}; known: none, linear, yarn`,
-  );
+  throw refusal(metadata.source, `scales positions by ${shownValue(type)}, not by linear or yarn`);
 }
 
 /** Numbers of LLaMA 3.1 and 3.2. */

@@ -111,7 +111,10 @@ async function withShards(
     files.push(file);
     const { metadata, tensors: more } = await readGgufHeader(file.source, { arrays: false });
     if (metadata.get('split.no') !== i || metadata.get('split.count') !== count) {
-      throw new LinnetError('FORMAT', `${other} is not part ${i + 1} of ${count} of the model of ${path}`);
+      throw new LinnetError(
+        'FORMAT',
+        `${other} is not part ${i + 1} of ${count} of the model of ${path}; fetch both again`,
+      );
     }
     for (const [name, tensor] of more) {
       if (tensors.has(name))

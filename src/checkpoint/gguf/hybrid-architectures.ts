@@ -1,7 +1,6 @@
 /** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
 
 import type { JsonObject } from '../../files/json-object.ts';
-import { LinnetError } from '../../errors.ts';
 import { both, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
 import {
   type Architecture,
@@ -17,6 +16,7 @@ import {
 } from './decoder-parts.ts';
 import type { Metadata } from './metadata.ts';
 import type { Rules } from './recipes.ts';
+import { refusal } from './refusal.ts';
 
 /** By layer whether it has attention: a layer of another mixer has no key-value heads. */
 function attentionLayers(metadata: Metadata): readonly boolean[] {
@@ -118,10 +118,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
         const biases = biasesOf(metadata);
         return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata), ...biases };
       }
-      throw new LinnetError(
-        'CONFIG',
-        `${metadata.source} turns no queries and keys, which dense Granite does here; take the model as safetensors`,
-      );
+      throw refusal(metadata.source, 'turns no queries and keys, which dense Granite does here');
     },
     rules: turnedRules,
   },

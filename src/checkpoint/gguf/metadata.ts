@@ -2,6 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import { listNames, shownValue } from '../../files/name-list.ts';
 import type { GgufHeader, ListedTensor, MetadataValue } from './header.ts';
+import { refusal } from './refusal.ts';
 
 const mostLayers = 4096;
 
@@ -83,10 +84,9 @@ export class MetadataPart {
     });
     if (others.length === 0) return;
     const names = listNames(others.map(([key]) => key));
-    throw new LinnetError(
-      'CONFIG',
-      `${this.source} has metadata that Linnet does not understand and that may change the computation: ${names}; ` +
-        'take the model as safetensors, with its config.json',
+    throw refusal(
+      this.source,
+      `has metadata that Linnet does not understand and that may change the computation: ${names}`,
     );
   }
 }

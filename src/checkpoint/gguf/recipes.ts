@@ -2,6 +2,7 @@
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { ListedTensor } from './header.ts';
+import { refusal } from './refusal.ts';
 
 /** How a tensor of a checkpoint is made of tensors of a file. */
 export interface TensorRecipe {
@@ -72,10 +73,8 @@ export function tensorRecipes(
   }
   if (unknown.length > 0) {
     const named = unknown.slice(0, 5).map(quoteName).join(', ');
-    throw new LinnetError(
-      'TENSOR',
-      `${source} holds ${unknown.length} tensors that its architecture does not have here: ${named}; take the model as safetensors`,
-    );
+    const what = `holds ${unknown.length} tensors that its architecture does not have here: ${named}`;
+    throw refusal(source, what, 'TENSOR');
   }
   return [...recipes.values()];
 }

@@ -6,6 +6,7 @@ import { addedToken, bareTokenizer, bytePairModel } from '../tokenizer-json.ts';
 import type { MetadataValue } from './header.ts';
 import { isNumber, MetadataPart } from './metadata.ts';
 import { preTokenizers } from './pre-tokenizers.ts';
+import { refusal } from './refusal.ts';
 
 /** Files by name. */
 export interface TokenizerParts {
@@ -130,11 +131,8 @@ function byteLevel(vocabulary: Vocabulary): TokenizerParts {
   const pre = vocabulary.get('pre') ?? 'default';
   const cut = typeof pre === 'string' ? preTokenizers.get(pre) : undefined;
   if (cut === undefined) {
-    throw new LinnetError(
-      'CONFIG',
-      `${vocabulary.source} cuts texts by ${shownValue(pre)} (tokenizer.ggml.pre), which is unknown here; known: ` +
-        `${[...preTokenizers.keys()].join(', ')}; take the model as safetensors, with its tokenizer.json`,
-    );
+    const known = [...preTokenizers.keys()].join(', ');
+    throw refusal(vocabulary.source, `cuts texts by ${shownValue(pre)} (tokenizer.ggml.pre), not by one of ${known}`);
   }
   const merges = vocabulary.texts('merges').map((merge) => {
     const space = merge.indexOf(' ', 1);
@@ -292,7 +290,7 @@ export function tokenizerParts(metadata: ReadonlyMap<string, MetadataValue>, sou
   if (kind === undefined || kind === 'no_vocab') return { json: new Map(), texts: new Map() };
   if (typeof kind !== 'string' || !Object.hasOwn(tokenizers, kind)) {
     const known = listNames(Object.keys(tokenizers));
-    throw new LinnetError('CONFIG', `${source} has a tokenizer of the kind ${shownValue(kind)}; known: ${known}`);
+    throw refusal(source, `has a tokenizer of the kind ${shownValue(kind)}, not one of ${known}`);
   }
   return tokenizers[kind](new Vocabulary(metadata, source));
 }

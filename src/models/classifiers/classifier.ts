@@ -83,7 +83,8 @@ export function describeClassifier(json: JsonObject): ClassifierModel {
   if (!isClassifierConfig(json)) {
     throw new LinnetError(
       'CONFIG',
-      'config.json names no architecture …ForSequenceClassification; train one with finetune --objective classify',
+      'the model is no classifier: its configuration names no architecture …ForSequenceClassification; ' +
+        '"linnet finetune MODEL --objective classify" makes one of it',
     );
   }
   const labels = labelsOf(json);

@@ -51,7 +51,7 @@ export const evalPerplexity = defineCommand({
     'linnet eval perplexity runs/base runs/augmented runs/augmented-int4 --data book.txt --out perplexity.json',
   ],
   arguments: {
-    models: requiredList(called('folders', modelFolder), 'folders of the models, exported or not'),
+    models: requiredList(called('folders', modelFolder), 'models, exported or not: folders or .gguf files'),
   },
   options: {
     data: documentSources,

@@ -41,7 +41,7 @@ export const evalPositions = defineCommand({
   ],
   arguments: {},
   options: {
-    models: requiredList(called('folders', modelFolder), 'folders of the models, exported or not'),
+    models: requiredList(called('folders', modelFolder), 'models, exported or not: folders or .gguf files'),
     data: documentSources,
     length: optional(
       integer(2, 1 << 24, 'tokens'),
