@@ -179,7 +179,7 @@ export async function saveMedusaHeads(
   );
   const entries = [...parameters].map(([name, { shape, data }]) => ({ name, dtype, shape, data }));
   await writeSafetensors(resolve(folder, MEDUSA_WEIGHTS_FILE), entries, { format: 'pt', base });
-  await writeDescription(folder, description);
+  await writeFileAtomic(resolve(folder, MEDUSA_FILE), `${JSON.stringify(description)}\n`);
 }
 
 async function readDescription(folder: string): Promise<Description> {
@@ -198,8 +198,4 @@ function checkedDescription(value: unknown, folder: string): Description {
     'FORMAT',
     `${resolve(folder, MEDUSA_FILE)} does not describe Medusa heads`,
   );
-}
-
-async function writeDescription(folder: string, description: Description): Promise<void> {
-  await writeFileAtomic(resolve(folder, MEDUSA_FILE), `${JSON.stringify(description)}\n`);
 }

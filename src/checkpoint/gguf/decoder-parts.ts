@@ -74,7 +74,6 @@ export function headWidthOf(metadata: Metadata): number {
 
 /** Fields that decoders of the family `type` share. @param turned features of a head that are turned. Default: all */
 export function decoderConfig(metadata: Metadata, type: string, className: string, turned?: number): JsonObject {
-  const layers = metadata.layers;
   const heads = metadata.number('attention.head_count');
   const headWidth = headWidthOf(metadata);
   const rotated = metadata.number('rope.dimension_count', turned ?? headWidth);
@@ -88,9 +87,9 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
     vocab_size: metadata.rowsOf('token_embd'),
     hidden_size: metadata.number('embedding_length'),
     intermediate_size: metadata.number('feed_forward_length'),
-    num_hidden_layers: layers,
+    num_hidden_layers: metadata.layers,
     num_attention_heads: heads,
-    num_key_value_heads: Math.max(...metadata.layered('attention.head_count_kv', layers, heads)),
+    num_key_value_heads: Math.max(...metadata.layered('attention.head_count_kv', heads)),
     head_dim: headWidth,
     max_position_embeddings: metadata.number('context_length'),
     rms_norm_eps: metadata.number('attention.layer_norm_rms_epsilon'),

@@ -105,7 +105,7 @@ function headerAt(cursor: Cursor, source: ByteSource, arrays: boolean): GgufHead
   return {
     found: cursor.found,
     metadata: values,
-    tensors: placed(source, listed, cursor.position, alignmentOf(values, source)),
+    tensors: placed(cursor, source, listed, alignmentOf(values, cursor)),
   };
 }
 
@@ -138,7 +138,7 @@ function tensorEntry(cursor: Cursor): Entry {
   return { name, type, shape: sizes.toReversed(), offset };
 }
 
-function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, { name }: ByteSource): number {
+function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, cursor: Cursor): number {
   const alignment = metadata.get('general.alignment') ?? 32;
   if (
     typeof alignment === 'number' &&
@@ -148,38 +148,31 @@ function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, { name }: Byt
   ) {
     return alignment;
   }
-  throw new LinnetError(
-    'FORMAT',
-    `${name}: general.alignment is ${shownValue(alignment)}, expected a power of two from 8`,
-  );
+  throw cursor.error(`has the general.alignment ${shownValue(alignment)}, expected a power of two from 8`);
 }
 
-/** Checks that tensors lie in the file, aligned and apart. */
+/** Checks that tensors lie in the file, aligned and apart. @param cursor behind the header */
 function placed(
+  cursor: Cursor,
   source: ByteSource,
   listed: readonly Entry[],
-  headerEnd: number,
   alignment: number,
 ): ReadonlyMap<string, ListedTensor> {
-  const { name: file, size } = source;
-  const start = Math.ceil(headerEnd / alignment) * alignment;
+  const { size } = source;
+  const start = Math.ceil(cursor.position / alignment) * alignment;
   const tensors = new Map<string, ListedTensor>();
   let end = start;
   for (const { name, type, shape, offset } of listed.toSorted((a, b) => a.offset - b.offset)) {
     const byteLength = (elementCount(shape) / type.values) * type.bytes;
     const place = start + offset;
-    const label = `${file}: tensor ${quoteName(name)}`;
-    if (tensors.has(name)) throw new LinnetError('FORMAT', `${label} is listed twice`);
+    const label = `tensor ${quoteName(name)}`;
+    if (tensors.has(name)) throw cursor.error(`lists ${label} twice`);
     if (offset % alignment !== 0 || place < end) {
-      throw new LinnetError(
-        'FORMAT',
-        `${label} begins at ${place}, inside of another or not at a multiple of ${alignment}`,
-      );
+      throw cursor.error(`has ${label} at byte ${place}, inside of another or not at a multiple of ${alignment}`);
     }
     end = place + byteLength;
     if (end > size) {
-      const why = 'the file is incomplete or damaged; fetch it again';
-      throw new LinnetError('FORMAT', `${label} would end at byte ${end} of ${size}: ${why}`);
+      throw cursor.error(`is incomplete or damaged: ${label} would end at byte ${end} of ${size}; fetch it again`);
     }
     tensors.set(name, { name, source, type, shape, offset: place, byteLength });
   }

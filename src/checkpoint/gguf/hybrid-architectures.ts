@@ -18,10 +18,9 @@ import type { Metadata } from './metadata.ts';
 import type { Rules } from './recipes.ts';
 import { refusal } from './refusal.ts';
 
-/** By layer whether it has attention: a layer of another mixer has no key-value heads. */
-function attentionLayers(metadata: Metadata): readonly boolean[] {
-  const layers = metadata.layers;
-  return metadata.layered('attention.head_count_kv', layers, 1).map((heads) => heads > 0);
+/** The type of every layer: one of another mixer has no key-value heads. */
+function typesByHeads(metadata: Metadata, attention: string, other: string): readonly string[] {
+  return metadata.layered('attention.head_count_kv', 1).map((heads) => (heads > 0 ? attention : other));
 }
 
 const mambaLayer: Rules = {
@@ -69,7 +68,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
         block_auto_adjust_ff_dim: false,
         norm_eps: rms_norm_eps,
         conv_L_cache: metadata.number('shortconv.l_cache'),
-        layer_types: attentionLayers(metadata).map((attends) => (attends ? 'full_attention' : 'conv')),
+        layer_types: typesByHeads(metadata, 'full_attention', 'conv'),
       };
     },
     rules: () =>
@@ -100,7 +99,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
         ...mambaConfig(metadata),
         shared_intermediate_size: intermediate_size,
         num_local_experts: 0,
-        layer_types: attentionLayers(metadata).map((attends) => (attends ? 'attention' : 'mamba')),
+        layer_types: typesByHeads(metadata, 'attention', 'mamba'),
         position_embedding_type: metadata.flag('rope.scaling.finetuned', true) ? 'rope' : 'nope',
       };
     },

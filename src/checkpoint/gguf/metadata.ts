@@ -129,7 +129,8 @@ export class Metadata extends MetadataPart {
   }
 
   /** A number of every layer; the same for all where one is given. */
-  layered(name: string, layers: number, fallback?: number): readonly number[] {
+  layered(name: string, fallback?: number): readonly number[] {
+    const { layers } = this;
     const value = this.get(name) ?? fallback;
     if (isNumber(value)) return Array.from({ length: layers }, () => value);
     if (Array.isArray(value) && value.length >= layers && value.every(isNumber)) return value.slice(0, layers);

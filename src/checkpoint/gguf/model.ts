@@ -49,11 +49,10 @@ async function ropeFactors(tensors: ReadonlyMap<string, ListedTensor>): Promise<
   const listed = tensors.get('rope_freqs.weight');
   if (listed === undefined) return [];
   const { type, shape, source, offset, byteLength } = listed;
-  if (type.name !== 'F32' || shape.length !== 1 || shape[0] > mostFactors) {
-    throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight is no list of F32 numbers`);
+  if (type.name === 'F32' && shape.length === 1 && shape[0] <= mostFactors) {
+    const factors = new Float32Array(shape[0]);
+    type.decode(await source.read(offset, byteLength), factors);
+    if (factors.every((factor) => factor > 0 && factor < Infinity)) return [...factors];
   }
-  const factors = new Float32Array(shape[0]);
-  type.decode(await source.read(offset, byteLength), factors);
-  if (factors.every((factor) => factor > 0 && factor < Infinity)) return [...factors];
-  throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight holds numbers that are not positive`);
+  throw new LinnetError('TENSOR', `${source.name}: rope_freqs.weight is no list of positive F32 numbers`);
 }

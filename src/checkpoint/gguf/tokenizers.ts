@@ -194,7 +194,6 @@ function scoredMerges(
 function sentencePiece(vocabulary: Vocabulary): TokenizerParts {
   const ids = vocabulary.ids();
   const prefixed = vocabulary.flag('add_space_prefix', true);
-  const unknown = vocabulary.get('unknown_token_id');
   const replace = (from: string, content: string): JsonObject => ({
     type: 'Replace',
     pattern: { String: from },
@@ -216,7 +215,7 @@ function sentencePiece(vocabulary: Vocabulary): TokenizerParts {
       ]),
       model: {
         ...bytePairModel,
-        ...(typeof unknown === 'number' && { unk_token: vocabulary.tokens[unknown] }),
+        unk_token: vocabulary.tokens[vocabulary.number('unknown_token_id', -1)] ?? null,
         fuse_unk: true,
         byte_fallback: true,
         vocab: Object.fromEntries(ids),
@@ -248,7 +247,6 @@ function unigrams(vocabulary: Vocabulary): TokenizerParts {
   const map = vocabulary.get('precompiled_charsmap');
   const bytes = Array.isArray(map) ? Uint8Array.from(map, Number) : undefined;
   const metaspace = { type: 'Metaspace', replacement: blank, prepend_scheme: 'always', split: true };
-  const unknown = vocabulary.get('unknown_token_id');
   return jsonFiles(
     vocabulary,
     {
@@ -263,7 +261,7 @@ function unigrams(vocabulary: Vocabulary): TokenizerParts {
       decoder: metaspace,
       model: {
         type: 'Unigram',
-        unk_id: typeof unknown === 'number' ? unknown : 2,
+        unk_id: vocabulary.number('unknown_token_id', 2),
         vocab: vocabulary.tokens.map((token, id) => [token, scores[id]]),
       },
     },
