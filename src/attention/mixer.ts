@@ -218,9 +218,10 @@ export interface RecurrentForm<C extends MixerConfig> {
   /**
    * How a node has the same bits whatever stands beside it and however the text before it was read: its sums run over open rows
    * and the tree's, or, in `own rows`, over a list of rows for each node, or it replays rows
-   * one by one from a state on, of the ring or open ones. Absent: it has them up to rounding.
+   * one by one from a state on, of the ring or open ones. Absent: it has them up to rounding. With logarithms it has them where an odd
+   * number of heads shares keys only in graphs that are `ordered`.
    */
-  sameBits?(config: C): 'open rows' | 'own rows' | 'replayed rows' | 'replayed open rows' | undefined;
+  sameBits?(config: C): `${'' | 'replayed ' | 'logarithms of '}open rows` | 'own rows' | 'replayed rows' | undefined;
   /** The configuration that it computes, where groups are a size that changes no result. Default: the same. */
   stepConfig?(config: C): C;
   /** For targets without the operators that this form needs, a form that does without. Default: this form. */

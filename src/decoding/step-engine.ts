@@ -59,11 +59,9 @@ interface StepResults {
 
 /** The forms of a graph: exports of earlier versions have fewer. */
 function formsOf({ inputs, outputs }: Program): StepForms {
-  return {
-    opens: [...inputs.keys()].some((name) => name.startsWith('open.')),
-    replays: [...outputs.keys()].some((name) => name.startsWith('later.')),
-    productRows: inputs.has(productRowNames.mixed),
-  };
+  const names = [...inputs.keys(), ...outputs.keys()];
+  const has = (start: string): boolean => names.some((name) => name.startsWith(start));
+  return { opens: has('open.'), replays: has('later.'), productRows: inputs.has(productRowNames.mixed), ordered: true };
 }
 
 /** A single sequence has no choice of places. */
@@ -134,7 +132,7 @@ export class StepEngine implements AsyncDisposable {
   ) {
     this.model = model;
     this.layout = layout;
-    this.sameBits = async () => layout.boundaries.length > 0 && (await addsInOrder());
+    this.sameBits = async () => layout.roundingCause === undefined && (await addsInOrder());
     const chunks = layout.layers.map(({ form }) => form.promptChunk ?? usualChunk);
     this.promptChunk = Math.min(usualChunk, ...chunks, ...layout.boundaries.map((every) => Math.max(every, openBlock)));
     this.#programs = { step: program, prompt };

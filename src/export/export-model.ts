@@ -163,6 +163,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         openRows: forms.opens || undefined,
         replays: forms.replays || undefined,
         productRows: forms.productRows || undefined,
+        ordered: true,
         files,
         folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
         prompt: prompt && { weightBytes: prompt.weightBytes },

@@ -123,10 +123,10 @@ const mtpSchema = z.strictObject({
 /** The forms of the graphs of a folder. */
 export function formsOfManifest({
   openRows,
-  replays,
-  productRows,
-}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows'>): StepForms {
-  return { opens: openRows === true, replays: replays === true, productRows: productRows === true };
+  ...forms
+}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows' | 'ordered'>): StepForms {
+  const absent = { replays: false, productRows: false, ordered: false };
+  return { ...absent, ...forms, opens: openRows === true };
 }
 
 /** The forms of the graphs of an export: kernels take rows of larger blocks than the smallest in pairs. */
@@ -160,6 +160,8 @@ export const manifestSchema = z.strictObject({
   replays: z.literal(true).optional(),
   /** Whether it counts rows of products apart from the nodes that are mixed; absent: it does not. */
   productRows: z.literal(true).optional(),
+  /** See `StepForms.ordered`. */
+  ordered: z.literal(true).optional(),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */

@@ -251,6 +251,7 @@ function combineDims(dims: Dim[], sign: '+' | '*', neutral: number, combine: (a:
   if (names.length === 0) return size;
   if (sign === '*' && size === 0) return 0;
   names.sort();
+  if (size === neutral && names.length === 1) return names[0].replace(/^\((.*)\)$/, '$1');
   return size === neutral ? names.join(sign) : [...names, size].join(sign);
 }
 

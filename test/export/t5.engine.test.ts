@@ -20,6 +20,7 @@ import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
 import { readerOf } from '../../src/quantization/weight-reader.ts';
 import { errorCode } from '../error-code.ts';
+import { bitsByReading } from '../../src/evaluation/check/same-bits.ts';
 import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';
 import { randomT5Weights, t5MixerNames, tinyT5 } from '../models/tiny-t5.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -72,6 +73,18 @@ const wide = t5Model({
 
 describe.each(storageTypeNames)('an exported T5 as %s', (dtype) => {
   const model = wide;
+
+  it('has the same bits beside other texts, and says that an earlier version has not', async () => {
+    const { folder } = await exported(`${dtype} alike`, model, { dtype });
+    await using opened = await openReady(folder, { threads: 1 });
+    expect(await opened.engine.sameBits()).toBe(true);
+    const bits = await bitsByReading(opened.engine, { length: 72 });
+    expect(bits).toEqual({ alone: true, chain: true, tree: true, batch: true, chunks: true });
+    const file = join(folder, 'linnet.json');
+    await writeFile(file, (await readFile(file, 'utf8')).replace(/"ordered": true,\s*/, ''));
+    await using earlier = await openReady(folder, { threads: 1 });
+    expect(await earlier.engine.sameBits()).toBe(false);
+  });
 
   it('speculates, searches by beams and goes on from a session as with the same weights in sequence', async () => {
     const { folder } = await exported(dtype, model, { dtype });

@@ -3,13 +3,20 @@ import {
   fillMasks,
   makeMaskBuffers,
   type MaskBuffers,
+  openBlock,
   type SequenceStep,
   type TreeView,
 } from '../../attention/masks.ts';
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
-import { isListed, leastColumns, type ModelLayout, type SlotLayout } from '../../models/graphs/model-layout.ts';
+import {
+  isListed,
+  leastColumns,
+  type ModelLayout,
+  type SlotLayout,
+  stretch,
+} from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
 import {
   crossShapes,
@@ -302,8 +309,8 @@ export class StepFeeds {
   }
 
   /**
-   * `cross.i.NAME` of the texts of a step, those of shorter texts padded with zeros, which mean "not visible". One text is read
-   * in place.
+   * `cross.i.NAME` of the texts of a step, padded with zeros, which mean "not visible": to whole blocks, so that no sum over them
+   * depends on the texts beside.
    */
   #feedsOfTexts(cross: CrossAttention, states: readonly SequenceState[]): Record<string, Tensor> {
     const texts = states.map(({ encoded }) => {
@@ -317,7 +324,7 @@ export class StepFeeds {
     for (const layer of cross.mixers.keys()) {
       for (const [name, shape] of Object.entries(crossShapes(cross, this.#model, layer))) {
         const parts = texts.map((text) => text.layers[layer][name]);
-        this.#textFeeds[`cross.${layer}.${name}`] = stacked(parts, shape.indexOf('m'));
+        this.#textFeeds[`cross.${layer}.${name}`] = stacked(parts, shape.indexOf('m'), this.#model.sizes.headWidth);
       }
     }
     return this.#textFeeds;
@@ -367,11 +374,11 @@ function joined(arrays: readonly Float32Array[]): Float32Array {
   return result;
 }
 
-/** Tensors of one rank with the batch put first, padded with zeros at the end of `axis`; −1 for none. */
-function stacked(parts: readonly Tensor<'float32'>[], axis: number): Tensor<'float32'> {
-  const [{ shape, data }] = parts;
-  if (parts.length === 1) return float32([1, ...shape], data);
-  const longest = axis < 0 ? 1 : Math.max(...parts.map((part) => part.shape[axis]));
+/** Tensors of one rank with the batch put first, padded with zeros at the end of `axis`; −1 for none. @param D numbers of a score */
+function stacked(parts: readonly Tensor<'float32'>[], axis: number, D: number): Tensor<'float32'> {
+  const [{ shape }] = parts;
+  const most = axis < 0 ? 1 : Math.max(D > stretch ? leastColumns : 1, ...parts.map((part) => part.shape[axis]));
+  const longest = Math.ceil(most / openBlock) * openBlock;
   const one = shape.map((size, i) => (i === axis ? longest : size));
   const size = elementCount(one);
   const joined = new Float32Array(parts.length * size);

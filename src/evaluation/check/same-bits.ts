@@ -25,7 +25,8 @@ interface SameBitsOptions {
   readonly seed?: number;
 }
 
-const sizes = { chain: 5, tree: 16, batch: 16, chunks: [7, 64, 128, 512] } as const;
+/** The encoded text of an encoder-decoder model is shorter than another one in the batch. */
+const sizes = { chain: 5, tree: 16, batch: 16, chunks: [7, 64, 128, 512], source: 5 } as const;
 /** A state is kept at every third token. */
 const every = 3;
 
@@ -38,9 +39,12 @@ export async function bitsByReading(
   const random = new Random(seed);
   const { vocabulary } = engine.model.sizes;
   const count = Math.min(length, engine.model.positions.limit);
-  const tokens = Array.from({ length: count }, () => random.integer(vocabulary));
+  const draw = (length: number): number[] => Array.from({ length }, () => random.integer(vocabulary));
+  const tokens = draw(count);
   const kept = new Map<number, SequenceState>();
-  const state = engine.newState();
+  const encoded = engine.model.cross && (await engine.encode(draw(sizes.source)));
+  const others = engine.model.cross === undefined ? [] : [engine.newState(await engine.encode(draw(6 * sizes.source)))];
+  const state = engine.newState(encoded);
   const logits: Float32Array[] = [];
   for (const [at, token] of tokens.entries()) {
     if (at % every === 1) kept.set(at, state.fork());
@@ -67,13 +71,14 @@ export async function bitsByReading(
   const places = [...kept];
   for (let first = 0; first < places.length; first += sizes.batch) {
     const together = places.slice(first, first + sizes.batch);
-    const outputs = await engine.step(
-      together.map(([at, each]) => ({ state: each, tree: chain(1), tokens: [tokens[at]], wanted: [0] })),
-    );
-    result.batch &&= outputs.every((output, i) => isRead(output, together[i][0]));
+    const outputs = await engine.step([
+      ...together.map(([at, each]) => ({ state: each, tree: chain(1), tokens: [tokens[at]], wanted: [0] })),
+      ...others.map((other) => ({ state: other, tree: chain(1), tokens: [0], wanted: [] })),
+    ]);
+    result.batch &&= together.every(([at], i) => isRead(outputs[i], at));
   }
   for (const chunk of sizes.chunks) {
-    const read = engine.newState();
+    const read = engine.newState(encoded);
     for await (const { output, start } of engine.read(read, tokens, { chunk, weights: 'step' }, true)) {
       result.chunks &&= isRead(output, start);
     }

@@ -121,7 +121,7 @@ export interface ModelLayout {
  */
 export function modelLayout(
   model: AutoregressiveModel,
-  { opens, replays, productRows }: StepForms = stepFormsOf(),
+  { opens, replays, productRows, ordered }: StepForms = stepFormsOf(),
 ): ModelLayout {
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[]; isWide: boolean }>();
@@ -159,9 +159,8 @@ export function modelLayout(
     };
   });
   const slots = [...slotLayouts.values()];
-  const ofRows = model.cross === undefined ? boundariesOf(layers) : roundingCauses.texts;
-  const boundariesOrCause = opens ? ofRows : roundingCauses.graphs;
-  const [boundaries, roundingCause] =
+  const boundariesOrCause = opens ? boundariesOf(layers) : roundingCauses.graphs;
+  const [boundaries, roundingCause = ordered ? undefined : causeOfUnordered(model, layers)] =
     typeof boundariesOrCause === 'string' ? [[], boundariesOrCause] : [boundariesOrCause];
   const inPairs = productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0;
   const light = layers.filter(({ form }) => form.isLight === true).length;
@@ -179,7 +178,7 @@ export function modelLayout(
 }
 
 /** Numbers that the runtime's products add up in order; with up to 64 columns more. */
-const stretch = 128;
+export const stretch = 128;
 /** Rows of a block from which on longer scores are added up alike: above 64, and a multiple of lanes for denominators. */
 export const leastColumns = 80;
 
@@ -189,11 +188,20 @@ const laneWidth = 4;
 /** Why tokens are equal up to rounding (docs/verify.md). */
 export const roundingCauses = {
   graphs: 'graphs without open rows, as for WebGPU',
-  texts: 'encoded texts beside others',
   kernels: 'kernels that add up in another order',
   forms: 'linformer with blocks or filters over more than 64 positions, rfa with features that 8 does not divide',
   widths: `rows of a width that ${laneWidth} does not divide`,
+  unordered: 'exports of earlier versions, of T5 and windows with a memory',
 } as const;
+
+/** Where graphs that are not `ordered` have other bits. */
+function causeOfUnordered({ cross, sizes }: AutoregressiveModel, layers: readonly LayerLayout[]): string | undefined {
+  const takesLogarithms = layers.some(
+    ({ form, mixer, heads }) =>
+      (sizes.heads / heads) % 2 === 1 && form.sameBits?.(mixer)?.startsWith('logarithms') === true,
+  );
+  return takesLogarithms || cross !== undefined ? roundingCauses.unordered : undefined;
+}
 
 /** A cause where there are none. */
 function boundariesOf(layers: readonly LayerLayout[]): readonly number[] | string {

@@ -12,13 +12,15 @@ export interface StepForms {
    * do not compute the spare row.
    */
   readonly productRows: boolean;
+  /** Whether the memories of windows and attention to an encoded text have the same bits beside others. */
+  readonly ordered: boolean;
 }
 
 /**
  * In half precision, open rows would gain nothing; the runtime has recurrences for WebGPU for few widths of heads, and those for CUDA
  * are not known to read position by position.
  */
-const formsByDevice: Readonly<Record<Device, Omit<StepForms, 'productRows'>>> = {
+const formsByDevice: Readonly<Record<Device, Pick<StepForms, 'opens' | 'replays'>>> = {
   cpu: { opens: true, replays: true },
   cuda: { opens: true, replays: false },
   wasm: { opens: true, replays: true },
@@ -31,5 +33,5 @@ const formsByDevice: Readonly<Record<Device, Omit<StepForms, 'productRows'>>> = 
  */
 export function stepFormsOf(device: Device = 'cpu', inPairs = false): StepForms {
   const { opens, replays } = formsByDevice[device];
-  return { opens, replays, productRows: opens && inPairs };
+  return { opens, replays, productRows: opens && inPairs, ordered: true };
 }

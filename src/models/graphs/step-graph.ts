@@ -35,7 +35,7 @@ import { internalError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { add, mul, sub } from '../../graph/ops/elementwise.ts';
 import { gather } from '../../graph/ops/indexing.ts';
-import { concat, reshape } from '../../graph/ops/layout.ts';
+import { concat, pad, reshape, slice } from '../../graph/ops/layout.ts';
 import { type Dim, addDims, multiplyDims, sameShape } from '../../graph/tensor.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
@@ -281,7 +281,7 @@ export function crossShapes(
   return crossForm(mixers[layer]).tensors(mixers[layer], { ...sizes, valueWidth: valueWidth(sizes) });
 }
 
-/** Attention to the encoded text: q [B,T,H,D] → [B,T,H,E]. */
+/** Attention to the encoded text: q [B,T,H,D] → [B,T,H,E], after a row of zeros, so that no row is alone (`HeadLayout`). */
 function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer: number, q: Value): Value {
   const { cross, sizes } = model;
   if (cross === undefined) throw internalError('a model without an encoder reads no encoded text');
@@ -291,7 +291,8 @@ function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer:
     source.graph.input(`cross.${layer}.${name}`, 'float32', ['B', ...shape]),
   ]);
   const parameters = mixerParameterValues({ ...cross, sizes }, source, layer);
-  return crossForm(mixer).read(mixer, q, Object.fromEntries(memory), parameters, scoringOf(model));
+  const rows = pad(q, 1, 1, 0);
+  return slice(crossForm(mixer).read(mixer, rows, Object.fromEntries(memory), parameters, scoringOf(model)), 1, 1);
 }
 
 /** The features of the token before, among the nodes of trees: the parent's, or the state's for a root. */

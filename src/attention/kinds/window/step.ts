@@ -118,7 +118,7 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
       return { ...older, [olderNames.ages]: tensor('float32', shape, ages), ...groupAges(config, steps, nodes, slots) };
     },
   },
-  sameBits: () => 'open rows',
+  sameBits: ({ memory }) => (memory === null ? 'open rows' : 'logarithms of open rows'),
   scoreWidth: (config, { headWidth }) =>
     config.memory !== null && foldsLater(config)
       ? Math.max(headWidth, featuresOf(config.memory.map, headWidth))
