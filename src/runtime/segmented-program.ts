@@ -6,7 +6,7 @@ import { LinnetError, requireRunning, type Watched } from '../errors.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { type Graph, liveNodes, type Value } from '../graph/graph.ts';
 import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
-import { allocate, bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from './compile.ts';
 import { type GraphCompiler, onlyInputs, type Program } from './program.ts';
 
@@ -175,12 +175,14 @@ export async function runSegments(
   const total = runs.reduce((sum, { program }) => sum + program.segments.length, 0);
   const memory = weights instanceof WeightMemory ? weights : new WeightMemory(weights);
   let done = 0;
-  for (let index = 0; ; index++) {
+  const most = Math.max(0, ...runs.map(({ program }) => program.segments.length));
+  const indices = Array.from({ length: most }, (_, index) => index);
+  memory.reserve(indices.map((index) => runs.flatMap(({ program }) => program.segments.slice(index, index + 1))));
+  for (const index of indices) {
     const ready = runs.flatMap(({ program, feeds }, run) => {
       const segment = program.segments.at(index);
       return segment === undefined ? [] : [{ run, segment, feeds, state: states[run] }];
     });
-    if (ready.length === 0) return states.map(({ outputs }) => Object.fromEntries(outputs));
     const read = await memory.read(ready.map(({ segment }) => segment));
     for (const { run, segment, feeds, state } of ready) {
       requireRunning(signal, `after ${done} of ${total} runs of segments`);
@@ -195,6 +197,7 @@ export async function runSegments(
       onProgress?.(++done, total);
     }
   }
+  return states.map(({ outputs }) => Object.fromEntries(outputs));
 }
 
 /** The inputs of a segment by its own names. @throws LinnetError `TENSOR` for one that is missing */
@@ -223,41 +226,59 @@ function valueOf(
   throw new LinnetError('TENSOR', `${name} is missing`);
 }
 
-/** Weights of one segment at a time, in the memory of those before it where they have the same sizes. */
+/** Segments that run side by side: their weights are read at once. */
+type Reading = readonly Pick<Segment, 'inputs'>[];
+
+/** Weights begin at multiples of this. */
+const alignment = 64;
+
+/** Weights of one reading at a time, all in the same memory: a smaller one of its own would wait for the garbage collector. */
 export class WeightMemory {
   readonly #weights: SegmentWeights;
-  #arrays: (Float32Array | Uint16Array)[] = [];
+  #memory = new ArrayBuffer(0);
 
   constructor(weights: SegmentWeights) {
     this.#weights = weights;
   }
 
-  async read(segments: readonly Pick<Segment, 'inputs'>[]): Promise<ReadonlyMap<string, Tensor>> {
-    const read = new Map<string, Tensor>();
-    const later: [string, ReadWeight][] = [];
-    for (const { origin } of segments.flatMap(({ inputs }) => [...inputs.values()])) {
-      if (origin.kind !== 'input' || read.has(origin.name)) continue;
-      const weight = this.#weights.get(origin.name);
-      if (weight === undefined) continue;
-      if ('data' in weight) read.set(origin.name, weight);
-      else if (!later.some(([name]) => name === origin.name)) later.push([origin.name, weight]);
-    }
-    const rooms = later.map(([, { dtype, shape }]) => this.#roomBefore(dtype, elementCount(shape)));
-    this.#arrays = []; // the others are let go before new ones are made
-    for (const [index, [name, weight]] of later.entries()) {
-      const data = rooms[index] ?? allocate(weight.dtype, elementCount(weight.shape));
-      this.#arrays.push(data);
+  /** Makes room for each of some readings. */
+  reserve(readings: readonly Reading[]): void {
+    const most = Math.max(...readings.map((reading) => this.#placesOf(reading).bytes));
+    if (this.#memory.byteLength < most) this.#memory = new ArrayBuffer(most);
+  }
+
+  /** Valid until the next reading. */
+  async read(reading: Reading): Promise<ReadonlyMap<string, Tensor>> {
+    this.reserve([reading]);
+    const { read, places } = this.#placesOf(reading);
+    for (const { name, weight, offset } of places) {
+      const count = elementCount(weight.shape);
+      const data =
+        weight.dtype === 'float16'
+          ? new Uint16Array(this.#memory, offset, count)
+          : new Float32Array(this.#memory, offset, count);
       await weight.readInto(data);
       read.set(name, tensorOf(weight.shape, data));
     }
     return read;
   }
 
-  #roomBefore(dtype: ReadType, count: number): Float32Array | Uint16Array | undefined {
-    const place = this.#arrays.findIndex(
-      (array) => array.length === count && array instanceof Uint16Array === (dtype === 'float16'),
-    );
-    return place < 0 ? undefined : this.#arrays.splice(place, 1)[0];
+  #placesOf(reading: Reading) {
+    const read = new Map<string, Tensor>();
+    const places = new Map<string, { readonly name: string; readonly weight: ReadWeight; readonly offset: number }>();
+    let bytes = 0;
+    for (const { origin } of reading.flatMap(({ inputs }) => [...inputs.values()])) {
+      const weight = origin.kind === 'input' ? this.#weights.get(origin.name) : undefined;
+      if (origin.kind !== 'input' || weight === undefined) continue;
+      const { name } = origin;
+      if ('data' in weight) read.set(name, weight);
+      else if (!places.has(name)) {
+        places.set(name, { name, weight, offset: bytes });
+        const size = bytesPerElement[weight.dtype] * elementCount(weight.shape);
+        bytes += Math.ceil(size / alignment) * alignment;
+      }
+    }
+    return { read, places: [...places.values()], bytes };
   }
 }
 

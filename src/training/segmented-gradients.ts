@@ -98,7 +98,7 @@ export function segmentedGradientsCost(
 export class SegmentedGradients implements AsyncDisposable {
   readonly #segments: readonly DifferentiatedSegment[];
   readonly #programs: ReadonlyMap<string, Program>;
-  readonly #weights: SegmentWeights;
+  readonly #memory: WeightMemory;
 
   private constructor(
     segments: readonly DifferentiatedSegment[],
@@ -107,7 +107,9 @@ export class SegmentedGradients implements AsyncDisposable {
   ) {
     this.#segments = segments;
     this.#programs = programs;
-    this.#weights = weights;
+    this.#memory = new WeightMemory(weights);
+    const all = segments.flatMap(({ forward, backward }) => [forward ?? [], backward ?? []].flat());
+    this.#memory.reserve(all.map((segment) => [segment]));
   }
 
   /**
@@ -139,7 +141,6 @@ export class SegmentedGradients implements AsyncDisposable {
 
   /** The sum of the losses of batches, and of their gradients by the names of trained inputs; those that no loss depends on are missing. */
   async run(batches: readonly NamedTensors[]): Promise<{ readonly loss: number; readonly gradients: Weights }> {
-    const memory = new WeightMemory(this.#weights);
     const states = batches.map((feeds) => ({
       feeds,
       cuts: new Map<Value, Tensor>(),
@@ -147,7 +148,7 @@ export class SegmentedGradients implements AsyncDisposable {
     }));
     for (const { forward } of this.#segments) {
       if (forward === undefined) continue;
-      const read = await memory.read([forward]);
+      const read = await this.#memory.read([forward]);
       const program = this.#program(forward.kind);
       for (const { feeds, cuts } of states) {
         const results = await program.run(onlyInputs(program, segmentFeeds(forward, cuts, feeds, read)), [
@@ -160,7 +161,7 @@ export class SegmentedGradients implements AsyncDisposable {
     let loss = 0;
     for (const { forward, backward, wanted, kind } of this.#segments.toReversed()) {
       if (backward === undefined) continue;
-      const read = await memory.read([backward]);
+      const read = await this.#memory.read([backward]);
       const program = this.#program(backwardName(kind));
       const [cut] = backward.cuts.values();
       for (const { feeds, cuts, upstream: above } of states) {
