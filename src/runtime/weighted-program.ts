@@ -4,7 +4,6 @@
  */
 import { LinnetError, requireRunning } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
-import type { Tensor } from '../graph/tensor.ts';
 import { compile, type CompileOptions, type NamedTensors } from './compile.ts';
 import { onlyInputs, type Program } from './program.ts';
 import { runSegments, SegmentedProgram, segmentsCost, type SegmentWeights } from './segmented-program.ts';
@@ -46,9 +45,6 @@ export async function* runWeighted(
   weights: SegmentWeights,
   signal?: AbortSignal,
 ): AsyncGenerator<NamedTensors, void, undefined> {
-  const resident = Object.fromEntries(
-    [...weights].flatMap(([name, value]) => ('data' in value ? [[name, value]] : [])),
-  );
   let together: { readonly program: SegmentedProgram; readonly feeds: NamedTensors }[] = [];
   let bytes = 0;
   for (const [done, { program, feeds }] of runs.entries()) {
@@ -61,13 +57,20 @@ export async function* runWeighted(
       [together, bytes] = [[], 0];
       continue;
     }
-    yield await program.run(requireInputs(program, { ...resident, ...feeds() }), [...program.outputs.keys()]);
+    yield await runOnce(program, feeds(), weights);
   }
 }
 
-function requireInputs(program: Program, values: NamedTensors): Record<string, Tensor> {
-  const feeds = onlyInputs(program, values);
-  const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(feeds, name));
-  if (missing === undefined) return feeds;
-  throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
+/** The outputs of one run. @throws LinnetError `TENSOR` for a weight that is missing */
+export async function runOnce(
+  program: WeightedProgram,
+  feeds: NamedTensors,
+  weights: SegmentWeights,
+): Promise<NamedTensors> {
+  if (program instanceof SegmentedProgram) return (await runSegments([{ program, feeds }], weights))[0];
+  const resident = [...weights].flatMap(([name, value]) => ('data' in value ? [[name, value] as const] : []));
+  const given = onlyInputs(program, { ...Object.fromEntries(resident), ...feeds });
+  const missing = [...program.inputs.keys()].find((name) => !Object.hasOwn(given, name));
+  if (missing !== undefined) throw new LinnetError('TENSOR', `parameter "${missing}" is missing`);
+  return await program.run(given, [...program.outputs.keys()]);
 }

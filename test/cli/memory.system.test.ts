@@ -2,8 +2,14 @@
 import { access, cp, mkdir, open, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { beforeAll, describe, expect, it } from 'vitest';
+import { z } from 'zod';
 import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
+import { describeCausalModel } from '../../src/models/families/index.ts';
+import { initializeParameters } from '../../src/models/initialize.ts';
+import { Random } from '../../src/random.ts';
+import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
+import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { linearizedModels } from '../models/linearized-models.ts';
 import { linnet, runJson } from './captured-cli.ts';
 import { writeBook } from './text-data.ts';
@@ -112,3 +118,83 @@ describe('--memory', () => {
     expect(trained).toHaveProperty('plan.stages.0.form', 'whole');
   });
 });
+
+describe('a model that does not fit', () => {
+  const [deep, deepClassifier] = [join(folder, 'deep'), join(folder, 'deep-classifier')];
+  const labelled = join(folder, 'labelled.tsv');
+  const measures: Readonly<Record<string, readonly [words: readonly string[], same: readonly string[]]>> = {
+    perplexity: [
+      ['eval', 'perplexity', deep, '--data', book, '--length', '64'],
+      ['nll', 'tokens'],
+    ],
+    tasks: [['eval', 'tasks', deep, '--data', tasks, '--tasks', 'piqa', '--shots', '0'], ['results.piqa.acc,none']],
+    positions: [
+      ['eval', 'positions', '--models', deep, '--data', book, '--length', '200'],
+      ['models.0.positions.0.perplexity', 'models.0.positions.1.tokens'],
+    ],
+    'positions of the same tokens': [
+      ['eval', 'positions', '--models', deep, '--data', book, '--after', '16,64', '--scored', '32'],
+      ['models.0.depths.1.perplexity', 'models.0.depths.1.ratioError'],
+    ],
+    accuracy: [
+      ['eval', 'accuracy', deepClassifier, '--data', labelled],
+      ['accuracy', 'f1Macro'],
+    ],
+    check: [
+      ['check', deep, '--max-length', '24'],
+      ['ok', 'rows.0.error'],
+    ],
+  };
+
+  beforeAll(async () => {
+    const model = describeCausalModel({
+      ...{ model_type: 'llama', vocab_size: 258, hidden_size: 192, intermediate_size: 768, num_hidden_layers: 24 },
+      ...{ num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 512, bos_token_id: 256 },
+    });
+    const parameters = initializeParameters(model, new Random(1));
+    const tokenizerFiles = tokenizerFileContents(byteTokenizerFiles());
+    await saveModel(deep, { model, parameters }, { dtype: 'F16', tokenizerFiles });
+    const classifier = await startClassifier(deep, ['a', 'b'], 1);
+    await saveModel(deepClassifier, classifier, { dtype: 'F16', tokenizerFiles: { from: deep } });
+    await writeFile(labelled, `text\tlabel\n${['x\ta', 'y\tb', 'z z\ta'].join('\n')}\n`);
+  });
+
+  it.each(Object.entries(measures))('%s: goes layer by layer, and says the same', async (_, [words, same]) => {
+    const whole = await runJson(...words);
+    const layers = await runJson(...words, '--memory', '290MiB');
+    const formOf = (json: Record<string, unknown>): unknown => valueAt(json, 'form') ?? valueAt(json, 'models.0.form');
+    expect([formOf(whole), formOf(layers)]).toEqual(['whole', 'layers']);
+    for (const path of same) {
+      const [expected, found] = [whole, layers].map((json) => Number(valueAt(json, path)));
+      expect(Math.abs(found - expected), path).toBeLessThanOrEqual(1e-5 * Math.max(1, Math.abs(expected)));
+    }
+  });
+
+  it('says what was not checked, and refuses to generate answers', async () => {
+    const { stdout } = await linnet(...measures.check[0], '--memory', '290MiB');
+    expect(stdout).toMatch(
+      /Not checked, since the engine of the model does not fit: step = parallel, tree = parallel, /,
+    );
+    const task = join(folder, 'written.yaml');
+    await writeFile(
+      task,
+      [
+        ...['task: written', 'dataset_path: local/piqa', 'output_type: generate_until', 'test_split: validation'],
+        ...['columns: { goal: text }', 'doc_to_text: "{{goal}}"', 'doc_to_target: "{{goal}}"'],
+        'metric_list: [{ metric: exact_match }]',
+      ].join('\n'),
+    );
+    const words = ['eval', 'tasks', deep, '--data', tasks, '--tasks', task];
+    const { exitCode, stderr } = await linnet(...words, '--memory', '290MiB');
+    expect([exitCode, stderr]).toEqual([
+      3,
+      expect.stringMatching(/not generated, as those of written are; .*in int4 about/),
+    ]);
+  });
+});
+
+function valueAt(json: unknown, path: string): unknown {
+  return path
+    .split('.')
+    .reduce((value, key) => z.record(z.string(), z.unknown()).safeParse({ ...Object(value) }).data?.[key], json);
+}

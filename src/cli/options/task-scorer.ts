@@ -13,6 +13,7 @@ import { parameterCount } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { open } from '../../open/index.ts';
 import { writerKinds } from '../../open/opened-model.ts';
+import type { FormPlan } from '../../training/memory-form.ts';
 import { sha256 } from '../../files/digest.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { type LayeredMemory, requireOpeningMemory } from './opening-memory.ts';
@@ -32,6 +33,8 @@ interface TaskScorer extends AsyncDisposable {
   readonly parameterCount: number;
   /** Bytes of the state of a new text. */
   readonly stateBytes: number;
+  /** Undefined where it was opened without a limit. */
+  readonly plan: FormPlan | undefined;
 }
 
 /**
@@ -53,6 +56,7 @@ export async function openTaskScorer(
     const scorer = await windowScorer(weights, description, compile);
     return {
       scorer,
+      plan,
       identity: identify(await weights.fingerprint(), scorer),
       parameterCount: parameterCount(weights.model.parameters),
       stateBytes: modelStateBytes(weights.model, 0),
@@ -67,6 +71,7 @@ export async function openTaskScorer(
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     return {
       scorer,
+      plan,
       identity: identify(loaded.fingerprint, scorer),
       parameterCount: loaded.parameterCount,
       stateBytes: engine.stateBytes ?? 0,

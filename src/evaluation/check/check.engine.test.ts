@@ -1,9 +1,12 @@
+import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { present, thirdParty } from '../../../test/fixtures.ts';
+import { saveTinyModel } from '../../../test/models/tiny-model.ts';
+import { suiteFolder } from '../../../test/scratch-folder.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { isCausal, parseMixer } from '../../attention/mixers.ts';
 import { mixerPreset, mixerPresetNames, takenOptions } from '../../attention/presets.ts';
-import { loadCausalModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, openModelWeights, readParameters, saveModel } from '../../checkpoint/load-model.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import { describeCausalModel } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
@@ -14,6 +17,7 @@ import { type CheckReport, type CheckRow, checkModel } from './check.ts';
 import { layerNames } from './checked-extent.ts';
 import { checkTests, isLeakTest } from './rows.ts';
 
+const folder = suiteFolder();
 const layers = 3;
 const plain = describeCausalModel({
   model_type: 'llama',
@@ -207,3 +211,38 @@ describe.skipIf(pretrained === undefined)(
     });
   },
 );
+
+describe('a check layer by layer', () => {
+  it.each(['llama', 'granitemoehybrid', 'bert'])(
+    'has the rows of the whole model but for its engine: %s',
+    async (family) => {
+      const dir = join(folder, family);
+      await saveTinyModel(dir, 1, family);
+      await using weights = await openModelWeights(dir);
+      const { model, parameters } = weights;
+      if (model.kind === 'encoder-decoder') throw new Error('not of this kind');
+      const whole = await checkModel(model, await readParameters(weights), { maximumLength: 40 });
+      const layered = await checkModel(model, parameters, { maximumLength: 40, decodes: false });
+      expect([...layered.rows.map(({ test }) => test), ...layered.unchecked]).toEqual(
+        whole.rows.map(({ test }) => test),
+      );
+      expect(whole.unchecked).toEqual([]);
+      expect(layered.unchecked).toHaveLength(model.kind === 'causal' ? 2 : 0);
+      layered.rows.forEach(({ ok, error, subject, length }, i) => {
+        const expected = whole.rows[i];
+        expect({ ok, subject, length }).toEqual({ ok: true, subject: expected.subject, length: expected.length });
+        expect(Math.abs(Number(error) - Number(expected.error))).toBeLessThanOrEqual(1e-6);
+      });
+    },
+  );
+
+  it('finds a leak of one layer', async () => {
+    const { model, parameters } = fresh([{ kind: 'softmax' }, unmasked, { kind: 'softmax' }]);
+    const dir = join(folder, 'leaking');
+    await saveModel(dir, { model, parameters }, { dtype: 'F16' });
+    await using weights = await openModelWeights(dir);
+    const report = await checkModel(model, weights.parameters, { decodes: false });
+    expect(report.leak).toBe(true);
+    expect(leaks(report).map(({ subject }) => subject)).toContain('layer 1');
+  });
+});

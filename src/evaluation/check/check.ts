@@ -4,16 +4,20 @@
  * agree with the formula).
  */
 import { mixerDims } from '../../attention/mixers.ts';
+import { layeredWeights, loadTensors } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
-import type { WeightMap, Weights } from '../../graph/tensor.ts';
+import type { WeightMap } from '../../graph/tensor.ts';
 import { byKind, type CausalModel, type EncoderModel } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { segmentedBytes } from '../../runtime/weighted-program.ts';
+import { processBytes } from '../../training/step-cost.ts';
 import { checkedLength, cutPositions, layerNames, sharedMixers } from './checked-extent.ts';
-import { type CheckRow, checkTests, comparedRow, isLeakTest, limits } from './rows.ts';
-import { encoderRows } from './encoder-rows.ts';
+import { type CheckRow, type CheckTest, checkTests, comparedRow, isLeakTest, limits } from './rows.ts';
+import { encoderRows, paddedGraph } from './encoder-rows.ts';
 import { mixerParity, modelParity, type ParameterValues, type ParityOptions } from './forms.ts';
-import { compileMovement, type Movement } from './future-movement.ts';
+import { compileMovement, type Movement, movementGraph } from './future-movement.ts';
 import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts';
 
 export type { CheckRow } from './rows.ts';
@@ -29,6 +33,8 @@ export interface CheckOptions extends Pick<ParityOptions, 'weights'>, Stoppable 
   readonly maximumLength?: number;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
+  /** Whether the whole model is compared with its engine, which holds all weights. Default: true. */
+  readonly decodes?: boolean;
   /** Called with every row as it is finished. */
   readonly onRow?: (row: CheckRow) => void;
 }
@@ -42,10 +48,12 @@ export interface CheckReport {
   /** Largest relative error of the comparisons between forms. NaN if an output is not finite. */
   readonly maxError: number;
   readonly rows: readonly CheckRow[];
+  /** Tests of a causal model that were left out, since its engine was not made. */
+  readonly unchecked: readonly CheckTest[];
 }
 
 /**
- * Checks a model; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
+ * Checks a model, layer by layer where parameters are in files; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
  *
  * @throws LinnetError `INPUT` for a maximum length below 8, `ABORTED` when the signal fires between two rows
  * @example
@@ -55,10 +63,10 @@ export interface CheckReport {
  */
 export async function checkModel(
   model: CausalModel | EncoderModel,
-  parameters: Weights,
+  parameters: ParameterValues,
   options: CheckOptions = {},
 ): Promise<CheckReport> {
-  const { seed = 1, maximumLength = 1024, compile, weights, onRow, signal } = options;
+  const { seed = 1, maximumLength = 1024, compile, weights, decodes = true, onRow, signal } = options;
   if (!Number.isInteger(maximumLength) || maximumLength < 8) {
     throw new LinnetError(
       'INPUT',
@@ -73,7 +81,7 @@ export async function checkModel(
   });
   const rows: CheckRow[] = [];
   const results = byKind(model, {
-    causal: (own) => causalRows(own, parameters, parity(own.positions.limit)),
+    causal: (own) => causalRows(own, parameters, parity(own.positions.limit), decodes),
     encoder: (own) => encoderRows(own, parameters, parity(own.sizes.trainedLength)),
   });
   for await (const row of results) {
@@ -86,7 +94,24 @@ export async function checkModel(
     ok: rows.every(({ ok }) => ok),
     maxError: Math.max(0, ...rows.flatMap(({ test, error }) => (isLeakTest(test) || error === null ? [] : [error]))),
     rows,
+    unchecked: decodes || model.kind !== 'causal' ? [] : [checkTests.modelSteps, checkTests.modelTree],
   };
+}
+
+/** Memory of a check without the model's engine. @param weights parameters as they would be read */
+export function checkMemory(
+  model: CausalModel | EncoderModel,
+  weights: SegmentWeights,
+  { maximumLength = 1024 }: Pick<CheckOptions, 'maximumLength'> = {},
+): number {
+  const graph = byKind(model, {
+    causal(own) {
+      const length = checkedLength(own.mixers, Math.min(maximumLength, own.positions.limit));
+      return movementGraph(own, length, cutPositions(own.mixers, length));
+    },
+    encoder: (own) => paddedGraph(own, Math.min(maximumLength, own.sizes.trainedLength)),
+  });
+  return processBytes + segmentedBytes(graph, weights, 1);
 }
 
 /** From one mixer to the whole model: its leaks, then its forms. */
@@ -94,6 +119,7 @@ async function* causalRows(
   model: CausalModel,
   parameters: ParameterValues,
   options: ParityOptions,
+  decodes: boolean,
 ): AsyncGenerator<CheckRow> {
   const { maximumLength, seed, compile } = options;
   // Mixers alone, on random rows: with each layer's own α, λ and filter weights and, once for all layers that share it, with random ones.
@@ -106,7 +132,7 @@ async function* causalRows(
     const { model: moved } = await program.run(tables, random);
     yield movementRow(layerNames(layers), checkTests.futurePositionsRandom, length, moved);
     for (const layer of layers) {
-      const own = layerParameters(model, parameters, layer, probe);
+      const own = await layerParameters(model, parameters, layer, probe);
       const { model: movedOwn } = await program.run(new Map([...tables, ...own]), random);
       yield movementRow(layerNames([layer]), checkTests.futurePositions, length, movedOwn);
     }
@@ -115,7 +141,7 @@ async function* causalRows(
     yield* mixerParity(layerNames(layers), mixer, mixerDims(mixer, model.sizes), options);
   }
   yield* modelLeaks(model, parameters, options);
-  yield* modelParity(model, parameters, options);
+  if (decodes) yield* modelParity(model, parameters, options);
 }
 
 /** The whole model on random tokens: the output of every layer's mixer, and the final hidden states. */
@@ -125,15 +151,19 @@ async function* modelLeaks(
   { maximumLength, seed, compile }: ParityOptions,
 ): AsyncGenerator<CheckRow> {
   const length = checkedLength(model.mixers, maximumLength);
-  await using program = await compileMovement(model, length, cutPositions(model.mixers, length), compile);
   const random = new Random(seed);
-  const own = await program.run(parameters, random);
+  const move = async (values: ParameterValues) => {
+    const cuts = cutPositions(model.mixers, length);
+    await using program = await compileMovement(model, length, cuts, compile, layeredWeights(values));
+    return await program.run(values, random);
+  };
+  const own = await move(parameters);
   for (const [layer, moved] of own.layers.entries()) {
     yield movementRow(layerNames([layer]), checkTests.futureTokens, length, moved);
   }
   yield movementRow('model', checkTests.futureTokens, length, own.model);
   const switchedOn = new Map([...parameters, ...randomMixerParameters(model, random)]);
-  const { model: moved } = await program.run(switchedOn, random);
+  const { model: moved } = await move(switchedOn);
   yield movementRow('model', checkTests.futureTokensRandom, length, moved);
 }
 
@@ -143,18 +173,17 @@ function movementRow(subject: string, test: CheckRow['test'], length: number, mo
 }
 
 /** A layer's own mixer parameters under the names they have in a probe. */
-function layerParameters(
+async function layerParameters(
   model: CausalModel,
   parameters: ParameterValues,
   layer: number,
   probe: CausalModel,
-): WeightMap {
+): Promise<WeightMap> {
   const from = `${model.attentionPrefix(layer)}.`;
   const to = `${probe.attentionPrefix(0)}.`;
-  return new Map(
-    [...parameters].flatMap(([name, value]) => {
-      const renamed = to + name.slice(from.length);
-      return name.startsWith(from) && probe.parameters.has(renamed) ? [[renamed, value] as const] : [];
-    }),
-  );
+  const own = [...parameters].flatMap(([name, value]) => {
+    const renamed = to + name.slice(from.length);
+    return name.startsWith(from) && probe.parameters.has(renamed) ? [[renamed, value] as const] : [];
+  });
+  return await loadTensors(new Map(own));
 }

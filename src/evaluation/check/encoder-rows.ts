@@ -4,11 +4,11 @@
  */
 import { float32Error, mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
-import type { Value } from '../../graph/graph.ts';
-import { float32, int32 } from '../../graph/tensor.ts';
+import { Graph, type Value } from '../../graph/graph.ts';
+import { float32, int32, type WeightMap } from '../../graph/tensor.ts';
 import type { CausalModel, EncoderInput, EncoderModel } from '../../models/model.ts';
 import { mixerParameterValues, parallelMixing } from '../../models/graphs/parallel-graph.ts';
-import type { ParameterSource } from '../../nn/parameters.ts';
+import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { checkedGroup, checkedLength, comparedLengths, layerNames, sharedMixers } from './checked-extent.ts';
 import { type Computation, computed, fewerHeads, type ParameterValues, type ParityOptions } from './forms.ts';
@@ -64,7 +64,7 @@ function probeEncoder(probe: CausalModel): Encode {
 /** Texts of all lengths, one without and one with padding in any place, at the positions of their tokens. */
 async function wholeAgainstReference(
   probe: CausalModel,
-  tables: ParameterValues,
+  tables: WeightMap,
   lengths: readonly number[],
   random: Random,
   options: ParityOptions,
@@ -89,6 +89,18 @@ async function wholeAgainstReference(
   }
   return found;
 }
+
+/** The largest graph of `encoderRows`: texts of all lengths in one batch. */
+export function paddedGraph(model: EncoderModel, maximumLength: number): Graph {
+  const graph = new Graph('check');
+  const shape = [mostLengths, checkedLength(model.mixers, maximumLength)];
+  const input = { tokens: graph.input('tokens', 'int32', shape), mask: graph.input('mask', 'float32', shape) };
+  graph.output('computed', model.encode(new InputParameters(graph), input));
+  return graph;
+}
+
+/** Lengths of texts in `paddedAgainstAlone`. */
+const mostLengths = 4;
 
 /** Texts that end around the edges of groups: in one batch, with any tokens for padding, against each alone. */
 async function paddedAgainstAlone(

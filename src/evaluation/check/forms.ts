@@ -5,6 +5,7 @@
 import { float32Error, isCausal, isExchangeable, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
+import { type AnyParameter, layeredWeights, loadTensors, segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
@@ -14,8 +15,8 @@ import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import { storedParameters } from '../../quantization/sources.ts';
 import { readerOf, type WeightReader } from '../../quantization/weight-reader.ts';
 import { Random } from '../../random.ts';
-import { compile, type CompileOptions, type NamedTensors } from '../../runtime/compile.ts';
-import { onlyInputs } from '../../runtime/program.ts';
+import type { CompileOptions, NamedTensors } from '../../runtime/compile.ts';
+import { compileWeighted, runOnce } from '../../runtime/weighted-program.ts';
 import { checkedGroup, checkedLength, committedLengths, comparedLengths } from './checked-extent.ts';
 import { hiddenOfReference, mixerProbe, type ProbeSizes, randomProbe, referenceInput } from './mixer-probe.ts';
 import { type CheckRow, checkTests, comparedRow, Discrepancy, inapplicableRow, limits, modelLimit } from './rows.ts';
@@ -25,16 +26,17 @@ export interface ParityOptions {
   readonly maximumLength: number;
   readonly seed: number;
   readonly compile?: CompileOptions;
-  /** The parameters of the model once more, for the engine that decodes. Default: those in memory. */
+  /** The parameters of the model once more, for the engine that decodes. Default: all of them, in memory. */
   readonly weights?: WeightReader;
 }
 
-export type ParameterValues = Weights;
+/** In memory, or in files of which one layer at a time is read. */
+export type ParameterValues = ReadonlyMap<string, AnyParameter>;
 
 /** Makes the output of a graph, of inputs by name. */
 export type Computation = (source: ParameterSource, inputs: Readonly<Record<string, Value>>) => Value;
 
-/** The float32 numbers of a computation, run once over feeds. */
+/** The float32 numbers of a computation, run once over feeds; layer by layer where parameters are in files. */
 export async function computed(
   parameters: ParameterValues,
   feeds: NamedTensors,
@@ -43,9 +45,8 @@ export async function computed(
 ): Promise<Float32Array> {
   const graph = new Graph('check');
   graph.output('computed', build(new InputParameters(graph), inputsOf(graph, feeds)));
-  await using program = await compile(graph, options);
-  const given = onlyInputs(program, { ...Object.fromEntries(parameters), ...feeds });
-  return dataOf((await program.run(given, ['computed'])).computed, 'float32');
+  await using program = await compileWeighted(graph, layeredWeights(parameters), options);
+  return dataOf((await runOnce(program, feeds, segmentWeights(parameters))).computed, 'float32');
 }
 
 /** Inputs of a graph for feeds. */
@@ -166,7 +167,7 @@ export function fewerHeads(sizes: Omit<ProbeSizes, 'vocabulary'>): Omit<ProbeSiz
 }
 
 /** To the reference chain and tree are one bigger tree. */
-function referenceRows(probe: CausalModel, parameters: ParameterValues): ExpectedRows {
+function referenceRows(probe: CausalModel, parameters: Weights): ExpectedRows {
   return async (tokens, tree) => {
     const committed = tokens.length - (tree?.size ?? 0);
     const parents = Int32Array.from(tokens, (_, i) => {
@@ -194,7 +195,7 @@ export async function* modelParity(
     yield* [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));
     return;
   }
-  const { weights = readerOf(parameters), compile } = options;
+  const { weights = readerOf(await loadTensors(parameters)), compile } = options;
   await using engine = await DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), compile);
   const expected = parallelRows(model, parameters, options);
   const random = new Random(options.seed);

@@ -2,17 +2,20 @@
  * The leak test: how far outputs at positions ≤ t move when the tokens after t are replaced. In a causal model they do
  * not move at all, for any t.
  */
+import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { abs, mul, sub } from '../../graph/ops/elementwise.ts';
 import { max, sumSquare } from '../../graph/ops/reduce.ts';
-import { type Tensor, type Weights, dataOf, multiplyDims, tensor } from '../../graph/tensor.ts';
+import { type Tensor, dataOf, multiplyDims, tensor } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { Random } from '../../random.ts';
-import { compile, type CompileOptions } from '../../runtime/compile.ts';
-import { onlyInputs } from '../../runtime/program.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
+import type { SegmentWeights } from '../../runtime/segmented-program.ts';
+import { compileWeighted, runOnce } from '../../runtime/weighted-program.ts';
+import type { ParameterValues } from './forms.ts';
 
 /** How far one output moved. */
 export interface Movement {
@@ -26,20 +29,21 @@ export interface Movement {
 /**
  * A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Dispose of it.
  * @param cuts positions t, each from 0 to `length` − 2
+ * @param weights of a model that runs layer by layer
  */
 export async function compileMovement(
   model: CausalModel,
   length: number,
   cuts: readonly number[],
   options?: CompileOptions,
+  weights?: SegmentWeights,
 ) {
-  const program = await compile(movementGraph(model, length, cuts), options);
+  const program = await compileWeighted(movementGraph(model, length, cuts), weights, options);
   return {
     /** Movements of the output of every layer's mixer, and of the model's final hidden states. */
-    async run(parameters: Weights, random: Random) {
+    async run(parameters: ParameterValues, random: Random) {
       const tokens = changedTokens(model.sizes.vocabulary, length, cuts, random);
-      const feeds = onlyInputs(program, { ...Object.fromEntries(parameters), tokens });
-      const results = await program.run(feeds, [...program.outputs.keys()]);
+      const results = await runOnce(program, { tokens }, segmentWeights(parameters));
       const movement = (name: string): Movement => {
         const moved = dataOf(results[`moved.${name}`], 'float32');
         const [peak] = dataOf(results[`peak.${name}`], 'float32');
@@ -50,7 +54,7 @@ export async function compileMovement(
       };
       return { layers: model.mixers.map((_, layer) => movement(`layer ${layer}`)), model: movement('model') };
     },
-    [Symbol.asyncDispose]: () => program.dispose(),
+    [Symbol.asyncDispose]: () => program[Symbol.asyncDispose](),
   };
 }
 
@@ -70,7 +74,7 @@ function changedTokens(V: number, n: number, cuts: readonly number[], random: Ra
 }
 
 /** Only maxima leave the engine: a model's hidden states over all layers would be large. */
-function movementGraph(model: CausalModel, length: number, cuts: readonly number[]): Graph {
+export function movementGraph(model: CausalModel, length: number, cuts: readonly number[]): Graph {
   const graph = new Graph('future movement');
   const source = new InputParameters(graph);
   const B = 1 + cuts.length;

@@ -14,10 +14,12 @@ import { gatherElements } from '../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/normalization.ts';
 import { max } from '../../graph/ops/reduce.ts';
+import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
 import { InputParameters, parameterCount } from '../../nn/parameters.ts';
 import { overPositions } from '../../training/objectives/next-token.ts';
+import type { CompileOptions } from '../../runtime/compile.ts';
 import type { SegmentWeights } from '../../runtime/segmented-program.ts';
 import { segmentedBytes } from '../../runtime/weighted-program.ts';
 import type { MemoryForm } from '../../training/memory-form.ts';
@@ -94,15 +96,17 @@ export async function* graphLosses(
   }
 }
 
-/** Losses by the step form, window by window. @throws LinnetError `ABORTED` between two windows, and as `stepLosses` */
+/** Losses by the step form, window by window. @throws LinnetError `ABORTED` between two windows, and as `readBySteps` */
 export async function* engineLosses(
   engine: StepEngine,
   windows: readonly ScoredWindow[],
   signal?: AbortSignal,
 ): LossBatches {
+  const read = readBySteps(engine);
   for (const [done, window] of windows.entries()) {
     requireRunning(signal, `after ${done} of ${windows.length} windows`);
-    yield [await stepLosses(engine, window)];
+    const [{ losses }] = await read([window]);
+    yield [{ window, losses }];
   }
 }
 
@@ -175,24 +179,44 @@ export async function readWindow(
   return state;
 }
 
+/** Losses of windows, index i of token i + 1, each with the bytes of the state after all its tokens. */
+export type ReadLosses = (
+  windows: readonly ScoredWindow[],
+  watch?: Watched,
+) => Promise<readonly (Pick<WindowLosses, 'losses'> & { readonly stateBytes: number })[]>;
+
 /**
- * Losses of a window by the step form, read in chunks: memory does not grow with the text, apart from the state, whose
- * bytes in the end are `stateBytes`.
+ * Losses by the step form, read in chunks: memory does not grow with the text, apart from the state. Told of tokens.
  * @throws LinnetError `MISMATCH` for a token outside the vocabulary, `ABORTED` between two chunks, and as `StepEngine.step`
  */
-export async function stepLosses(
-  engine: StepEngine,
-  window: ScoredWindow,
-  { signal, onProgress }: Watched = {},
-): Promise<WindowLosses & { readonly stateBytes: number }> {
-  const losses = new Float32Array(Math.max(0, window.tokens.length - 1));
-  const state = await readWindow(engine, window, (position, logits) => {
-    requireRunning(signal, `after ${position} of ${losses.length} tokens`);
-    const next = position + 1;
-    // The step checks the tokens it reads; the last token of a window is only predicted.
-    checkTokens([{ tokens: window.tokens.subarray(next, next + 1) }], logits.length);
-    if (next >= window.scoredFrom) losses[position] = negativeLogLikelihood(logits, window.tokens[next]);
-    onProgress?.(next, losses.length);
-  });
-  return { window, losses, stateBytes: state.bytes };
+export function readBySteps(engine: StepEngine): ReadLosses {
+  return async (windows, { signal, onProgress } = {}) => {
+    const total = windows.reduce((sum, { tokens }) => sum + tokens.length - 1, 0);
+    const results = [];
+    let read = 0;
+    for (const window of windows) {
+      const losses = new Float32Array(Math.max(0, window.tokens.length - 1));
+      const state = await readWindow(engine, window, (position, logits) => {
+        requireRunning(signal, `after ${read} of ${total} tokens`);
+        const next = position + 1;
+        // The step checks the tokens it reads; the last token of a window is only predicted.
+        checkTokens([{ tokens: window.tokens.subarray(next, next + 1) }], logits.length);
+        if (next >= window.scoredFrom) losses[position] = negativeLogLikelihood(logits, window.tokens[next]);
+        onProgress?.(++read, total);
+      });
+      results.push({ losses, stateBytes: state.bytes });
+    }
+    return results;
+  };
+}
+
+/** Losses as `tokenLosses`, of parameters in files layer by layer. */
+export function readByLayers(
+  { model, parameters }: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, AnyParameter> },
+  options: CompileOptions = {},
+): ReadLosses {
+  return async (windows, { signal } = {}) => {
+    const read = await tokenLosses(model, parameters, windows, { ...options, signal });
+    return read.map((losses) => ({ losses, stateBytes: modelStateBytes(model, losses.length) }));
+  };
 }

@@ -2,10 +2,9 @@
  * Cost of the distance from the beginning of a text: the same tokens, scored after less and after more of the text before
  * them. Ranges of one text differ by their content as well as by their position; here only the position differs.
  */
-import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, type Watched } from '../../errors.ts';
 import { average, meanError } from '../../report/statistics.ts';
-import { stepLosses } from './losses.ts';
+import type { ReadLosses } from './losses.ts';
 
 /** Options; told of tokens read, of all depths together. */
 interface SameTokensOptions extends Watched {
@@ -24,9 +23,9 @@ interface SameTokensOptions extends Watched {
  *   signal fires
  */
 export async function sameTokenLosses(
-  engine: StepEngine,
+  read: ReadLosses,
   tokens: Int32Array,
-  { after, scored, begin = [], signal, onProgress }: SameTokensOptions,
+  { after, scored, begin = [], ...watch }: SameTokensOptions,
 ) {
   const depths = [...new Set(after)].sort((a, b) => a - b);
   const needed = Math.max(0, ...depths) - begin.length + scored;
@@ -37,25 +36,19 @@ export async function sameTokenLosses(
         `expected depths, at least 2 scored tokens and a text of ${needed}; give more text or ask for less`,
     );
   }
-  const total = depths.reduce((sum, depth) => sum + depth + scored - 1, 0);
-  const results = [];
-  let first: Float32Array | undefined;
-  let read = 0;
-  for (const depth of depths) {
+  const windows = depths.map((depth) => {
     const before = tokens.subarray(tokens.length - scored - (depth - begin.length), tokens.length);
-    const window = { tokens: Int32Array.from([...begin, ...before]), scoredFrom: 1 };
-    const { losses, stateBytes } = await stepLosses(engine, window, {
-      signal,
-      onProgress: (done) => onProgress?.(read + done, total),
-    });
-    read += losses.length;
-    const last = losses.slice(losses.length - scored);
-    first ??= last;
+    return { tokens: Int32Array.from([...begin, ...before]), scoredFrom: depth };
+  });
+  const parts = (await read(windows, watch)).map(({ losses, stateBytes }) => {
+    return { last: losses.slice(losses.length - scored), stateBytes };
+  });
+  const [first] = parts;
+  return parts.map(({ last, stateBytes }, index) => {
     // Perplexity divided by that after the fewest tokens. Its error takes neighbours as independent.
-    const differences = Array.from(last, (loss, i) => loss - (first?.[i] ?? loss));
+    const differences = Array.from(last, (loss, i) => loss - first.last[i]);
     const ratio = Math.exp(average(differences));
     const ratioError = ratio * meanError(differences);
-    results.push({ after: depth, perplexity: Math.exp(average(last)), ratio, ratioError, stateBytes });
-  }
-  return results;
+    return { after: depths[index], perplexity: Math.exp(average(last)), ratio, ratioError, stateBytes };
+  });
 }

@@ -49,8 +49,8 @@ export const evalAccuracy = defineCommand({
     const choose = (count: number) => chooseForm(`measuring ${folder}`, bytes(count), memory, ['a smaller `length`']);
     choose(1);
     const texts = await readLabelledTexts(data, labelledFields(fields));
-    const { form } = choose(texts.length);
-    const parameters = form === 'whole' ? await readParameters(weights) : weights.parameters;
+    const plan = choose(texts.length);
+    const parameters = plan.form === 'whole' ? await readParameters(weights) : weights.parameters;
     const labels = model.isRegression ? undefined : model.labels;
     const options = { layout: model.model.kind, labels, length };
     const dataset = new LabelledDataset(texts, await loadTokenizer(weights.path), options);
@@ -60,7 +60,7 @@ export const evalAccuracy = defineCommand({
     });
     if ('pearson' in quality) printRegression(context, quality);
     else printQuality(context, quality);
-    return { json: { ...quality } };
+    return { json: { ...quality, ...plan } };
   },
 });
 

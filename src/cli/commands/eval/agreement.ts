@@ -85,7 +85,7 @@ export const evalAgreement = defineCommand({
     if (others.length === 0) throw new UsageError('give the original and at least one converted model');
     const read = Math.max(length + tokens, ...distances.map((distance) => distance + 2 * passage));
     const bytes = await comparisonMemory(folder, others, { count, length: read });
-    const { form } = chooseForm('the comparison of two models', bytes, memory, ['exports of fewer bits']);
+    const plan = chooseForm('the comparison of two models', bytes, memory, ['exports of fewer bits']);
     const watch = <T>(label: string, work: (options: AgreementOptions) => Promise<T>): Promise<T> =>
       context.withProgress(label, 'texts', (hooks) => work(hooks));
     const rows: ComparedModel[] = [];
@@ -135,7 +135,7 @@ export const evalAgreement = defineCommand({
       }
       return started;
     };
-    const { probes, texts } = await (form === 'whole' ? byEngines : byLayers)();
+    const { probes, texts } = await (plan.form === 'whole' ? byEngines : byLayers)();
     context.table(rows, [
       { header: 'model', value: 'model' },
       { header: 'greedy length', unit: `of ${tokens}`, value: 'greedyLength', format: fixed(1) },
@@ -162,7 +162,7 @@ export const evalAgreement = defineCommand({
     context.note(
       `${formatCount(texts.length)} prompts; ${model} writes ${formatFixed(result.greedyLength, 1)} tokens as ${folder}`,
     );
-    const asked = { original: folder, prompts: texts.length, length, tokens, seed };
+    const asked = { original: folder, prompts: texts.length, length, tokens, seed, ...plan };
     return { json: { ...result, ...asked, ...(rows.length > 1 && { models: rows }) } };
   },
 });

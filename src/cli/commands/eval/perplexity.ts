@@ -15,7 +15,7 @@ import {
 import { type EvaluationData, evaluationData, windowModeOf } from '../../../evaluation/perplexity/scored-windows.ts';
 import { lossesMemory } from '../../../evaluation/perplexity/losses.ts';
 import { isExport } from '../../../open/folder-files.ts';
-import { chooseForm } from '../../../training/memory-form.ts';
+import { chooseForm, type FormPlan } from '../../../training/memory-form.ts';
 import { modelWithout } from '../../../models/linearization/linearize.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
 import type { CompileOptions } from '../../../runtime/compile.ts';
@@ -76,7 +76,7 @@ export const evalPerplexity = defineCommand({
       const most = `expected at most --length, ${length}, or tokens would be skipped`;
       throw new UsageError(`--stride is ${stride}; ${most}`);
     }
-    const rows: (PerplexityResult & { readonly model: string })[] = [];
+    const rows: (PerplexityResult & FormPlan & { readonly model: string })[] = [];
     for (const folder of models) {
       await using opened = await openMeasure(folder, compile, { without, memory });
       const { trainedLength } = opened.model.sizes;
@@ -132,12 +132,13 @@ async function openMeasure(
     if (without !== undefined) {
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
     }
-    await requireOpeningMemory(folder, { memory });
+    const plan = await requireOpeningMemory(folder, { memory });
     const opened = await open(folder, compile);
     return {
       model: opened.description,
-      measure: async (data: EvaluationData, options: EvaluateOptions) =>
-        await stepPerplexity(await opened.engine(), data, options),
+      measure: async (data: EvaluationData, options: EvaluateOptions) => {
+        return { ...plan, ...(await stepPerplexity(await opened.engine(), data, options)) };
+      },
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }
@@ -147,9 +148,9 @@ async function openMeasure(
     async measure(data: EvaluationData, options: EvaluateOptions) {
       const model = without === undefined ? weights.model : modelWithout(weights.model, without);
       const bytes = lossesMemory(model, data.windows, segmentWeights(weights.parameters));
-      const { form } = chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
-      const parameters = form === 'whole' ? await readParameters(weights) : weights.parameters;
-      return await perplexity(model, parameters, data, { ...compile, ...options });
+      const plan = chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
+      const parameters = plan.form === 'whole' ? await readParameters(weights) : weights.parameters;
+      return { ...plan, ...(await perplexity(model, parameters, data, { ...compile, ...options })) };
     },
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };

@@ -1,13 +1,15 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
+import { type ModelWeights, openCausalWeights } from '../../../checkpoint/load-model.ts';
+import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import type { Document } from '../../../data/documents/document.ts';
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import { readDocuments } from '../../../data/documents/documents.ts';
-import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { LinnetError } from '../../../errors.ts';
-import { stepLosses } from '../../../evaluation/perplexity/losses.ts';
+import { lossesMemory, readByLayers, readBySteps, type ReadLosses } from '../../../evaluation/perplexity/losses.ts';
 import { perplexityByPosition } from '../../../evaluation/perplexity/perplexity.ts';
 import { sameTokenLosses } from '../../../evaluation/perplexity/same-tokens.ts';
 import { writeFileAtomic } from '../../../files/atomic.ts';
+import type { FormPlan } from '../../../training/memory-form.ts';
 import { lineChart } from '../../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
@@ -25,7 +27,7 @@ import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
 import { memoryOption } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
-import { requireOpeningMemory } from '../../options/opening-memory.ts';
+import { type LayeredMemory, requireOpeningMemory } from '../../options/opening-memory.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { open } from '../../../open/index.ts';
 
@@ -63,22 +65,24 @@ export const evalPositions = defineCommand({
     if (after !== undefined && chart !== undefined) {
       throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
     }
+    const lengths = after?.map((depth) => depth + scored) ?? [length];
     const ofEach = async <T>(measure: (text: MeasuredText, hooks: WorkHooks) => Promise<T>) => {
-      const results: (T & { readonly model: string })[] = [];
+      const results: (T & FormPlan & { readonly model: string })[] = [];
       for (const folder of models) {
-        await requireOpeningMemory(folder, { memory });
+        const plan = await requireOpeningMemory(folder, { memory }, (weights) => layersMemory(weights, lengths));
         const tokenizer = await loadTokenizer(folder);
         const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
-        await using opened = await open(folder, compile);
-        const text = { engine: await opened.engine(), tokens, begin: tokensBefore(tokenizer) };
+        await using opened = plan.form === 'whole' ? await open(folder, compile) : await openCausalWeights(folder);
+        const read = 'engine' in opened ? readBySteps(await opened.engine()) : readByLayers(opened, compile);
+        const text = { read, tokens, begin: tokensBefore(tokenizer) };
         const result = await context.withProgress(folder, 'tokens', (hooks) => measure(text, hooks));
-        results.push({ model: folder, ...result });
+        results.push({ model: folder, ...plan, ...result });
       }
       return results;
     };
     if (after !== undefined) {
-      const results = await ofEach(async ({ engine, tokens, begin }, hooks) => ({
-        depths: await sameTokenLosses(engine, tokens.subarray(begin.length), { after, scored, begin, ...hooks }),
+      const results = await ofEach(async ({ read, tokens, begin }, hooks) => ({
+        depths: await sameTokenLosses(read, tokens.subarray(begin.length), { after, scored, begin, ...hooks }),
       }));
       const rows = results.flatMap(({ model, depths }) => depths.map((depth) => ({ model, ...depth })));
       context.table(rows, [
@@ -91,8 +95,8 @@ export const evalPositions = defineCommand({
       ]);
       return { json: { length, scored, models: results } };
     }
-    const results = await ofEach(async ({ engine, tokens }, hooks) => {
-      const { losses, stateBytes } = await stepLosses(engine, { tokens, scoredFrom: 1 }, hooks);
+    const results = await ofEach(async ({ read, tokens }, hooks) => {
+      const [{ losses, stateBytes }] = await read([{ tokens, scoredFrom: 1 }], hooks);
       return { positions: perplexityByPosition([losses]), stateBytes };
     });
     const [{ positions }] = results;
@@ -128,11 +132,17 @@ export const evalPositions = defineCommand({
   },
 });
 
-/** An opened model, and the text in its tokens, which begins with `begin`. */
+/** A reader of a model, and the text in its tokens, which begins with `begin`. */
 interface MeasuredText {
-  readonly engine: StepEngine;
+  readonly read: ReadLosses;
   readonly tokens: Int32Array;
   readonly begin: readonly number[];
+}
+
+function layersMemory({ model, parameters }: ModelWeights, lengths: readonly number[]): LayeredMemory {
+  if (model.kind !== 'causal') return {};
+  const windows = lengths.map((length) => ({ tokens: new Int32Array(length), scoredFrom: 1 }));
+  return { ...lossesMemory(model, windows, segmentWeights(parameters)), remedies: ['a smaller `length`'] };
 }
 
 /** The documents one after the other, as one text that begins once. @throws LinnetError `INPUT` if they are too short */

@@ -221,7 +221,7 @@ async function evaluateModel(
   const compile = { device: options.device, threads: options.threads };
   const read = () => readTasks(selection, data, questions);
   await using opened = await openTaskScorer(described, compile, { read, memory: options.memory });
-  const { scorer, identity, parameterCount: parameters, stateBytes } = opened;
+  const { scorer, identity, parameterCount: parameters, stateBytes, plan } = opened;
   const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));
   await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
   const place = folder ?? own?.path;
@@ -289,7 +289,7 @@ async function evaluateModel(
   const { results, groups, 'n-shot': shots, 'n-samples': samples } = object;
   const { generationSteps } = scorer;
   const counted = { tokensRead, tokensReused, tokensGenerated, generationSteps };
-  return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, files }, folder };
+  return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, ...plan, files }, folder };
 }
 
 async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
