@@ -21,8 +21,8 @@ import { measureOperations, operationSeconds } from '../training/step-cost.ts';
 import { forget, conversionIdentity, openConversion } from './convert.ts';
 import type { ConversionOptions } from './options.ts';
 import { newProgress } from './progress-file.ts';
-import { planModel } from './stage-plan.ts';
-import { requireKept, stageTrainers } from './stage-training.ts';
+import { planStage } from './stage-plan.ts';
+import { requireKept, stageWork } from './stage-training.ts';
 import { requireStep } from './step-form.ts';
 import { fewestSteps, isTrained, logitsLesson, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
@@ -198,7 +198,7 @@ export async function planContainer(model: CausalModel, options: Omit<Conversion
   const rate = await measureOperations(compile);
   const { teacher, student } = containerModels(model, options);
   const none = { parameters: new Map() };
-  const stage = planModel(containerStage, {
+  const stage = planStage(containerStage, {
     ...options,
     original: { model: teacher, ...none },
     student: { model: student, ...none },
@@ -235,7 +235,7 @@ export async function convertIntoQwen35(
   // What both have is one tensor.
   const shared = [...made.parameters].map(([name, own]) => [name, teacher.parameters.get(name) ?? own] as const);
   const student = { model: made.model, parameters: new Map(shared) };
-  const trained = await stageTrainers.model(containerStage, {
+  const trained = await stageWork.model.train(containerStage, {
     teacher,
     student,
     tokenizer,

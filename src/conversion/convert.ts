@@ -24,7 +24,7 @@ import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts'
 import type { ConversionOptions } from './options.ts';
 import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
 import { layersToKeep, layerSensitivity, sensitivityProbes } from './sensitivity.ts';
-import { mixerFor, requireStages, type StageContext, stageTrainers } from './stage-training.ts';
+import { mixerFor, requireStages, type StageContext, stageWork } from './stage-training.ts';
 import { type ConvertedWeights, readConverted, writeConverted } from './converted-weights.ts';
 import { converted, type Original, sequences, trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
@@ -146,7 +146,7 @@ export async function convert(
   for (const stage of trainingStages) {
     if (isDone(stage.name)) continue;
     const started = performance.now();
-    const trained = await stageTrainers[stage.by](stage, {
+    const trained = await stageWork[stage.by].train(stage, {
       teacher: original,
       student: best,
       tokenizer,

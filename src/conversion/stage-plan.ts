@@ -10,9 +10,14 @@ import { measureExtent, measureSeconds, modelBranches, readingCost, startSeconds
 import { measuringMemory } from './measuring-memory.ts';
 import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
-import { plannedStudent, type StageContext, trainedLayers, transferRows, transferStep } from './stage-training.ts';
-import { rowLength, sequences, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
-import { requireStep, type StepOptions } from './step-form.ts';
+import {
+  plannedStudent,
+  type StageContext,
+  type StageCostOptions,
+  stageWork,
+  trainedLayers,
+} from './stage-training.ts';
+import { isTrained, rowLength, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
 import { calibrated, trainingRows } from './texts.ts';
 
 const helpingStage = ['a smaller model', 'distill with `stage` layers, which holds one layer at a time'];
@@ -80,8 +85,15 @@ export async function planConversion(
       stages.unshift({ ...measuring, name: 'sensitivity', tokens, memoryBytes, diskBytes: 0, seconds });
     }
     for (const stage of trainingStages) {
-      const inputs = { ...options, original, student, weightsForm: form, memoryBytes: limit, time, rows, layers };
-      const planned = (stage.by === 'layers' ? planLayers : planModel)(stage, inputs);
+      const planned = planStage(stage, {
+        ...options,
+        original,
+        student,
+        weightsForm: form,
+        memoryBytes: limit,
+        time,
+        rows,
+      });
       if (planned === undefined) continue;
       stages.push({
         ...planned,
@@ -104,56 +116,20 @@ export async function planConversion(
   return { stages, memoryLimitBytes: limit };
 }
 
-interface ModelInputs extends Omit<ConversionOptions, 'folder'>, Pick<StepOptions, 'weightsForm'> {
+interface StageInputs extends Omit<ConversionOptions, 'folder'>, StageCostOptions {
   readonly original: Weighted;
   readonly student: Weighted;
   readonly time: (operations: number) => number;
 }
 
-interface StageInputs extends ModelInputs {
-  readonly rows: number;
-  readonly layers: readonly number[];
-}
-
-/** A stage that trains the model. @throws LinnetError as `requireStep` */
-export function planModel(stage: TrainingStage, inputs: ModelInputs): PlannedStage | undefined {
-  const { original, student, time, steps, budget, batch = sequences } = inputs;
-  const count = steps?.[stage.name];
-  const step = count === 0 ? undefined : requireStep(stage, original, student, inputs);
-  if (step === undefined) return undefined;
-  const { form, cost } = step;
-  const length = stage.lengths * rowLength(student.model, inputs.length);
-  const each = time(cost.operations);
-  const planned = count ?? Math.max(0, Math.floor((stage.share * budget) / each));
-  return {
-    name: stage.name,
-    length,
-    batch: cost.microBatch,
-    tokens: planned * batch * length,
-    memoryBytes: cost.bytes,
-    form: form === 'whole' ? form : 'layers',
-    diskBytes: 2 * cost.trainingBytes,
-    seconds: planned * each,
-  };
-}
-
-function planLayers(stage: TrainingStage, inputs: StageInputs): PlannedStage | undefined {
-  const { original, student, time, steps, budget, layers } = inputs;
-  const count = steps?.[stage.name];
-  const rows = transferRows(inputs.rows);
-  if (count === 0 || layers.length === 0 || rows < 2) return undefined;
-  const { settings, cost } = transferStep(stage, original, student, { ...inputs, layers, rows });
-  const { length, batch } = settings;
-  const [once, each] = [time(cost.passOperations), time(cost.stepOperations)];
-  const planned = count ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
-  return {
-    name: stage.name,
-    length,
-    batch: cost.microBatch,
-    tokens: planned * batch * length,
-    memoryBytes: cost.memoryBytes,
-    form: 'layers',
-    diskBytes: cost.diskBytes,
-    seconds: once + planned * each,
-  };
+/** A stage that trains; undefined for one that does not. @throws LinnetError as `requireStep` */
+export function planStage(stage: TrainingStage, inputs: StageInputs): PlannedStage | undefined {
+  const { original, student, time, steps, budget } = inputs;
+  const cost = isTrained(stage, inputs) ? stageWork[stage.by].cost(stage, original, student, inputs) : undefined;
+  if (cost === undefined) return undefined;
+  const { length, batch, microBatch, passOperations, stepOperations, ...needs } = cost;
+  const [once, each] = [time(passOperations), time(stepOperations)];
+  const count = steps?.[stage.name] ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
+  const tokens = count * batch * length;
+  return { ...needs, name: stage.name, length, batch: microBatch, tokens, seconds: once + count * each };
 }

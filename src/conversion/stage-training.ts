@@ -8,6 +8,7 @@ import { isLoraParameter } from '../nn/lora.ts';
 import { formatDuration } from '../report/quantities.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { transferredLayers } from '../training/objectives/distillation.ts';
+import type { MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
@@ -67,15 +68,63 @@ export interface StageContext {
 /** A trained stage. */
 interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'>, Omit<ConvertedWeights, 'model'> {}
 
-type StageTrainer = (stage: TrainingStage, context: StageContext) => Promise<TrainedStage | undefined>;
+/** The optimizer steps of a stage before they are made, and what they take. */
+interface StageCost extends TransferCost {
+  readonly length: number;
+  readonly batch: number;
+  readonly form: MemoryForm;
+}
 
-/**
- * Trains a stage; undefined where there is nothing to train, or no time.
- * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has all that a resumed stage needs
- */
-export const stageTrainers: Readonly<Record<TrainingStage['by'], StageTrainer>> = {
-  model: trainModel,
-  layers: trainLayers,
+/** Options that the cost of a stage depends on. */
+export interface StageCostOptions extends StepOptions {
+  /** Rows of the training text. Default: enough. */
+  readonly rows?: number;
+}
+
+interface StageWork {
+  /** Undefined where there is nothing to train. @throws LinnetError as `requireStep` */
+  cost(stage: TrainingStage, teacher: Weighted, student: Weighted, options: StageCostOptions): StageCost | undefined;
+  /**
+   * Undefined where there is nothing to train, or no time.
+   * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has all that a resumed stage needs
+   */
+  train(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined>;
+}
+
+export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
+  model: {
+    cost(stage, teacher, student, options) {
+      const step = requireStep(stage, teacher, student, options);
+      if (step === undefined) return undefined;
+      const { form, cost } = step;
+      return {
+        length: stage.lengths * rowLength(student.model, options.length),
+        batch: options.batch ?? sequences,
+        microBatch: cost.microBatch,
+        form: form === 'whole' ? form : 'layers',
+        memoryBytes: cost.bytes,
+        diskBytes: 2 * cost.trainingBytes,
+        passOperations: 0,
+        stepOperations: cost.operations,
+      };
+    },
+    train: trainModel,
+  },
+  layers: {
+    // With all else in memory: the largest micro-batch that fits.
+    cost(stage, teacher, student, options) {
+      const layers = trainedLayers(teacher.model, student.model);
+      const rows = transferRows(options.rows);
+      if (layers.length === 0 || rows < 2) return undefined;
+      const { memoryBytes: limit = memoryLimit(undefined) } = options;
+      const length = stage.lengths * rowLength(student.model, options.length);
+      const batch = Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2)));
+      const besides = memoryBesides(teacher, student, options);
+      const cost = transferCost(teacher.model, student.model, layers, { rows, length, batch }, limit - besides);
+      return { ...cost, memoryBytes: cost.memoryBytes + besides, length, batch, form: 'layers' };
+    },
+    train: trainLayers,
+  },
 };
 
 async function trainModel(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
@@ -231,8 +280,9 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   const length = stage.lengths * rowLength(student.model, options.length);
   const dataset = await trainingRows(texts.training, tokenizer, length);
   const rows = transferRows(dataset.rows);
-  const { compile, signal, queue, onEvent } = options;
-  if (rows < 2) {
+  const { compile, signal, queue, onEvent, seed = 0 } = options;
+  const cost = stageWork.layers.cost(stage, teacher, student, { ...options, rows });
+  if (cost === undefined) {
     onEvent?.({ kind: 'skipped', stage: stage.name, reason: `${rows} rows of text, and 2 are needed; give more data` });
     return undefined;
   }
@@ -248,10 +298,9 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     compile,
     signal,
   });
-  const { settings: planning, cost } = transferStep(stage, teacher, student, { ...options, layers, rows });
   const microBatch = await planned(`${stage.name} micro-batch`, async () => cost.microBatch);
   const settings = (steps: number): TrainingSettings => ({
-    ...stageSettings(stage, { ...planning, steps }),
+    ...stageSettings(stage, { steps, length, batch: cost.batch, seed }),
     microBatch,
   });
   const steps = await planned(stage.name, async () => {
@@ -299,29 +348,13 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
   };
 }
 
-/** The settings of layers that learn by themselves, and their cost with all else in memory: the largest micro-batch that fits. */
-export function transferStep(
-  stage: TrainingStage,
-  teacher: Weighted,
-  student: Weighted,
-  { layers, rows, ...options }: StepOptions & { readonly layers: readonly number[]; readonly rows: number },
-): { readonly settings: TrainingSettings; readonly cost: TransferCost } {
-  const { seed = 0, memoryBytes: limit = memoryLimit(undefined) } = options;
-  const length = stage.lengths * rowLength(student.model, options.length);
-  const batch = Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2)));
-  const settings = stageSettings(stage, { steps: timedSteps, length, batch, seed });
-  const besides = memoryBesides(teacher, student, options);
-  const cost = transferCost(teacher.model, student.model, layers, { rows, length, batch }, limit - besides);
-  return { settings, cost: { ...cost, memoryBytes: cost.memoryBytes + besides } };
-}
-
 /** Layers whose mixers differ and have something to learn. */
 export function trainedLayers(teacher: CausalModel, student: CausalModel): number[] {
   return transferredLayers(teacher, student).filter((layer) => parametersOfMixers(student, [layer]).size > 0);
 }
 
 /** Rows that layers are trained on. @param rows of the training text */
-export function transferRows(rows: number): number {
+export function transferRows(rows = Infinity): number {
   return Math.min(rows, mostTransferRows);
 }
 
