@@ -68,7 +68,7 @@ export interface StageContext {
 /** A trained stage. */
 interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'>, Omit<ConvertedWeights, 'model'> {}
 
-/** The optimizer steps of a stage before they are made, and what they take. */
+/** The optimizer steps of a stage, and their cost, known before they are made. */
 interface StageCost extends TransferCost {
   readonly length: number;
   readonly batch: number;
