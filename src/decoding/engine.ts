@@ -21,8 +21,7 @@ export class DecodingEngine extends StepEngine {
 
   /**
    * Compiles the step graph with parameters from any source, quantized ones for example. The encoder of an encoder-decoder
-   * model is compiled when a text is read.
-   * @param options.forms default: all of the device, for weights in blocks of at most 32
+   * model is compiled when a text is read. Default of `forms`: all of the device, for weights in blocks of at most 32.
    */
   static async compile(
     model: GeneratingModel,
