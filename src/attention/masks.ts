@@ -164,12 +164,12 @@ export function foldStart(
   return Math.max(0, length - (length % span) - (window - 1) * group);
 }
 
-/** Groups of fewer positions are folded several at a time: trees, which cross no fold, would have no room. */
+/** Folds of fewer positions would leave no room to trees, which cross none. */
 const leastSpan = 32;
 
-/** Positions of groups that are folded at once: an open block's at most, but for longer groups. */
+/** Positions of groups that are folded at once. */
 export function spanOf(group: number): number {
-  return group < leastSpan ? group * Math.floor(openBlock / group) : group;
+  return group * Math.ceil(leastSpan / group);
 }
 
 /** More S at once would take more memory than they save time. */

@@ -105,7 +105,7 @@ describe('sizes', () => {
   it('counts float32 unless told otherwise', () => {
     const dims = { heads: 4, keyValueHeads: 2, headWidth: 8 };
     const config = mixerPreset('augmented', { group: 16, kernel: 9 });
-    expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 64 * 8 + 2 * 8 * 8));
+    expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 32 * 8 + 2 * 8 * 8));
     expect(stateBytes(mixerPreset('local', { group: 16 }), dims)).toBe(4 * 2 * 2 * 16 * 8);
     expect(keyValueCacheBytes(dims, 10)).toBe(4 * 2 * 2 * 8 * 10);
   });

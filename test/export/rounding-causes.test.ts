@@ -52,6 +52,11 @@ it('nor are groups of a few positions', () => {
     expect(causes(ofMixers({ group, block: group, rows: 1 })), String(group)).toEqual({});
 });
 
+it('rings of groups that are folded together have other names than earlier ones, whose exports so are refused', () => {
+  const layout = modelLayout(tinyLlama([mixerPreset('augmented', { group: 16, kernel: 159 })]));
+  expect(layout.slotLayouts.map(({ name }) => name)).toEqual(['g16x32p79c79f']);
+});
+
 it('long blocks and filters, and cosines of odd numbers', () => {
   expect(causes(ofMixers({ group: 100, block: 100, convolution: true, kernel: 159 }))).toEqual({ linformer: forms });
   expect(causes(ofMixers({ features: 10 }))).toEqual({ rfa: forms });

@@ -282,7 +282,10 @@ function checkTensors(
   const names = new Set(file.names());
   const missing = expected.find(({ name }) => !names.has(name));
   if (missing !== undefined || names.size > expected.length + 1) {
-    const problem = missing === undefined ? `there are ${names.size}` : `"${missing.name}" is missing`;
+    const problem =
+      missing === undefined
+        ? `there are ${names.size}`
+        : `"${missing.name}" is missing; if another version of Linnet wrote it, read the text again`;
     throw malformed(file.source, `the model's sessions have ${expected.length + 1} tensors: ${problem}`);
   }
   for (const { name, dtype, shape } of expected) {

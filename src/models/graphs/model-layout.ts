@@ -227,11 +227,12 @@ function slotLayout(
   horizon: Horizon,
   opens: boolean,
 ): Omit<SlotLayout, 'index'> & { layers: number[]; isWide: boolean } {
-  const { group, reach, window = 1, sinks = 0 } = horizon;
+  const { group, reach, window = 1, sinks = 0, span = group } = horizon;
   const { inputs } = form;
   const rowsPerGroup = folded?.kind === 'rows' ? folded.perGroup : undefined;
   const name = [
     slots === 'growing' ? 'cache' : Number.isFinite(group) ? `g${group}` : '',
+    span === group ? '' : `x${span}`,
     window === 1 ? '' : `w${window}`,
     sinks === 0 ? '' : `s${sinks}`,
     reach < 0 ? '' : `p${reach}`,
