@@ -177,15 +177,22 @@ function distillation(options: DistillOptions) {
       const isWhole = form === 'whole';
       const load = async (includes: (name: string) => boolean, from: typeof converted) =>
         reads ? await loadNamed(from, includes) : new Map<string, Tensor<'float32'>>();
-      if (!isWhole && reads) {
-        for (const [name, value] of taught.parameters) {
-          const own = trained.has(name) ? undefined : converted.parameters.get(name);
-          if (own !== undefined && (await digestOf(own)) !== (await digestOf(value))) throw unequalNumbers(name);
-        }
+      // In pieces: the teacher's shared parameters are not read into memory besides the student's.
+      const shared = selectParameters(
+        taught.parameters,
+        (name) => !trained.has(name) && converted.parameters.has(name),
+      );
+      for (const [name, value] of reads ? shared : []) {
+        const own = converted.parameters.get(name);
+        if (own !== undefined && (await digestOf(own)) !== (await digestOf(value))) throw unequalNumbers(name);
       }
       const all = (): boolean => true;
       const parameters = isWhole
-        ? transferParameters({ model, parameters: await load(all, converted) }, await load(all, taught), trained)
+        ? transferParameters(
+            { model, parameters: await load(all, converted) },
+            await load((name) => !shared.has(name), taught),
+            trained,
+          )
         : await load((name) => changedIn(form, lesson).has(name), converted);
       const { lora, ...job } = jobOf(form, parameters);
       const fingerprint = reads ? await taught.fingerprint() : '';
