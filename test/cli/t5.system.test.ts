@@ -108,6 +108,9 @@ describe('t5', () => {
     );
     const reported = await runJson('export', place('two'), '--dtype', dtype, '--out', out, '--replace');
     expect(reported).toMatchObject({ dtype, encoder: { lengths: [32, 64] } });
+    const bits = { alone: true, chain: true, tree: true, batch: true, chunks: true };
+    expect(await runJson('check', out)).toMatchObject({ ok: true, sameBits: bits });
+    expect(await runJson('inspect', out)).toMatchObject({ sameBits: true });
 
     const words = ['generate', out, '--prompt', 'It was', '--max-tokens', '12', '--ignore-eos'];
     const greedy = await runJson(...words);

@@ -8,6 +8,7 @@ import { bitsByReading, type SameBits } from '../../evaluation/check/same-bits.t
 import type { Graph } from '../../graph/graph.ts';
 import type { CausalModel, EncoderModel } from '../../models/model.ts';
 import { open } from '../../open/index.ts';
+import { writerKinds } from '../../open/opened-model.ts';
 import { isExport } from '../../open/folder-files.ts';
 import { type CheckRow, checkMemory, checkModel } from '../../evaluation/check/check.ts';
 import { requireCausal } from '../../models/families/index.ts';
@@ -60,7 +61,7 @@ export const check = defineCommand({
     const plan = await requireOpeningMemory(folder, { memory }, layersMemory(maxLength));
     const running = { device, threads };
     if (await isExport(folder)) {
-      await using opened = await open(folder, { ...running, kind: 'causal' });
+      await using opened = await open(folder, { ...running, kind: writerKinds });
       const bits = await checkedBits(await opened.engine(), seed);
       context.print(describeBits(bits));
       return { json: { ok: bits.ok, sameBits: bits.sameBits, ...plan }, negative: !bits.ok };
