@@ -7,10 +7,10 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { runTogether } from '../run-together.ts';
 import { preparePrompt, type Prompt } from '../prompt.ts';
 import type { TextJob } from '../text-job.ts';
-import type { GenerateRequest, Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from './scorer.ts';
+import type { GenerateRequest, Score, Scorer, ScorerOptions, ScorerUsage } from './scorer.ts';
 import { SequenceScorer } from './sequence-scorer.ts';
 import { TextScores, type TextScoreOptions } from './text-scores.ts';
-import { cutAtStops, prefixToken, scoredSequence } from './token-sequences.ts';
+import { cutAtStops, prefixToken, scoredSequence, type TokenSequence } from './token-sequences.ts';
 
 /** Answers that are generated in the same steps. */
 const answeredTogether = 8;
@@ -23,10 +23,9 @@ export interface EngineScorerOptions extends TextScoreOptions {
 }
 
 /** A scorer over an engine, which stays the caller's. */
-export class EngineScorer implements Scorer {
+export class EngineScorer extends TextScores implements Scorer {
   readonly #options: EngineScorerOptions;
   readonly #sequences: SequenceScorer;
-  readonly #texts: TextScores;
   /** Tokens of prompts, and those of them that were read for one answer alone. */
   #asked = 0;
   #read = 0;
@@ -35,17 +34,9 @@ export class EngineScorer implements Scorer {
 
   constructor(options: EngineScorerOptions) {
     const { engine, sharing } = options;
+    super(engine.model.sizes.trainedLength, options);
     this.#options = options;
     this.#sequences = new SequenceScorer(engine, sharing);
-    this.#texts = new TextScores(this.#sequences, engine.model.sizes.trainedLength, options);
-  }
-
-  get maxLength(): number {
-    return this.#texts.maxLength;
-  }
-
-  get bos(): boolean {
-    return this.#texts.bos;
   }
 
   get usage(): ScorerUsage {
@@ -57,16 +48,6 @@ export class EngineScorer implements Scorer {
   /** Steps that the generated tokens took: fewer than tokens where a method verifies several at once. */
   get generationSteps(): number {
     return this.#steps;
-  }
-
-  async score(requests: readonly ScoreRequest[], options?: ScorerOptions): Promise<Score[]> {
-    this.#requireContinuing();
-    return await this.#texts.score(requests, options);
-  }
-
-  async rolling(texts: readonly string[], options?: ScorerOptions): Promise<number[]> {
-    this.#requireContinuing();
-    return await this.#texts.rolling(texts, options);
   }
 
   async generate(requests: readonly GenerateRequest[], { signal, onProgress }: ScorerOptions = {}): Promise<string[]> {
@@ -117,8 +98,12 @@ export class EngineScorer implements Scorer {
     return answers;
   }
 
+  protected override scoreSequences(sequences: readonly TokenSequence[], options: ScorerOptions): Promise<Score[]> {
+    return this.#sequences.score(sequences, options);
+  }
+
   /** @throws LinnetError `CONFIG` for an encoder-decoder model: it does not continue the text it reads */
-  #requireContinuing(): void {
+  protected override requireContinuing(): void {
     const { model } = this.#options.engine;
     if (model.cross === undefined) return;
     throw new LinnetError(

@@ -5,11 +5,6 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { Score, ScoreRequest, ScorerOptions } from './scorer.ts';
 import { prefixToken, rollingWindows, scoredSequence, type TokenSequence } from './token-sequences.ts';
 
-/** Scores sequences of tokens. */
-export interface SequenceScores {
-  score(sequences: readonly TokenSequence[], options: ScorerOptions): Promise<Score[]>;
-}
-
 /** How texts become tokens. */
 export interface TextScoreOptions {
   readonly tokenizer: Tokenizer;
@@ -21,22 +16,24 @@ export interface TextScoreOptions {
   readonly rollingContext?: 'windows' | 'unlimited';
 }
 
-/** `score` and `rolling` of a `Scorer`. */
-export class TextScores {
+/** `score` and `rolling` of a `Scorer`, by anything that scores tokens. */
+export abstract class TextScores {
   readonly maxLength: number;
   /** Whether texts begin with BOS. */
   readonly bos: boolean;
   readonly #options: TextScoreOptions;
-  readonly #sequences: SequenceScores;
 
   /** @param trainedLength of the model */
-  constructor(sequences: SequenceScores, trainedLength: number, options: TextScoreOptions) {
+  constructor(trainedLength: number, options: TextScoreOptions) {
     const { tokenizer, maxLength = trainedLength, bos } = options;
     this.maxLength = maxLength;
     this.bos = tokensBefore(tokenizer, bos).length > 0;
     this.#options = options;
-    this.#sequences = sequences;
   }
+
+  /** Refuses a model whose texts are not scored. */
+  protected requireContinuing?(): void;
+  protected abstract scoreSequences(sequences: readonly TokenSequence[], options: ScorerOptions): Promise<Score[]>;
 
   /** The tokens of a continuation and its context. @throws LinnetError as `scoredSequence` */
   sequenceOf(request: ScoreRequest): TokenSequence {
@@ -54,13 +51,15 @@ export class TextScores {
   }
 
   async score(requests: readonly ScoreRequest[], options: ScorerOptions = {}): Promise<Score[]> {
+    this.requireContinuing?.();
     const sequences = requests.map((request) => this.sequenceOf(request));
-    return await this.#sequences.score(sequences, options);
+    return await this.scoreSequences(sequences, options);
   }
 
   async rolling(texts: readonly string[], options: ScorerOptions = {}): Promise<number[]> {
+    this.requireContinuing?.();
     const windows = texts.map((text) => this.windowsOf(text));
-    const scores = await this.#sequences.score(windows.flat(), options);
+    const scores = await this.scoreSequences(windows.flat(), options);
     return windows.map(({ length }) => scores.splice(0, length).reduce((sum, score) => sum + score.logLikelihood, 0));
   }
 }

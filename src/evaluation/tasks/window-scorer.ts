@@ -1,6 +1,6 @@
 /** Log-likelihoods of a model whose weights are read layer by layer: every request is a window, and one reading serves many. */
 import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
-import type { Score, Scorer, ScoreRequest, ScorerOptions, ScorerUsage } from '../../engine/scoring/scorer.ts';
+import type { Score, Scorer, ScorerOptions, ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { TextScores, type TextScoreOptions } from '../../engine/scoring/text-scores.ts';
 import type { TokenSequence } from '../../engine/scoring/token-sequences.ts';
 import { LinnetError } from '../../errors.ts';
@@ -25,40 +25,20 @@ export interface WindowScorerOptions extends TextScoreOptions {
 }
 
 /** Answers as `EngineScorer` does, up to rounding; it generates no texts. */
-export class WindowScorer implements Scorer {
+export class WindowScorer extends TextScores implements Scorer {
   readonly together = questionsTogether;
   readonly generationSteps = 0;
   readonly #options: WindowScorerOptions;
-  readonly #texts: TextScores;
   #asked = 0;
   #read = 0;
 
   constructor(options: WindowScorerOptions) {
-    const sequences = {
-      score: (given: readonly TokenSequence[], watch: ScorerOptions) => this.#scoreSequences(given, watch),
-    };
+    super(options.model.sizes.trainedLength, options);
     this.#options = options;
-    this.#texts = new TextScores(sequences, options.model.sizes.trainedLength, options);
-  }
-
-  get maxLength(): number {
-    return this.#texts.maxLength;
-  }
-
-  get bos(): boolean {
-    return this.#texts.bos;
   }
 
   get usage(): ScorerUsage {
     return { tokensRead: this.#read, tokensReused: this.#asked - this.#read, tokensGenerated: 0 };
-  }
-
-  score(requests: readonly ScoreRequest[], options?: ScorerOptions): Promise<Score[]> {
-    return this.#texts.score(requests, options);
-  }
-
-  rolling(texts: readonly string[], options?: ScorerOptions): Promise<number[]> {
-    return this.#texts.rolling(texts, options);
   }
 
   /** @throws LinnetError `CONFIG` */
@@ -72,15 +52,18 @@ export class WindowScorer implements Scorer {
     const estimates = tasks.map(({ questions }) => {
       const requests = questions.slice(0, questionsTogether).flatMap((question) => question.requests);
       const sequences = requests.flatMap((request) => {
-        if (request.type === 'loglikelihood') return [this.#texts.sequenceOf(request)];
-        return request.type === 'generate_until' ? [] : this.#texts.windowsOf(request.text);
+        if (request.type === 'loglikelihood') return [this.sequenceOf(request)];
+        return request.type === 'generate_until' ? [] : this.windowsOf(request.text);
       });
       return lossesMemory(this.#options.model, windowsOf(sequences).windows, weights, batchTokens).layers;
     });
     return Math.max(...estimates);
   }
 
-  async #scoreSequences(sequences: readonly TokenSequence[], { signal, onProgress }: ScorerOptions): Promise<Score[]> {
+  protected override async scoreSequences(
+    sequences: readonly TokenSequence[],
+    { signal, onProgress }: ScorerOptions,
+  ): Promise<Score[]> {
     const { model, parameters, compile } = this.#options;
     const { windows, origins } = windowsOf(sequences);
     const results = await tokenOutputs(model, parameters, windows, { batchTokens, signal, ...compile }, true);
