@@ -5,8 +5,9 @@
  *
  * - rows of positions, keys [M,C,D] and values [M,C,E]: the s sinks and a ring of the last C − s positions, or all of them,
  *   the key-value cache. A ring serves the window (at most W·G − 1 positions between steps, W·G while the group that leaves
- *   it is folded; W = 1 in most kinds) and the convolution, which looks P positions back, so C = s + max(W·G, P), each
- *   counted only where its branch exists. Rows are kept per key-value head, shared by its query heads.
+ *   it is folded; W = 1 in most kinds) and the convolution, which looks P positions back, so C = s + max(W·G, P), with as many rows
+ *   more as wait for a fold of several groups (`Horizon.span`), each counted only where its branch exists. Rows are kept per key-value
+ *   head, shared by its query heads.
  * - S [M,rows,columns], sums over the groups that have left the window, g + W ≤ ⌊L/G⌋: of constant size.
  * - rows that closed groups are projected to, a memory that grows with the text.
  *
