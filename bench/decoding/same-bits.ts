@@ -62,7 +62,7 @@ const ownWidths: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   gemma3_text: { ...widths, head_dim: 256 },
   qwen3_5_text: { ...widths, head_dim: 256 },
   falcon_h1: { ...widths, mamba_d_state: 256 },
-  flash: { dim: 64, group_size: 64, query_key_dim: 32, trained_length: 1024 },
+  flash: { dim: 64, group_size: 20, query_key_dim: 32, trained_length: 1024 },
 };
 
 function spread(model: CausalModel): ModelWithWeights {
@@ -72,7 +72,9 @@ function spread(model: CausalModel): ModelWithWeights {
 /** Options of mixers in the place of attention; presets without one are as they are. */
 const mixerOptions: Readonly<Record<string, PresetOptions>> = {
   augmented: { group: 32 },
-  window: { group: 32 },
+  'local+global': { group: 8 },
+  linformer: { block: 16, rows: 3 },
+  window: { group: 16 },
   'window+sinks': { group: 8, sinks: 4 },
   'sliding-window': { window: 100 },
   'gated-delta': { convolution: true },
