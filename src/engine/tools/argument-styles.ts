@@ -2,8 +2,8 @@
  * How arguments are written in a call. Each style has the pattern of a schema's arguments, the reader that finds where they end
  * and makes JSON of them, and the writer. Here: JSON itself, and what all styles share.
  */
-import type { Member, Pattern } from '../../decoding/constraints/pattern.ts';
-import { schemaPattern } from '../../decoding/constraints/json-schema.ts';
+import { type Member, memberList, type Pattern } from '../../decoding/constraints/pattern.ts';
+import { schemaMembers, schemaPattern } from '../../decoding/constraints/json-schema.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { ValueScan } from './call-object.ts';
@@ -44,10 +44,20 @@ export const jsonArguments: ArgumentStyle = {
   write: (json) => json,
 };
 
-/** @throws LinnetError `INPUT` for a name that cannot be written without quotes */
-export function checkNames(members: readonly Member[], writable: RegExp): readonly Member[] {
+/**
+ * The pattern of the members of an object, by each member and its schema.
+ * @throws LinnetError `INPUT` for a name that cannot be written without quotes
+ */
+export function membersPattern(
+  [schema, rules, scope]: Parameters<ArgumentStyle['pattern']>,
+  writable: RegExp,
+  between: Pattern,
+  written: (member: Member, schema: unknown) => Pattern,
+): Pattern {
+  const properties = propertiesOf(schema);
+  const members = schemaMembers(schema, rules, scope);
   const odd = members.find(({ name }) => !writable.test(name));
-  if (odd === undefined) return members;
+  if (odd === undefined) return memberList(members, between, (member) => written(member, properties[member.name]));
   throw new LinnetError(
     'INPUT',
     `this format has no way to write the parameter ${JSON.stringify(odd.name.slice(0, 60))}`,

@@ -5,7 +5,6 @@ import {
   anyOf,
   character,
   exactText,
-  memberList,
   nothing,
   repeat,
   rule,
@@ -13,14 +12,13 @@ import {
   spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
-import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,
   bareValue,
-  checkNames,
   argumentEntries,
   listedValues,
+  membersPattern,
   propertiesOf,
   spacedJson,
 } from './argument-styles.ts';
@@ -87,14 +85,13 @@ function verbatim(text: string): string {
 export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
   return {
     pattern(schema, rules, scope) {
-      const properties = propertiesOf(schema);
-      const members = checkNames(schemaMembers(schema, rules, scope), pythonNames);
-      const own = [...rules].filter(([name]) => !name.startsWith(pythonRules));
-      for (const [name, pattern] of own) rules.set(pythonRules + name, inPython(pattern));
-      return memberList(members, exactText(', '), ({ name, value }) => {
-        const isRaw = isVerbatim && bareValue(properties[name], unquotable) === 'raw';
-        return sequence(exactText(`${name}=`), isRaw ? verbatimValue(properties[name]) : inPython(value));
+      const members = membersPattern([schema, rules, scope], pythonNames, exactText(', '), ({ name, value }, own) => {
+        const isRaw = isVerbatim && bareValue(own, unquotable) === 'raw';
+        return sequence(exactText(`${name}=`), isRaw ? verbatimValue(own) : inPython(value));
       });
+      const json = [...rules].filter(([name]) => !name.startsWith(pythonRules));
+      for (const [name, pattern] of json) rules.set(pythonRules + name, inPython(pattern));
+      return members;
     },
     reader(schema) {
       const properties = propertiesOf(schema);
@@ -132,15 +129,11 @@ export function gemmaArguments(quote: string): ArgumentStyle {
   const members = (entries: readonly (readonly [string, unknown])[]): string =>
     entries.map(([name, value]) => `${name}:${written(value)}`).join(',');
   return {
-    pattern(schema, rules, scope) {
-      const properties = propertiesOf(schema);
-      const listed = checkNames(schemaMembers(schema, rules, scope), /^[^\s:=,()[\]{}<>"']{1,256}$/);
-      return memberList(listed, exactText(','), ({ name, value }) => {
-        const property = properties[name];
-        const isRaw = isJsonObject(property) && bareValue(property, unwritable) === 'raw';
-        return sequence(exactText(`${name}:`), isRaw ? marked(property, rules) : value);
-      });
-    },
+    pattern: (schema, rules, scope) =>
+      membersPattern([schema, rules, scope], /^[^\s:=,()[\]{}<>"']{1,256}$/, exactText(','), ({ name, value }, own) => {
+        const isRaw = isJsonObject(own) && bareValue(own, unwritable) === 'raw';
+        return sequence(exactText(`${name}:`), isRaw ? marked(own, rules) : value);
+      }),
     reader: () => new LiteralReader({ quotes: ['"'], rawQuotes: [quote], equals: ':', close: '}' }),
     write: (json) => members(argumentEntries(json)),
   };

@@ -6,21 +6,19 @@ import {
   anyOf,
   character,
   exactText,
-  memberList,
   nothing,
   repeat,
   sequence,
   spans,
   textUntil,
 } from '../../decoding/constraints/pattern.ts';
-import { schemaMembers } from '../../decoding/constraints/json-schema.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,
   bareValue,
-  checkNames,
   argumentEntries,
   listedValues,
+  membersPattern,
   propertiesOf,
   spacedJson,
 } from './argument-styles.ts';
@@ -50,17 +48,10 @@ function unquoted(pattern: Pattern): Pattern {
 }
 
 export const tagArguments: ArgumentStyle = {
-  pattern(schema, rules, scope) {
-    const properties = propertiesOf(schema);
-    const members = checkNames(schemaMembers(schema, rules, scope), /^[^\s=,()<>"']{1,256}$/);
-    return memberList(members, nothing, (member) =>
-      sequence(
-        exactText(`${tagBegin}${member.name}>\n`),
-        taggedValue(member, properties[member.name], rules),
-        exactText('\n'),
-      ),
-    );
-  },
+  pattern: (schema, rules, scope) =>
+    membersPattern([schema, rules, scope], /^[^\s=,()<>"']{1,256}$/, nothing, (member, own) =>
+      sequence(exactText(`${tagBegin}${member.name}>\n`), taggedValue(member, own, rules), exactText('\n')),
+    ),
   reader(schema) {
     const properties = propertiesOf(schema);
     let count = 0;

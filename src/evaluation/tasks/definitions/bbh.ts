@@ -74,14 +74,26 @@ const fewShot = (subset: string): Variant => ({
   metadata: { version: 2 },
 });
 
+const zeroShot = (subset: string): Variant => ({
+  prompt_file: { reader: 'bbh', subset, answers: 'final' },
+  doc_to_text: 'Q: {{input}}\nA:',
+  num_fewshot: 0,
+  generation_kwargs: { until: zeroShotStops, do_sample: false, temperature: 0 },
+  filter_list: [
+    { name: 'strict-match', filter: [{ function: 'take_first' }] },
+    { name: 'flexible-extract', filter: extract(subset, 0) },
+  ],
+  metric_list: [{ metric: 'exact_match', ...lenient }],
+  metadata: { version: 3 },
+});
+
 const variants: Readonly<Record<string, (subset: string) => Variant>> = {
   // The pattern drops a character after the answer, usually the full stop.
   bbh_cot_fewshot: (subset) => ({
+    ...fewShot(subset),
     prompt_file: { reader: 'bbh', subset, answers: 'chain' },
     doc_to_text: "Q: {{input}}\nA: Let's think step by step.\n",
     target_delimiter: '',
-    num_fewshot: 3,
-    fewshot_config: { sampler: 'first_n' },
     generation_kwargs: { max_gen_toks: 1024, until: fewShotStops, do_sample: false, temperature: 0 },
     filter_list: [
       {
@@ -89,7 +101,6 @@ const variants: Readonly<Record<string, (subset: string) => Variant>> = {
         filter: [{ function: 'regex', regex_pattern: '(?<=the answer is )(.*)(?=.)' }, { function: 'take_first' }],
       },
     ],
-    metric_list: [{ metric: 'exact_match' }],
     metadata: { version: 4 },
   }),
   bbh_fewshot: fewShot,
@@ -98,29 +109,15 @@ const variants: Readonly<Record<string, (subset: string) => Variant>> = {
     ...fewShot(subset),
     filter_list: [{ name: 'strip', filter: [{ function: 'strip' }] }],
   }),
+  bbh_zeroshot: zeroShot,
   bbh_cot_zeroshot: (subset) => ({
+    ...zeroShot(subset),
     prompt_file: { reader: 'bbh', subset, answers: 'chain' },
     doc_to_text: "Q: {{input}}\nA: Let's think step by step.",
-    num_fewshot: 0,
-    generation_kwargs: { until: zeroShotStops, do_sample: false, temperature: 0 },
     filter_list: [
       { name: 'flexible-extract', filter: extract(subset, -1) },
       { name: 'strict-match', filter: [{ function: 'regex', regex_pattern: announced }, { function: 'take_first' }] },
     ],
-    metric_list: [{ metric: 'exact_match', ...lenient }],
-    metadata: { version: 3 },
-  }),
-  bbh_zeroshot: (subset) => ({
-    prompt_file: { reader: 'bbh', subset, answers: 'final' },
-    doc_to_text: 'Q: {{input}}\nA:',
-    num_fewshot: 0,
-    generation_kwargs: { until: zeroShotStops, do_sample: false, temperature: 0 },
-    filter_list: [
-      { name: 'strict-match', filter: [{ function: 'take_first' }] },
-      { name: 'flexible-extract', filter: extract(subset, 0) },
-    ],
-    metric_list: [{ metric: 'exact_match', ...lenient }],
-    metadata: { version: 3 },
   }),
 };
 /** The ways of asking, and the filter by which each is judged as a group. */
