@@ -10,13 +10,7 @@ import {
 import { LinnetError } from '../../errors.ts';
 import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
-import {
-  isListed,
-  leastColumns,
-  type ModelLayout,
-  type SlotLayout,
-  stretch,
-} from '../../models/graphs/model-layout.ts';
+import { leastColumns, type ModelLayout, type SlotLayout, stretch } from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
 import {
   crossShapes,
@@ -58,7 +52,8 @@ interface MaskFeeds {
 
 /** Inputs of the graph for the state of a layer. */
 interface LayerInputs {
-  readonly rows: readonly RowsOfSlots[];
+  /** Those that are listed by their numbers have no batch. */
+  readonly rows: readonly (RowsOfSlots & { readonly isListed: boolean })[];
   readonly sums: { readonly name: string; readonly shape: readonly [rows: number, columns: number] } | undefined;
 }
 
@@ -100,9 +95,13 @@ export class StepFeeds {
     this.#program = program;
     this.#rows = new BatchRows(lane);
     this.#layers = layout.layers.map(({ slots: { horizon }, heads, sums = [0, 0], ...widths }, layer) => ({
-      rows: parts
-        .map((part) => ({ name: `${part}.${layer}`, layer, part, heads, width: widths[part].width, horizon }))
-        .filter(({ name }) => program.inputs.has(name)),
+      rows: parts.flatMap((part) => {
+        const name = `${part}.${layer}`;
+        const shape = program.inputs.get(name)?.shape;
+        return shape === undefined
+          ? []
+          : [{ name, layer, part, heads, width: widths[part].width, horizon, isListed: shape.length === 2 }];
+      }),
       sums: [{ name: `sums.${layer}`, shape: sums }].find(({ name }) => program.inputs.has(name)),
     }));
     for (const { slots, heads } of layout.layers) {
@@ -268,13 +267,13 @@ export class StepFeeds {
     layer: number,
     C: number,
   ): void {
-    const { heads: M, slots } = this.#layout.layers[layer];
+    const { heads: M } = this.#layout.layers[layer];
     const { copiesFeeds } = this.#program;
     const B = states.length;
     const { rows, sums } = this.#layers[layer];
     for (const part of rows) {
       const { data, memory } = this.#rows.rows(part, states, C, copiesFeeds);
-      const shape = isListed(slots) ? [B * M * C, part.width] : [B, M, C, part.width];
+      const shape = part.isListed ? [B * M * C, part.width] : [B, M, C, part.width];
       feeds[part.name] = tensor('float32', shape, data);
       if (memory !== undefined) kept.set(part.name, memory);
     }

@@ -253,11 +253,6 @@ function slotLayout(
   return { name, horizon, ring, rowsPerGroup, open, isWide: false, inputs: own, layers: [] };
 }
 
-/** Whether rows of the ring are given in a list: where they are read in no other way than by their numbers. */
-export function isListed({ open, inputs }: Pick<SlotLayout, 'open' | 'inputs'>): boolean {
-  return open === 'whole' || (open === undefined && inputs?.sumsOf !== undefined);
-}
-
 /** Matrices S of a layer of a layout. */
 export function countOfSums({ name, inputs }: Pick<SlotLayout, 'name' | 'inputs'>): string {
   return inputs?.sumsOf === undefined ? 'B' : `X${name}`;

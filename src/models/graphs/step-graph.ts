@@ -40,7 +40,7 @@ import { type Dim, addDims, multiplyDims, sameShape } from '../../graph/tensor.t
 import type { ParameterSource } from '../../nn/parameters.ts';
 import { declarePositions } from '../../nn/positions.ts';
 import { type AutoregressiveModel, type CrossAttention, valueWidth, type MixedRows } from '../model.ts';
-import { countOfSums, isListed, type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
+import { countOfSums, type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
 /**
@@ -240,7 +240,8 @@ function declareState(
   const C = slots.ring ?? 'C';
   const S = memoryRows(slots.name);
   const inRing = (name: string, width: number): Value =>
-    isListed(slots)
+    // In a list where they are read in no other way than by their numbers.
+    slots.open === 'whole' || (slots.open === undefined && slots.inputs?.sumsOf !== undefined)
       ? graph.input(`${name}.${layer}`, 'float32', [multiplyDims('B', M, C), width])
       : rows(name, C, width);
   const [ringKeys, ringValues] = [inRing('keys', keys.width), inRing('values', values.width)];
