@@ -110,7 +110,8 @@ export interface SequenceStep extends TreeView {
 export function fillMasks(buffers: MaskBuffers, sequence: number, step: SequenceStep, horizon: Horizon): void {
   const { batch, nodes, ring, tree: treeBlock } = buffers;
   const { slotPositions, tree, committed } = step;
-  const view = { horizon, rule: step.rule };
+  const { group, window } = horizon;
+  const view = { horizon, window: { group, window }, rule: step.rule };
   if (!Number.isInteger(sequence) || sequence < 0 || sequence >= batch) {
     throw new LinnetError('SHAPE', `there is no sequence ${sequence} in masks for ${batch}`);
   }
@@ -150,12 +151,7 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
  */
 export const openBlock = 64;
 
-/** The first position of the window of `position`. */
-export function windowStart(position: number, { group, window = 1 }: Pick<Horizon, 'group' | 'window'>): number {
-  return foldStart(position, { group, window });
-}
-
-/** The first position that is not folded after a text of `length` tokens. */
+/** The first position of the window at `length`. With a span, the first that a text of `length` tokens has not folded. */
 export function foldStart(
   length: number,
   { group, window = 1, span = group }: Pick<Horizon, 'group' | 'window' | 'span'>,
@@ -211,6 +207,8 @@ function clearRow(block: MaskBlock, row: number, horizon: Horizon): void {
 /** How far and by which rule the rows of a step see. */
 interface View {
   readonly horizon: Horizon;
+  /** The horizon without a span. */
+  readonly window: Pick<Horizon, 'group' | 'window'>;
   readonly rule: TreeRule | undefined;
 }
 
@@ -225,14 +223,14 @@ function fillHeldRow(
   committed: number,
   tree: TokenTree,
   node: number,
-  { horizon, rule }: View,
+  { horizon, window, rule }: View,
 ): void {
   const { reach, sinks = 0 } = horizon;
   const convolved = committed + (rule?.depth?.(tree, node) ?? tree.depths[node]);
-  const first = windowStart(committed + tree.depths[node], horizon);
+  const first = foldStart(committed + tree.depths[node], window);
   // Older groups are in S.
   const folded = foldStart(committed, horizon);
-  const end = rule?.seesClosedGroups === false ? windowStart(committed, horizon) : first;
+  const end = rule?.seesClosedGroups === false ? foldStart(committed, window) : first;
   const start = row * block.rows;
   for (let slot = 0; slot < slotPositions.length; slot++) {
     const at = slotPositions[slot];
@@ -252,10 +250,10 @@ function fillTreeRow(
   tree: TokenTree,
   committed: number,
   node: number,
-  { horizon, rule }: View,
+  { horizon, window, rule }: View,
 ): void {
   const { reach, sinks = 0 } = horizon;
-  const first = windowStart(committed + tree.depths[node], horizon);
+  const first = foldStart(committed + tree.depths[node], window);
   const start = row * block.rows + open;
   for (let column = 0; column < block.rows - open; column++) {
     const seen = column < tree.size && tree.ancestors[node * tree.size + column] === 1;

@@ -5,7 +5,7 @@
 import { convolutionReach, filterName } from '../../src/attention/convolution-config.ts';
 import { branchParameters, type LinearMixer } from '../../src/attention/kinds/linear/config.ts';
 import { linearProblem, linearReads, linearReference, linearRow } from '../../src/attention/kinds/linear/reference.ts';
-import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeRule, windowStart } from '../../src/attention/masks.ts';
+import { fillMasks, makeMaskBuffers, type MaskBuffers, type TreeRule, foldStart } from '../../src/attention/masks.ts';
 import {
   addScaled,
   cosineKernel,
@@ -159,7 +159,7 @@ export function masksOf(problem: TreeProblem, rule: TreeRule): MaskBuffers {
 
 /** The first position that S does not answer for. */
 export function foldedUpTo({ mixer, committed }: Pick<TreeProblem, 'mixer' | 'committed'>): number {
-  return windowStart(committed, mixer);
+  return foldStart(committed, mixer);
 }
 
 /** The nodes of the tree, all in one step on top of ring and S: [T][D]. */

@@ -9,7 +9,7 @@ import { gather } from '../../../graph/ops/indexing.ts';
 import { concat, reshape, split } from '../../../graph/ops/layout.ts';
 import { deltaRecurrence, type RecurrenceRows } from '../../../graph/ops/recurrence.ts';
 import { int32, multiplyDims, tensor } from '../../../graph/tensor.ts';
-import { endingSteps, openCount, type SequenceStep, windowStart } from '../../masks.ts';
+import { endingSteps, foldStart, openCount, type SequenceStep } from '../../masks.ts';
 import type { LayoutInputs, MixerConfig, StepInput } from '../../mixer.ts';
 
 /** Each position of the paths, by path: its row, of B·(R + T) and one of zeros behind them, which pads paths: int32 [X,n]. */
@@ -55,7 +55,7 @@ export const replayInputs: ReplayInputs = {
     const B = steps.length;
     const R = openCount(steps) || slots;
     const paths = pathsOf(steps);
-    const starts = steps.map(({ committed }) => windowStart(committed, config));
+    const starts = steps.map(({ committed }) => foldStart(committed, config));
     const longest = paths.map(({ sequence: b, nodes }) => steps[b].committed - starts[b] + nodes.length);
     const [X, n] = [paths.length, Math.max(...longest)];
     const rows = new Int32Array(X * n).fill(B * (R + T));

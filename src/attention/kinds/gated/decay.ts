@@ -18,7 +18,7 @@ import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
 import { stopGradient } from '../../../graph/ops/surrogate-gradient.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import type { Grouping } from '../../grouping.ts';
-import { emptySlot, openCount, windowStart } from '../../masks.ts';
+import { emptySlot, foldStart, openCount } from '../../masks.ts';
 import type {
   AttentionDims,
   LayoutInputs,
@@ -181,7 +181,7 @@ export const ageInputs: LayoutInputs<GroupedMixer> = {
   feeds({ group }, steps, _, slots) {
     const ages = new Float32Array(steps.length * slots);
     steps.forEach(({ slotPositions, committed }, b) => {
-      const folded = windowStart(committed, { group });
+      const folded = foldStart(committed, { group });
       slotPositions.forEach((position, slot) => {
         const isRead = position !== emptySlot && position >= folded && position < committed;
         if (isRead) ages[b * slots + slot] = committed - position;
@@ -237,7 +237,7 @@ export const pathInputs: LayoutInputs<GroupedMixer> = {
     const n = U + T;
     const paths = new Float32Array(steps.length * n * n);
     for (const [b, { tree, committed, open }] of steps.entries()) {
-      const start = windowStart(committed, config);
+      const start = foldStart(committed, config);
       const isRead = (column: number): boolean => (open?.positions[column] ?? emptySlot) >= start;
       for (let row = 0; row < n; row++) {
         const first = (b * n + row) * n;

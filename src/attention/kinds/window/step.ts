@@ -17,7 +17,7 @@ import { addDims, tensor } from '../../../graph/tensor.ts';
 import { maskedScore, scoreBias } from '../../attention-mask.ts';
 import type { HeadLayout } from '../../head-layout.ts';
 import { ageNames, groupAges, declareGroupAges } from '../../group-ages.ts';
-import { foldStart, spanOf, type SequenceStep, windowStart } from '../../masks.ts';
+import { foldStart, spanOf, type SequenceStep } from '../../masks.ts';
 import type { RecurrentForm, StepBlock, StepInput } from '../../mixer.ts';
 import { biasOfRows } from '../../scoring.ts';
 import { sinkOfNodes } from '../../sink-logits.ts';
@@ -146,7 +146,7 @@ function olderLists(config: WindowMixer, steps: readonly SequenceStep[], T: numb
   for (const step of steps) {
     const { tree, committed } = step;
     const folded = Math.max(foldStart(committed, { ...config, span: spanOf(config.group) }), config.sinks);
-    const end = windowStart(committed + tree.depths.reduce((most, depth) => Math.max(most, depth), 0), config);
+    const end = foldStart(committed + tree.depths.reduce((most, depth) => Math.max(most, depth), 0), config);
     if (end <= folded) continue;
     if (end > committed) nodes = T;
     ringPositions(step).forEach((position, slot) => {
@@ -173,8 +173,8 @@ function olderRows(
     const { tree, committed, rule } = step;
     const positions = ringPositions(step);
     tree.depths.forEach((depth, node) => {
-      const first = windowStart(committed + depth, config);
-      const folded = Math.max(config.sinks, rule?.seesClosedGroups === false ? first : windowStart(committed, config));
+      const first = foldStart(committed + depth, config);
+      const folded = Math.max(config.sinks, rule?.seesClosedGroups === false ? first : foldStart(committed, config));
       if (first <= folded) return;
       const mark = (column: number, position: number, end: number): void => {
         // Also none where there is no such slot.
