@@ -47,7 +47,8 @@ export class JoinedWeights implements WeightFile {
 
   /** A tensor in its stored type. @throws LinnetError `NOT_FOUND`, or `FORMAT` for types without a host equivalent */
   async read(name: string): Promise<AnyTensor> {
-    return this.#file(name).read(name);
+    const file = this.#file(name);
+    return file.read?.(name) ?? file.readFloat32(name);
   }
 
   /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
@@ -77,7 +78,7 @@ export class JoinedWeights implements WeightFile {
 
   /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
   place(name: string): FilePlace | undefined {
-    return this.#file(name).place(name);
+    return this.#file(name).place?.(name);
   }
 
   /** Closes all files; closing again does nothing. */

@@ -60,10 +60,12 @@ export interface WeightFile {
   readonly version: string;
   names(): string[];
   info(name: string): WeightInfo;
-  read(name: string): Promise<AnyTensor>;
+  /** Absent: as `readFloat32`. */
+  read?(name: string): Promise<AnyTensor>;
   readFloat32(name: string): Promise<Tensor<'float32'>>;
   float32Rows(name: string): Float32Rows;
-  place(name: string): FilePlace | undefined;
+  /** Absent: engines cannot map the tensors. */
+  place?(name: string): FilePlace | undefined;
   /** The stored bytes of a tensor in pieces of whole blocks, each valid until the next is asked for. @param buffer to use for them */
   chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array>;
   /** Whether such a piece holds finite numbers alone, as far as its bytes tell. */
@@ -71,4 +73,9 @@ export interface WeightFile {
   /** A matrix in codes; undefined for other tensors. Absent: no file of this format has codes. */
   codes?(name: string): CodedMatrix | undefined;
   close(): Promise<void>;
+}
+
+/** A tensor in one piece. */
+export async function* onePiece(read: () => Promise<Tensor<'float32'>>): AsyncGenerator<Float32Array> {
+  yield (await read()).data;
 }

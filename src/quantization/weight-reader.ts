@@ -1,6 +1,6 @@
 /** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
 import { type AnyParameter, loadTensor } from '../checkpoint/stored-parameter.ts';
-import type { CodedMatrix } from '../checkpoint/weight-file.ts';
+import { type CodedMatrix, onePiece } from '../checkpoint/weight-file.ts';
 import { LinnetError } from '../errors.ts';
 import {
   type DType,
@@ -63,13 +63,9 @@ export function readerOf(parameters: ReadonlyMap<string, AnyParameter>): Pick<We
     read: async (name) => loadTensor(valueOf(name)),
     rows(name) {
       const value = valueOf(name);
-      return { shape: value.shape, pieces: 'rows' in value ? value.rows() : wholeTensor(value) };
+      return { shape: value.shape, pieces: 'rows' in value ? value.rows() : onePiece(() => loadTensor(value)) };
     },
   };
-}
-
-async function* wholeTensor(value: AnyParameter): AsyncGenerator<Float32Array> {
-  yield (await loadTensor(value)).data;
 }
 
 /** How matrices are encoded. */

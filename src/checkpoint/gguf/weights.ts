@@ -2,7 +2,6 @@
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import {
-  type AnyTensor,
   bytesPerElement,
   elementCount,
   type FileDType,
@@ -12,7 +11,7 @@ import {
 } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
 import { turned } from '../quantized/layouts.ts';
-import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
+import { type CodedMatrix, type Float32Rows, onePiece, type WeightFile, type WeightInfo } from '../weight-file.ts';
 import { codedMatrix } from './codes.ts';
 import type { ByteSource, ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
@@ -65,10 +64,6 @@ export class GgufWeights implements WeightFile {
     throw new LinnetError('NOT_FOUND', `${this.#files[0].source.name} has no tensor for ${quoteName(name)}`);
   }
 
-  async read(name: string): Promise<AnyTensor> {
-    return this.readFloat32(name);
-  }
-
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     const recipe = this.recipe(name);
     const { sources, shape, values, transposed = false } = recipe;
@@ -86,7 +81,8 @@ export class GgufWeights implements WeightFile {
 
   float32Rows(name: string): Float32Rows {
     const recipe = this.recipe(name);
-    return { shape: [...recipe.shape], pieces: isAsStored(recipe) ? this.#pieces(recipe.sources) : this.#whole(name) };
+    const pieces = isAsStored(recipe) ? this.#pieces(recipe.sources) : onePiece(() => this.readFloat32(name));
+    return { shape: [...recipe.shape], pieces };
   }
 
   place(name: string): FilePlace | undefined {
@@ -126,10 +122,6 @@ export class GgufWeights implements WeightFile {
 
   async close(): Promise<void> {
     await Promise.all(this.#files.map((file) => file.close()));
-  }
-
-  async *#whole(name: string): AsyncGenerator<Float32Array> {
-    yield (await this.readFloat32(name)).data;
   }
 
   /** Tensors of a file in pieces of whole rows; a piece is valid until the next is asked for. */

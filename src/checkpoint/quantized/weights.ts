@@ -4,7 +4,7 @@ import { listNames, quoteName } from '../../files/name-list.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
 import { JoinedWeights } from '../joined-weights.ts';
-import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from '../weight-file.ts';
+import { type CodedMatrix, type Float32Rows, onePiece, type WeightFile, type WeightInfo } from '../weight-file.ts';
 import { type Quantization, quantizationError } from './config.ts';
 import { isUnusedPart, partsAround, QuantizedMatrix } from './matrix.ts';
 
@@ -31,24 +31,12 @@ class MatrixFile implements WeightFile {
     return this.#matrix.info;
   }
 
-  read(): Promise<Tensor<'float32'>> {
-    return this.readFloat32();
-  }
-
   async readFloat32(): Promise<Tensor<'float32'>> {
     return tensor('float32', this.info().shape, await this.#matrix.weights());
   }
 
   float32Rows(): Float32Rows {
-    return { shape: this.info().shape, pieces: this.#pieces() };
-  }
-
-  async *#pieces(): AsyncGenerator<Float32Array> {
-    yield await this.#matrix.weights();
-  }
-
-  place(): undefined {
-    return undefined;
+    return { shape: this.info().shape, pieces: onePiece(() => this.readFloat32()) };
   }
 
   codes(): CodedMatrix | undefined {
