@@ -89,13 +89,13 @@ export function calibrationMemory(
 ): Record<MemoryForm, number> {
   const graph = samplingGraph(teacher, length, new Set(teacher.mixers.keys()));
   const { peakBytes, outputBytes } = graphCost(graph);
-  const { narrowBytes, cutBytes } = segmentsCost(graph, weights);
+  const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
   const weightBytes = 4 * parameterCount(teacher.parameters);
   return {
     // The samples of all layers leave the engine as copies.
     whole: processBytes + weightBytes + peakBytes + count * outputBytes,
-    // So do the samples of the layer that is fitted and of the next one. Weights are converted one by one, by the peaks of four sizes.
-    layers: processBytes + narrowBytes + count * (cutBytes + (2 * outputBytes) / teacher.mixers.length),
+    // So do the samples of the layer that is fitted and of the next one.
+    layers: processBytes + segmentBytes + count * (cutBytes + (2 * outputBytes) / teacher.mixers.length),
   };
 }
 

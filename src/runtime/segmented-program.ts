@@ -4,7 +4,7 @@
  */
 import { LinnetError, requireRunning, type Watched } from '../errors.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
-import { type Graph, liveNodes, type Value } from '../graph/graph.ts';
+import type { Graph, Value } from '../graph/graph.ts';
 import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
 import { bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from './compile.ts';
@@ -37,8 +37,6 @@ interface CompiledSegment extends Segment {
 export interface SegmentsCost {
   /** Weights that are read, and results, of the largest segment. */
   readonly segmentBytes: number;
-  /** The same where the engine has one weight at a time in float32. */
-  readonly narrowBytes: number;
   /** Cuts that are alive at once, of every run. */
   readonly cutBytes: number;
   /** Bytes of weights that a pass reads. */
@@ -49,18 +47,16 @@ export interface SegmentsCost {
 export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCost {
   const segments = segmentsOf(graph, readTypesOf(weights));
   const costs = new Map<string, GraphCost>();
-  let [segmentBytes, narrowBytes, passBytes, operations] = [0, 0, 0, 0];
+  let [segmentBytes, passBytes, operations] = [0, 0, 0];
   for (const { kind, graph: part, inputs } of segments) {
     const cost = costs.get(kind) ?? graphCost(part);
     costs.set(kind, cost);
     const own = readBytes({ graph: part, inputs }, weights);
-    const narrow = own + cost.peakBytes + cost.outputBytes;
-    narrowBytes = Math.max(narrowBytes, narrow);
-    segmentBytes = Math.max(segmentBytes, narrow + convertedBytes(part));
+    segmentBytes = Math.max(segmentBytes, own + cost.peakBytes + cost.outputBytes);
     passBytes += own;
     operations += cost.operations;
   }
-  return { segmentBytes, narrowBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
+  return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
 }
 
 /** Bytes of weights that are read for a segment. */
@@ -72,14 +68,6 @@ export function readBytes({ graph, inputs }: Pick<Segment, 'graph' | 'inputs'>, 
     if (weight !== undefined && !('data' in weight) && value !== undefined) bytes += valueBytes(value);
   }
   return bytes;
-}
-
-/** Bytes of weights in float32 next to the largest: the engine converts every one before it multiplies by the first. */
-export function convertedBytes({ outputs }: Graph): number {
-  const bytes = [...liveNodes(outputs.values())].flatMap(({ op, inputs, outputs: [made] }) =>
-    op === 'cast' && inputs[0].origin.kind === 'input' ? [valueBytes(made)] : [],
-  );
-  return bytes.reduce((sum, each) => sum + each, 0) - Math.max(0, ...bytes);
 }
 
 /** Types of weights that are read. */

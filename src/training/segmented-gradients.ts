@@ -11,7 +11,6 @@ import { dataOf, float32, type Tensor, type WeightMap, type Weights } from '../g
 import type { NamedTensors } from '../runtime/compile.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
 import {
-  convertedBytes,
   readBytes,
   readTypesOf,
   segmentFeeds,
@@ -85,8 +84,7 @@ export function segmentedGradientsCost(
     ];
     for (const [name, segment] of parts) {
       const cost = costOf(name, segment.graph);
-      const held = readBytes(segment, weights) + convertedBytes(segment.graph);
-      largest = Math.max(largest, held + cost.peakBytes + cost.outputBytes);
+      largest = Math.max(largest, readBytes(segment, weights) + cost.peakBytes + cost.outputBytes);
       operations += batches * cost.operations;
     }
     for (const cut of forward?.cuts.values() ?? []) kept += valueBytes(cut);
