@@ -51,20 +51,21 @@ export async function openTaskScorer(
   const identify = (fingerprint: string, scorer: EngineScorer | WindowScorer): string =>
     sha256(JSON.stringify([fingerprint, scorer.maxLength, scorer.bos, context]));
   const plan = asked && (await requireOpeningMemory(model, asked, (weights) => layersOf(weights, description, asked)));
-  if (plan?.form === 'layers') {
-    const weights = await openCausalWeights(model);
-    const scorer = await windowScorer(weights, description, compile);
-    return {
-      scorer,
-      plan,
-      identity: identify(await weights.fingerprint(), scorer),
-      parameterCount: parameterCount(weights.model.parameters),
-      stateBytes: modelStateBytes(weights.model, 0),
-      [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
-    };
-  }
-  const loaded = await open(model, { ...compile, kind: writerKinds });
+  const loaded =
+    plan?.form === 'layers' ? await openCausalWeights(model) : await open(model, { ...compile, kind: writerKinds });
+  const close = () => loaded[Symbol.asyncDispose]();
   try {
+    if ('names' in loaded) {
+      const scorer = await windowScorer(loaded, description, compile);
+      return {
+        scorer,
+        plan,
+        identity: identify(await loaded.fingerprint(), scorer),
+        parameterCount: parameterCount(loaded.model.parameters),
+        stateBytes: modelStateBytes(loaded.model, 0),
+        [Symbol.asyncDispose]: close,
+      };
+    }
     const { tokenizer } = loaded;
     const engine = await loaded.engine();
     const newMethod = speculate === 'off' ? undefined : () => speculative(lookupDrafter());
@@ -75,10 +76,10 @@ export async function openTaskScorer(
       identity: identify(loaded.fingerprint, scorer),
       parameterCount: loaded.parameterCount,
       stateBytes: engine.stateBytes ?? 0,
-      [Symbol.asyncDispose]: () => loaded[Symbol.asyncDispose](),
+      [Symbol.asyncDispose]: close,
     };
   } catch (error) {
-    await loaded[Symbol.asyncDispose]();
+    await close();
     throw error;
   }
 }
