@@ -37,9 +37,7 @@ export class LaterSums {
       const ending = endingRequests(requests, slots);
       const numbers = dataOf(result, 'float32', Math.max(ending.length, result.shape[0]) * size);
       for (const [place, request] of ending.entries()) {
-        const own = numbers.subarray(place * size, (place + 1) * size);
-        // A part would keep the others' memory.
-        all.get(request)?.set(layer, numbers.length > size ? own.slice() : own);
+        all.get(request)?.set(layer, numbers.subarray(place * size, (place + 1) * size));
       }
     }
     return Array.from(all, ([{ tree }, sums]) =>

@@ -51,8 +51,9 @@ export class SequenceState {
    * where every row is kept.
    */
   readonly positions: Int32Array[] = [];
-  /** S per layer [M,rows,columns], which forks share: others take their place, none changes; undefined for a mixer without. */
+  /** S per layer [M,rows,columns], which forks share, and which none then changes; undefined for a mixer without. */
   readonly layerSums: (Float32Array | undefined)[] = [];
+  #sharesSums = false;
   /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
   readonly groupRows: (GroupRows | undefined)[] = [];
   /** The encoded source, in models with an encoder. */
@@ -91,10 +92,15 @@ export class SequenceState {
     }
   }
 
-  /** Takes S of layers, by layer. */
+  /** Takes S of all layers that have it, by layer: a part of other numbers, whose memory it would keep, as a copy. */
   takeSums(sums: ReadonlyMap<number, Float32Array>): void {
     this.folds++;
-    for (const [layer, numbers] of sums) this.layerSums[layer] = numbers;
+    for (const [layer, numbers] of sums) {
+      const isPart = numbers.byteLength < numbers.buffer.byteLength;
+      if (!isPart || this.#sharesSums) this.layerSums[layer] = isPart ? numbers.slice() : numbers;
+      else this.layerSums[layer]?.set(numbers); // new memory costs four times as much
+    }
+    this.#sharesSums = false;
   }
 
   /**
@@ -136,8 +142,7 @@ export class SequenceState {
     for (const { keys, values, previous } of this.layers) {
       bytes += keys.byteLength + values.byteLength + previous.byteLength;
     }
-    for (const sums of this.layerSums) bytes += sums?.byteLength ?? 0;
-    for (const rows of this.groupRows) bytes += rows?.byteLength ?? 0;
+    for (const numbers of [...this.layerSums, ...this.groupRows]) bytes += numbers?.byteLength ?? 0;
     return bytes;
   }
 
@@ -150,7 +155,8 @@ export class SequenceState {
       copy.layers[layer] = { keys: keys.slice(), values: values.slice(), previous: previous.slice() };
       copy.groupRows[layer] = this.groupRows[layer]?.fork();
     }
-    copy.layerSums.splice(0, copy.layerSums.length, ...this.layerSums);
+    Object.assign(copy.layerSums, this.layerSums);
+    copy.#sharesSums = this.#sharesSums = true;
     return copy;
   }
 
@@ -229,10 +235,7 @@ export class GroupRows {
 
   /** An independent copy. */
   fork(): GroupRows {
-    const copy = new GroupRows(this.#layout);
-    copy.count = this.count;
-    copy.keys = this.keys.slice();
-    copy.values = this.values.slice();
-    return copy;
+    const { count, keys, values } = this;
+    return Object.assign(new GroupRows(this.#layout), { count, keys: keys.slice(), values: values.slice() });
   }
 }

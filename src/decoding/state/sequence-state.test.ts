@@ -1,0 +1,54 @@
+import { describe, expect, it } from 'vitest';
+import { mixerPreset } from '../../attention/presets.ts';
+import { modelLayout } from '../../models/graphs/model-layout.ts';
+import { describeCausalModel } from '../../models/index.ts';
+import { SequenceState } from './sequence-state.ts';
+
+function deltaState(): SequenceState {
+  const model = describeCausalModel({
+    model_type: 'llama',
+    vocab_size: 8,
+    hidden_size: 16,
+    intermediate_size: 8,
+    num_hidden_layers: 1,
+    num_attention_heads: 4,
+    max_position_embeddings: 64,
+    linnet: { version: 1, mixers: [mixerPreset('delta')] },
+  });
+  return new SequenceState(model, modelLayout(model));
+}
+
+describe('S of a step', () => {
+  const size = deltaState().layerSums[0]?.length ?? 0;
+  /** S of two texts of a step, of which the state takes the second. */
+  function take(state: SequenceState, value: number): Float32Array {
+    const both = new Float32Array(2 * size).fill(value);
+    state.takeSums(new Map([[0, both.subarray(size)]]));
+    return both;
+  }
+
+  it('does not keep the memory of other texts', () => {
+    const state = deltaState();
+    take(state, 1);
+    expect(state.layerSums[0]?.buffer.byteLength).toBe(4 * size);
+    expect(state.layerSums[0]).toEqual(new Float32Array(size).fill(1));
+  });
+
+  it('leaves that of forks as it was', () => {
+    const state = deltaState();
+    take(state, 1);
+    const fork = state.fork();
+    take(state, 2);
+    take(state, 3);
+    const second = fork.fork();
+    take(second, 4);
+    expect([state, fork, second].map(({ layerSums }) => layerSums[0]?.[0])).toEqual([3, 1, 4]);
+  });
+
+  it('is taken as it is where it is one text’s', () => {
+    const state = deltaState();
+    const numbers = new Float32Array(size).fill(1);
+    state.takeSums(new Map([[0, numbers]]));
+    expect(state.layerSums[0]).toBe(numbers);
+  });
+});
