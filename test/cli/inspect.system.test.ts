@@ -88,7 +88,7 @@ describe('inspect', () => {
     for (const part of [
       'local softmax + α·global fading by 0.5 + convolution 5, G = 4',
       '128K',
-      '1: 4·1·(4·(8+8) + 8·8)',
+      '1: 4·1·(32·(8+8) + 8·8)',
     ]) {
       expect(stdout).toContain(part);
     }
