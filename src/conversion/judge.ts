@@ -19,8 +19,6 @@ import { type Original, type Weighted, windowLength } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
-import { formsOfExport } from '../export/manifest.ts';
-import { blockForSize } from '../quantization/sources.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { whole } from '../files/whole-numbers.ts';
@@ -136,15 +134,17 @@ export function stretches(tokens: Int32Array, first: readonly number[], length: 
   }));
 }
 
-/** The type of matrices where a model writes that is measured layer by layer. */
-export const writingType = 'int4';
+/**
+ * How matrices are stored where a model writes that is measured layer by layer. Of a 7B's in blocks of 64 more pieces would stay with
+ * the process (`memoryAfterEngine`).
+ */
+export const writingForm = { dtype: 'int4', block: 32 } as const;
 
 /** An engine for the weights of a model, whose matrices are in 4 bits where its weights are in files; dispose of it. */
 export function engineFor({ model, parameters }: Weighted, compile?: CompileOptions): Promise<DecodingEngine> {
   if (layeredWeights(parameters) === undefined) {
     return DecodingEngine.create(model, residentTensors(parameters), compile);
   }
-  const stored = { dtype: writingType, device: 'cpu', block: blockForSize(model.parameters) } as const;
-  const source = storedSource(model, readerOf(parameters), stored);
-  return DecodingEngine.compile(model, source, { ...compile, scratch: true, forms: formsOfExport(stored) });
+  const source = storedSource(model, readerOf(parameters), { ...writingForm, device: 'cpu' });
+  return DecodingEngine.compile(model, source, { ...compile, scratch: true });
 }

@@ -7,7 +7,7 @@ import type { CausalModel } from '../models/model.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { engineMemory, type MemoryForm } from '../training/memory-form.ts';
 import { processBytes } from '../training/step-cost.ts';
-import { type JudgeName, judgedText, writingType } from './judge.ts';
+import { type JudgeName, judgedText, writingForm } from './judge.ts';
 import { calibrationMemory } from './calibrate.ts';
 import { type MeasureExtent, readingCost } from './measure-extent.ts';
 import { memoryAfterJudge } from './step-form.ts';
@@ -77,7 +77,7 @@ export function measuringMemory(work: MeasuredWork): Record<MemoryForm, Measurin
       reading,
       processBytes + agreed.layers,
       calibration.layers,
-      engineMemory(model.parameters, writingType),
+      engineMemory(model.parameters, writingForm.dtype, writingForm.block),
       memoryAfterJudge(original, { judge }),
     ),
   };

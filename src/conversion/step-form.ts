@@ -7,6 +7,7 @@ import { formatBytes, formatCount } from '../report/quantities.ts';
 import { memoryAfterEngine, type MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import { fitForm, type FormedStep, formsOf, jobInForm } from '../training/step-form.ts';
+import { writingForm } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import { rowLength, sequences, stageSettings, timedSteps, type TrainingStage, type Weighted } from './stages.ts';
 
@@ -73,7 +74,7 @@ export function memoryAfterJudge(
   { model }: Pick<Weighted, 'model'>,
   { judge }: Pick<ConversionOptions, 'judge'>,
 ): number {
-  return judge === 'perplexity' ? 0 : memoryAfterEngine(model.parameters);
+  return judge === 'perplexity' ? 0 : memoryAfterEngine(model.parameters, writingForm.block);
 }
 
 /** Models whose weights are known by their shapes alone; those in files as they are. */

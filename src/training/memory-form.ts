@@ -3,6 +3,7 @@ import { LinnetError } from '../errors.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { elementCount } from '../graph/tensor.ts';
 import { parameterCount, type ParameterShapes, selectParameters } from '../nn/parameters.ts';
+import type { BlockSize } from '../graph/ops/quantized.ts';
 import { blockForSize, type WeightType } from '../quantization/sources.ts';
 import { memoryLimit } from './plans/options.ts';
 import { processBytes } from './step-cost.ts';
@@ -11,27 +12,27 @@ import { processBytes } from './step-cost.ts';
 export type MemoryForm = 'whole' | 'layers';
 
 /** Bytes of a weight in the runtime's own form of int4: codes, and a scale and a sum of each block. */
-const packedBytes = (parameters: ParameterShapes): number => 0.5 + 8 / blockForSize(parameters);
+const packedBytes = (block: BlockSize): number => 0.5 + 8 / block;
 
 /** Bytes that a parameter takes while an engine is made of a checkpoint (measured at 0.5B and 7B); scales of int4 stay mapped besides. */
-const openedBytes: Readonly<Record<WeightType, (parameters: ParameterShapes) => number>> = {
+const openedBytes: Readonly<Record<WeightType, (block: BlockSize) => number>> = {
   f32: () => 5,
   f16: () => 2.8,
   w8a8: () => 1.4,
-  int4: (parameters) => packedBytes(parameters) + 4 / blockForSize(parameters),
+  int4: (block) => packedBytes(block) + 4 / block,
 };
 
-/** The memory of an engine that is made of a checkpoint, at its peak. */
-export function engineMemory(parameters: ParameterShapes, dtype: WeightType): number {
-  return processBytes + openedBytes[dtype](parameters) * parameterCount(parameters);
+/** The memory of an engine that is made of a checkpoint, at its peak. @param block of int4 */
+export function engineMemory(parameters: ParameterShapes, dtype: WeightType, block = blockForSize(parameters)): number {
+  return processBytes + openedBytes[dtype](block) * parameterCount(parameters);
 }
 
 /** Freed pieces up to this size stay with a process (glibc's largest `M_MMAP_THRESHOLD`). */
 const largestPiece = 2 ** 25;
 
 /** Memory that stays with the process when an engine in int4 is disposed of (0.25 GiB measured at 0.5B). */
-export function memoryAfterEngine(parameters: ParameterShapes): number {
-  const bytes = packedBytes(parameters);
+export function memoryAfterEngine(parameters: ParameterShapes, block = blockForSize(parameters)): number {
+  const bytes = packedBytes(block);
   const pieces = [...parameters.values()].map(({ shape }) => bytes * elementCount(shape));
   return pieces.reduce((sum, bytes) => (bytes <= largestPiece ? sum + bytes : sum), 0);
 }
@@ -55,6 +56,7 @@ export interface FormPlan {
  * The faster form that fits.
  * @param bytes of each form that the work has
  * @param remedies completes "What helps:"
+ * @param option that sets the limit
  * @throws LinnetError `CONFIG` where neither fits
  */
 export function chooseForm(
@@ -62,6 +64,7 @@ export function chooseForm(
   bytes: Readonly<Partial<Record<MemoryForm, number>>>,
   limit: number = memoryLimit(undefined),
   remedies: readonly string[] = [],
+  option = '`memory`',
 ): FormPlan {
   const forms = (['whole', 'layers'] as const).flatMap((form) => {
     const memoryBytes = bytes[form];
@@ -70,7 +73,7 @@ export function chooseForm(
   const fitting = forms.find(({ memoryBytes }) => memoryBytes <= limit);
   if (fitting !== undefined) return fitting;
   const smallest = Math.min(...forms.map(({ memoryBytes }) => memoryBytes));
-  const helps = [...remedies, `\`memory\` of at least ${formatBytes(smallest)}, where the machine has it`];
+  const helps = [...remedies, `${option} of at least ${formatBytes(smallest)}, where the machine has it`];
   throw new LinnetError(
     'CONFIG',
     `${work} takes about ${formatBytes(smallest)}, and the limit is ${formatBytes(limit)}. What helps: ${helps.join('; ')}`,

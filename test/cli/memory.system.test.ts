@@ -103,7 +103,9 @@ describe('--memory', () => {
     const made = join(folder, 'calibrated');
     const { mixers } = await runJson(...words, '--window-memory', 'elu', '--memory', '2GiB', '--out', made);
     expect(JSON.stringify(mixers)).toContain('"elu"');
-    expect((await linnet(...words, '--window-memory', 'elu', '--memory', '20MiB', '--out', out)).exitCode).toBe(3);
+    const refused = await linnet(...words, '--window-memory', 'elu', '--memory', '20MiB', '--out', out);
+    expect(refused.exitCode).toBe(3);
+    expect(refused.stderr).toMatch(/ --memory of at least/);
     expect((await linnet(...words, '--memory', 'elu', '--out', out)).stderr).toMatch(/--window-memory/);
   });
 

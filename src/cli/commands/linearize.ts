@@ -30,6 +30,9 @@ import { called, choice, indexList, integer, partList, text } from '../framework
 
 const { group, kernel, convolution, memory: _, decay, ...refinements } = optionsOf(presetShapes());
 
+/** `memory` is that of a window here. */
+const limitFlag = '--memory';
+
 export const linearizeCommand = defineCommand({
   description:
     'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, tokenizer ' +
@@ -87,7 +90,7 @@ export const linearizeCommand = defineCommand({
     await using weights = await openModelWeights(folder);
     const { model: original, path } = weights;
     const model = exchangeByName(original, mixer, changes);
-    chooseForm('a copy', { layers: copyMemory(original, model) }, limit);
+    chooseForm('a copy', { layers: copyMemory(original, model) }, limit, [], limitFlag);
     const { attention, layers } = changes;
     const changed =
       original.kind === 'encoder-decoder'
@@ -127,7 +130,7 @@ async function calibratedMixers(
   if (data === undefined) throw new UsageError('--init calibrate needs --data: text like that which the model is for');
   const model = requireCausal(original.model);
   const bytes = calibrationMemory(model, calibrated, segmentWeights(original.parameters));
-  const { form } = chooseForm('calibration', bytes, limit, ['`init` neutral']);
+  const { form } = chooseForm('calibration', bytes, limit, ['`init` neutral'], limitFlag);
   const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
   const all: ReadonlyMap<string, AnyParameter> =
     form === 'whole' ? await readParameters(original) : original.parameters;
