@@ -19,9 +19,9 @@ describe('the engine’s profile', () => {
       node('MatMul', 'CPUExecutionProvider', 500),
     ];
     expect(summarizeProfile(JSON.stringify(events))).toEqual([
-      { opType: 'MatMul', provider: 'cpu', count: 2, ms: 2 },
-      { opType: 'MatMul', provider: 'webgpu', count: 1, ms: 0.04 },
-      { opType: 'Add', provider: 'cpu', count: 1, ms: 0.01 },
+      { opType: 'MatMul', provider: 'cpu', runs: 1, count: 2, ms: 2 },
+      { opType: 'MatMul', provider: 'webgpu', runs: 1, count: 1, ms: 0.04 },
+      { opType: 'Add', provider: 'cpu', runs: 1, count: 1, ms: 0.01 },
     ]);
   });
 

@@ -40,12 +40,14 @@ export async function createProfileFolder(): Promise<{ prefix: string; source: P
  * @throws LinnetError `FORMAT` if the text is not such a list.
  */
 export function summarizeProfile(json: string): OpProfile[] {
-  const totals = new Map<string, { opType: string; provider: string; count: number; ms: number }>();
-  for (const { cat, name, dur, args } of parseEvents(json)) {
+  const totals = new Map<string, { -readonly [Key in keyof OpProfile]: OpProfile[Key] }>();
+  const events = parseEvents(json);
+  const runs = events.filter(({ name }) => name === 'model_run').length;
+  for (const { cat, name, dur, args } of events) {
     if (cat !== 'Node' || args.op_name === undefined || !name.endsWith('_kernel_time')) continue;
     const provider = (args.provider ?? 'unknown').replace(/ExecutionProvider$/, '').toLowerCase();
     const key = `${args.op_name} ${provider}`;
-    const total = totals.get(key) ?? { opType: args.op_name, provider, count: 0, ms: 0 };
+    const total = totals.get(key) ?? { opType: args.op_name, provider, runs, count: 0, ms: 0 };
     total.count++;
     total.ms += dur / 1000;
     totals.set(key, total);

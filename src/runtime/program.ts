@@ -23,6 +23,8 @@ export interface OpProfile {
   readonly opType: string;
   /** Where it ran: "cpu", "webgpu" …; with device `webgpu`, ops that the device lacks run on the CPU. */
   readonly provider: string;
+  /** Runs of the program that were profiled. */
+  readonly runs: number;
   /** Executions, over all runs. */
   readonly count: number;
   /** Kernel time of all executions, in milliseconds. */

@@ -68,7 +68,7 @@ export function chooseForm(
 ): FormPlan {
   const forms = (['whole', 'layers'] as const).flatMap((form) => {
     const memoryBytes = bytes[form];
-    return memoryBytes === undefined ? [] : [{ form, memoryBytes }];
+    return memoryBytes === undefined ? [] : [{ form, memoryBytes: Math.ceil(memoryBytes) }];
   });
   const fitting = forms.find(({ memoryBytes }) => memoryBytes <= limit);
   if (fitting !== undefined) return fitting;

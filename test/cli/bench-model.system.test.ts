@@ -45,7 +45,7 @@ describe('benchmarks of an exported folder', () => {
   });
 
   it('verify compares trees with one node', async () => {
-    const row = z.object({ ...shared, nodes: positive, stepMs: positive, ratio: z.number().min(1) });
+    const row = z.object({ ...shared, nodes: positive, stepMs: positive, ratio: positive });
     const { rows } = z.object({ rows: z.array(row) }).parse(await bench('verify', '--nodes', '1,5', '--rounds', '2'));
     expect(rows.map(({ nodes }) => nodes)).toEqual([1, 5]);
     expect(rows[0].ratio).toBe(1);

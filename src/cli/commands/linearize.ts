@@ -30,7 +30,7 @@ import { called, choice, indexList, integer, partList, text } from '../framework
 
 const { group, kernel, convolution, memory: _, decay, ...refinements } = optionsOf(presetShapes());
 
-/** `memory` is that of a window here. */
+/** Errors name the library's options, where `memory` is a window's. */
 const limitFlag = '--memory';
 
 export const linearizeCommand = defineCommand({
