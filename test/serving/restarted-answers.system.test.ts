@@ -32,10 +32,6 @@ it('answers have the same bits after a restart', async () => {
 
 it('/props says where they are equal up to rounding', async () => {
   const folder = await scratchFolder();
-  const { sameBits } = await restartedAnswers(
-    await exported(['augmented', '--group', '16'], folder),
-    [texts[1]],
-    folder,
-  );
+  const { sameBits } = await restartedAnswers(await exported(['rfa', '--features', '10'], folder), [texts[1]], folder);
   expect(sameBits).toBe(false);
 });
