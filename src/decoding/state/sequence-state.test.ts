@@ -1,20 +1,11 @@
 import { describe, expect, it } from 'vitest';
+import { tinyLlama } from '../../../test/models/tiny-llama.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { modelLayout } from '../../models/graphs/model-layout.ts';
-import { describeCausalModel } from '../../models/index.ts';
 import { SequenceState } from './sequence-state.ts';
 
 function deltaState(): SequenceState {
-  const model = describeCausalModel({
-    model_type: 'llama',
-    vocab_size: 8,
-    hidden_size: 16,
-    intermediate_size: 8,
-    num_hidden_layers: 1,
-    num_attention_heads: 4,
-    max_position_embeddings: 64,
-    linnet: { version: 1, mixers: [mixerPreset('delta')] },
-  });
+  const model = tinyLlama([mixerPreset('delta')]);
   return new SequenceState(model, modelLayout(model));
 }
 
