@@ -109,6 +109,13 @@ describe('--memory', () => {
     expect((await linnet(...words, '--memory', 'elu', '--out', out)).stderr).toMatch(/--window-memory/);
   });
 
+  it('checks a model in whole graphs where its weights fit twice', async () => {
+    const taken = async (...limit: string[]) => Number((await runJson('check', augmented, ...limit)).memoryBytes);
+    const twice = await taken();
+    const { parameters } = await runJson('inspect', augmented);
+    expect(twice - (await taken('--memory', `${twice - 1}B`))).toBe(4 * Number(parameters));
+  });
+
   it('refuses a plan that cannot hold, and says the form of each stage of one that can', async () => {
     const words = ['convert', base, '--data', book, '--steps', '2,2,0', '--out', out, '--plan'];
     expect((await linnet(...words, '--memory', '20MiB')).exitCode).toBe(3);

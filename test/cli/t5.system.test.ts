@@ -93,6 +93,13 @@ describe('t5', () => {
     expect(stopped).toMatchObject({ finish: 'stop', text: text.slice(0, text.indexOf(string)) });
   });
 
+  it.each(['base', 'some'])('has the same bits however it is read: %s', async (name) => {
+    const { stdout } = await runCaptured(['check', place(name)]);
+    expect(stdout).toMatch(/the same bits in every way[^]*reads a text and writes another, bits alone are checked/);
+    const refused = await runCaptured(['check', place(name), '--memory', '20MiB']);
+    expect([refused.exitCode, refused.stderr]).toEqual([3, expect.stringMatching(/the limit is 20 MiB/)]);
+  });
+
   it.each(['f32', 'w8a8', 'int4', 'mixed'])('is exported as %s, and generates from the export', async (dtype) => {
     const out = place(`two-${dtype}`);
     await runJson(

@@ -1,20 +1,19 @@
 /** `linnet check`: proves that a model does not read the future, and that it decodes as it was trained. */
-import { type ModelWeights, openModelWeights } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openModelWeights, readParameters } from '../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { canDecode } from '../../attention/mixers.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { bitsByReading, type SameBits } from '../../evaluation/check/same-bits.ts';
-import type { Graph } from '../../graph/graph.ts';
-import type { CausalModel, EncoderModel } from '../../models/model.ts';
+import { parameterCount } from '../../nn/parameters.ts';
 import { open } from '../../open/index.ts';
 import { writerKinds } from '../../open/opened-model.ts';
 import { isExport } from '../../open/folder-files.ts';
 import { type CheckRow, checkMemory, checkModel } from '../../evaluation/check/check.ts';
-import { requireCausal } from '../../models/families/index.ts';
 import { storedParameters } from '../../quantization/sources.ts';
 import { formatTokens } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';
+import { memoryLimit } from '../../training/plans/options.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
 import { memoryOption } from '../options/memory-option.ts';
 import { folderOf } from '../options/model-options.ts';
@@ -42,7 +41,7 @@ export const check = defineCommand({
     'groups. Parity: the formula in float64, the parallel form that trains and the step form that decodes must agree, ' +
     'token trees included. Of an encoder, which reads both sides: padding must change nothing, and the formula in float64 ' +
     'and the form that runs must agree. Bits: a token must be the same to the last bit alone, in a chain, a tree, a batch and in a prompt of ' +
-    'any chunks, where the engine says so; of an exported folder this alone is checked. Exit code 1 if any of it fails. ' +
+    'any chunks, where the engine says so; of an exported folder and of T5 this alone is checked. Exit code 1 if any of it fails. ' +
     'The text is random; no data is needed.',
   examples: [
     'linnet check runs/augmented',
@@ -60,34 +59,37 @@ export const check = defineCommand({
   async run(context, { model: folder, maxLength, seed, memory, device, threads }) {
     const plan = await requireOpeningMemory(folder, { memory }, layersMemory(maxLength));
     const running = { device, threads };
-    if (await isExport(folder)) {
+    await using weights = (await isExport(folder)) ? undefined : await openModelWeights(folder);
+    if (weights === undefined || weights.model.kind === 'encoder-decoder') {
       await using opened = await open(folder, { ...running, kind: writerKinds });
       const bits = await checkedBits(await opened.engine(), seed);
       context.print(describeBits(bits));
+      if (weights !== undefined)
+        context.print('Of a model that reads a text and writes another, bits alone are checked.');
       return { json: { ok: bits.ok, sameBits: bits.sameBits, ...plan }, negative: !bits.ok };
     }
-    await using weights = await openModelWeights(folder);
-    const { parameters } = weights;
-    const model = checkedModel(weights);
+    const { model } = weights;
     const isWhole = plan.form === 'whole';
+    await using engine =
+      isWhole && model.kind === 'causal' && model.mixers.every(canDecode)
+        ? await DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), running)
+        : undefined;
+    // Graphs of the whole model are faster than those of layers, and take its weights a second time where an engine has them.
+    const memoryBytes = plan.memoryBytes + (engine === undefined ? 0 : 4 * parameterCount(model.parameters));
+    const inMemory = isWhole && memoryBytes <= (memory ?? memoryLimit(undefined));
+    const parameters = inMemory ? await readParameters(weights) : weights.parameters;
     let done = 0;
     const report = await context.withProgress('check', 'comparisons', ({ signal, onProgress }) =>
       checkModel(model, parameters, {
         seed,
         maximumLength: maxLength,
         compile: running,
-        weights,
-        decodes: isWhole,
+        engine: isWhole ? engine : 'none',
         signal,
         onRow: ({ subject, test }) => onProgress(++done, 0, `${subject}: ${test}`),
       }),
     );
-    let bits: CheckedBits | undefined;
-    if (isWhole && model.kind === 'causal' && decodes(model)) {
-      const stored = (graph: Graph) => storedParameters('f32', graph, weights);
-      await using engine = await DecodingEngine.compile(model, stored, running);
-      bits = await checkedBits(engine, seed);
-    }
+    const bits = engine && (await checkedBits(engine, seed));
     context.table(report.rows, columns);
     const failed = report.rows.filter(({ ok }) => !ok).length;
     const unread = { causal: 'the future', encoder: 'padding' }[model.kind];
@@ -97,7 +99,7 @@ export const check = defineCommand({
         ? `\nAll ${report.rows.length} comparisons passed: no leak, largest error ${formatError(report.maxError)}.`
         : `\n${failed} of ${report.rows.length} comparisons failed.${reason}`,
     );
-    if (bits !== undefined) context.print(describeBits(bits));
+    if (bits) context.print(describeBits(bits));
     if (report.unchecked.length > 0) {
       const tests = [...report.unchecked, 'the same bits in every way of reading'].join(', ');
       context.print(
@@ -105,22 +107,21 @@ export const check = defineCommand({
       );
     }
     return {
-      json: { ...report, ...plan, ...(bits && { sameBits: bits.sameBits }) },
+      json: { ...report, ...plan, ...(inMemory && { memoryBytes }), ...(bits && { sameBits: bits.sameBits }) },
       negative: !report.ok || bits?.ok === false,
     };
   },
 });
 
-function checkedModel({ model }: ModelWeights): CausalModel | EncoderModel {
-  return model.kind === 'encoder' ? model : requireCausal(model);
-}
-
 const layersMemory =
   (maximumLength: number) =>
-  (weights: ModelWeights): LayeredMemory => ({
-    layers: checkMemory(checkedModel(weights), segmentWeights(weights.parameters), { maximumLength }),
-    remedies: ['a smaller `max-length`'],
-  });
+  ({ model, parameters }: ModelWeights): LayeredMemory =>
+    model.kind === 'encoder-decoder'
+      ? {}
+      : {
+          layers: checkMemory(model, segmentWeights(parameters), { maximumLength }),
+          remedies: ['a smaller `max-length`'],
+        };
 
 interface CheckedBits {
   readonly sameBits: SameBits;
@@ -145,8 +146,4 @@ function describeBits({ sameBits, claimed }: CheckedBits): string {
     ? 'though the engine says that they are the same'
     : 'equal up to rounding, as the engine says';
   return `A token has other bits than alone: ${other} (${promise}).${equal === '' ? '' : ` The same: ${equal}.`}`;
-}
-
-function decodes({ mixers }: CausalModel): boolean {
-  return mixers.every(canDecode);
 }

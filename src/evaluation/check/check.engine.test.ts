@@ -222,7 +222,7 @@ describe('a check layer by layer', () => {
       const { model, parameters } = weights;
       if (model.kind === 'encoder-decoder') throw new Error('not of this kind');
       const whole = await checkModel(model, await readParameters(weights), { maximumLength: 40 });
-      const layered = await checkModel(model, parameters, { maximumLength: 40, decodes: false });
+      const layered = await checkModel(model, parameters, { maximumLength: 40, engine: 'none' });
       expect([...layered.rows.map(({ test }) => test), ...layered.unchecked]).toEqual(
         whole.rows.map(({ test }) => test),
       );
@@ -241,7 +241,7 @@ describe('a check layer by layer', () => {
     const dir = join(folder, 'leaking');
     await saveModel(dir, { model, parameters }, { dtype: 'F16' });
     await using weights = await openModelWeights(dir);
-    const report = await checkModel(model, weights.parameters, { decodes: false });
+    const report = await checkModel(model, weights.parameters, { engine: 'none' });
     expect(report.leak).toBe(true);
     expect(leaks(report).map(({ subject }) => subject)).toContain('layer 1');
   });

@@ -5,6 +5,7 @@
  */
 import { mixerDims } from '../../attention/mixers.ts';
 import { layeredWeights, loadTensors } from '../../checkpoint/stored-parameter.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import type { WeightMap } from '../../graph/tensor.ts';
 import { byKind, type CausalModel, type EncoderModel } from '../../models/model.ts';
@@ -23,7 +24,7 @@ import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts
 export type { CheckRow } from './rows.ts';
 
 /** What `checkModel` compares, and how it reports. */
-export interface CheckOptions extends Pick<ParityOptions, 'weights'>, Stoppable {
+export interface CheckOptions extends Stoppable {
   /** Of the random tokens, rows and parameters. Default 1. */
   readonly seed?: number;
   /**
@@ -33,8 +34,8 @@ export interface CheckOptions extends Pick<ParityOptions, 'weights'>, Stoppable 
   readonly maximumLength?: number;
   /** Threads and device. Default: all cores of the CPU. */
   readonly compile?: CompileOptions;
-  /** Whether the whole model is compared with its engine, which holds all weights. Default: true. */
-  readonly decodes?: boolean;
+  /** Whose steps are compared with a causal model, `none` where all weights do not fit. Default: one made of the parameters. */
+  readonly engine?: StepEngine | 'none';
   /** Called with every row as it is finished. */
   readonly onRow?: (row: CheckRow) => void;
 }
@@ -66,7 +67,7 @@ export async function checkModel(
   parameters: ParameterValues,
   options: CheckOptions = {},
 ): Promise<CheckReport> {
-  const { seed = 1, maximumLength = 1024, compile, weights, decodes = true, onRow, signal } = options;
+  const { seed = 1, maximumLength = 1024, compile, engine, onRow, signal } = options;
   if (!Number.isInteger(maximumLength) || maximumLength < 8) {
     throw new LinnetError(
       'INPUT',
@@ -76,12 +77,12 @@ export async function checkModel(
   const parity = (limit: number): ParityOptions => ({
     seed,
     compile,
-    weights,
+    engine: engine === 'none' ? undefined : engine,
     maximumLength: Math.min(maximumLength, limit),
   });
   const rows: CheckRow[] = [];
   const results = byKind(model, {
-    causal: (own) => causalRows(own, parameters, parity(own.positions.limit), decodes),
+    causal: (own) => causalRows(own, parameters, parity(own.positions.limit), engine !== 'none'),
     encoder: (own) => encoderRows(own, parameters, parity(own.sizes.trainedLength)),
   });
   for await (const row of results) {
@@ -94,7 +95,7 @@ export async function checkModel(
     ok: rows.every(({ ok }) => ok),
     maxError: Math.max(0, ...rows.flatMap(({ test, error }) => (isLeakTest(test) || error === null ? [] : [error]))),
     rows,
-    unchecked: decodes || model.kind !== 'causal' ? [] : [checkTests.modelSteps, checkTests.modelTree],
+    unchecked: engine === 'none' && model.kind === 'causal' ? [checkTests.modelSteps, checkTests.modelTree] : [],
   };
 }
 

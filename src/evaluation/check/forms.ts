@@ -7,13 +7,12 @@ import type { MixerConfig } from '../../attention/mixer.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import { type AnyParameter, layeredWeights, loadTensors, segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
+import type { StepEngine } from '../../decoding/step-engine.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
 import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
 import { type CausalModel, valueWidth } from '../../models/model.ts';
 import { parallelHidden, parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { InputParameters, type ParameterSource } from '../../nn/parameters.ts';
-import { storedParameters } from '../../quantization/sources.ts';
-import { readerOf, type WeightReader } from '../../quantization/weight-reader.ts';
 import { Random } from '../../random.ts';
 import type { CompileOptions, NamedTensors } from '../../runtime/compile.ts';
 import { compileWeighted, runOnce } from '../../runtime/weighted-program.ts';
@@ -26,8 +25,8 @@ export interface ParityOptions {
   readonly maximumLength: number;
   readonly seed: number;
   readonly compile?: CompileOptions;
-  /** The parameters of the model once more, for the engine that decodes. Default: all of them, in memory. */
-  readonly weights?: WeightReader;
+  /** Whose steps are compared with the model. Default: one that is made of the parameters, in memory. */
+  readonly engine?: StepEngine;
 }
 
 /** In memory, or in files of which one layer at a time is read. */
@@ -62,7 +61,7 @@ type ExpectedRows = (tokens: Int32Array, tree?: TokenTree) => Promise<readonly A
 
 /** An engine whose outputs are compared. */
 interface Compared {
-  readonly engine: DecodingEngine;
+  readonly engine: StepEngine;
   readonly output: 'hidden' | 'logits';
   readonly expected: ExpectedRows;
 }
@@ -195,8 +194,12 @@ export async function* modelParity(
     yield* [checkTests.modelSteps, checkTests.modelTree].map((test) => inapplicableRow({ ...about, test }, note));
     return;
   }
-  const { weights = readerOf(await loadTensors(parameters)), compile } = options;
-  await using engine = await DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), compile);
+  const { engine, compile } = options;
+  if (engine === undefined) {
+    await using made = await DecodingEngine.create(model, await loadTensors(parameters), compile);
+    yield* modelParity(model, parameters, { ...options, engine: made });
+    return;
+  }
   const expected = parallelRows(model, parameters, options);
   const random = new Random(options.seed);
   const compare = (committed: number, tree?: TokenTree): Promise<Discrepancy> => {

@@ -121,5 +121,7 @@ export function isSameState(a: SequenceState, b: SequenceState): boolean {
 }
 
 function isEqual(a: Float32Array, b: Float32Array): boolean {
-  return a.length === b.length && a.every((x, i) => Object.is(x, b[i]));
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (!Object.is(a[i], b[i])) return false;
+  return true;
 }
