@@ -90,7 +90,7 @@ function headerAt(cursor: Cursor, source: ByteSource, arrays: boolean): GgufHead
   const version = cursor.u32();
   if (version !== 2 && version !== 3) {
     const swapped = version > 0xffff ? ', written by a machine of the other byte order' : '';
-    throw cursor.error(`is GGUF of version ${version}${swapped}; versions 2 and 3, little-endian, are read`);
+    throw cursor.error(`is GGUF of version ${version}${swapped}; take a file of version 2 or 3, little-endian`);
   }
   const tensorCount = cursor.count('tensors', mostEntries);
   const entryCount = cursor.count('entries of metadata', mostEntries);

@@ -1,7 +1,99 @@
-/** Counts of hostile files are checked before memory is taken for them. */
-import { expect, it } from 'vitest';
+/** Files that are not read say what to take in their place; counts of hostile ones are checked before memory is taken for them. */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { describe, expect, it } from 'vitest';
+import { golden } from '../../../test/fixtures.ts';
 import { blockType } from './block-types.ts';
+import { type GgufHeader, type MetadataValue, readGgufHeader } from './header.ts';
 import { modelOf } from './model.ts';
+import { tokenizerParts } from './tokenizers.ts';
+
+const bytes = readFileSync(join(golden('gguf'), 'tokenizer-gpt2', 'model.gguf'));
+
+/** The header of a file with changes. @param change of its bytes */
+function headerOf(change: (bytes: Buffer) => void = () => undefined): Promise<GgufHeader> {
+  const changed = Buffer.from(bytes);
+  change(changed);
+  return readGgufHeader({
+    name: 'model.gguf',
+    size: changed.length,
+    async read(offset, length, room = new Uint8Array(length)) {
+      room.set(changed.subarray(offset, offset + length));
+      return room;
+    },
+  });
+}
+
+/** Where the type of a tensor stands, behind its name, the number of its sizes, and the sizes. */
+function typePlace(name: string): number {
+  const end = bytes.indexOf(name) + name.length;
+  return end + 4 + 8 * bytes.readUInt32LE(end);
+}
+
+const scaling = { 'llama.rope.scaling.type': 'longrope', 'llama.rope.scaling.factor': 4 };
+
+describe('is refused, with what to take instead:', () => {
+  it.each([
+    [10, 'Q2_K'],
+    [11, 'Q3_K'],
+    [18, 'IQ3_XXS'],
+    [34, 'TQ1_0'],
+    [99, 'number 99'],
+  ])('a tensor of type %i', async (id, name) => {
+    const header = headerOf((changed) => void changed.writeUInt32LE(id, typePlace('token_embd.weight')));
+    const advice = /take a file of the same model in one of F32, .*Q4_K.*MXFP4 \(files called Q4_K_M, .*Q8_0 are\)/;
+    await expect(header).rejects.toThrow(expect.objectContaining({ code: 'FORMAT' }));
+    await expect(header).rejects.toThrow(`"token_embd.weight" as ${name}, which Linnet does not read`);
+    await expect(header).rejects.toThrow(advice);
+  });
+
+  it.each([
+    ['version 1', 1, /of version 1; take a file of version 2 or 3, little-endian/],
+    ['the other byte order', 3 << 24, /other byte order; take a file of version 2 or 3, little-endian/],
+  ])('a file of %s', async (_, version, advice) => {
+    await expect(headerOf((changed) => void changed.writeUInt32LE(version, 4))).rejects.toThrow(advice);
+  });
+
+  it.each<[string, Readonly<Record<string, MetadataValue>>, RegExp]>([
+    [
+      'an architecture',
+      { 'general.architecture': 'rwkv7' },
+      /reads llama, .* from GGUF, and more families from safeten/,
+    ],
+    [
+      'a key',
+      { 'llama.expert_count': 8 },
+      /may change the computation: "?llama.expert_count"?; take the model as safe/,
+    ],
+    ['a scaling', scaling, /scales positions by "longrope".*take the model as safetensors/],
+    ['a rotation', { 'llama.rope.dimension_count': 6 }, /turns 6 of 16 features.*take the model as safetensors/],
+    [
+      'values of another width',
+      { 'llama.attention.value_length': 8 },
+      /different widths.*take the model as safetensors/,
+    ],
+    ['a tokenizer', { 'tokenizer.ggml.model': 'rwkv' }, /kind "rwkv", not one of .*; take the model as safetensors/],
+    ['a rule of cutting', { 'tokenizer.ggml.pre': 'odd' }, /cuts texts by "odd" .*; take the model as safetensors/],
+  ])('%s that is not known', async (_, changes, advice) => {
+    const header = await headerOf();
+    const metadata = new Map([...header.metadata, ...Object.entries(changes)]);
+    const read = async (): Promise<unknown> => {
+      tokenizerParts(metadata, 'model.gguf');
+      return modelOf({ ...header, metadata }, [], 'model.gguf');
+    };
+    await expect(read()).rejects.toThrow(advice);
+    await expect(read()).rejects.toThrow(expect.objectContaining({ code: 'CONFIG' }));
+  });
+
+  it('a tensor that its architecture does not have', async () => {
+    const header = await headerOf();
+    const [first] = header.tensors.values();
+    const name = 'blk.0.ffn_gate_inp.weight';
+    const tensors = new Map([...header.tensors, [name, { ...first, name }]]);
+    const model = modelOf({ ...header, tensors }, [], 'model.gguf');
+    await expect(model).rejects.toThrow(/does not have here: "blk.0.ffn_gate_inp.weight"; take the model as safetens/);
+  });
+});
 
 it('refuses more factors of angles than any head has pairs', async () => {
   const type = blockType(0);
