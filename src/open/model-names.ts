@@ -28,6 +28,17 @@ export interface HubPlace {
   readonly file?: string;
 }
 
+/** The model of the hub, or its file, that a name may mean. */
+export function hubPlace(name: string): HubPlace | undefined {
+  const [, id, file] = hubId.exec(name) ?? [];
+  return id === undefined ? undefined : { id, file };
+}
+
+/** What a download includes: the file, and all parts of a model in several. */
+export function includedFiles({ file }: HubPlace): string[] {
+  return file === undefined ? [] : [file.replace(/-\d{5}-of-/, '-?????-of-')];
+}
+
 /**
  * @param base folder that relative paths count from; default: the current one
  * @throws LinnetError `NOT_FOUND` for a path that is not there, and cannot be a model of the hub
@@ -37,8 +48,8 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
   const path = base === undefined ? given : resolve(base, given);
   if (await isThere(path)) return { path };
   const meant = await nearPath(path);
-  const [, id, file] = hubId.exec(given) ?? [];
-  if (meant === undefined && id !== undefined && !(await isThere(dirname(path)))) return { id, file };
+  const place = hubPlace(given);
+  if (meant === undefined && place !== undefined && !(await isThere(dirname(path)))) return place;
   const advice =
     meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
   throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(path)}; ${advice}`);

@@ -19,7 +19,7 @@ import { sha256 } from '../files/digest.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
-import { type HubPlace, keptModel, placeOfModel } from './model-names.ts';
+import { type HubPlace, includedFiles, keptModel, placeOfModel } from './model-names.ts';
 import { RemoteFolder } from './remote-folder.ts';
 
 /** How a model that is not on the disk gets there. */
@@ -66,10 +66,8 @@ async function fetchFromHub(place: HubPlace, options: DownloadOptions): Promise<
   const kept = revision === undefined ? await keptModel(place) : undefined;
   if (kept !== undefined) return kept;
   const folder = defaultModelFolder(id, file);
-  // All parts of a model in several files.
-  const include = file === undefined ? [] : [file.replace(/-\d{5}-of-/, '-?????-of-')];
   try {
-    await hub.fetchFolder(id, revision, folder, { include, onPlan, onProgress, signal });
+    await hub.fetchFolder(id, revision, folder, { include: includedFiles(place), onPlan, onProgress, signal });
   } catch (error) {
     if (!(error instanceof LinnetError) || !['NOT_FOUND', 'INPUT'].includes(error.code)) throw error;
     throw new LinnetError(error.code, `there is no folder ${resolve(id)}, and ${error.message}`, { cause: error });

@@ -92,6 +92,25 @@ describe('a file of the hub', () => {
     expect(hub.log.filter((line) => line.includes('Q8_0'))).toEqual([]);
     vi.unstubAllEnvs();
   });
+
+  it('is fetched with all its parts, as commands advise that take only what is here', async () => {
+    const { hub, endpoint } = await hubWithModel();
+    hub.files.clear();
+    const parts = join(golden('gguf'), 'llama-split');
+    const names = (await readdir(parts)).filter((name) => name.endsWith('.gguf')).sort();
+    for (const name of names) hub.files.set(name, await readFile(join(parts, name)));
+    hub.files.set('model.Q8_0.gguf', Buffer.from('not asked for'));
+    vi.stubEnv('HOME', await scratchFolder());
+    const asked = `${id}:${names[0]}`;
+    const advice = /"(linnet download [^"]+)" fetches it/.exec(
+      errorOf(await runCaptured(['inspect', asked, '--json'])).message,
+    );
+    const words = advice?.[1].split(' ').slice(1) ?? [];
+    expect(await runCaptured(words, { environment: { HF_ENDPOINT: endpoint } })).toMatchObject({ exitCode: 0 });
+    expect(jsonOf(await runCaptured(['inspect', asked, '--json']))).toMatchObject({ architecture: 'llama' });
+    expect(hub.log.filter((line) => line.includes('Q8_0'))).toEqual([]);
+    vi.unstubAllEnvs();
+  });
 });
 
 describe('download', () => {

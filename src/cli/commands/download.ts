@@ -1,5 +1,6 @@
 /** `linnet download`: fetches a model or data set from the Hugging Face hub, or goes on with an interrupted fetch. */
 import { defaultDatasetFolder, defaultModelFolder, type TransferOptions } from '../../checkpoint/hub/hub.ts';
+import { hubPlace, includedFiles } from '../../open/model-names.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
 import { defineCommand, flag, optional, repeated, required, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -19,11 +20,12 @@ export const download = defineCommand({
     'linnet download HuggingFaceTB/SmolLM2-135M --out runs/smollm',
     'linnet download HuggingFaceTB/SmolLM2-135M --revision main --include "*.md" --json',
     'linnet download bartowski/Llama-3.2-1B-Instruct-GGUF --include "*.Q4_K_M.gguf"',
+    'linnet download bartowski/Llama-3.2-1B-Instruct-GGUF:Llama-3.2-1B-Instruct-Q4_K_M.gguf',
     'linnet download google-t5/t5-small --exclude "*.safetensors" --out runs/t5-tokenizer',
     'linnet download --dataset nyu-mll/glue --config sst2 --config mrpc --split train --split validation',
   ],
   arguments: {
-    id: required(called('id', text), 'name of the model or data set on the hub: owner/name'),
+    id: required(called('id', text), 'name of the model or data set on the hub: owner/name, or owner/name:FILE.gguf'),
   },
   options: {
     revision: withDefault(called('name', text), 'main', 'branch, tag or commit'),
@@ -42,12 +44,14 @@ export const download = defineCommand({
     exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
     endpoint: endpointOption,
   },
-  async run(context, { id, revision, out: place, dataset, config, split, include, exclude, endpoint }) {
+  async run(context, { id: name, revision, out: folder, dataset, config, split, include, exclude, endpoint }) {
+    const place = (dataset ? undefined : hubPlace(name)) ?? { id: name };
+    const { id, file } = place;
     if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split are of --dataset');
     if (dataset && include.length + exclude.length > 0) {
       throw new UsageError('--include and --exclude are of models; of a data set give --config and --split');
     }
-    const out = place ?? (dataset ? defaultDatasetFolder(id) : defaultModelFolder(id));
+    const out = folder ?? (dataset ? defaultDatasetFolder(id) : defaultModelFolder(id, file));
     const source = hubOf(context, endpoint);
     let asked = false;
     const { commit, files } = await announced(context, ({ onPlan, ...others }) => {
@@ -60,7 +64,11 @@ export const download = defineCommand({
       };
       return dataset
         ? source.fetchDataset(id, revision, out, { configs: config, splits: split, ...watching })
-        : source.fetchFolder(id, revision, out, { include, exclude, ...watching });
+        : source.fetchFolder(id, revision, out, {
+            include: [...include, ...includedFiles(place)],
+            exclude,
+            ...watching,
+          });
     });
     const bytes = Object.values(files).reduce((total, { size }) => total + size, 0);
     const amount = `${formatCount(Object.keys(files).length)} files, ${formatBytes(bytes)}`;
