@@ -34,7 +34,7 @@ export function hubPlace(name: string): HubPlace | undefined {
   return id === undefined ? undefined : { id, file };
 }
 
-/** What a download includes: the file, and all parts of a model in several. */
+/** Patterns of the files to download: the file, and all parts of a model in several. */
 export function includedFiles({ file }: HubPlace): string[] {
   return file === undefined ? [] : [file.replace(/-\d{5}-of-/, '-?????-of-')];
 }
