@@ -79,3 +79,9 @@ export function chooseForm(
     `${work} takes about ${formatBytes(smallest)}, and the limit is ${formatBytes(limit)}. What helps: ${helps.join('; ')}`,
   );
 }
+
+/** @param memory as `memoryLimit`. @throws LinnetError `CONFIG` where not even the weights of a model that is trained fit */
+export function requireWeights(parameters: ParameterShapes, memory: string | undefined): void {
+  const whole = processBytes + 4 * parameterCount(parameters);
+  chooseForm('a model in memory', { whole }, memoryLimit(memory), ['a smaller model']);
+}

@@ -6,6 +6,7 @@ import { z } from 'zod';
 import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { saveModel } from '../../src/checkpoint/load-model.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
+import { commandTable } from '../../src/cli/command-table.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
 import { Random } from '../../src/random.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
@@ -71,10 +72,43 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'eval positions': ['eval', 'positions', '--models', unread, '--data', book, '--length', '64'],
   'eval accuracy': ['eval', 'accuracy', unreadClassifier, '--data', 'labelled.tsv'],
   check: ['check', unread],
+  pretrain: ['pretrain', 'llama-small', ...training],
+  'medusa train': ['medusa', 'train', unread, ...training],
+  classify: ['classify', unreadClassifier, '--text', 'a'],
+  bench: ['bench', 'decode', unread],
   generate: ['generate', unread, '--prompt', 'a'],
   chat: ['chat', unread],
   serve: ['serve', unread, '--port', '0'],
+  'serve a classifier': ['serve', unreadClassifier, '--port', '0'],
 };
+
+/** Commands without the option, and why; plans of studies name their models, which are opened one by one. */
+const withoutLimit: Readonly<Record<string, string>> = {
+  inspect: 'reads headers',
+  download: 'reads no model',
+  synth: 'writes weights one by one',
+  export: 'encodes weights one by one, from file to file',
+  merge: 'adds to weights one by one, from file to file',
+  'eval rouge': 'reads texts',
+  runs: 'reads records',
+  clean: 'reads no model',
+  'tokenizer train': 'reads texts',
+};
+
+it('is an option of every command that has a model in memory', async () => {
+  const refusing = Object.values(commands).map((words) => `${words.slice(0, 2).join(' ')} `);
+  for (const name of Object.keys(commandTable)) {
+    const { stdout } = await linnet(...name.split(' '), '--help-all');
+    const isLimited = !name.startsWith('study ') && !Object.hasOwn(withoutLimit, name);
+    expect(/^ +--memory <size>/m.test(stdout), name).toBe(isLimited);
+    // A worker refuses single tasks.
+    if (isLimited && name !== 'work')
+      expect(
+        refusing.some((words) => words.startsWith(`${name} `)),
+        name,
+      ).toBe(true);
+  }
+});
 
 describe('--memory', () => {
   it.each(Object.entries(commands))('refuses %s before weights are read', async (_, words) => {

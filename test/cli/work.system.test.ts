@@ -30,9 +30,9 @@ afterAll(async () => {
 });
 
 /** A worker; resolves when it waits for jobs. */
-function startWorker(name: string): Promise<StartedCli> {
+function startWorker(name: string, ...more: string[]): Promise<StartedCli> {
   return new Promise((resolve) => {
-    const words = ['--queue', redis.url, '--folder', join(folder, name), '--lock', '2', '--threads', '1'];
+    const words = ['--queue', redis.url, '--folder', join(folder, name), '--lock', '2', '--threads', '1', ...more];
     const worker = startCli(['work', ...words], () => {
       resolve(worker);
     });
@@ -108,6 +108,18 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     worker.child.kill('SIGTERM');
     const { run } = await worker.ended;
     expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('1 jobs done')]);
+  }, 180_000);
+
+  it('refuses a task whose model does not fit into its memory, and goes on', async () => {
+    const words = ['eval', 'tasks', 'assets/tiny-llama', '--data', data, '--tasks', 'piqa', '--threads', '1'];
+    const worker = await startWorker('small', '--memory', '200MiB');
+    for (const limit of ['2', '3']) {
+      const { exitCode, stderr } = await linnet(...words, '--limit', limit, '--queue', redis.url);
+      expect([exitCode, stderr]).toEqual([3, expect.stringMatching(/failed on a worker: .* the limit is 200 MiB/)]);
+    }
+    worker.child.kill('SIGTERM');
+    const { run } = await worker.ended;
+    expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('0 jobs done')]);
   }, 180_000);
 
   it('trains the layers of a conversion as one machine does, also when a worker is killed', async () => {

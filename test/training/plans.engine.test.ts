@@ -270,6 +270,6 @@ describe('pretrain', () => {
   it('refuses weights over the limit of memory before it draws them', async () => {
     const huge = { ...tinyConfig('llama'), hidden_size: 1 << 18, intermediate_size: 1 << 20, head_dim: 8 };
     const refused = pretrain(huge, { ...settings, data: [at('song.jsonl')], steps: 1, out: at('huge') });
-    await expect(refused).rejects.toThrow(/the weights take .*, and the limit is /);
+    await expect(refused).rejects.toThrow(/a model in memory takes about .*, and the limit is /);
   });
 });

@@ -4,6 +4,7 @@ import { UsageError } from '../framework/exit-codes.ts';
 import { choice } from '../framework/option-values.ts';
 import { flagName } from '../framework/settings.ts';
 import { folderOf } from '../options/model-options.ts';
+import { requireOpeningMemory } from '../options/opening-memory.ts';
 import { benchmarkOptions, measurementOptions } from './bench/benchmark.ts';
 import { decode, prefill, verify } from './bench/model.ts';
 import { speculate } from './bench/speculate.ts';
@@ -42,6 +43,7 @@ export const bench = defineCommand({
       if (isAbsent || !(key in measurementOptions) || benchmark.takes.some((option) => option === key)) continue;
       throw new UsageError(`bench ${what} takes no ${flagName(key)}`);
     }
+    await requireOpeningMemory(values.model, { memory: values.memory });
     return await benchmark.run(context, values);
   },
 });

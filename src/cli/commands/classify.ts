@@ -11,7 +11,9 @@ import { defineCommand, engineOptions, optional, optionalList, required } from '
 import type { CommandContext } from '../framework/context.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { anyText, called, filePath, path } from '../framework/option-values.ts';
+import { memoryOption } from '../options/memory-option.ts';
 import { modelFolder } from '../options/model-options.ts';
+import { requireOpeningMemory } from '../options/opening-memory.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 
 const { textField, pairField } = optionsOf(labelShape);
@@ -35,13 +37,15 @@ export const classify = defineCommand({
     textField,
     pairField,
     out: optional(filePath, 'with --data: where results go, one JSON line per text'),
+    memory: memoryOption,
     ...engineOptions,
   },
-  async run(context, { model: folder, text, pair, data, out, device, threads, ...fields }) {
+  async run(context, { model: folder, text, pair, data, out, memory, device, threads, ...fields }) {
     if ((text === undefined) === (data === undefined)) throw new UsageError('give either --text or --data');
     if (data !== undefined && pair !== undefined)
       throw new UsageError('--pair is of --text; of --data, give --pair-field');
     if (data === undefined && out !== undefined) throw new UsageError('--out is of --data');
+    await requireOpeningMemory(folder, { memory });
     await using model = await open(folder, { kind: 'classifier', device, threads });
     if (text !== undefined) {
       const answer = await model.classify(text === '-' ? await readInput(context) : text, pair);

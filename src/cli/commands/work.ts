@@ -5,7 +5,7 @@ import { parseJsonObject } from '../../files/json-object.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { layerJobHandler, layerJobKind } from '../../conversion/remote-layers.ts';
-import { evalTaskHandler, evalTaskKind, type ScorerDescription } from '../../evaluation/tasks/queued.ts';
+import { evalTaskHandler, evalTaskKind } from '../../evaluation/tasks/queued.ts';
 import { takeJobs } from '../../jobs/queue.ts';
 import type { Share } from '../../jobs/result-store.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
@@ -13,11 +13,13 @@ import { formatCount } from '../../report/quantities.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { studyTrialKind } from '../../studies/frame/run-study.ts';
 import { studyTrialHandler } from '../../studies/registry.ts';
+import { memoryLimit } from '../../training/plans/options.ts';
 import { defineCommand, engineOptions, optional, withDefault } from '../framework/command.ts';
 import type { CommandContext, CommandResult } from '../framework/context.ts';
 import { filePath, folderPath, integer, redisUrl } from '../framework/option-values.ts';
+import { memoryOption } from '../options/memory-option.ts';
 import { shareOfWork, storePlace } from '../options/store-options.ts';
-import { openTaskScorer } from '../options/task-scorer.ts';
+import { openTaskScorer, planTaskScorer } from '../options/task-scorer.ts';
 
 export const work = defineCommand({
   description:
@@ -42,20 +44,25 @@ export const work = defineCommand({
     store: optional(storePlace, 'with --plan-file: where results go, a folder or s3://bucket/prefix'),
     folder: withDefault(folderPath, 'runs/work', 'where jobs keep snapshots; others go on from a shared one'),
     lock: withDefault(integer(1, 86_400, 'seconds'), 30, 'silence of a worker after which its job goes to another'),
+    memory: memoryOption,
     ...engineOptions,
   },
-  async run(context, { queue, planFile, index, store, folder, lock, device, threads }) {
+  async run(context, { queue, planFile, index, store, folder, lock, memory, device, threads }) {
     const compile = { device, threads };
-    if (planFile !== undefined && queue === undefined) return runPart(context, planFile, { index, store, ...compile });
+    if (planFile !== undefined && queue === undefined)
+      return runPart(context, planFile, { index, store, memory, ...compile });
     if (queue === undefined || planFile !== undefined) throw new OptionsError('give either `queue` or `planFile`');
     if (index !== undefined || store !== undefined) throw new OptionsError('`index` and `store` need `planFile`');
     // The model of the tasks before this one stays open.
     await using scorers = new LastOpened<Awaited<ReturnType<typeof openTaskScorer>>>();
-    const open = (described: ScorerDescription) =>
-      scorers.open(JSON.stringify(described), () => openTaskScorer(described, compile));
+    // Before a model takes of what is available.
+    const limit = memory ?? memoryLimit(undefined);
     const handlers = {
       [studyTrialKind]: studyTrialHandler(compile),
-      [evalTaskKind]: evalTaskHandler(open),
+      [evalTaskKind]: evalTaskHandler(async (described, read) => {
+        const { form } = await planTaskScorer(described, { read, memory: limit });
+        return await scorers.open(JSON.stringify([form, described]), () => openTaskScorer(described, compile, form));
+      }),
       [layerJobKind]: layerJobHandler(compile),
     };
     const done = await takeJobs(queue, handlers, {
@@ -79,13 +86,20 @@ const mostPlanBytes = 1 << 20;
 async function runPart(
   context: CommandContext,
   planFile: string,
-  { index, store, device = 'cpu', threads }: CompileOptions & { readonly index?: Share; readonly store?: string },
+  {
+    index,
+    store,
+    memory,
+    device = 'cpu',
+    threads,
+  }: CompileOptions & { readonly index?: Share; readonly store?: string; readonly memory?: number },
 ): Promise<CommandResult> {
   if (store === undefined) throw new OptionsError('`planFile` needs `store`, which all machines reach');
   const file = parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
   const { command } = validated(planSchema, file, 'FORMAT', `${planFile} is not a plan`);
   const words = [...command, '--store', store];
   if (index !== undefined) words.push('--index', `${index.index}/${index.count}`);
+  if (memory !== undefined) words.push('--memory', `${memory}B`);
   if (device !== 'cpu') words.push('--device', device);
   if (threads !== undefined) words.push('--threads', String(threads));
   return context.run(words);

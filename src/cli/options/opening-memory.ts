@@ -1,11 +1,13 @@
 /** Memory of a model that is opened to generate, known before its weights are read. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ModelWeights, openModelWeights } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openDescribed, openModelWeights } from '../../checkpoint/load-model.ts';
 import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
 import { maximumManifestBytes } from '../../export/manifest.ts';
 import { readManifest } from '../../export/assemble.ts';
 import { readInFolder } from '../../files/regular-file.ts';
+import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
+import { describeModel, type Model } from '../../models/families/index.ts';
 import type { WeightType } from '../../quantization/sources.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { chooseForm, engineMemory, type FormPlan } from '../../training/memory-form.ts';
@@ -41,8 +43,15 @@ export async function openingMemory(folder: string, dtype: WeightType = 'f32'): 
     );
     return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
-  await using weights = await openModelWeights(folder);
-  return engineMemory(weights.model.parameters, dtype);
+  return engineMemory((await describedIn(folder)).parameters, dtype);
+}
+
+/** The model of a checkpoint, of any task. */
+async function describedIn(folder: string): Promise<Model | ClassifierModel> {
+  await using weights = await openDescribed(folder, (config) =>
+    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
+  );
+  return weights.model;
 }
 
 /** Memory of a measure that reads a model layer by layer; undefined, and why not, where it cannot. */
@@ -60,17 +69,28 @@ export interface LayeredMemory {
 export async function requireOpeningMemory(
   folder: string,
   limits: OpeningLimits,
-  layered?: (weights: ModelWeights) => Promise<LayeredMemory> | LayeredMemory,
+  layered?: Layered,
 ): Promise<FormPlan> {
   const { dtype, memory = memoryLimit(undefined) } = limits;
   const whole = await openingMemory(folder, dtype);
   const work = `opening ${folder}`;
   if (whole <= memory || (await isExport(folder))) return chooseForm(work, { whole }, memory);
-  await using weights = await openModelWeights(folder);
-  const { layers, remedies = [] } = (await layered?.(weights)) ?? {};
-  const narrow = formatBytes(engineMemory(weights.model.parameters, 'int4'));
+  const model = await describedIn(folder);
+  const { layers, remedies = [] } = (await layeredIn(folder, layered)) ?? {};
+  const helps = [...remedies];
   const isFull = dtype === undefined || dtype === 'f32';
-  const helps = [...remedies, isFull ? `an export of fewer bits (in int4 about ${narrow})` : 'an export of it'];
-  if (isFull && 'dtype' in limits) helps.push('`dtype` int4');
+  if ('kind' in model && model.kind !== 'encoder') {
+    const narrow = formatBytes(engineMemory(model.parameters, 'int4'));
+    helps.push(isFull ? `an export of fewer bits (in int4 about ${narrow})` : 'an export of it');
+    if (isFull && 'dtype' in limits) helps.push('`dtype` int4');
+  }
   return chooseForm(work, { whole, layers }, memory, helps);
+}
+
+type Layered = (weights: ModelWeights) => Promise<LayeredMemory> | LayeredMemory;
+
+async function layeredIn(folder: string, layered: Layered | undefined): Promise<LayeredMemory | undefined> {
+  if (layered === undefined) return undefined;
+  await using weights = await openModelWeights(folder);
+  return await layered(weights);
 }

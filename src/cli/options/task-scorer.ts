@@ -13,12 +13,12 @@ import { parameterCount } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { open } from '../../open/index.ts';
 import { writerKinds } from '../../open/opened-model.ts';
-import type { FormPlan } from '../../training/memory-form.ts';
+import type { FormPlan, MemoryForm } from '../../training/memory-form.ts';
 import { sha256 } from '../../files/digest.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { type LayeredMemory, requireOpeningMemory } from './opening-memory.ts';
 
-/** Questions that a scorer is opened for, where its memory is limited. */
+/** Questions that a scorer is opened for. */
 interface AskedTasks {
   readonly read: () => Promise<readonly TaskQuestions[]>;
   /** Bytes. Default: as `memoryLimit`. */
@@ -33,33 +33,33 @@ interface TaskScorer extends AsyncDisposable {
   readonly parameterCount: number;
   /** Bytes of the state of a new text. */
   readonly stateBytes: number;
-  /** Undefined where it was opened without a limit. */
-  readonly plan: FormPlan | undefined;
 }
 
 /**
- * Opens a model for questions: its engine, or its weights, layer by layer, where the engine does not fit. Dispose of it.
- * @param asked without it the engine is opened
- * @throws LinnetError as `open`, and without a tokenizer; `CONFIG` where no form fits
+ * Whether a model is opened whole for questions, or read layer by layer where its engine does not fit.
+ * @throws LinnetError `CONFIG` where no form fits
  */
+export async function planTaskScorer(description: ScorerDescription, asked: AskedTasks): Promise<FormPlan> {
+  return await requireOpeningMemory(description.model, asked, (weights) => layersOf(weights, description, asked));
+}
+
+/** Opens a model for questions. Dispose of it. @throws LinnetError as `open`, and without a tokenizer */
 export async function openTaskScorer(
   description: ScorerDescription,
   compile: CompileOptions,
-  asked?: AskedTasks,
+  form: MemoryForm,
 ): Promise<TaskScorer> {
   const { model, maxLength, context, sharing, bos, speculate } = description;
   const identify = (fingerprint: string, scorer: EngineScorer | WindowScorer): string =>
     sha256(JSON.stringify([fingerprint, scorer.maxLength, scorer.bos, context]));
-  const plan = asked && (await requireOpeningMemory(model, asked, (weights) => layersOf(weights, description, asked)));
   const loaded =
-    plan?.form === 'layers' ? await openCausalWeights(model) : await open(model, { ...compile, kind: writerKinds });
+    form === 'layers' ? await openCausalWeights(model) : await open(model, { ...compile, kind: writerKinds });
   const close = () => loaded[Symbol.asyncDispose]();
   try {
     if ('names' in loaded) {
       const scorer = await windowScorer(loaded, description, compile);
       return {
         scorer,
-        plan,
         identity: identify(await loaded.fingerprint(), scorer),
         parameterCount: parameterCount(loaded.model.parameters),
         stateBytes: modelStateBytes(loaded.model, 0),
@@ -72,7 +72,6 @@ export async function openTaskScorer(
     const scorer = new EngineScorer({ engine, tokenizer, maxLength, rollingContext: context, sharing, bos, newMethod });
     return {
       scorer,
-      plan,
       identity: identify(loaded.fingerprint, scorer),
       parameterCount: loaded.parameterCount,
       stateBytes: engine.stateBytes ?? 0,

@@ -9,8 +9,8 @@ import { whole } from '../../files/whole-numbers.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
-import type { QuestionOptions } from './requests.ts';
-import { evaluateTasks, type RunOptions } from './run.ts';
+import type { QuestionOptions, TaskQuestions } from './requests.ts';
+import { evaluateTasks, readTasks, type RunOptions } from './run.ts';
 import type { Scorer, ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { parseTask, type Task } from './schema.ts';
 
@@ -100,13 +100,16 @@ export async function answerTasksInQueue(
 
 /**
  * Answers tasks of the queue, going on where a worker that is no more has left a journal.
- * @param open opens the scorer that a job describes, or gives out the one that is open
+ * @param open opens the scorer that a job describes, for questions that it may read, or gives out the one that is open
  */
-export function evalTaskHandler(open: (described: ScorerDescription) => Promise<OpenedScorer>): JobHandler {
+export function evalTaskHandler(
+  open: (described: ScorerDescription, read: () => Promise<readonly TaskQuestions[]>) => Promise<OpenedScorer>,
+): JobHandler {
   return async (value, { signal, folder }) => {
     const job = validated(dataSchema, value, 'INPUT', 'the job is not a task');
     const { scorer: described, identity, task, data, questions } = job;
-    const opened = await open(described);
+    const selection = { tasks: [parseTask(task, 'the task of the job')], groups: [] };
+    const opened = await open(described, () => readTasks(selection, data, questions));
     if (opened.identity !== identity) {
       throw new LinnetError(
         'MISMATCH',
@@ -115,7 +118,6 @@ export function evalTaskHandler(open: (described: ScorerDescription) => Promise<
     }
     const file = await Journal.open(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };
-    const selection = { tasks: [parseTask(task, 'the task of the job')], groups: [] };
     // Standard errors are computed by the caller.
     const options = { ...questions, data, bootstrapIterations: 0, journal: { file, model: identity }, signal };
     await evaluateTasks(selection, opened.scorer, options);

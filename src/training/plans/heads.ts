@@ -1,7 +1,7 @@
 /** Training Medusa heads for a model; both are saved in one folder. */
 import { z } from 'zod';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
-import { loadGeneratingModel, saveModel } from '../../checkpoint/load-model.ts';
+import { loadGeneratingModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../checkpoint/medusa-files.ts';
 import { OptionsError } from '../../errors.ts';
 import { isMedusaParameter, medusaLimits } from '../../models/medusa/medusa.ts';
@@ -11,6 +11,7 @@ import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
 import { type MedusaTraining, medusaTrainingDefaults, withHeads } from '../objectives/draft-heads.ts';
 import { checkPairFields, pairShape } from './text.ts';
 import { type HeldOutTokens, loadHeadsText } from './heads-text.ts';
+import { requireWeights } from '../memory-form.ts';
 import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
 import { described } from '../settings.ts';
 import type { ParameterMap } from './plan.ts';
@@ -118,6 +119,8 @@ export async function trainHeads(
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);
   return await runPlan<HeadsDetails>(parsed, hooks, checked, async (settings) => {
+    await using weights = await openModelWeights(folder);
+    requireWeights(weights.model.parameters, parsed.memory);
     const loaded = await loadGeneratingModel(folder);
     const { model, fingerprint, path: from } = loaded;
     const { signal, onHiddenStates } = hooks;

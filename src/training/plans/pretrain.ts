@@ -8,14 +8,13 @@ import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { withMixer } from '../../models/linearization/linearize.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { modelPreset } from '../../models/presets/presets.ts';
-import { parameterCount } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
-import { formatBytes } from '../../report/quantities.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { causalObjective } from '../objectives/next-token.ts';
-import { memoryLimit, parseOptions, recomputeShape, settingsOf, trainingShape } from './options.ts';
+import { requireWeights } from '../memory-form.ts';
+import { parseOptions, recomputeShape, settingsOf, trainingShape } from './options.ts';
 import { described } from '../settings.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
@@ -69,14 +68,7 @@ export async function pretrain(
         `the tokenizer has ${tokenizer.vocabularySize} tokens, vocab_size of the configuration is ${model.sizes.vocabulary}`,
       );
     }
-    const [bytes, limit] = [4 * parameterCount(model.parameters), memoryLimit(parsed.memory)];
-    if (bytes > limit) {
-      throw new LinnetError(
-        'CONFIG',
-        `the weights take ${formatBytes(bytes)}, and the limit is ${formatBytes(limit)}; choose a smaller model, or a larger ` +
-          '`memory` if the machine has it',
-      );
-    }
+    requireWeights(model.parameters, parsed.memory);
     const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
     const text = await loadPackedText(parsed, settings, tokenizer);
     const objective = causalObjective(parsed.recompute ? recomputing(model) : model, settings.length, settings);

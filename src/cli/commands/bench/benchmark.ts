@@ -2,6 +2,7 @@
 import type { z } from 'zod';
 import { engineOptions, flag, optional, repeated, settings } from '../../framework/command.ts';
 import type { CommandContext, CommandResult } from '../../framework/context.ts';
+import { memoryOption } from '../../options/memory-option.ts';
 import { called, countList, decimal, integer, text } from '../../framework/option-values.ts';
 
 /** Options of single benchmarks; each benchmark has its own defaults. */
@@ -29,7 +30,7 @@ export const measurementOptions = {
   }),
 };
 
-export const benchmarkOptions = { ...measurementOptions, ...engineOptions };
+export const benchmarkOptions = { ...measurementOptions, memory: memoryOption, ...engineOptions };
 
 export interface Benchmark {
   /** The options that it has; others are refused. */

@@ -48,7 +48,7 @@ import {
 } from '../../framework/option-values.ts';
 import { modelHere } from '../../../open/model-names.ts';
 import { memoryOption } from '../../options/memory-option.ts';
-import { openTaskScorer } from '../../options/task-scorer.ts';
+import { openTaskScorer, planTaskScorer } from '../../options/task-scorer.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { remove } from '../../../files/remove.ts';
@@ -220,8 +220,9 @@ async function evaluateModel(
   };
   const compile = { device: options.device, threads: options.threads };
   const read = () => readTasks(selection, data, questions);
-  await using opened = await openTaskScorer(described, compile, { read, memory: options.memory });
-  const { scorer, identity, parameterCount: parameters, stateBytes, plan } = opened;
+  const plan = await planTaskScorer(described, { read, memory: options.memory });
+  await using opened = await openTaskScorer(described, compile, plan.form);
+  const { scorer, identity, parameterCount: parameters, stateBytes } = opened;
   const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));
   await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
   const place = folder ?? own?.path;
