@@ -55,7 +55,7 @@ export const work = defineCommand({
     if (index !== undefined || store !== undefined) throw new OptionsError('`index` and `store` need `planFile`');
     // The model of the tasks before this one stays open.
     await using scorers = new LastOpened<Awaited<ReturnType<typeof openTaskScorer>>>();
-    // Before a model takes of what is available.
+    // Before a model takes memory.
     const limit = memory ?? memoryLimit(undefined);
     const handlers = {
       [studyTrialKind]: studyTrialHandler(compile),
