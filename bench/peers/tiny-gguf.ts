@@ -29,16 +29,21 @@ interface Stored {
 
 const ggmlTypes: Readonly<Record<string, number>> = { F32: 0, F16: 1, Q8_0: 8 };
 
-/**
- * @param head of the file; without one that of the template, in random codes too
- * @param biased whether projections of layers get biases, which the template has not
- */
+/** Parts that a template has not. */
+interface Additions {
+  /** Biases of the projections of layers. */
+  readonly biases?: boolean;
+  /** A layer of multi-token prediction: the last one that attends, behind the others. */
+  readonly mtp?: boolean;
+}
+
+/** @param head of the file; without one that of the template, in random codes too */
 export async function writeTinyGguf(
   to: string,
   template: string,
   type: TinyType,
   head?: Head,
-  biased = false,
+  { biases = false, mtp = false }: Additions = {},
 ): Promise<void> {
   const bytes = await readFile(template);
   const read = async (offset: number, length: number, room = new Uint8Array(length)) => {
@@ -54,9 +59,59 @@ export async function writeTinyGguf(
   });
   const others = head === undefined ? stored : stored.filter(({ name }) => name !== 'output.weight');
   const all = head === undefined ? others : [...others, storedHead(head, type)];
-  if (biased) all.push(...biasesFor(all));
+  if (biases) all.push(...biasesFor(all));
   const [before, count] = metadataOf(bytes);
-  await writeFile(to, Buffer.concat([...pieces(before, count, all)]));
+  if (!mtp) {
+    await writeFile(to, Buffer.concat([...pieces(before, count, all)]));
+    return;
+  }
+  const joined = randomCodes({ shape: [1, 2].map((times) => times * columnsOf(all)) }, type, random);
+  const metadata = withDraftLayer(before);
+  await writeFile(to, Buffer.concat([...pieces(metadata, count + 1, [...all, ...draftLayer(all, joined)])]));
+}
+
+function columnsOf(tensors: readonly Stored[]): number {
+  return tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0;
+}
+
+/** @param joined the matrix of embedding and hidden state */
+function draftLayer(tensors: readonly Stored[], joined: Pick<Stored, 'ggmlType' | 'bytes'>): Stored[] {
+  const numbers = tensors.map(({ name }) => Number(/^blk\.(\d+)\.attn_k\./.exec(name)?.[1] ?? -1));
+  const [from, to] = [Math.max(...numbers), layersOf(tensors)].map((layer) => `blk.${layer}.`);
+  const columns = columnsOf(tensors);
+  const norm = (name: string, phase: number): Stored => ({
+    name: `${to}nextn.${name}.weight`,
+    shape: [columns],
+    ggmlType: ggmlTypes.F32,
+    bytes: new Uint8Array(Float32Array.from({ length: columns }, (_, i) => 1 + Math.sin(i + phase) / 4).buffer),
+  });
+  return [
+    ...tensors.filter(({ name }) => name.startsWith(from)).map((one) => ({ ...one, name: one.name.replace(from, to) })),
+    { name: `${to}nextn.eh_proj.weight`, shape: [columns, 2 * columns], ...joined },
+    ...['enorm', 'hnorm', 'shared_head_norm'].map(norm),
+  ];
+}
+
+function layersOf(tensors: readonly Pick<Stored, 'name'>[]): number {
+  return 1 + Math.max(...tensors.map(({ name }) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)));
+}
+
+/** Metadata with a layer more, and the entry that says that it drafts. */
+function withDraftLayer(metadata: Uint8Array): Uint8Array {
+  const changed = Buffer.from(metadata);
+  const key = 'block_count';
+  const place = changed.indexOf(key);
+  const start = changed.lastIndexOf(Buffer.alloc(4), place) + 4; // behind the length of the key
+  const prefix = changed.toString('latin1', start, place);
+  const value = place + key.length + 4;
+  changed.writeUInt32LE(changed.readUInt32LE(value) + 1, value);
+  const name = Buffer.from(`${prefix}nextn_predict_layers`);
+  const entry = Buffer.alloc(8 + name.length + 8);
+  entry.writeBigUInt64LE(BigInt(name.length));
+  name.copy(entry, 8);
+  entry.writeUInt32LE(4, 8 + name.length); // an unsigned number of 32 bits
+  entry.writeUInt32LE(1, 12 + name.length);
+  return Buffer.concat([changed, entry]);
 }
 
 /** Biases of the projections of layers: a wave, of another phase in each. */
@@ -70,7 +125,11 @@ function biasesFor(tensors: readonly Stored[]): Stored[] {
   }));
 }
 
-function randomCodes({ shape }: ListedTensor, type: TinyType, random: RandomBytes): Pick<Stored, 'ggmlType' | 'bytes'> {
+function randomCodes(
+  { shape }: Pick<ListedTensor, 'shape'>,
+  type: TinyType,
+  random: RandomBytes,
+): Pick<Stored, 'ggmlType' | 'bytes'> {
   const [rows, columns] = [shape.slice(0, -1).reduce((a, b) => a * b, 1), shape[shape.length - 1]];
   const wanted = type === 'F32' ? 'F16' : type;
   const fits = columns % randomFormats[wanted].blockValues === 0;

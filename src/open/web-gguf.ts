@@ -6,6 +6,8 @@ import { compileDecoding } from '../decoding/compile-decoding.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import { describeModel, requireModelKind } from '../models/families/index.ts';
+import { mtpStepModel } from '../models/graphs/mtp-graph.ts';
+import type { CausalModel } from '../models/model.ts';
 import { storedParameters } from '../quantization/sources.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
@@ -60,6 +62,16 @@ export async function openGgufUrl(url: URL, options: WebOpenOptions): Promise<La
         name === 'chat_template.jinja' && text !== undefined ? new TextEncoder().encode(text) : undefined,
       ),
   };
+  const engineOf = async (described: CausalModel): Promise<StepEngine> =>
+    new StepEngine(
+      ...(await compileDecoding(
+        described,
+        (graph) => storedParameters('stored', graph, reader),
+        (graph) => compileForWeb(graph, { device, threads, engineFiles }),
+        device,
+      )),
+    );
+  const mtp = mtpStepModel(model, [...stored.keys()]);
   const fingerprint = await sha256Of(new TextEncoder().encode(JSON.stringify([file.version, model.toJson()])));
   return new LanguageModel(model, {
     origin,
@@ -67,14 +79,7 @@ export async function openGgufUrl(url: URL, options: WebOpenOptions): Promise<La
     tokenizer,
     template: tokenizer && (await findChatTemplate(template, tokenizer)),
     sessionFiles: webSessionFiles(fingerprint),
-    engine: async () =>
-      new StepEngine(
-        ...(await compileDecoding(
-          model,
-          (graph) => storedParameters('stored', graph, reader),
-          (graph) => compileForWeb(graph, { device, threads, engineFiles }),
-          device,
-        )),
-      ),
+    engine: () => engineOf(model),
+    mtp: mtp && (() => engineOf(mtp)),
   });
 }

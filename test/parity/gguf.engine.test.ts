@@ -8,6 +8,8 @@ import { describe, expect, it } from 'vitest';
 import { chain } from '../../src/attention/tree.ts';
 import { loadModel, openInPlace } from '../../src/checkpoint/load-model.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
+import { MtpDrafter } from '../../src/decoding/speculation/drafters/mtp-drafter.ts';
+import { SpeculationStatistics, speculative } from '../../src/decoding/speculation/speculative.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import { storedSource } from '../../src/export/encoded-graphs.ts';
 import { weightBytesPerToken } from '../../src/evaluation/speed/memory-traffic.ts';
@@ -45,7 +47,7 @@ function farthest(one: ArrayLike<number>, other: readonly number[]): number {
 it.skipIf(goldenGguf('llama-f32') === undefined)('biases of a LLaMA are added to its projections', async () => {
   const template = join(goldenGguf('llama-f32') ?? '', 'model.gguf');
   const file = join(await scratchFolder(), 'biased.gguf');
-  await writeTinyGguf(file, template, 'F32', undefined, true);
+  await writeTinyGguf(file, template, 'F32', undefined, { biases: true });
   const { model, parameters } = await loadModel(file);
   const { sizes } = requireCausal(model);
   const half = sizes.headWidth / 2;
@@ -124,6 +126,42 @@ describe.each(names)('%s', (name) => {
       expect(farthest(mean, float64Erf?.mean ?? [])).toBeLessThan(1e-5);
     }
   });
+});
+
+it.each(['F32', 'Q8_0', 'Q4_0'] as const)('a Qwen3.5 in %s brings the layer that drafts', async (type) => {
+  const folder = await scratchFolder();
+  const [file, plain] = ['mtp.gguf', 'plain.gguf'].map((name) => join(folder, name));
+  const template = join(goldenGguf('qwen35-q8_0') ?? '', 'model.gguf');
+  await writeTinyGguf(file, template, type, undefined, { mtp: true });
+  await writeTinyGguf(plain, template, type);
+  const { model, parameters } = await loadModel(file);
+  const { mtp, mixers } = requireCausal(model);
+  const others = [...parameters].filter(([name]) => !name.startsWith('mtp.'));
+  expect(others).toEqual([...(await loadModel(plain)).parameters]);
+  expect([...parameters.keys()].filter((name) => name.startsWith('mtp.')).sort()).toEqual(
+    [...(mtp?.parameters.keys() ?? [])].sort(),
+  );
+  // It is a copy of the last layer that attends, with norms of its own around it, which files have with 1 added.
+  const last = mixers.length - 1;
+  for (const [name, value] of parameters) {
+    if (name.startsWith('mtp.layers.0.')) {
+      expect(value).toEqual(parameters.get(name.replace('mtp.layers.0', `model.layers.${last}`)));
+    }
+  }
+  for (const [phase, name] of ['pre_fc_norm_embedding', 'pre_fc_norm_hidden', 'norm'].entries()) {
+    const gains = dataOf(parameters.get(`mtp.${name}.weight`) ?? float32([0], []), 'float32');
+    gains.forEach((gain, i) => expect(gain).toBeCloseTo(Math.sin(i + phase) / 4, 6));
+  }
+  await using opened = await open(file, { threads: 1 });
+  await using without = await open(plain, { threads: 1 });
+  expect([opened.hasMtp, without.hasMtp]).toEqual([true, false]);
+  await using drafts = await opened.mtp();
+  const statistics = new SpeculationStatistics();
+  const method = speculative(new MtpDrafter(drafts, { depth: 3, width: 2, least: 0 }), { statistics });
+  const options = { promptTokens: [5, 6, 7, 8, 9], maxTokens: 60, ignoreEos: true };
+  const { tokens } = await generateToEnd(await without.engine(), options);
+  expect((await generateToEnd(await opened.engine(), { ...options, method })).tokens).toEqual(tokens);
+  expect(statistics.summary.nodesPerStep).toBeGreaterThan(2);
 });
 
 it('a GGUF keeps its codes when it is linearized, and computes what its decoded weights do', async () => {

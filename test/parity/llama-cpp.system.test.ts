@@ -79,7 +79,7 @@ describe.skipIf(models === undefined || !isInstalled)('models of golden-gguf bes
 
   it('a LLaMA whose projections have biases has the probabilities', async () => {
     const model = join(await scratchFolder(), 'biased.gguf');
-    await writeTinyGguf(model, join(folderOf('llama-f32'), 'model.gguf'), 'F32', undefined, true);
+    await writeTinyGguf(model, join(folderOf('llama-f32'), 'model.gguf'), 'F32', undefined, { biases: true });
     const ids = sequencesOf('llama-f32')[0];
     const request = { model, sequences: [ids], count, probabilities: true };
     const printed = await runTypeScript(join(peers, 'greedy.ts'), [JSON.stringify([request])]);
@@ -92,6 +92,21 @@ describe.skipIf(models === undefined || !isInstalled)('models of golden-gguf bes
       const total = row.reduce((sum, logit) => sum + Math.exp(logit), 0);
       const wanted = probabilities[ids.length - 1 + at];
       row.forEach((logit, token) => expect(Math.abs(Math.exp(logit) / total - wanted[token])).toBeLessThan(1e-5));
+    }
+  });
+
+  it('a Qwen3.5 with a layer that drafts, as conversion names it, has the greedy tokens', async () => {
+    const model = join(await scratchFolder(), 'mtp.gguf');
+    await writeTinyGguf(model, join(folderOf('qwen35-q8_0'), 'model.gguf'), 'F32', undefined, { mtp: true });
+    const sequences = sequencesOf('qwen35-q8_0');
+    const printed = await runTypeScript(join(peers, 'greedy.ts'), [JSON.stringify([{ model, sequences, count }])]);
+    const [texts] = answersSchema.parse(JSON.parse(printed.trim().split('\n').at(-1) ?? ''));
+    await using opened = await open(model, { threads: 1 });
+    expect(opened.hasMtp).toBe(true);
+    const engine = await opened.engine();
+    for (const [i, ids] of sequences.entries()) {
+      const rows = await logitsOf(engine, ids, texts[i].tokens);
+      expect(rows.map((row) => row.indexOf(Math.max(...row)))).toEqual(texts[i].tokens);
     }
   });
 

@@ -1,7 +1,7 @@
 /** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
 
 import type { JsonObject } from '../../files/json-object.ts';
-import { both, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
+import { both, centred, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
 import {
   type Architecture,
   biasesOf,
@@ -15,7 +15,7 @@ import {
   usualLayer,
 } from './decoder-parts.ts';
 import type { Metadata } from './metadata.ts';
-import type { Rules } from './recipes.ts';
+import { asRule, type Rule, type Rules } from './recipes.ts';
 import { refusal } from './refusal.ts';
 
 /** The type of every layer: one of another mixer has no key-value heads. */
@@ -55,6 +55,24 @@ function graniteFactors(metadata: Metadata): JsonObject {
     residual_multiplier: metadata.number('residual_scale', 1),
     logits_scaling: metadata.number('logit_scale', 1),
   };
+}
+
+/** Of the layer of multi-token prediction, which is the last of a file. */
+function mtpRules({ layers, draftLayers }: Metadata): Rules {
+  if (draftLayers === 0) return {};
+  const layer = Object.entries(centredLayer).map(([name, rule]): [string, Rule] => {
+    const { to, change } = asRule(rule);
+    return [name, { to: `mtp.layers.0.${to}`, change }];
+  });
+  const others: Rules = {
+    'nextn.eh_proj': 'mtp.fc',
+    'nextn.enorm': { to: 'mtp.pre_fc_norm_embedding', change: centred },
+    'nextn.hnorm': { to: 'mtp.pre_fc_norm_hidden', change: centred },
+    'nextn.shared_head_norm': { to: 'mtp.norm', change: centred },
+  };
+  return Object.fromEntries(
+    [...layer, ...Object.entries(others)].map(([name, rule]) => [`blk.${layers}.${name}`, rule]),
+  );
 }
 
 /** By name in files. */
@@ -158,6 +176,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
         linear_num_value_heads: heads,
         linear_conv_kernel_dim: metadata.number('ssm.conv_kernel'),
         layer_types: layerTypes(metadata, metadata.number('full_attention_interval', 4), 'linear_attention'),
+        ...(metadata.draftLayers > 1 && { mtp_num_hidden_layers: metadata.draftLayers }),
       };
     },
     rules(metadata) {
@@ -179,7 +198,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
           ssm_norm: 'linear_attn.norm',
           ssm_out: { to: 'linear_attn.out_proj', change: valueColumns(heads, width) },
         },
-        centredModel,
+        { ...centredModel, ...mtpRules(metadata) },
       );
     },
   },

@@ -121,11 +121,20 @@ export class Metadata extends MetadataPart {
     return this.tensors.get(`${table}.weight`)?.shape[0];
   }
 
-  /** The number of layers. @throws LinnetError `FORMAT` for one that no model has */
+  /** Layers that draft, behind the others in files of Qwen3.5. */
+  get draftLayers(): number {
+    return this.#count('nextn_predict_layers', 0, this.#count('block_count', 1) - 1, 0);
+  }
+
+  /** The number of layers, without those that draft. @throws LinnetError `FORMAT` for one that no model has */
   get layers(): number {
-    const layers = this.number('block_count');
-    if (Number.isInteger(layers) && layers >= 1 && layers <= mostLayers) return layers;
-    throw this.unusable('block_count', layers, `a number of layers from 1 to ${mostLayers}`);
+    return this.#count('block_count', 1) - this.draftLayers;
+  }
+
+  #count(name: string, least: number, most = mostLayers, fallback?: number): number {
+    const count = this.number(name, fallback);
+    if (Number.isInteger(count) && count >= least && count <= most) return count;
+    throw this.unusable(name, count, `a number of layers from ${least} to ${most}`);
   }
 
   /** A number of every layer; the same for all where one is given. */

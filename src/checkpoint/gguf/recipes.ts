@@ -37,7 +37,7 @@ export interface Rule {
 /** By name in the file: whole, or without ".weight" and ".bias", which are kept. */
 export type Rules = Readonly<Record<string, string | Rule>>;
 
-/** The rules of a model: of its layers, whose names follow "blk.N.", and the others. */
+/** The rules of a model: of its layers, whose names follow "blk.N.", and the others, which go first. */
 export interface NameRules {
   readonly model: Rules;
   /** By the beginning of the names in a file ("blk"), the beginning in a checkpoint, and what follows the number. */
@@ -61,12 +61,13 @@ export function tensorRecipes(
     if (others.includes(tensor.name)) continue;
     const [, stem = '', number = '', rest = ''] = /^((?:\w+\.)?blk)\.(\d{1,4})\.(.+)$/.exec(tensor.name) ?? [];
     const layered = Object.hasOwn(layers, stem) ? layers[stem] : undefined;
-    const rule = layered === undefined ? ruleOf(model, tensor.name) : ruleOf(layered.rules, rest);
+    const whole = ruleOf(model, tensor.name);
+    const rule = whole ?? (layered && ruleOf(layered.rules, rest));
     if (rule === undefined) {
       unknown.push(tensor.name);
       continue;
     }
-    const name = layered === undefined ? rule.to : `${layered.to}.${Number(number)}.${rule.to}`;
+    const name = layered === undefined || whole !== undefined ? rule.to : `${layered.to}.${Number(number)}.${rule.to}`;
     const made = { name, shape: tensor.shape, sources: [tensor], parts: [rule.part ?? 0], ...rule.change?.(tensor) };
     const other = recipes.get(name);
     recipes.set(name, other === undefined ? made : joined(other, made, source));
@@ -79,8 +80,12 @@ export function tensorRecipes(
   return [...recipes.values()];
 }
 
+/** A rule that may be a name alone. */
+export function asRule(rule: string | Rule): Rule {
+  return typeof rule === 'string' ? { to: rule } : rule;
+}
+
 function ruleOf(rules: Rules, name: string): Rule | undefined {
-  const asRule = (rule: string | Rule): Rule => (typeof rule === 'string' ? { to: rule } : rule);
   if (Object.hasOwn(rules, name)) return asRule(rules[name]);
   const [, stem = name, suffix = ''] = /^(.+)(\.weight|\.bias)$/.exec(name) ?? [];
   if (suffix === '' || !Object.hasOwn(rules, stem)) return undefined;
