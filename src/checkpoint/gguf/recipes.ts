@@ -59,16 +59,13 @@ export function tensorRecipes(
   const unknown: string[] = [];
   for (const tensor of tensors.values()) {
     if (others.includes(tensor.name)) continue;
-    const [, stem = '', number = '', rest = ''] = /^((?:\w+\.)?blk)\.(\d{1,4})\.(.+)$/.exec(tensor.name) ?? [];
-    const layered = Object.hasOwn(layers, stem) ? layers[stem] : undefined;
-    const whole = ruleOf(model, tensor.name);
-    const rule = whole ?? (layered && ruleOf(layered.rules, rest));
+    const rule = ruleOf(model, tensor.name) ?? layerRule(layers, tensor.name);
     if (rule === undefined) {
       unknown.push(tensor.name);
       continue;
     }
-    const name = layered === undefined || whole !== undefined ? rule.to : `${layered.to}.${Number(number)}.${rule.to}`;
-    const made = { name, shape: tensor.shape, sources: [tensor], parts: [rule.part ?? 0], ...rule.change?.(tensor) };
+    const { to: name, change, part = 0 } = rule;
+    const made = { name, shape: tensor.shape, sources: [tensor], parts: [part], ...change?.(tensor) };
     const other = recipes.get(name);
     recipes.set(name, other === undefined ? made : joined(other, made, source));
   }
@@ -91,6 +88,14 @@ function ruleOf(rules: Rules, name: string): Rule | undefined {
   if (suffix === '' || !Object.hasOwn(rules, stem)) return undefined;
   const rule = asRule(rules[stem]);
   return { ...rule, to: rule.to + suffix };
+}
+
+function layerRule(layers: NameRules['layers'], name: string): Rule | undefined {
+  const [, stem = '', number = '', rest = ''] = /^((?:\w+\.)?blk)\.(\d{1,4})\.(.+)$/.exec(name) ?? [];
+  if (!Object.hasOwn(layers, stem)) return undefined;
+  const { to, rules } = layers[stem];
+  const rule = ruleOf(rules, rest);
+  return rule && { ...rule, to: `${to}.${Number(number)}.${rule.to}` };
 }
 
 /** Rows of two tensors of a file, one below the other. */
