@@ -20,6 +20,7 @@ const book = join(folder, 'book.txt');
 const out = join(folder, 'never');
 const exported = join(folder, 'exported');
 const tasks = join(folder, 'tasks');
+const labelled = join(folder, 'labelled.tsv');
 
 /** Models whose last weight is no number, which reading them would refuse. */
 const [unread, unreadAugmented, unreadClassifier] = ['base', 'augmented', 'classifier'].map((name) =>
@@ -31,6 +32,7 @@ beforeAll(async () => {
   await mkdir(join(tasks, 'piqa'), { recursive: true });
   const row = { goal: 'To carry apples', sol1: 'take a basket.', sol2: 'take a spoon.', label: 0 };
   await writeFile(join(tasks, 'piqa', 'validation.jsonl'), `${JSON.stringify(row)}\n`);
+  await writeFile(labelled, `text\tlabel\n${['x\ta', 'y\tb', 'z z\ta'].join('\n')}\n`);
   await runJson('export', base, '--dtype', 'int4', '--out', exported);
   await saveModel(unreadClassifier, await startClassifier(base, ['a', 'b'], 1), { tokenizerFiles: { from: base } });
   await cp(base, unread, { recursive: true });
@@ -70,7 +72,7 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'eval tasks': ['eval', 'tasks', unread, '--data', tasks, '--tasks', 'piqa', '--shots', '0'],
   'eval agreement': ['eval', 'agreement', unread, unreadAugmented, '--data', book],
   'eval positions': ['eval', 'positions', '--models', unread, '--data', book, '--length', '64'],
-  'eval accuracy': ['eval', 'accuracy', unreadClassifier, '--data', 'labelled.tsv'],
+  'eval accuracy': ['eval', 'accuracy', unreadClassifier, '--data', labelled],
   check: ['check', unread],
   pretrain: ['pretrain', 'llama-small', ...training],
   'medusa train': ['medusa', 'train', unread, ...training],
@@ -110,6 +112,11 @@ it('is an option of every command that has a model in memory', async () => {
   }
 });
 
+const planSchema = z.object({
+  stages: z.array(z.object({ form: z.enum(['whole', 'layers']), memoryBytes: z.number().positive() })),
+  memoryLimitBytes: z.number(),
+});
+
 describe('--memory', () => {
   it.each(Object.entries(commands))('refuses %s before weights are read', async (_, words) => {
     const run = await linnet(...words, '--memory', '20MiB');
@@ -117,6 +124,18 @@ describe('--memory', () => {
     expect(run.stderr).toMatch(/the limit is 20(\.0)? MiB/);
     await expect(access(out)).rejects.toThrow();
   });
+
+  const planned = /^(convert|linearize|finetune|distill|eval|check)/;
+  it.each(Object.entries(commands).filter(([name]) => planned.test(name)))(
+    'plans %s: form and memory of each stage, before weights are read',
+    async (_, words) => {
+      const { plan } = await runJson(...words, '--plan', '--memory', '4GiB');
+      const { stages, memoryLimitBytes } = planSchema.parse(plan);
+      expect(memoryLimitBytes).toBe(4 * 2 ** 30);
+      expect(stages.length).toBeGreaterThan(0);
+      await expect(access(out)).rejects.toThrow();
+    },
+  );
 
   it('says what takes less, and of distill by logits nothing of options that it lacks', async () => {
     const { stderr } = await linnet(...commands['distill by logits'], '--memory', '20MiB');
@@ -164,7 +183,6 @@ describe('--memory', () => {
 
 describe('a model that does not fit', () => {
   const [deep, deepClassifier] = [join(folder, 'deep'), join(folder, 'deep-classifier')];
-  const labelled = join(folder, 'labelled.tsv');
   const measures: Readonly<Record<string, readonly [words: readonly string[], same: readonly string[]]>> = {
     perplexity: [
       ['eval', 'perplexity', deep, '--data', book, '--length', '64'],
@@ -199,7 +217,6 @@ describe('a model that does not fit', () => {
     await saveModel(deep, { model, parameters }, { dtype: 'F16', tokenizerFiles });
     const classifier = await startClassifier(deep, ['a', 'b'], 1);
     await saveModel(deepClassifier, classifier, { dtype: 'F16', tokenizerFiles: { from: deep } });
-    await writeFile(labelled, `text\tlabel\n${['x\ta', 'y\tb', 'z z\ta'].join('\n')}\n`);
   });
 
   it.each(Object.entries(measures))('%s: goes layer by layer, and says the same', async (_, [words, same]) => {

@@ -15,9 +15,10 @@ import { formatTokens } from '../../report/quantities.ts';
 import type { Column } from '../../report/table.ts';
 import { memoryLimit } from '../../training/plans/options.ts';
 import { defineCommand, engineOptions, withDefault } from '../framework/command.ts';
-import { memoryOption } from '../options/memory-option.ts';
+import { formOptions } from '../options/memory-option.ts';
 import { folderOf } from '../options/model-options.ts';
 import { type LayeredMemory, requireOpeningMemory } from '../options/opening-memory.ts';
+import { reportForms } from '../output/training-report.ts';
 import { integer, seed32 } from '../framework/option-values.ts';
 
 const columns: readonly Column<CheckRow>[] = [
@@ -53,11 +54,12 @@ export const check = defineCommand({
   options: {
     maxLength: withDefault(integer(8, 65536, 'tokens'), 1024, 'longest sequence; later edges of groups go unchecked'),
     seed: withDefault(seed32, 1, 'seed of the random tokens and parameters'),
-    memory: memoryOption,
+    ...formOptions,
     ...engineOptions,
   },
-  async run(context, { model: folder, maxLength, seed, memory, device, threads }) {
+  async run(context, { model: folder, maxLength, seed, memory, plan: onlyPlan, device, threads }) {
     const plan = await requireOpeningMemory(folder, { memory }, layersMemory(maxLength));
+    if (onlyPlan) return reportForms(context, [{ name: 'check', ...plan }], memory);
     const running = { device, threads };
     await using weights = (await isExport(folder)) ? undefined : await openModelWeights(folder);
     if (weights === undefined || weights.model.kind === 'encoder-decoder') {

@@ -15,7 +15,7 @@ import {
   exchangedParameters,
 } from '../../models/linearization/linearize.ts';
 import type { Model } from '../../models/model.ts';
-import { chooseForm, copyMemory } from '../../training/memory-form.ts';
+import { chooseForm, copyMemory, type FormPlan, type MemoryForm } from '../../training/memory-form.ts';
 import { formatCount, formatPercent } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { defineCommand, optional, optionalList, required, withDefault, settings } from '../framework/command.ts';
@@ -25,6 +25,7 @@ import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../opt
 import { windowMemoryOptions } from '../options/memory-option.ts';
 import { optionsOf } from '../framework/schema-options.ts';
 import { fieldOption } from '../options/text-options.ts';
+import { reportForms } from '../output/training-report.ts';
 import { countParameters, layerSpan, mixerRuns } from '../output/model-summary.ts';
 import { called, choice, indexList, integer, partList, text } from '../framework/option-values.ts';
 
@@ -84,20 +85,25 @@ export const linearizeCommand = defineCommand({
   },
   replaced: { '--conv': '--convolution' },
   flags: { memory: '--window-memory' },
-  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, memory: limit, ...rest }) {
+  async run(context, { model: folder, mixer, init, data, field, out, dtype, replace, memory: limit, plan, ...rest }) {
     const { windowMemory: memory, ...others } = rest;
     const changes = { ...others, memory };
     await using weights = await openModelWeights(folder);
     const { model: original, path } = weights;
     const model = exchangeByName(original, mixer, changes);
-    chooseForm('a copy', { layers: copyMemory(original, model) }, limit, [], limitFlag);
+    const copy = chooseForm('a copy', { layers: copyMemory(original, model) }, limit, [], limitFlag);
+    const calibrating = init === 'calibrate' ? planCalibration(weights, limit) : undefined;
+    if (plan) {
+      const stages = [{ name: 'copy', ...copy }, ...(calibrating ? [{ name: 'calibrate', ...calibrating }] : [])];
+      return reportForms(context, stages, limit);
+    }
     const { attention, layers } = changes;
     const changed =
       original.kind === 'encoder-decoder'
         ? { attention: attention ?? defaultParts, changedLayers: layers ?? 'all' }
         : { changedLayers: layers ?? exchangeableLayers(original) };
     const calibration =
-      init === 'calibrate' ? await calibratedMixers(context, weights, model, { data, field, limit }) : undefined;
+      calibrating && (await calibratedMixers(context, weights, model, { data, field, form: calibrating.form }));
     requireRunning(context.signal, 'before anything was written');
     const parameters = calibration?.parameters ?? exchangedParameters(original, model, weights.parameters);
     await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
@@ -120,17 +126,20 @@ export const linearizeCommand = defineCommand({
   },
 });
 
+function planCalibration({ model, parameters }: ModelWeights, limit: number | undefined): FormPlan {
+  const bytes = calibrationMemory(requireCausal(model), calibrated, segmentWeights(parameters));
+  return chooseForm('calibration', bytes, limit, ['`init` neutral'], limitFlag);
+}
+
 /** Mixers fitted to the original's attention. @throws UsageError without data, LinnetError for a model that cannot be calibrated */
 async function calibratedMixers(
   context: CommandContext,
   original: ModelWeights,
   changed: Model,
-  { data, field, limit }: { readonly data?: readonly string[]; readonly field: string; readonly limit?: number },
+  { data, field, form }: { readonly data?: readonly string[]; readonly field: string; readonly form: MemoryForm },
 ) {
   if (data === undefined) throw new UsageError('--init calibrate needs --data: text like that which the model is for');
   const model = requireCausal(original.model);
-  const bytes = calibrationMemory(model, calibrated, segmentWeights(original.parameters));
-  const { form } = chooseForm('calibration', bytes, limit, ['`init` neutral'], limitFlag);
   const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
   const all: ReadonlyMap<string, AnyParameter> =
     form === 'whole' ? await readParameters(original) : original.parameters;

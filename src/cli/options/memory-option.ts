@@ -1,5 +1,5 @@
 /** The options `--memory`, of commands whose memory is known before they begin, and `--window-memory`. */
-import { optional } from '../framework/command.ts';
+import { flag, optional, settings } from '../framework/command.ts';
 import { byteCount, called, choice, type ValueKind } from '../framework/option-values.ts';
 
 const limit = (kind: ValueKind<number>) =>
@@ -11,6 +11,11 @@ const limit = (kind: ValueKind<number>) =>
 
 export const memoryOption = limit(byteCount);
 
+const planOption = settings({ plan: flag('print form and memory of every stage, then exit') });
+
+/** Of commands whose stages have no optimizer steps. */
+export const formOptions = { memory: memoryOption, ...planOption };
+
 /** `memory` and `windowMemory` of commands that make windows; `windowMemory` is `memory` of the library. */
 export const windowMemoryOptions = <Name extends string>(names: readonly Name[]) => ({
   windowMemory: optional(
@@ -18,4 +23,5 @@ export const windowMemoryOptions = <Name extends string>(names: readonly Name[])
     `what remembers the tokens that have left the window: ${names.join(', ')} (default: learned)`,
   ),
   memory: limit({ ...byteCount, expects: `${byteCount.expects}; the memory of a window is --window-memory` }),
+  ...planOption,
 });

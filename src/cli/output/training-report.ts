@@ -4,6 +4,7 @@ import { formatCount, formatFixed, formatShortCount, formatBytes, formatDuration
 import type { Progress } from '../../report/progress.ts';
 import type { TrainingHooks, TrainingResult } from '../../training/plans/run.ts';
 import type { CommandResult, CommandContext } from '../framework/context.ts';
+import { memoryLimit } from '../../training/plans/options.ts';
 import type { PlannedStage, WorkPlan } from '../../training/plans/plan.ts';
 import type { Column } from '../../report/table.ts';
 import { flag } from '../framework/command.ts';
@@ -96,6 +97,28 @@ const columns: readonly Column<PlannedStage>[] = [
 
 export function reportPlan(context: CommandContext, plan: WorkPlan): CommandResult {
   context.table(plan.stages, columns);
+  return reportLimit(context, plan);
+}
+
+/** The plan of work without optimizer steps: the form of each stage, and its memory. @param limit bytes; default as `memoryLimit` */
+export function reportForms(
+  context: CommandContext,
+  stages: readonly Pick<PlannedStage, 'name' | 'form' | 'memoryBytes'>[],
+  limit = memoryLimit(undefined),
+): CommandResult {
+  context.table(stages, [
+    { header: 'stage', value: 'name' },
+    { header: 'form', value: 'form' },
+    { header: 'memory', value: 'memoryBytes', format: formatBytes },
+  ]);
+  return reportLimit(context, { stages, memoryLimitBytes: limit });
+}
+
+/** @param plan of any stages */
+function reportLimit(
+  context: CommandContext,
+  plan: Pick<WorkPlan, 'memoryLimitBytes'> & { readonly stages: unknown },
+): CommandResult {
   context.print(`at most ${formatBytes(plan.memoryLimitBytes)} of memory`);
   return { json: { plan } };
 }

@@ -8,11 +8,12 @@ import { chooseForm } from '../../../training/memory-form.ts';
 import { loadTokenizer } from '../../../tokenizer/tokenizer.ts';
 import { defineCommand, engineOptions, optional, required, requiredList } from '../../framework/command.ts';
 import { called, integer, path } from '../../framework/option-values.ts';
-import { memoryOption } from '../../options/memory-option.ts';
+import { formOptions } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { optionsOf } from '../../framework/schema-options.ts';
 import type { AccuracyResult, ClassAccuracy, RegressionResult } from '../../../evaluation/tasks/metrics/quality.ts';
 import { fixed, formatCount, formatFixed, formatPercent } from '../../../report/quantities.ts';
+import { reportForms } from '../../output/training-report.ts';
 import type { CommandContext } from '../../framework/context.ts';
 
 /** As in the paper's classification of texts. */
@@ -37,11 +38,11 @@ export const evalAccuracy = defineCommand({
       integer(1, 1 << 20, 'tokens'),
       `longer texts are cut to this (default: ${defaultLength}, or the model's length if that is less)`,
     ),
-    memory: memoryOption,
+    ...formOptions,
     ...engineOptions,
   },
   writesResults: true,
-  async run(context, { model: folder, data, length: given, memory, device, threads, ...fields }) {
+  async run(context, { model: folder, data, length: given, memory, plan: onlyPlan, device, threads, ...fields }) {
     await using weights = await openClassifierWeights(folder);
     const { model } = weights;
     const length = given ?? Math.min(defaultLength, model.model.sizes.trainedLength);
@@ -50,6 +51,7 @@ export const evalAccuracy = defineCommand({
     choose(1);
     const texts = await readLabelledTexts(data, labelledFields(fields));
     const plan = choose(texts.length);
+    if (onlyPlan) return reportForms(context, [{ name: 'accuracy', ...plan }], memory);
     const parameters = plan.form === 'whole' ? await readParameters(weights) : weights.parameters;
     const labels = model.isRegression ? undefined : model.labels;
     const options = { layout: model.model.kind, labels, length };

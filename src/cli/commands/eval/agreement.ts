@@ -38,12 +38,13 @@ import {
 } from '../../framework/command.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, countList, integer } from '../../framework/option-values.ts';
-import { memoryOption } from '../../options/memory-option.ts';
+import { formOptions } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { openingMemory } from '../../options/opening-memory.ts';
 import { chooseForm, memoryAfterEngine, type MemoryForm } from '../../../training/memory-form.ts';
 import { transferParameters } from '../../../training/objectives/distillation.ts';
 import { processBytes } from '../../../training/step-cost.ts';
+import { reportForms } from '../../output/training-report.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 
 const passage = 16;
@@ -68,7 +69,7 @@ export const evalAgreement = defineCommand({
     prompts: withDefault(integer(1, 1 << 16), 200, 'prompts, at random from the text'),
     length: withDefault(integer(1, 1 << 20, 'tokens'), 256, 'tokens of a prompt'),
     tokens: withDefault(integer(1, 1 << 16), 64, 'tokens of a continuation'),
-    memory: memoryOption,
+    ...formOptions,
     ...engineOptions,
     ...settings({
       field: fieldOption,
@@ -79,13 +80,26 @@ export const evalAgreement = defineCommand({
   writesResults: true,
   async run(
     context,
-    { models, data, field, prompts: count, length, tokens, distances = [16, 64, 256], seed, memory, ...compile },
+    {
+      models,
+      data,
+      field,
+      prompts: count,
+      length,
+      tokens,
+      distances = [16, 64, 256],
+      seed,
+      memory,
+      plan: onlyPlan,
+      ...compile
+    },
   ) {
     const [folder, ...others] = models;
     if (others.length === 0) throw new UsageError('give the original and at least one converted model');
     const read = Math.max(length + tokens, ...distances.map((distance) => distance + 2 * passage));
     const bytes = await comparisonMemory(folder, others, { count, length: read });
     const plan = chooseForm('the comparison of two models', bytes, memory, ['exports of fewer bits']);
+    if (onlyPlan) return reportForms(context, [{ name: 'agreement', ...plan }], memory);
     const watch = <T>(label: string, work: (options: AgreementOptions) => Promise<T>): Promise<T> =>
       context.withProgress(label, 'texts', (hooks) => work(hooks));
     const rows: ComparedModel[] = [];

@@ -31,9 +31,10 @@ import {
 import type { CommandContext } from '../../framework/context.ts';
 import { UsageError } from '../../framework/exit-codes.ts';
 import { called, choice, indexRange, type IndexRange, integer } from '../../framework/option-values.ts';
-import { memoryOption } from '../../options/memory-option.ts';
+import { formOptions } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { requireOpeningMemory } from '../../options/opening-memory.ts';
+import { reportForms } from '../../output/training-report.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { open } from '../../../open/index.ts';
 
@@ -58,7 +59,7 @@ export const evalPerplexity = defineCommand({
     length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
     documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
     without: optional(choice(branches, 'branch'), `switch a branch of all mixers off: ${branches.join(', ')}`),
-    memory: memoryOption,
+    ...formOptions,
     ...engineOptions,
     ...settings({
       stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
@@ -69,13 +70,14 @@ export const evalPerplexity = defineCommand({
   },
   writesResults: true,
   async run(context, options) {
-    const { models, data, length, stride, mode, documents, limitDocuments, without, memory, field, ...compile } =
+    const { models, data, length, stride, mode, documents, limitDocuments, without, memory, plan, field, ...compile } =
       options;
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && stride > length) {
       const most = `expected at most --length, ${length}, or tokens would be skipped`;
       throw new UsageError(`--stride is ${stride}; ${most}`);
     }
+    const stages: (FormPlan & { readonly name: string })[] = [];
     const rows: (PerplexityResult & FormPlan & { readonly model: string })[] = [];
     for (const folder of models) {
       await using opened = await openMeasure(folder, compile, { without, memory });
@@ -88,16 +90,20 @@ export const evalPerplexity = defineCommand({
       const selected = selectDocuments(context, readDocuments(data, { field }), range);
       const windowing = { mode: mode ?? windowModeOf(data), length, stride };
       const windows = await evaluationData(selected, await loadTokenizer(folder), windowing);
+      const form = opened.plan(windows);
+      stages.push({ name: folder, ...form });
+      if (plan) continue;
       const label = models.length === 1 ? 'perplexity' : basename(resolve(folder));
       const result = await context.withProgress(label, 'windows', ({ signal, onProgress }) =>
-        opened.measure(windows, {
+        opened.measure(windows, form, {
           signal,
           onProgress: ({ windows: done, totalWindows, nll }) =>
             onProgress(done, totalWindows, `perplexity ${formatFixed(Math.exp(nll), 3)}`),
         }),
       );
-      rows.push({ model: folder, ...result });
+      rows.push({ model: folder, ...form, ...result });
     }
+    if (plan) return reportForms(context, stages, memory);
     const asked = { length, ...(without === undefined ? {} : { without }) };
     const [first] = rows;
     if (rows.length === 1) {
@@ -136,21 +142,23 @@ async function openMeasure(
     const opened = await open(folder, compile);
     return {
       model: opened.description,
-      measure: async (data: EvaluationData, options: EvaluateOptions) => {
-        return { ...plan, ...(await stepPerplexity(await opened.engine(), data, options)) };
-      },
+      plan: () => plan,
+      measure: async (data: EvaluationData, _: FormPlan, options: EvaluateOptions) =>
+        await stepPerplexity(await opened.engine(), data, options),
       [Symbol.asyncDispose]: () => opened[Symbol.asyncDispose](),
     };
   }
   const weights = await openCausalWeights(folder);
+  const measured = () => (without === undefined ? weights.model : modelWithout(weights.model, without));
   return {
     model: weights.model,
-    async measure(data: EvaluationData, options: EvaluateOptions) {
-      const model = without === undefined ? weights.model : modelWithout(weights.model, without);
-      const bytes = lossesMemory(model, data.windows, segmentWeights(weights.parameters));
-      const plan = chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
-      const parameters = plan.form === 'whole' ? await readParameters(weights) : weights.parameters;
-      return { ...plan, ...(await perplexity(model, parameters, data, { ...compile, ...options })) };
+    plan({ windows }: EvaluationData): FormPlan {
+      const bytes = lossesMemory(measured(), windows, segmentWeights(weights.parameters));
+      return chooseForm('perplexity', bytes, memory, ['a smaller `length`']);
+    },
+    async measure(data: EvaluationData, { form }: FormPlan, options: EvaluateOptions) {
+      const parameters = form === 'whole' ? await readParameters(weights) : weights.parameters;
+      return await perplexity(measured(), parameters, data, { ...compile, ...options });
     },
     [Symbol.asyncDispose]: () => weights[Symbol.asyncDispose](),
   };

@@ -25,9 +25,10 @@ import {
 } from '../../framework/command.ts';
 import type { WorkHooks } from '../../framework/context.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
-import { memoryOption } from '../../options/memory-option.ts';
+import { formOptions } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
 import { type LayeredMemory, requireOpeningMemory } from '../../options/opening-memory.ts';
+import { reportForms } from '../../output/training-report.ts';
 import { documentSources, fieldOption } from '../../options/text-options.ts';
 import { open } from '../../../open/index.ts';
 
@@ -51,7 +52,7 @@ export const evalPositions = defineCommand({
     ),
     after: optional(called('counts', countList), 'tokens read before the last `scored` ones, such as 512,4096,32768'),
     chart: optional(filePath, 'where a chart goes, as SVG'),
-    memory: memoryOption,
+    ...formOptions,
     ...engineOptions,
     ...settings({
       field: fieldOption,
@@ -60,16 +61,23 @@ export const evalPositions = defineCommand({
   },
   writesResults: true,
   writes: ['chart'],
-  async run(context, { models, data, field, length: asked, after, scored, chart, memory, ...compile }) {
+  async run(context, { models, data, field, length: asked, after, scored, chart, memory, plan: onlyPlan, ...compile }) {
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {
       throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
     }
     const lengths = after?.map((depth) => depth + scored) ?? [length];
+    const planOf = (folder: string): Promise<FormPlan> =>
+      requireOpeningMemory(folder, { memory }, (weights) => layersMemory(weights, lengths));
+    if (onlyPlan) {
+      const stages = [];
+      for (const name of models) stages.push({ name, ...(await planOf(name)) });
+      return reportForms(context, stages, memory);
+    }
     const ofEach = async <T>(measure: (text: MeasuredText, hooks: WorkHooks) => Promise<T>) => {
       const results: (T & FormPlan & { readonly model: string })[] = [];
       for (const folder of models) {
-        const plan = await requireOpeningMemory(folder, { memory }, (weights) => layersMemory(weights, lengths));
+        const plan = await planOf(folder);
         const tokenizer = await loadTokenizer(folder);
         const tokens = await joinedTokens(readDocuments(data, { field }), tokenizer, length);
         await using opened = plan.form === 'whole' ? await open(folder, compile) : await openCausalWeights(folder);

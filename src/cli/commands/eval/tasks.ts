@@ -47,8 +47,9 @@ import {
   type ValueKind,
 } from '../../framework/option-values.ts';
 import { modelHere } from '../../../open/model-names.ts';
-import { memoryOption } from '../../options/memory-option.ts';
+import { formOptions } from '../../options/memory-option.ts';
 import { openTaskScorer, planTaskScorer } from '../../options/task-scorer.ts';
+import { reportForms } from '../../output/training-report.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { remove } from '../../../files/remove.ts';
@@ -98,7 +99,7 @@ const taskOptions = {
   maxLength: optional(integer(2, 1 << 24, 'tokens'), 'longer prompts lose their beginning (default: trained length)'),
   out: optional(folderPath, 'where results and samples are written'),
   queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
-  memory: memoryOption,
+  ...formOptions,
   ...engineOptions,
   ...settings({
     context: withDefault(
@@ -160,6 +161,14 @@ export const evalTasks = defineCommand({
       context.print(`${formatCount(count)} requests written to ${requestFile}`);
       return { json: { requests: count, path: requestFile } };
     }
+    if (options.plan) {
+      const asked = { read: () => readTasks(selection, data, questionsOf(options)), memory: options.memory };
+      const stages = [];
+      for (const name of models) {
+        stages.push({ name, ...(await planTaskScorer(await describedScorer(name, options), asked)) });
+      }
+      return reportForms(context, stages, options.memory);
+    }
     await using scratch = options.out === undefined && models.length > 1 ? await scratchFolder() : undefined;
     const asked = { ...options, data, selection, out: options.out ?? scratch?.path };
     if (models.length === 1) return { json: (await evaluateModel(context, models[0], asked)).json };
@@ -199,6 +208,19 @@ async function compared(context: CommandContext, results: readonly ModelResults[
   };
 }
 
+async function describedScorer(path: string, options: TaskOptions): Promise<ScorerDescription> {
+  const { maxLength, context, alone, speculate, addBos } = options;
+  const model = await modelHere(path);
+  return {
+    model,
+    maxLength,
+    context,
+    sharing: !alone,
+    speculate,
+    bos: addBos === 'auto' ? undefined : addBos === 'yes',
+  };
+}
+
 /** Asks one model, prints its numbers, and writes them into a folder of its name in `out`. */
 async function evaluateModel(
   context: CommandContext,
@@ -207,17 +229,10 @@ async function evaluateModel(
 ): Promise<{ readonly json: JsonObject; readonly folder: string | undefined }> {
   const { selection, seed: seeds = defaultSeeds } = options;
   const questions = questionsOf(options);
-  const { data, queue, context: reading, speculate, maxLength, protocol, bootstrap: bootstrapIterations } = options;
+  const { data, queue, protocol, bootstrap: bootstrapIterations } = options;
   const started = performance.now();
   const date = Date.now() / 1000;
-  const described: ScorerDescription = {
-    model: await modelHere(path),
-    maxLength,
-    context: reading,
-    sharing: !options.alone,
-    speculate,
-    bos: options.addBos === 'auto' ? undefined : options.addBos === 'yes',
-  };
+  const described = await describedScorer(path, options);
   const compile = { device: options.device, threads: options.threads };
   const read = () => readTasks(selection, data, questions);
   const plan = await planTaskScorer(described, { read, memory: options.memory });
