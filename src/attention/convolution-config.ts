@@ -1,6 +1,7 @@
 /** The depthwise convolution on V as mixers have it in their configuration (paper, section 4.2). */
 import { z } from 'zod';
 import type { HeadCounts, MixerParameter } from './attention-layer.ts';
+import { onByDefault } from '../files/schema-values.ts';
 
 /** K of the paper's language-model recipes: 32 live filter weights, offsets 0…31. */
 export const defaultKernel = 63;
@@ -13,7 +14,7 @@ export const convolutionSchema = z.strictObject({
     .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .default(defaultKernel),
   /** False lets the filter read the future, on purpose: it shows the leak of section 4.2 and cannot decode. */
-  masked: z.boolean().default(true),
+  masked: onByDefault,
 });
 
 /** K and whether the filter is masked. */

@@ -1,7 +1,7 @@
 /** The interface of presets, and the options that several kinds share. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset, PresetShape } from './mixer.ts';

@@ -24,6 +24,7 @@ import { readInFolder } from '../files/regular-file.ts';
 import { openSafetensorsIn, type SafetensorsFile } from './safetensors/reader.ts';
 import type { TensorEntry } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
+import { positiveNumber, whole } from '../files/schema-values.ts';
 
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
 /** Files of parameters, with what stands before their names; the second may be absent. */
@@ -52,8 +53,8 @@ export interface AdapterBase {
 /** Fields of PEFT that we read; unsupported fields that would change the result are refused. */
 const configSchema = z.looseObject({
   peft_type: z.literal('LORA'),
-  r: z.int().min(1).max(loraLimits.rank),
-  lora_alpha: z.number().positive(),
+  r: whole(1, loraLimits.rank),
+  lora_alpha: positiveNumber,
   bias: z.literal('none').default('none'),
   use_rslora: z.literal(false).nullish(),
   use_dora: z.literal(false).nullish(),

@@ -1,7 +1,7 @@
 /** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
 import { z } from 'zod';
 import { type JsonObject, isJsonObject, parseJsonObject } from '../files/json-object.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { share, whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
@@ -17,7 +17,7 @@ const schema = z.looseObject({
   temperature: z.number().min(0).max(100).nullish(),
   top_k: whole(0, 1 << 24).nullish(),
   top_p: z.number().gt(0).max(1).nullish(),
-  min_p: z.number().min(0).max(1).nullish(),
+  min_p: share.nullish(),
   repetition_penalty: z.number().min(0.01).max(100).nullish(),
   eos_token_id: z.union([tokenId, z.array(tokenId).max(1000)]).nullish(),
 });

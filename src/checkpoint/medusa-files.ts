@@ -8,7 +8,7 @@ import { resolve } from 'node:path';
 import { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { share, whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 import type { Tensor, Weights } from '../graph/tensor.ts';
 import { type MedusaConfig, medusaLimits, medusaParameters } from '../models/medusa/medusa.ts';
@@ -28,7 +28,6 @@ export const MEDUSA_WEIGHTS_FILE = 'medusa.safetensors';
 /** Largest medusa.json that is read. */
 const maximumBytes = 1 << 20;
 
-const fraction = z.number().min(0).max(1);
 
 const descriptionSchema = z.strictObject({
   format: z.literal('linnet-medusa'),
@@ -38,10 +37,10 @@ const descriptionSchema = z.strictObject({
   /** Fingerprint of the model: configuration and weights. */
   base: z.string().regex(/^[0-9a-f]{64}$/),
   /** Share of held-out tokens among each head's most likely 1, 2, … tokens [H][k]. */
-  accuracy: z.array(z.array(fraction).max(64)).max(medusaLimits.heads).optional(),
+  accuracy: z.array(z.array(share).max(64)).max(medusaLimits.heads).optional(),
   /** Of earlier versions; not read. */
   acceptance: z
-    .array(z.array(fraction).max(maximumRank + 1))
+    .array(z.array(share).max(maximumRank + 1))
     .max(medusaLimits.heads)
     .optional(),
   tree: medusaTreeSchema.optional(),

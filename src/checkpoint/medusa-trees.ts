@@ -5,6 +5,7 @@ import { LinnetError, reasonOf } from '../errors.ts';
 import { parseJson } from '../files/json-object.ts';
 import { validated } from '../files/schema-problems.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
+import { positiveNumber, whole } from '../files/schema-values.ts';
 
 /** More nodes than a step can verify with profit, on any machine known. */
 const maximumNodes = 1023;
@@ -14,7 +15,7 @@ export const maximumRank = 255;
 export const medusaTreeSchema = z.strictObject({
   /** Rank paths without the root; prefixes of a path are in the list. */
   paths: z
-    .array(z.array(z.int().min(0).max(maximumRank)).min(1).max(medusaLimits.heads))
+    .array(z.array(whole(0, maximumRank)).min(1).max(medusaLimits.heads))
     .min(1)
     .max(maximumNodes),
   /** How the tree was found. */
@@ -22,7 +23,7 @@ export const medusaTreeSchema = z.strictObject({
   /** Tokens per step that calibration promises, the root included. */
   expectedLength: z.number().min(1).optional(),
   /** Its gain over sequential decoding by that length and the step times of the machine it was tuned on. */
-  expectedSpeedup: z.number().positive().optional(),
+  expectedSpeedup: positiveNumber.optional(),
 });
 
 /** A candidate tree as stored. */

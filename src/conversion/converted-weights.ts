@@ -15,6 +15,7 @@ import type { CausalModel } from '../models/model.ts';
 import { isLoraParameter, type Lora, loraParameters, mergedParameters } from '../nn/lora.ts';
 import type { Weighted } from './stages.ts';
 import { selectParameters } from '../nn/parameters.ts';
+import { positiveNumber, whole } from '../files/schema-values.ts';
 
 /** Low-rank updates that matrices have learned, next to which these keep the original's numbers. */
 interface LearnedUpdates {
@@ -32,9 +33,7 @@ const metadataKey = 'converted';
 const schema = z.strictObject({
   version: z.literal(1),
   mixers: z.array(z.looseObject({ kind: z.string() })),
-  lora: z
-    .strictObject({ rank: z.int().min(1), alpha: z.number().positive(), matrices: z.array(z.string()) })
-    .optional(),
+  lora: z.strictObject({ rank: whole(1), alpha: positiveNumber, matrices: z.array(z.string()) }).optional(),
 });
 
 /** The model with updates in its matrices. */

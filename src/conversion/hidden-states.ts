@@ -12,7 +12,7 @@ import { fingerprint } from '../data/rows/fingerprint.ts';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError, requireRunning, type Watched } from '../errors.ts';
 import { jsonIn } from '../files/json-object.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
 import { Graph, type Value } from '../graph/graph.ts';

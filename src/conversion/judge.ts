@@ -21,7 +21,7 @@ import { DecodingEngine } from '../decoding/engine.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { readerOf } from '../quantization/weight-reader.ts';
 import { tokensBefore } from '../tokenizer/encode-text.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 
 /** Measures that decide. */
 export const judgeNames = ['both', 'perplexity', 'generation'] as const;

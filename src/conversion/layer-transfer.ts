@@ -13,7 +13,7 @@ import { float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import { LinnetError } from '../errors.ts';
 import { jsonIn } from '../files/json-object.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { declareInputs, Graph, type Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { mul, sub } from '../graph/ops/elementwise.ts';

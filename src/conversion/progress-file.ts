@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import type { RunFile } from '../files/run-folder.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 
 const stageSchema = z.strictObject({
   name: z.string(),

@@ -6,7 +6,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 import { elementCount, float32, type WeightMap } from '../graph/tensor.ts';
 import { type Job, type JobHandler, runJobs } from '../jobs/queue.ts';

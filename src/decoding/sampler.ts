@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { BrokenLogitsError, LinnetError } from '../errors.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { share, whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
@@ -20,7 +20,7 @@ const samplerSchema = z.strictObject({
   /** Keeps the smallest set of most probable tokens whose probabilities add up to at least this; 1 keeps all. */
   topP: z.number().gt(0).max(1).default(1),
   /** Keeps tokens at least this times as probable as the most probable one; 0 keeps all. */
-  minP: z.number().min(0).max(1).default(0),
+  minP: share.default(0),
   /**
    * Logits of recent tokens are divided by it where positive and multiplied where negative, once however often the
    * token occurs (the convention of Hugging Face, after CTRL, arXiv 1909.05858); 1 changes nothing.

@@ -5,7 +5,7 @@
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
 import { LinnetError } from '../errors.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { validated } from '../files/schema-problems.ts';
 import { type BlockSize, blockSizes } from '../graph/ops/quantized.ts';
 import type { Device } from '../graph/onnx/model.ts';

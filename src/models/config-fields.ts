@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type JsonObject, isJsonObject } from '../files/json-object.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { schemaProblems } from '../files/schema-problems.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { isExchangeable, mixerSchemaOf } from '../attention/mixers.ts';

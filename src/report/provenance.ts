@@ -9,13 +9,14 @@ import { promisify } from 'node:util';
 import { z } from 'zod';
 import { internalError } from '../errors.ts';
 import { formatBytes } from './quantities.ts';
+import { whole } from '../files/schema-values.ts';
 
 export const softwareSchema = z.object({ linnet: z.string(), node: z.string(), onnxruntime: z.string() });
 export const hardwareSchema = z.object({
   cpu: z.string(),
   /** Cores this process may use; containers often have fewer than the machine. */
-  cores: z.int().positive(),
-  memoryBytes: z.int().positive(),
+  cores: whole(1),
+  memoryBytes: whole(1),
   os: z.string(),
   architecture: z.string(),
 });

@@ -19,6 +19,7 @@ import { consequencesOf, type DeclaredParameter, type ParameterGroup } from '../
 import { Random } from '../random.ts';
 import type { Objective } from './objectives/next-token.ts';
 import type { TrainingJob } from './trainer.ts';
+import { positiveNumber, whole } from '../files/schema-values.ts';
 
 const loraDefaults = { rank: 8, alpha: 16 } as const;
 
@@ -30,9 +31,9 @@ const targetNames = z
 /** Options of low-rank adaptation. */
 export const loraChoiceSchema = z.strictObject({
   /** Default 8 (paper). */
-  rank: z.int().min(1).max(loraLimits.rank).default(loraDefaults.rank),
+  rank: whole(1, loraLimits.rank).default(loraDefaults.rank),
   /** Default 16 (paper). */
-  alpha: z.number().positive().max(1e6).default(loraDefaults.alpha),
+  alpha: positiveNumber.max(1e6).default(loraDefaults.alpha),
   /** Names for `selectMatrices`; default the matrices of the attentions. */
   targets: targetNames.optional(),
 });

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { validated } from '../files/schema-problems.ts';
 import { adamWDefaults } from './adamw.ts';
 import { LinnetError } from '../errors.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { positiveNumber, share, whole } from '../files/schema-values.ts';
 
 export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
 /** The shape of the learning rate after the warm-up. */
@@ -21,7 +21,7 @@ export const described = <Schema extends z.ZodType>(
     description: value === undefined ? description : `${description} (default: ${value})`,
   });
 
-const share = z.number().min(0).max(0.999999);
+const shareBelowOne = z.number().min(0).max(0.999999);
 
 const defaults = {
   learningRate: 2e-5,
@@ -48,11 +48,7 @@ export const settingFields = {
     defaults.schedule,
   ),
   warmup: described(whole(), 'steps', 'optimizer steps of linear warm-up', defaults.warmup),
-  warmupShare: described(
-    z.number().min(0).max(1),
-    'share',
-    'linear warm-up as a share of all optimizer steps, in place of `warmup`',
-  ),
+  warmupShare: described(share, 'share', 'linear warm-up as a share of all optimizer steps, in place of `warmup`'),
   batch: described(whole(1, 65536), 'rows', 'sequences per optimizer step', defaults.batch),
   microBatch: described(
     whole(1, 65536),
@@ -61,9 +57,9 @@ export const settingFields = {
     'about 4096 tokens',
   ),
   length: described(whole(1, 1048576), 'tokens', 'tokens per sequence', defaults.length),
-  weightDecay: described(z.number().min(0).max(1), 'rate', 'decoupled weight decay of matrices', defaults.weightDecay),
-  beta1: described(share, 'share', 'decay of the first moment', defaults.beta1),
-  beta2: described(share, 'share', 'decay of the second moment', defaults.beta2),
+  weightDecay: described(share, 'rate', 'decoupled weight decay of matrices', defaults.weightDecay),
+  beta1: described(shareBelowOne, 'share', 'decay of the first moment', defaults.beta1),
+  beta2: described(shareBelowOne, 'share', 'decay of the second moment', defaults.beta2),
   clip: described(z.number().min(0), 'norm', 'largest norm of all gradients together, 0 for none', defaults.clip),
   labelSmoothing: described(
     z.number().min(0).max(0.999),
@@ -80,7 +76,7 @@ export const trainingSchema = z
     ...settingFields,
     ...z.object(settingFields).pick({ steps: true, warmupShare: true, microBatch: true }).partial().shape,
     /** Added to the root of the second moment. */
-    epsilon: z.number().positive(),
+    epsilon: positiveNumber,
   })
   .refine(({ batch, microBatch }) => microBatch === undefined || batch % microBatch === 0, {
     message: 'microBatch must divide batch',

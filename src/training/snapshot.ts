@@ -13,7 +13,7 @@ import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
 import type { BatchCursor } from '../data/rows/batches.ts';
 import { LinnetError } from '../errors.ts';
 import { jsonIn } from '../files/json-object.ts';
-import { whole } from '../files/whole-numbers.ts';
+import { whole } from '../files/schema-values.ts';
 import { systemErrorCode } from '../files/regular-file.ts';
 import { type AnyTensor, type Tensor, tensor, tensorBytes } from '../graph/tensor.ts';
 import type { Evaluation } from './held-out.ts';

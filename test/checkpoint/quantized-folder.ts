@@ -278,8 +278,17 @@ const quantizedModelConfig = {
   eos_token_id: 257,
 };
 
-/** A model of a kind: its config.json, its tensors, and the weights of its quantized matrices. */
-export function quantizedModel(name: string, seed = 1) {
+const models = new Map<string, ReturnType<typeof makeModel>>();
+
+/** A model of a kind: its config.json, its tensors, and the weights of its quantized matrices; a copy of one that is made once. */
+export function quantizedModel(name: string, seed = 1): ReturnType<typeof makeModel> {
+  const key = `${name} ${seed}`;
+  const model = models.get(key) ?? makeModel(name, seed);
+  models.set(key, model);
+  return structuredClone(model);
+}
+
+function makeModel(name: string, seed: number) {
   const { bits = 4, group, hasZeros = false, scattered = false, config, weight, store } = quantizedKinds[name];
   const model = describeModel(quantizedModelConfig);
   const random = new Random(seed);

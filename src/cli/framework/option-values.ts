@@ -2,6 +2,7 @@
 import { z } from 'zod';
 import { type AttentionPart, attentionParts } from '../../models/config-fields.ts';
 import { isRedisUrl } from '../../redis/client.ts';
+import { filledText } from '../../files/schema-values.ts';
 
 export interface ValueKind<T> {
   readonly schema: z.ZodType<T, string>;
@@ -107,7 +108,7 @@ export function numberChoice<const T extends number>(numbers: readonly T[]): Val
 }
 
 export const text: ValueKind<string> = {
-  schema: z.string().min(1),
+  schema: filledText,
   expects: 'a text that is not empty',
   placeholder: 'text',
 };
@@ -118,7 +119,7 @@ const parts = z.string().transform((text) => text.split(',').map((part) => part.
 /** Texts with commas between them. @param most characters of each */
 export function textList(most: number): ValueKind<string[]> {
   return {
-    schema: parts.pipe(z.array(z.string().min(1).max(most))),
+    schema: parts.pipe(z.array(filledText.max(most))),
     expects: `texts of 1 to ${most} characters with commas between them`,
     placeholder: 'texts',
   };

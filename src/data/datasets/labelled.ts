@@ -16,6 +16,7 @@ import {
 } from '../rows/row-dataset.ts';
 import { readRecords } from '../files/records.ts';
 import { layOutText, type TextLayout } from './text-layouts.ts';
+import { filledText } from '../../files/schema-values.ts';
 
 /** A text, or two, with the name of its class, or the number that regression is to find. */
 export interface LabelledText {
@@ -34,7 +35,7 @@ export interface LabelledFields {
 
 /** Options for the names of the fields of a file. */
 export const labelShape = {
-  textField: z.string().min(1).default('text').meta({
+  textField: filledText.default('text').meta({
     placeholder: 'name',
     description: 'field or column of the text; a number is that of a column, in a file without header',
   }),

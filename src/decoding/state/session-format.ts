@@ -44,6 +44,7 @@ import type { StepEngine } from '../step-engine.ts';
 import { copyMatrices, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
 import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
+import { whole } from '../../files/schema-values.ts';
 
 /** Name of the format in the header. */
 export const sessionFormat = 'linnet-session';
@@ -190,7 +191,7 @@ export async function readSession(
   return { state, tokens, random: header.sampler, learned };
 }
 
-const word = z.int().min(0).max(0xffffffff);
+const word = whole(0, 0xffffffff);
 
 const headerSchema = z.strictObject({
   format: z.literal(sessionFormat),

@@ -5,7 +5,7 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { positiveNumber, whole } from '../../files/schema-values.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { Journal, journalLineSchema } from './journal.ts';
@@ -37,7 +37,7 @@ const dataSchema = z.strictObject({
   data: z.string().max(4096),
   questions: z.strictObject({
     shots: whole().optional(),
-    limit: z.number().positive().optional(),
+    limit: positiveNumber.optional(),
     seed: z.int().optional(),
   }),
 });

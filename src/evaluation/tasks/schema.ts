@@ -5,7 +5,7 @@
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { filledText, whole } from '../../files/schema-values.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { filterSchema } from './filters/filter.ts';
 import { exactMatchFields } from './metrics/exact-match.ts';
@@ -29,9 +29,9 @@ export const taskSchema = z
   .strictObject({
     task: z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'expected letters, digits, dots, dashes and underscores'),
     /** Of the hub: owner/name. */
-    dataset_path: z.string().min(1),
+    dataset_path: filledText,
     /** Of the hub: its configuration. */
-    dataset_name: z.string().min(1).optional(),
+    dataset_name: filledText.optional(),
     /** Folder of plain layouts, below the folder of all data. Default: the name of the task. */
     folder: z.string().optional(),
     output_type: z.enum(outputTypes),
@@ -81,7 +81,7 @@ export const taskSchema = z
         temperature: z.literal(0).optional(),
       })
       .optional(),
-    filter_list: z.array(z.strictObject({ name: z.string().min(1), filter: z.array(filterSchema) })).optional(),
+    filter_list: z.array(z.strictObject({ name: filledText, filter: z.array(filterSchema) })).optional(),
     metric_list: z.array(metricSchema).min(1),
     metadata: z.strictObject({ version: z.number() }).default({ version: 1 }),
   })

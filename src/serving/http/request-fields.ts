@@ -4,6 +4,7 @@ import { LinnetError } from '../../errors.ts';
 import { GrowingBytes } from '../../files/bounded-body.ts';
 import { checkJsonLimits } from '../../files/json-object.ts';
 import { ApiError } from './api-error.ts';
+import { whole } from '../../files/schema-values.ts';
 
 /** Levels of a body: a schema has 48, and lies in others. */
 const deepestBody = 96;
@@ -31,7 +32,7 @@ export function maybe<T extends z.ZodType>(schema: T) {
 /** The name of a model, as a request has it. */
 export const modelName = maybe(z.string().max(512));
 
-export const tokenId = z.int().min(0).max(0xffffff);
+export const tokenId = whole(0, 0xffffff);
 
 /** @throws ApiError for a token outside the vocabulary */
 export function checkInVocabulary(tokens: Iterable<number>, vocabulary: number, param: string): void {

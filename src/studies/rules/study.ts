@@ -22,16 +22,15 @@ import {
   type RuleAgreement,
   ruleCount,
 } from './verification-rules.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { filledText, share, whole } from '../../files/schema-values.ts';
 
 const tokens = whole(1, 65_536);
-const share = z.number().min(0).max(1);
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
-  model: z.string().min(1).describe('the model folder, exported or not'),
+  model: filledText.describe('the model folder, exported or not'),
   data: z
-    .array(z.string().min(1))
+    .array(filledText)
     .default([])
     .describe('.txt or .jsonl files whose documents begin the prompts; without any, prompts are random tokens'),
   prompts: whole(1, 10_000).default(8).describe('number of prompts'),
@@ -44,7 +43,7 @@ const planSchema = z.strictObject({
     .default('reference')
     .describe('reference: from the sequential text, by hitRate; medusa: from the heads in the folder'),
   hitRate: share.default(0.6).describe('chance that a rank holds the right token if no better rank does'),
-  tree: z.string().min(1).optional().describe('JSON of rank paths (default: the tree of the heads, or 64 nodes)'),
+  tree: filledText.optional().describe('JSON of rank paths (default: the tree of the heads, or 64 nodes)'),
   seed: whole(0, 0xffffffff).default(1).describe('of drafts and random prompts'),
 });
 

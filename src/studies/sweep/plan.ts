@@ -11,7 +11,7 @@ import { recipeNames } from '../../training/recipes.ts';
 import { byName, measuredNumber, naming, planName, planSeeds } from '../frame/study.ts';
 import { hasOneStart, startFields } from '../frame/train-trial.ts';
 import { glueTasks, measureNames } from './glue.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { filledText, offByDefault, positiveNumber, whole } from '../../files/schema-values.ts';
 
 const trainingSchema = z.looseObject({ recipe: z.enum(recipeNames).optional() });
 
@@ -24,7 +24,7 @@ const modelShape = {
 
 const planShape = {
   version: z.literal(1),
-  title: z.string().min(1).max(200),
+  title: filledText.max(200),
   seeds: planSeeds,
 };
 
@@ -49,13 +49,13 @@ type SweepMethod = z.infer<typeof methodSchema>;
 const textPlan = z.strictObject({
   ...planShape,
   objective: z.undefined().optional(),
-  data: z.array(z.string().min(1)).min(1),
+  data: z.array(filledText).min(1),
   field: z.string().default('text'),
   /** Documents at the end that are measured on, or the share of them. */
-  heldOut: z.number().positive(),
+  heldOut: positiveNumber,
   /** Most windows of held-out text that are scored. */
   windows: whole(1).default(64),
-  tokenizer: z.string().min(1),
+  tokenizer: filledText,
   models: byName(z.strictObject(modelShape).refine(...hasOneStart)),
   methods: byName(methodSchema),
   /** The budget, the same for all. */
@@ -69,13 +69,13 @@ const glueNames = glueTasks.map(({ name }) => name);
 const ownTaskSchema = z.strictObject({
   name: planName,
   /** Files of rows: .jsonl, .csv, .tsv or .parquet. */
-  train: z.array(z.string().min(1)).min(1),
-  validation: z.array(z.string().min(1)).min(1),
-  text: z.string().min(1).default('text'),
-  pair: z.string().min(1).optional(),
-  label: z.string().min(1).default('label'),
+  train: z.array(filledText).min(1),
+  validation: z.array(filledText).min(1),
+  text: filledText.default('text'),
+  pair: filledText.optional(),
+  label: filledText.default('label'),
   /** Labels are numbers: regression. */
-  numbers: z.boolean().default(false),
+  numbers: offByDefault,
 });
 
 export type OwnTask = z.infer<typeof ownTaskSchema>;
@@ -88,7 +88,7 @@ const classifierSchema = z
   .strictObject({
     ...modelShape,
     /** The folder of the tokenizer of a `config`. */
-    tokenizer: z.string().min(1).optional(),
+    tokenizer: filledText.optional(),
     /** `head`: a classifier. `text`: a model that writes the label as T5 was trained to; encoder-decoder models only. */
     form: z.enum(['head', 'text']).default('head'),
   })
@@ -102,14 +102,14 @@ const classificationPlan = z
     ...planShape,
     objective: z.literal('classify'),
     /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
-    data: z.string().min(1).optional(),
+    data: filledText.optional(),
     /** Tasks of GLUE by name, or tasks with files. */
     tasks: z.array(taskSchema).min(1),
     /** Most rows that are trained on and measured on; default all. */
     limit: z.strictObject({ train: whole(1).optional(), validation: whole(1).optional() }).default({}),
     models: byName(classifierSchema),
     /** The mixer that replaces attention; `unchanged` leaves the model's own. */
-    methods: byName(z.strictObject({ preset: z.string().min(1), ...presetShapes() })),
+    methods: byName(z.strictObject({ preset: filledText, ...presetShapes() })),
     training: trainingSchema.default({}),
   })
   .superRefine(({ data, tasks }, context) => {

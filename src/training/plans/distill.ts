@@ -43,6 +43,7 @@ import { loadPackedText } from './text.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 import { mergedParameters } from '../../nn/lora.ts';
 import { selectParameters } from '../../nn/parameters.ts';
+import { offByDefault, whole } from '../../files/schema-values.ts';
 
 export const transferShape = {
   ...recomputeShape,
@@ -55,13 +56,13 @@ export const transferShape = {
         'all of the changed attention is trained',
     }),
   teacherTop: described(
-    z.int().min(0).max(4096).optional(),
+    whole(0, 4096).optional(),
     'count',
     'stage logits: most likely tokens of the original that are kept of every position, 6 bytes each, so that it reads a row once; ' +
       '0 keeps none, and compares all tokens in every step',
     'where rows are read more than once 64, else 0',
   ),
-  trainQk: z.boolean().default(false).meta({ description: 'train the projections to queries and keys too' }),
+  trainQk: offByDefault.meta({ description: 'train the projections to queries and keys too' }),
 };
 const distillSchema = z.strictObject({ ...transferShape, ...trainingShape });
 /** The options of `distill`; all but `data` and `out` may be left out. */

@@ -17,7 +17,7 @@ import { described } from '../settings.ts';
 import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { offByDefault, share, whole } from '../../files/schema-values.ts';
 import { selectParameters } from '../../nn/parameters.ts';
 
 export const headsShape = {
@@ -26,7 +26,7 @@ export const headsShape = {
     'count',
     'heads; head i guesses the token i positions after the next one',
   ),
-  mtp: z.boolean().default(false).meta({
+  mtp: offByDefault.meta({
     description:
       "train the model's own layer of multi-token prediction (Qwen3.5, Qwen3-Next) in place of heads, to guess as far as --heads says",
   }),
@@ -46,7 +46,7 @@ export const headsShape = {
     `weight of the heads' loss with \`joint\` (default: ${medusaTrainingDefaults.joint.weight})`,
   ),
   baseRate: described(
-    z.number().min(0).max(1).optional(),
+    share.optional(),
     'factor',
     'learning rate of the model over that of the heads with `joint` ' +
       `(default: ${medusaTrainingDefaults.joint.rateFactor})`,

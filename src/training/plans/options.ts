@@ -1,7 +1,7 @@
 /** The options that every training plan has, as zod schemas: the command line takes its own from them. */
 import { z } from 'zod';
 import { OptionsError } from '../../errors.ts';
-import { whole } from '../../files/whole-numbers.ts';
+import { filledText, offByDefault, whole } from '../../files/schema-values.ts';
 import { recipeNames, withRecipe } from '../recipes.ts';
 import { described, settingFields, type TrainingSettings, parseTrainingSettings } from '../settings.ts';
 
@@ -24,28 +24,28 @@ export function memoryLimit(size: string | undefined): number {
 
 export const runShape = {
   data: described(
-    z.array(z.string().min(1)).min(1).readonly(),
+    z.array(filledText).min(1).readonly(),
     'sources',
     '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
   ),
-  field: described(z.string().min(1).default('text'), 'name', 'field of a .jsonl line that holds the text'),
+  field: described(filledText.default('text'), 'name', 'field of a .jsonl line that holds the text'),
   heldOut: described(whole().default(0), 'count', 'hold out the last documents for evaluation'),
   packing: described(
     z.enum(['stream', 'document']).default('stream'),
     'name',
     'stream: documents one after the other; document: one per sequence, cut or padded',
   ),
-  out: described(z.string().min(1), 'folder', 'output folder of the trained model'),
-  replace: z.boolean().default(false).meta({ description: 'replace the folder if it exists' }),
+  out: described(filledText, 'folder', 'output folder of the trained model'),
+  replace: offByDefault.meta({ description: 'replace the folder if it exists' }),
   dtype: described(
     z.enum(['F32', 'F16', 'BF16']).default('F32'),
     'type',
     'element type of the saved weights: F32, F16 or BF16',
   ),
-  run: described(z.string().min(1).optional(), 'folder', 'run folder: record, metrics, snapshots (default: OUT.run)'),
+  run: described(filledText.optional(), 'folder', 'run folder: record, metrics, snapshots (default: OUT.run)'),
   snapshotEvery: described(whole(1).default(100), 'steps', 'optimizer steps from one snapshot to the next'),
   memory: memorySize,
-  resume: z.boolean().default(false).meta({
+  resume: offByDefault.meta({
     description:
       'continue the run in the run folder from its newest snapshot; give the same options as before, or more `steps`',
   }),

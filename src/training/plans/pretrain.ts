@@ -20,10 +20,11 @@ import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { loadPackedText } from './text.ts';
 import { requireKind, requireOptions } from '../../files/arguments.ts';
 import type { JsonObject } from '../../files/json-object.ts';
+import { filledText } from '../../files/schema-values.ts';
 
 export const pretrainShape = {
   ...recomputeShape,
-  tokenizer: described(z.string().min(1).optional(), 'folder', 'folder of the tokenizer (default: bytes)'),
+  tokenizer: described(filledText.optional(), 'folder', 'folder of the tokenizer (default: bytes)'),
 };
 const pretrainSchema = z.strictObject({ ...trainingShape, ...pretrainShape });
 /** The options of `pretrain`; all but `data` and `out` may be left out. */

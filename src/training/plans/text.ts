@@ -2,7 +2,7 @@
  * The data of a training plan: text packed into rows of next-token predictions, or pairs of a text to read and one to
  * generate, from a table or by cutting spans out of plain text.
  */
-import { z } from 'zod';
+import type { z } from 'zod';
 import type { Document } from '../../data/documents/document.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { packDocuments, type PackedDataset } from '../../data/datasets/packing.ts';
@@ -16,6 +16,7 @@ import { readRecords } from '../../data/files/records.ts';
 import { type PairDataset, spanCorruption, TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { sentinelIds } from '../../data/datasets/span-corruption.ts';
 import type { EncoderDecoderModel } from '../../models/model.ts';
+import { filledText } from '../../files/schema-values.ts';
 
 export interface PackedText {
   readonly dataset: PackedDataset;
@@ -68,12 +69,12 @@ export function withoutHeldOut<T>(
 
 export const pairShape = {
   sourceField: described(
-    z.string().min(1).optional(),
+    filledText.optional(),
     'name',
     'of encoder-decoder models: field or column of the text to read; without it, spans are cut out of plain text',
   ),
   targetField: described(
-    z.string().min(1).optional(),
+    filledText.optional(),
     'name',
     'of encoder-decoder models: field or column of the text to generate',
   ),

@@ -10,7 +10,7 @@ import { learnedParameter } from '../../attention-layer.ts';
 import type { HeadCounts, MixerParameter, MixerParameterValues } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
 import { softplus } from '../gated/decay.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 const count = whole(1, 65_536);
 

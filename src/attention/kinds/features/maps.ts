@@ -8,7 +8,7 @@ import { convolutionField } from '../../convolution-config.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { collisionBitsSchema, defaultCollisionBits } from '../linear/config.ts';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 export const featureCount = whole(1, 65536);
 const features = featureCount.default(64);

@@ -9,6 +9,7 @@ import type { MixerConfig, MixerParameterValues } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
 import type { RelativeBias } from '../../scoring.ts';
 import { type LinearMixer, linearSchema } from '../linear/config.ts';
+import { offByDefault, onByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 /** The kernels of a gated attention unit's own attention. */
 const unitKernels = ['laplace', 'relu2', 'softmax'] as const;
@@ -23,16 +24,16 @@ export const gauSchema = z
         /** Weights of scores s = q·k/divisor + bias/biasDivisor: `laplace` ½(1 + erf((s − √½)·√(2π))), `relu2` max(s, 0)². */
         kernel: z.enum(unitKernels).default('laplace'),
         /** Default G; needed where groups never end. */
-        divisor: z.number().positive().optional(),
-        biasDivisor: z.number().positive().default(1),
+        divisor: positiveNumber.optional(),
+        biasDivisor: positiveNumber.default(1),
       })
       .nullable()
       .default({ kernel: 'laplace', biasDivisor: 1 }),
     /** q·Σ kᵀv/G over earlier groups. */
-    global: z.boolean().default(true),
+    global: onByDefault,
     convolution: convolutionField,
     /** As in the linear kind. */
-    castling: z.boolean().default(false),
+    castling: offByDefault,
   })
   .refine((config) => config.local !== null || config.global || config.convolution !== null, {
     message: 'a gau mixer needs at least one branch: local, global or convolution',

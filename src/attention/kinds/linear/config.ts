@@ -3,12 +3,13 @@ import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { HeadCounts, MixerConfig, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
+import { offByDefault, whole } from '../../../files/schema-values.ts';
 
 /** The kernels of the local branch. */
 export const localKernels = ['relu2', 'relu2-raw', 'softmax', 'yoso'] as const;
 
 /** Bits per hash: τ of YOSO. */
-export const collisionBitsSchema = z.int().min(1).max(16);
+export const collisionBitsSchema = whole(1, 16);
 
 /** τ as the authors of YOSO choose it. */
 export const defaultCollisionBits = 8;
@@ -65,7 +66,7 @@ export const linearSchema = z
      */
     normalize: z.enum(normalizations).nullable().default(null),
     /** The attention part o becomes x/‖x‖ with x = ½v + o/π, before the convolution is added. */
-    castling: z.boolean().default(false),
+    castling: offByDefault,
   })
   .refine((config) => config.local !== null || config.global !== null || config.convolution !== null, {
     message: 'a linear mixer needs at least one branch: local, global or convolution',

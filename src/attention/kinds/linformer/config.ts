@@ -4,7 +4,7 @@ import { LinnetError } from '../../../errors.ts';
 import { convolutionField } from '../../convolution-config.ts';
 import type { MixerParameter } from '../../mixer.ts';
 import { defaultGroup } from '../../preset.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 export const linformerSchema = z.strictObject({
   kind: z.literal('linformer'),

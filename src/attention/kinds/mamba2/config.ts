@@ -7,7 +7,7 @@ import { learnedParameter } from '../../attention-layer.ts';
 import type { AttentionDims, MixerParameter, MixerParameterValues, ProjectedPositions } from '../../mixer.ts';
 import { groupSchema } from '../../preset.ts';
 import { softplus } from '../gated/decay.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 const count = whole(1, 65_536);
 
@@ -25,10 +25,10 @@ export const mamba2Schema = z
     /** L: positions under the filters, the own one included. */
     kernel: whole(1, 64).default(4),
     /** Whether the filters have biases. */
-    bias: z.boolean().default(true),
+    bias: onByDefault,
     /** Smallest and largest dt; null: without an end. */
     least: z.number().min(0).default(0),
-    most: z.number().positive().nullable().default(null),
+    most: positiveNumber.nullable().default(null),
     /** Positions between two updates of the state. The result does not depend on it. */
     group: groupSchema.default(64),
   })

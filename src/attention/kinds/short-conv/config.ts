@@ -1,13 +1,14 @@
 /** Configuration of short convolutions. */
 import { z } from 'zod';
 import type { AttentionDims, MixerParameter } from '../../mixer.ts';
+import { offByDefault, whole } from '../../../files/schema-values.ts';
 
 export const shortConvSchema = z.strictObject({
   kind: z.literal('short-conv'),
   /** L: positions under the filter, the own one included. */
-  kernel: z.int().min(1).max(64).default(3),
+  kernel: whole(1, 64).default(3),
   /** Whether every channel has a bias b. */
-  bias: z.boolean().default(false),
+  bias: offByDefault,
 });
 
 /** A short convolution. */

@@ -5,7 +5,7 @@ import type { AttentionDims, MixerParameter } from '../../mixer.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { sinkLogitField, sinkLogitParameters } from '../../sink-logits.ts';
 import { isLearnedMap, mapParameters, positiveMaps } from '../features/maps.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 export const memorySchema = z.strictObject({
   /** φ. */

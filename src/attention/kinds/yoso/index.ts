@@ -19,6 +19,7 @@ import { textRows } from '../../text-rows.ts';
 import { collisionBitsSchema, defaultCollisionBits, type LinearMixer } from '../linear/config.ts';
 import { linearOfWhole, linearParallel, linearRecurrent } from '../linear/forms.ts';
 import { linearReference } from '../linear/reference.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 const yosoSchema = z.strictObject({
   kind: z.literal('yoso'),
@@ -60,7 +61,7 @@ const bitsOption = {
 };
 
 const hashesOption = {
-  hashes: z.int().min(1).max(1024).optional().describe('hashes of yoso-hashed (default: 32)'),
+  hashes: whole(1, 1024).optional().describe('hashes of yoso-hashed (default: 32)'),
 };
 
 export const yosoKind = {

@@ -4,6 +4,7 @@ import type { RowValue } from '../../../data/files/parquet-rows.ts';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
 import { strip, words } from '../../../tokenizer/python-text.ts';
 import { parseNumber } from './number-words.ts';
+import { offByDefault } from '../../../files/schema-values.ts';
 
 /** Stands for an answer that was not found, unless a task says otherwise. */
 const notFound = '[invalid]';
@@ -19,8 +20,8 @@ const selection = {
 
 const choiceSchema = z.strictObject({
   regex_pattern: z.string(),
-  ignore_case: z.boolean().default(false),
-  ignore_punctuation: z.boolean().default(false),
+  ignore_case: offByDefault,
+  ignore_punctuation: offByDefault,
   ...selection,
 });
 
@@ -58,7 +59,7 @@ const kinds: Readonly<Record<string, FilterKind>> = {
   map_regex: kind(
     z.strictObject({
       regex_pattern_to_value: z.record(z.string(), z.string()),
-      ignore_case: z.boolean().default(false),
+      ignore_case: offByDefault,
       ...selection,
     }),
     ({ regex_pattern_to_value: values, group_select, fallback, ignore_case }) => {

@@ -16,6 +16,7 @@ import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
 import { bertVariant, distilBertVariant, type EncoderVariant, robertaVariant, xlmRobertaVariant } from './variants.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
+import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 /**
  * `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `answers` are the ends of an answer in
@@ -55,12 +56,12 @@ const bertFields = {
   intermediate_size: size.default(3072),
   hidden_act: activation.default('gelu'),
   type_vocab_size: size.default(2),
-  layer_norm_eps: z.number().positive().max(1).default(1e-12),
-  tie_word_embeddings: z.boolean().default(true),
+  layer_norm_eps: positiveNumber.max(1).default(1e-12),
+  tie_word_embeddings: onByDefault,
   position_embedding_type: onlyValue('absolute', 'positions are rows of a learned table'),
 };
 
-const robertaFields = { ...bertFields, pad_token_id: z.int().min(0).max(65536).default(1) };
+const robertaFields = { ...bertFields, pad_token_id: whole(0, 65536).default(1) };
 
 const distilBertSchema = z.looseObject({
   ...commonFields,
@@ -71,7 +72,7 @@ const distilBertSchema = z.looseObject({
   n_layers: layerCount.default(6),
   n_heads: size.default(12),
   activation: activation.default('gelu'),
-  tie_word_embeddings: z.boolean().default(true),
+  tie_word_embeddings: onByDefault,
 });
 
 /**

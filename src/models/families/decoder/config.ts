@@ -22,28 +22,29 @@ import {
 } from '../../config-fields.ts';
 import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
+import { offByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 /** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
 export const scalingSchema = z.looseObject({
   type: z.string().optional(),
   rope_type: z.string().optional(),
-  factor: z.number().positive().optional(),
-  low_freq_factor: z.number().positive().optional(),
-  high_freq_factor: z.number().positive().optional(),
+  factor: positiveNumber.optional(),
+  low_freq_factor: positiveNumber.optional(),
+  high_freq_factor: positiveNumber.optional(),
   original_max_position_embeddings: size.optional(),
-  partial_rotary_factor: z.number().positive().max(1).optional(),
-  rope_theta: z.number().positive().optional(),
-  attention_factor: z.number().positive().optional(),
-  beta_fast: z.number().positive().optional(),
-  beta_slow: z.number().positive().optional(),
-  short_factor: z.array(z.number().positive()).optional(),
-  long_factor: z.array(z.number().positive()).optional(),
+  partial_rotary_factor: positiveNumber.max(1).optional(),
+  rope_theta: positiveNumber.optional(),
+  attention_factor: positiveNumber.optional(),
+  beta_fast: positiveNumber.optional(),
+  beta_slow: positiveNumber.optional(),
+  short_factor: z.array(positiveNumber).optional(),
+  long_factor: z.array(positiveNumber).optional(),
 });
 
 type ScalingJson = z.infer<typeof scalingSchema>;
 
 const ropeFields = {
-  rope_theta: z.number().positive().default(10000),
+  rope_theta: positiveNumber.default(10000),
   rope_scaling: scalingSchema.nullish(),
   // Since version 5, transformers writes base and scaling together; where it finds both, the older one counts.
   rope_parameters: scalingSchema.nullish(),
@@ -163,10 +164,10 @@ export const decoderFields = {
   num_key_value_heads: size.nullish(),
   head_dim: size.nullish(),
   max_position_embeddings: size.default(2048),
-  rms_norm_eps: z.number().positive().max(1).default(1e-6),
+  rms_norm_eps: positiveNumber.max(1).default(1e-6),
   ...ropeFields,
   hidden_act: z.string().default('silu'),
-  tie_word_embeddings: z.boolean().default(false),
+  tie_word_embeddings: offByDefault,
   linnet: linnetSection,
   ...textEndFields,
   ...usualFields,

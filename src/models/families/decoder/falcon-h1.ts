@@ -7,6 +7,7 @@ import { configError, linnetSectionOf, onlyValue, everyLayer, originalMixer, siz
 import { decoderSchema, type DecoderVariant, usualNames } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
+import { offByDefault, onByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 const variant: DecoderVariant = {
   family: 'falcon_h1',
@@ -29,14 +30,14 @@ const schema = decoderSchema(variant.family, {
   ...mambaFields,
   max_position_embeddings: size.default(8192),
   num_key_value_heads: size.default(8),
-  rms_norm_eps: z.number().positive().default(1e-5),
-  attention_bias: z.boolean().default(false),
+  rms_norm_eps: positiveNumber.default(1e-5),
+  attention_bias: offByDefault,
   mlp_bias: onlyValue(false, 'projections of the feed-forward have no biases'),
-  projectors_bias: z.boolean().default(false),
+  projectors_bias: offByDefault,
   /** dI; null: by `mamba_expand`. Absent, it follows from its heads. */
   mamba_d_ssm: size.nullish(),
-  mamba_rms_norm: z.boolean().default(false),
-  mamba_norm_before_gate: z.boolean().default(true),
+  mamba_rms_norm: offByDefault,
+  mamba_norm_before_gate: onByDefault,
   mamba_use_mlp: onlyValue(true, 'every layer has a feed-forward'),
   embedding_multiplier: factor,
   lm_head_multiplier: factor,

@@ -9,7 +9,7 @@ import { geluTanh } from '../../../graph/ops/activations.ts';
 import { onlyValue, originalMixer, size } from '../../config-fields.ts';
 import { decoderFields, decoderSchema, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 const variant: DecoderVariant = {
   family: 'gemma3_text',
@@ -39,16 +39,16 @@ const gemma3Schema = decoderSchema('gemma3_text', {
   hidden_act: onlyValue<string>('gelu_pytorch_tanh', 'the feed-forward is GeGLU'),
   hidden_activation: onlyValue('gelu_pytorch_tanh', 'the feed-forward is GeGLU'),
   max_position_embeddings: size.default(131_072),
-  tie_word_embeddings: z.boolean().default(true),
+  tie_word_embeddings: onByDefault,
   bos_token_id: z.int().nullish().default(2),
   eos_token_id: decoderFields.eos_token_id.default(1),
   attention_bias: onlyValue(false, 'projections have no biases'),
   attn_logit_softcapping: onlyValue(null, 'scores are not capped'),
   use_bidirectional_attention: onlyValue(false, 'every layer reads the past'),
-  final_logit_softcapping: z.number().positive().nullish(),
-  query_pre_attn_scalar: z.number().positive().default(256),
-  rope_theta: z.number().positive().default(1e6),
-  rope_local_base_freq: z.number().positive().default(1e4),
+  final_logit_softcapping: positiveNumber.nullish(),
+  query_pre_attn_scalar: positiveNumber.default(256),
+  rope_theta: positiveNumber.default(1e6),
+  rope_local_base_freq: positiveNumber.default(1e4),
   rope_parameters: z.strictObject({ full_attention: ropeSchema, sliding_attention: ropeSchema }).nullish(),
   sliding_window: whole(1, 1_048_576).default(4096),
   layer_types: z.array(z.enum(['sliding_attention', 'full_attention'])).nullish(),

@@ -15,8 +15,9 @@ import {
 } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
+import { positiveNumber } from '../../../files/schema-values.ts';
 
-const factor = z.number().positive().default(1);
+const factor = positiveNumber.default(1);
 
 /** The factors of both. */
 const factorFields = {

@@ -11,6 +11,7 @@ import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
 import { configError, linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
 import { decoderSchema, type DecoderVariant, ofLayers, type OwnLayer } from './config.ts';
 import { decoderFamily } from './model.ts';
+import { onByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 /** A short convolution: a filter over B ⊙ x, multiplied by C. */
 const convolution: OwnLayer = {
@@ -57,17 +58,17 @@ const lfm2Schema = decoderSchema('lfm2', {
   num_key_value_heads: size.default(8),
   intermediate_size: size.default(12_288),
   block_ff_dim: size.nullish(),
-  block_auto_adjust_ff_dim: z.boolean().default(true),
-  block_ffn_dim_multiplier: z.number().positive().nullable().default(1),
+  block_auto_adjust_ff_dim: onByDefault,
+  block_ffn_dim_multiplier: positiveNumber.nullable().default(1),
   block_multiple_of: size.default(256),
   block_use_swiglu: onlyValue(true, 'the feed-forward is gated'),
-  norm_eps: z.number().positive().default(1e-5),
-  rope_theta: z.number().positive().default(1e6),
+  norm_eps: positiveNumber.default(1e-5),
+  rope_theta: positiveNumber.default(1e6),
   conv_bias: shortConvSchema.shape.bias,
   conv_L_cache: shortConvSchema.shape.kernel,
   layer_types: z.array(z.enum(['conv', 'full_attention'])).nullish(),
   full_attn_idxs: z.array(z.int()).nullish(),
-  tie_word_embeddings: z.boolean().default(true),
+  tie_word_embeddings: onByDefault,
   tie_embedding: z.boolean().nullish(),
   linnet: linnetSectionOf('lfm2'),
 });

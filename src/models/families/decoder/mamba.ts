@@ -10,12 +10,10 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { biasedLinear, inHeads, linear } from '../../../nn/linear.ts';
 import { configError } from '../../config-fields.ts';
 import { type OwnLayer, times } from './config.ts';
+import { offByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 /** The largest dt; an infinite one is an object in the files that transformers writes. */
-const mostStep = z.union([
-  z.number().positive(),
-  z.strictObject({ __float__: z.literal('Infinity') }).transform(() => null),
-]);
+const mostStep = z.union([positiveNumber, z.strictObject({ __float__: z.literal('Infinity') }).transform(() => null)]);
 
 /** The fields of a Mamba-2 layer, as Granite and Falcon-H1 write them. */
 export const mambaFields = {
@@ -24,9 +22,9 @@ export const mambaFields = {
   mamba_d_state: mamba2Schema.shape.state.default(256),
   mamba_d_head: z.union([mamba2Schema.shape.headWidth, z.literal('auto')]).default('auto'),
   mamba_d_conv: mamba2Schema.shape.kernel,
-  mamba_expand: z.number().positive().default(2),
+  mamba_expand: positiveNumber.default(2),
   mamba_conv_bias: mamba2Schema.shape.bias,
-  mamba_proj_bias: z.boolean().default(false),
+  mamba_proj_bias: offByDefault,
   time_step_limit: z.tuple([z.number().min(0), mostStep.nullable()]).nullish(),
 };
 

@@ -16,6 +16,7 @@ import {
 } from './config.ts';
 import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-net.ts';
 import { decoderFamily } from './model.ts';
+import { onByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 const variant: DecoderVariant = {
   family: 'olmo_hybrid',
@@ -36,7 +37,7 @@ const variant: DecoderVariant = {
 const ropeSchema = z.union(
   [
     z.strictObject({ rope_theta: z.null(), rope_type: z.literal('default').optional() }).transform(() => null),
-    scalingSchema.extend({ rope_theta: z.number().positive() }),
+    scalingSchema.extend({ rope_theta: positiveNumber }),
   ],
   'must be an object with rope_theta: a number, or null where queries and keys are not turned',
 );
@@ -51,7 +52,7 @@ const schema = decoderSchema(variant.family, {
   linear_value_head_dim: deltaNetFields.linear_value_head_dim.nullish(),
   linear_num_key_heads: deltaNetFields.linear_num_key_heads.nullish(),
   linear_num_value_heads: deltaNetFields.linear_num_value_heads.nullish(),
-  linear_allow_neg_eigval: z.boolean().default(true),
+  linear_allow_neg_eigval: onByDefault,
   linnet: linnetSectionOf('qwen3_5'),
 });
 

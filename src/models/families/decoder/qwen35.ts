@@ -19,7 +19,7 @@ import {
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { offByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 const common = { queryKeyNorm: true, zeroCentredNorms: true, outputGate: true } as const;
 
@@ -50,13 +50,13 @@ const fields = {
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size,
   head_dim: size.default(256),
-  attention_bias: z.boolean().default(false),
+  attention_bias: offByDefault,
   full_attention_interval: whole(1).default(4),
   linear_key_head_dim: deltaNetFields.linear_key_head_dim.default(128),
   linear_value_head_dim: deltaNetFields.linear_value_head_dim.default(128),
   linear_num_key_heads: deltaNetFields.linear_num_key_heads.default(16),
   linear_num_value_heads: deltaNetFields.linear_num_value_heads.default(32),
-  partial_rotary_factor: z.number().positive().max(1).default(0.25),
+  partial_rotary_factor: positiveNumber.max(1).default(0.25),
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
   /** Of Gated DeltaNet. */
   output_gate_type: z.literal(['silu', 'swish'], 'only "silu", or "swish", is supported').nullish(),
@@ -77,7 +77,7 @@ const nextSchema = decoderSchema('qwen3_next', {
 const compositeSchema = z.object({
   model_type: z.literal('qwen3_5'),
   text_config: z.record(z.string(), z.unknown()),
-  tie_word_embeddings: z.boolean().default(false),
+  tie_word_embeddings: offByDefault,
   eos_token_id: decoderFields.eos_token_id,
   linnet: z.unknown().optional(),
 });

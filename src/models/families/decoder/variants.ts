@@ -21,7 +21,7 @@ import {
 } from './config.ts';
 import { decoderFamily } from './model.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 /**
  * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
@@ -109,8 +109,8 @@ const smolLm3Schema = decoderSchema('smollm3', {
   mlp_bias: onlyValue(false, 'projections have no biases'),
   max_position_embeddings: size.default(32_768),
   num_key_value_heads: size.default(4),
-  rope_theta: z.number().positive().default(2_000_000),
-  tie_word_embeddings: z.boolean().default(true),
+  rope_theta: positiveNumber.default(2_000_000),
+  tie_word_embeddings: onByDefault,
   /** By layer 1 where it turns queries and keys, 0 where it does not; else every layer of this interval does not. */
   no_rope_layers: z.array(z.literal([0, 1])).nullish(),
   no_rope_layer_interval: whole(1).default(4),

@@ -16,7 +16,7 @@ import {
 } from '../../config-fields.ts';
 import { flashPaperShape } from '../../presets/presets.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { offByDefault, onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 const flashSchema = z.object({
   model_type: z.literal('flash'),
@@ -29,28 +29,28 @@ const flashSchema = z.object({
   /** S. */
   query_key_dim: size.refine((dim) => dim % 2 === 0, 'must be even: rotary embedding turns pairs').default(128),
   /** E = ⌊expansion_factor · dim⌋. */
-  expansion_factor: z.number().positive().default(2),
-  causal: z.boolean().default(true),
+  expansion_factor: positiveNumber.default(2),
+  causal: onByDefault,
   /** φ of the local branch and of `square`. */
   activation: z.enum(['relu2', 'laplace']).default('laplace'),
   norm: z.enum(['scalenorm', 'layernorm']).default('scalenorm'),
-  shift_tokens: z.boolean().default(true),
+  shift_tokens: onByDefault,
   /**
    * `mixed`: groups, as the paper trains. Whole-sequence baselines: `softmax`, and `square`, φ(q·k/n + bias).
    * `square-original` is the reference code's φ((q·k/n + bias)/n): dividing by n twice makes attention almost constant.
    */
   attention: z.enum(['mixed', 'softmax', 'square', 'square-original']).default('mixed'),
   /** Branches of `mixed`. */
-  local: z.boolean().default(true),
-  global: z.boolean().default(true),
+  local: onByDefault,
+  global: onByDefault,
   /** K, one filter per layer shared by all channels; null for none. Only with `mixed`. */
   convolution: whole(1, 65535)
     .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .nullable()
     .default(null),
-  castling: z.boolean().default(false),
+  castling: offByDefault,
   /** Non-causal global branch: one sum over all groups; false reads only the own group's. */
-  reduce_groups: z.boolean().default(true),
+  reduce_groups: onByDefault,
   /** Tokens per sequence in training, the divisor of scores of whole sequences (the input's length in the reference code). */
   trained_length: size.default(1024),
   ...textEndFields,

@@ -17,6 +17,7 @@ import {
 import type { Activation } from '../activations.ts';
 import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
+import { onByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 const gpt2Schema = z.looseObject({
   model_type: z.literal('gpt2'),
@@ -27,8 +28,8 @@ const gpt2Schema = z.looseObject({
   n_head: size.default(12),
   n_inner: size.nullish(),
   activation_function: z.enum(['gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'tanh']).default('gelu_new'),
-  layer_norm_epsilon: z.number().positive().max(1).default(1e-5),
-  tie_word_embeddings: z.boolean().default(true),
+  layer_norm_epsilon: positiveNumber.max(1).default(1e-5),
+  tie_word_embeddings: onByDefault,
   scale_attn_weights: onlyValue(true, 'scores are divided by √D'),
   scale_attn_by_inverse_layer_idx: onlyValue(false, 'scores are divided by √D'),
   linnet: linnetSection,

@@ -23,7 +23,7 @@ import {
 } from '../../config-fields.ts';
 import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 /** A feed-forward. */
 interface T5FeedForward {
@@ -53,8 +53,8 @@ const t5Schema = z.looseObject({
     .default(32),
   relative_attention_max_distance: size.default(128),
   feed_forward_proj: z.enum(['relu', 'gated-gelu']).default('relu'),
-  layer_norm_epsilon: z.number().positive().max(1).default(1e-6),
-  tie_word_embeddings: z.boolean().default(true),
+  layer_norm_epsilon: positiveNumber.max(1).default(1e-6),
+  tie_word_embeddings: onByDefault,
   is_encoder_decoder: onlyValue(true, 'there is no encoder without its decoder'),
   pad_token_id: whole().nullish(),
   eos_token_id: textEndFields.eos_token_id,

@@ -14,7 +14,7 @@ import type { TextRecord } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
 

@@ -17,7 +17,7 @@ import {
 } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
 import { commonRefusals, sessionTurn, textFields, askedText } from './text-fields.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 function schema(limits: ServerLimits) {
   const ids = z.array(tokenId).max(limits.promptTokens);

@@ -14,7 +14,7 @@ import { chatLogprobs, timingsOf, finishOf, visibleScores } from './answer-parts
 import type { TextRecord } from './records.ts';
 import { commonSampling, jsonSchemaField, samplingFields, askedText } from './text-fields.ts';
 import { answerTo, type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { whole } from '../../../files/schema-values.ts';
 
 /** Tokens where a request sets no limit. */
 const unboundedTokens = 4096;

@@ -22,7 +22,7 @@ import {
 } from '../request-fields.ts';
 import type { At } from './dialect.ts';
 import type { ChoiceRecord, Keep, TextRecord } from './records.ts';
-import { whole } from '../../../files/whole-numbers.ts';
+import { filledText, share, whole } from '../../../files/schema-values.ts';
 
 /** A JSON schema as it is sent; it is checked when it is made ready. */
 export const jsonSchemaField = z.union([z.record(z.string(), z.unknown()), z.literal(true)], {
@@ -36,19 +36,18 @@ const responseFormat = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_schema'), json_schema: z.object({ schema: jsonSchemaField }) }),
 ]);
 
-const probability = z.number().min(0).max(1);
 const penalty = z.number().min(-100).max(100);
 const topK = whole(-1, 1 << 24);
 
 /** How tokens are chosen and texts end, in all dialects. */
 export function samplingFields(limits: ServerLimits) {
-  const stop = z.string().min(1).max(limits.stopLength);
+  const stop = filledText.max(limits.stopLength);
   return {
     stream: maybe(z.boolean()),
     temperature: maybe(z.number().min(0).max(100)),
-    top_p: maybe(probability),
+    top_p: maybe(share),
     top_k: maybe(topK),
-    min_p: maybe(probability),
+    min_p: maybe(share),
     presence_penalty: maybe(penalty),
     frequency_penalty: maybe(penalty),
     seed: maybe(z.int()),
