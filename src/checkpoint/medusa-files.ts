@@ -28,7 +28,6 @@ export const MEDUSA_WEIGHTS_FILE = 'medusa.safetensors';
 /** Largest medusa.json that is read. */
 const maximumBytes = 1 << 20;
 
-
 const descriptionSchema = z.strictObject({
   format: z.literal('linnet-medusa'),
   version: z.literal(1),
