@@ -97,6 +97,8 @@ export interface StepInput extends SequenceInput {
   readonly treeMasks: StepMasks;
   /** Rows of the ring that are read together with the tree's; only in forms of `open rows`. */
   readonly open?: OpenRows;
+  /** Whether S has all that is older than the windows of the nodes: no row is `earlier`. */
+  readonly withinFolds: boolean;
   /** S [B,M,rows,columns], as often as `LayoutInputs.sumsOf` says; only where the state has sums. */
   readonly sums?: Value;
   /** Rows of closed groups; only where the state has them. */
@@ -191,6 +193,8 @@ export interface LayoutDims {
   readonly opens: boolean;
   /** U: open rows, where there are such. */
   readonly openRows: Dim;
+  /** Whether no node sees a group that closed within its tree. */
+  readonly withinFolds: boolean;
 }
 
 /** Inputs of the step graph that a kind needs beyond masks and state, once per layout of states. */

@@ -14,7 +14,7 @@ export class DecodingEngine extends StepEngine {
   static async create(
     model: GeneratingModel,
     parameters: ReadonlyMap<string, Tensor>,
-    options?: CompileOptions,
+    options?: Parameters<typeof DecodingEngine.compile>[2],
   ): Promise<DecodingEngine> {
     return DecodingEngine.compile(model, (graph) => new WeightParameters(graph, parameters), options);
   }

@@ -8,9 +8,9 @@ import { LinnetError, requireRunning } from '../errors.ts';
 import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
-import type { StepForms } from '../models/graphs/step-forms.ts';
-import { productRowNames } from '../models/graphs/step-graph.ts';
+import { formsOfGraph } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
+import { runAcrossFolds } from './fold-crossing.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { LaterSums } from './state/later-sums.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
@@ -55,13 +55,6 @@ interface StepResults {
   readonly sequences: number;
   readonly nodes: number;
   readonly count: number;
-}
-
-/** The forms of a graph: exports of earlier versions have fewer. */
-function formsOf({ inputs, outputs }: Program): StepForms {
-  const names = [...inputs.keys(), ...outputs.keys()];
-  const has = (start: string): boolean => names.some((name) => name.startsWith(start));
-  return { opens: has('open.'), replays: has('later.'), productRows: inputs.has(productRowNames.mixed), ordered: true };
 }
 
 /** A single sequence has no choice of places. */
@@ -128,7 +121,7 @@ export class StepEngine implements AsyncDisposable {
     program: Program,
     folds: FoldPrograms,
     { prompt = program, encoder, addsInOrder = async () => true }: EnginePrograms = {},
-    layout: ModelLayout = modelLayout(model, formsOf(program)),
+    layout: ModelLayout = modelLayout(model, formsOfGraph(program)),
   ) {
     this.model = model;
     this.layout = layout;
@@ -213,11 +206,12 @@ export class StepEngine implements AsyncDisposable {
   async #run(before: Promise<unknown>, asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     await before;
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    let most = 0;
-    for (const { state, tree } of asked) {
-      this.#checkState(state);
-      most = Math.max(most, tree.size);
-    }
+    for (const { state } of asked) this.#checkState(state);
+    return await runAcrossFolds(this.layout, asked, (part) => this.#runTogether(part, weights), this.commit.bind(this));
+  }
+
+  async #runTogether(asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
+    const most = asked.reduce((size, { tree }) => Math.max(size, tree.size), 0);
     const order = asked.length === 1 ? onlyPlace : this.#feeds[weights].arrange(asked);
     const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
     const equal = this.#equalNumbers[weights];

@@ -164,6 +164,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         replays: forms.replays || undefined,
         productRows: forms.productRows || undefined,
         ordered: true,
+        withinFolds: !forms.crossesFolds || undefined,
         files,
         folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
         prompt: prompt && { weightBytes: prompt.weightBytes },

@@ -123,10 +123,11 @@ const mtpSchema = z.strictObject({
 /** The forms of the graphs of a folder. */
 export function formsOfManifest({
   openRows,
+  withinFolds,
   ...forms
-}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows' | 'ordered'>): StepForms {
+}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows' | 'ordered' | 'withinFolds'>): StepForms {
   const absent = { replays: false, productRows: false, ordered: false };
-  return { ...absent, ...forms, opens: openRows === true };
+  return { ...absent, ...forms, opens: openRows === true, crossesFolds: withinFolds !== true };
 }
 
 /** The forms of the graphs of an export: kernels take rows of larger blocks than the smallest in pairs. */
@@ -162,6 +163,8 @@ export const manifestSchema = z.strictObject({
   productRows: z.literal(true).optional(),
   /** See `StepForms.ordered`. */
   ordered: z.literal(true).optional(),
+  /** Whether its graphs do not cross folds (`StepForms.crossesFolds`). */
+  withinFolds: z.literal(true).optional(),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */

@@ -74,6 +74,8 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
    * steps; int4 in blocks of `blockForSize`. Default: f32, and the codes of a GGUF file or of a quantized folder as they are. An export has the type that it was written in.
    */
   readonly dtype?: WeightType;
+  /** For trees of any depth that follow a `TreeRule`, of checkpoints: graphs that take a tenth longer. Default false. */
+  readonly crossesFolds?: boolean;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
   readonly verify?: boolean;
   /** Fields of a checkpoint's config.json to leave out, which are refused by their names and do not change its results. Default: none. */
@@ -131,9 +133,10 @@ export async function open(
     return { origin, fingerprint, name, defaults, tokenizer, template };
   };
   if (!(await isExport(folder))) {
-    const { ignore } = options;
+    const { ignore, crossesFolds = false } = options;
     const openStored = async () => {
-      const type = (device ?? 'cpu') === 'cpu' ? keptTypes.find((each) => each === dtype) : undefined;
+      const canKeep = (device ?? 'cpu') === 'cpu' && !crossesFolds;
+      const type = canKeep ? keptTypes.find((each) => each === dtype) : undefined;
       const kept = type && (await keptWeights(folder, type, compile));
       return { kept, stored: await openInPlace(folder, kept?.fingerprint) };
     };
@@ -143,7 +146,7 @@ export async function open(
     }
     requireOpenedKind(stored.model, stored.path, kinds);
     const around = await surroundings(stored.path, stored.fingerprint);
-    return openWeights({ ...stored, around, compile, dtype, kept });
+    return openWeights({ ...stored, around, compile, crossesFolds, dtype, kept });
   }
   if (dtype !== undefined) {
     throw new LinnetError('CONFIG', `${folder} is exported, in a type of its own; leave out \`dtype\``);
@@ -174,6 +177,7 @@ const openOptionNames: Readonly<Record<keyof OpenOptions | 'kind', true>> = {
   verify: true,
   ignore: true,
   dtype: true,
+  crossesFolds: true,
   hub: true,
   revision: true,
   onPlan: true,
@@ -186,6 +190,8 @@ interface Checkpoint<Described> extends Pick<ModelInFolder<Described>, 'model' |
   readonly weights: WeightReader;
   readonly around: ModelSurroundings;
   readonly compile: CompileOptions;
+  /** See `OpenOptions`. */
+  readonly crossesFolds: boolean;
   readonly dtype?: WeightType;
   readonly kept?: KeptWeights;
 }
@@ -262,7 +268,7 @@ function writerParts<Kind extends keyof WriterByKind>(
   kind: Kind,
   checkpoint: Checkpoint<GeneratingModel>,
 ): WriterParts<WriterByKind[Kind]> {
-  const { model, weights, names, around, compile, dtype: asked, kept } = checkpoint;
+  const { model, weights, names, around, compile, crossesFolds, dtype: asked, kept } = checkpoint;
   const { origin, fingerprint } = around;
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const block = dtype === 'int4' ? blockForSize(model.parameters) : undefined;
@@ -277,7 +283,8 @@ function writerParts<Kind extends keyof WriterByKind>(
     const source = storedSource(decoderOf(described), weights, stored);
     const scratch = dtype !== 'f32' || weights.codes !== undefined;
     const spin = compile.spin ?? parameterCount(model.parameters) >= leastSpun;
-    const forms = formsOfExport({ block, device: compile.device ?? 'cpu' });
+    const usual = formsOfExport({ block, device: compile.device ?? 'cpu' });
+    const forms = { ...usual, crossesFolds: usual.crossesFolds || crossesFolds };
     return await DecodingEngine.compile(described, source, { ...compile, spin, scratch, forms });
   };
   return {

@@ -31,6 +31,8 @@ export interface SlotLayout {
   readonly open?: OpenRing;
   /** Whether scores need `leastColumns` rows in each block to be added up alike. */
   readonly isWide: boolean;
+  /** Whether no node sees a group that closed within its tree, since steps end where its groups are folded. */
+  readonly withinFolds: boolean;
   /** Inputs of the step graph besides masks, once for all its layers; undefined if there are none. */
   readonly inputs?: SlotInputs;
   /** Its layers. */
@@ -119,10 +121,8 @@ export interface ModelLayout {
  * @param forms default: all
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
-export function modelLayout(
-  model: AutoregressiveModel,
-  { opens, replays, productRows, ordered }: StepForms = stepFormsOf(),
-): ModelLayout {
+export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = stepFormsOf()): ModelLayout {
+  const { opens, replays, productRows, ordered, crossesFolds } = stepForms;
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[]; isWide: boolean }>();
   const rows: { name: string; heads: number; width: number }[] = [];
@@ -140,7 +140,7 @@ export function modelLayout(
       return { start, width };
     };
     const horizon = { ...horizonOf(mixer, biasReach), span: state.folded?.span };
-    const own = slotLayout(mixer, form, state, horizon, opens);
+    const own = slotLayout(mixer, form, state, horizon, opens, crossesFolds);
     const slots = slotLayouts.get(own.name) ?? { ...own, index: slotLayouts.size };
     const { folded, keyWidth } = state;
     slots.layers.push(layer);
@@ -162,6 +162,8 @@ export function modelLayout(
   const boundariesOrCause = opens ? boundariesOf(layers) : roundingCauses.graphs;
   const [boundaries, roundingCause = ordered ? undefined : causeOfUnordered(model, layers)] =
     typeof boundariesOrCause === 'string' ? [[], boundariesOrCause] : [boundariesOrCause];
+  // Without boundaries, trees and chunks of prompts end anywhere.
+  if (boundaries.length === 0 && !crossesFolds) return modelLayout(model, { ...stepForms, crossesFolds: true });
   const inPairs = productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0;
   const light = layers.filter(({ form }) => form.isLight === true).length;
   return {
@@ -226,6 +228,7 @@ function slotLayout(
   { slots, folded }: StateShape,
   horizon: Horizon,
   opens: boolean,
+  crossesFolds: boolean,
 ): Omit<SlotLayout, 'index'> & { layers: number[]; isWide: boolean } {
   const { group, reach, window = 1, sinks = 0, span = group } = horizon;
   const { inputs } = form;
@@ -246,11 +249,14 @@ function slotLayout(
   const open = opens && form.sameBits?.(mixer)?.endsWith('open rows') === true ? opened : undefined;
   const opening = open !== undefined;
   const U = openRows(name);
-  const dims = { slots: ring ?? 'C', treeRows: opening ? addDims(U, 'T') : 'T', opens: opening, openRows: U };
+  const folds = folded !== null && ring !== undefined && form.sameBits?.(mixer)?.startsWith('replayed') === false;
+  const withinFolds = opening && folds && !crossesFolds && span === group;
+  const treeRows = opening ? addDims(U, 'T') : 'T';
+  const dims = { slots: ring ?? 'C', treeRows, opens: opening, openRows: U, withinFolds };
   const types = inputs?.declare(mixer, dims, (dim) => `${dim}${name}`) ?? {};
   const feeds: SlotInputs['feeds'] = (steps, T, C) => inputs?.feeds(mixer, steps, T, C) ?? {};
   const own = Object.keys(types).length === 0 ? undefined : { types, feeds, sumsOf: inputs?.sumsOf };
-  return { name, horizon, ring, rowsPerGroup, open, isWide: false, inputs: own, layers: [] };
+  return { name, horizon, ring, rowsPerGroup, open, isWide: false, withinFolds, inputs: own, layers: [] };
 }
 
 /** Matrices S of a layer of a layout. */

@@ -14,6 +14,11 @@ export interface StepForms {
   readonly productRows: boolean;
   /** Whether the memories of windows and attention to an encoded text have the same bits beside others. */
   readonly ordered: boolean;
+  /**
+   * Whether nodes read groups that closed within their tree row by row. Without it a step takes a tree that crosses a fold in parts
+   * (`runAcrossFolds`), which cannot follow a `TreeRule`: most trees end before, and a token of a small model takes a fifth less.
+   */
+  readonly crossesFolds: boolean;
 }
 
 /**
@@ -33,5 +38,5 @@ const formsByDevice: Readonly<Record<Device, Pick<StepForms, 'opens' | 'replays'
  */
 export function stepFormsOf(device: Device = 'cpu', inPairs = false): StepForms {
   const { opens, replays } = formsByDevice[device];
-  return { opens, replays, productRows: opens && inPairs, ordered: true };
+  return { opens, replays, productRows: opens && inPairs, ordered: true, crossesFolds: !opens };
 }

@@ -42,6 +42,7 @@ import { declarePositions } from '../../nn/positions.ts';
 import { type AutoregressiveModel, type CrossAttention, valueWidth, type MixedRows } from '../model.ts';
 import { countOfSums, type ModelLayout, modelLayout, openRows, type SlotLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
+import type { StepForms } from './step-forms.ts';
 
 /**
  * Builds the step graph of a model. The shapes of its inputs and outputs are in the table above.
@@ -84,6 +85,7 @@ export function stepGraph(
           scoring,
           heads,
           horizon: slots.horizon,
+          withinFolds: slots.withinFolds,
           ...declareState(graph, layout, layer, ofSlots),
           filters: filtersOf(layout, layer, parametersOf),
         },
@@ -113,6 +115,18 @@ export function stepGraph(
 
 /** Names in the graph of the rows of products that are mixed, and of the mixed row that each row of products takes. */
 export const productRowNames = { mixed: 'mixed', products: 'products' } as const;
+
+/** The forms of a compiled step graph: exports of earlier versions have fewer. */
+export function formsOfGraph({
+  inputs,
+  outputs,
+}: Record<'inputs' | 'outputs', ReadonlyMap<string, unknown>>): StepForms {
+  const names = [...inputs.keys(), ...outputs.keys()];
+  const has = (start: string): boolean => names.some((name) => name.startsWith(start));
+  const crossesFolds = ['earlier.', 'age.', 'older.'].some(has);
+  const productRows = inputs.has(productRowNames.mixed);
+  return { opens: has('open.'), replays: has('later.'), productRows, ordered: true, crossesFolds };
+}
 
 /** Each value enters once, such as the angles that all layers turn by. */
 function declareMixedRows(graph: Graph): MixedRows {

@@ -77,7 +77,7 @@ export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
   plan: planSchema,
   measured: measuredSchema,
   async load(plan, { place, model }, compile) {
-    const loaded = await open(await model(plan.model), compile);
+    const loaded = await open(await model(plan.model), { ...compile, crossesFolds: true });
     const engine = await loaded.engine();
     const medusa = plan.drafts === 'medusa' ? await loaded.heads() : undefined;
     const paths = plan.tree === undefined ? undefined : parseTreeFile(await readTextFile(place(plan.tree)), plan.tree);

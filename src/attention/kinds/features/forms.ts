@@ -109,14 +109,15 @@ export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
     });
   },
   step(config, input) {
-    const { heads, sums } = input;
+    const { heads, sums, withinFolds } = input;
     const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
     const { all: blocks } = blocksOf(input, keys, values);
     const queries = mappedQueries(config, heads, input);
     const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
     const weights = blocks.map(({ keys: rows, masks }) => {
       const features = keyFeatures(config.map, rows, input); // [B,M,rows,m]
-      return mul(matmul(queries, features, { transposeB: true }), heads.tile(add(masks.same, masks.earlier)));
+      const seen = withinFolds ? masks.same : add(masks.same, masks.earlier);
+      return mul(matmul(queries, features, { transposeB: true }), heads.tile(seen));
     });
     let sum = weightedValues(summed, weights);
     if (sums !== undefined) sum = add(sum, matmul(queries, sums));

@@ -153,7 +153,8 @@ export const linearRecurrent: RecurrentForm<LinearMixer> = {
   },
   inputs: {
     tag: (config) => (fadeOf(config) === 1 ? '' : 'f'),
-    declare: (config, { slots, treeRows }) => (fadeOf(config) === 1 ? {} : declareGroupAges(slots, treeRows)),
+    declare: (config, { slots, treeRows, withinFolds }) =>
+      fadeOf(config) === 1 || withinFolds ? {} : declareGroupAges(slots, treeRows),
     feeds: groupAges,
   },
   sameBits: () => 'open rows',
@@ -161,7 +162,7 @@ export const linearRecurrent: RecurrentForm<LinearMixer> = {
 
 /** [B,M,R·T,E] @param values of the nodes [B,M,T,E] */
 function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBlock[], values: Value): Value {
-  const { heads, sums, parameters, open } = input;
+  const { heads, sums, parameters, open, withinFolds } = input;
   const blocks = Number.isFinite(config.group) && open === undefined ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
   // Where keys are stored as unit vectors, the node's own are made with its queries.
@@ -176,13 +177,14 @@ function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBl
   const local =
     given !== undefined && config.normalize === 'local' ? dividedBySum(given, open && orderedSums(open, given)) : given;
   const global = (factor?: Value): Value[] | undefined =>
-    config.global === null
+    config.global === null || withinFolds
       ? undefined
       : blocks.map(({ masks }, i) => mul(scaled(scores[i], factor), heads.tile(masks.earlier)));
 
   const areVectorsKept = config.normalize === null || config.normalize === 'local';
   if (areVectorsKept && !config.castling) {
-    const isShared = config.local?.kernel === 'relu2' && config.normalize === null && config.global !== null;
+    const isShared =
+      config.local?.kernel === 'relu2' && config.normalize === null && config.global !== null && !withinFolds;
     const read = isShared
       ? [
           blocks.map(({ masks }, i) =>
@@ -202,9 +204,10 @@ function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBl
 
   const parts: Value[] = [];
   if (local !== undefined) parts.push(scaled(weightedValues(blocks, local), lambda));
-  const far = global();
-  if (far !== undefined && sums !== undefined) {
-    const summed = add(weightedValues(blocks, far), matmul(readers, sums));
+  if (config.global !== null && sums !== undefined) {
+    const far = global();
+    const folded = matmul(readers, sums);
+    const summed = far === undefined ? folded : add(weightedValues(blocks, far), folded);
     parts.push(scaled(config.normalize === 'global' ? boundedLength(summed) : summed, alpha));
   }
   let mixed = parts.length === 0 ? undefined : addAll(parts);

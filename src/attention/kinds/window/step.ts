@@ -62,8 +62,10 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
     const blocks = blocksOf(input, keys, values);
     const { memory } = config;
     const inBlocks = foldsLater(config) && input.open !== undefined;
-    const rows = () =>
-      inBlocks ? olderInBlocks(input, blocks.all) : [listedRows(input, blocks.all[0], { keys, values })];
+    const rows = (): OlderRows[] => {
+      if (input.withinFolds) return [];
+      return inBlocks ? olderInBlocks(input, blocks.all) : [listedRows(input, blocks.all[0], { keys, values })];
+    };
     const older = memory === null ? undefined : rememberedRow(memory, input, rows());
     const sink = sinkOfNodes(input.heads, input.parameters);
     const columns = [older, sink && { score: sink }].filter((column) => column !== undefined);
@@ -92,8 +94,8 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
   },
   inputs: {
     tag: (config) => (config.memory === null ? '' : decays(config) ? 'md' : 'm'),
-    declare(config, { slots, treeRows, opens }, named) {
-      if (config.memory === null) return {};
+    declare(config, { slots, treeRows, opens, withinFolds }, named) {
+      if (config.memory === null || withinFolds) return {};
       const [older, nodes] = [named('U'), named('N')];
       const list = (length: string) => ({ dtype: 'int32' as const, shape: [length] });
       const rows = { [olderNames.slots]: list(older) };
@@ -238,7 +240,7 @@ function scoresOf({ scoring }: StepInput, { joined }: HeadLayout, keys: Value): 
 
 /** Score [B,M,R·T,1] and value [B,M,R·T,E] of everything older than the window. */
 function rememberedRow(memory: WindowMemory, input: StepInput, rows: readonly OlderRows[]): RememberedRow {
-  const E = Number(rows[0].values.shape[3]);
+  const E = Number(input.v.shape[3]);
   const [weighted, total] = split(olderSums(memory, input, rows), -1, [E, 1]);
   // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
   return { score: maximum(logSum(total, [-1], true), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
@@ -309,7 +311,7 @@ function olderSums(memory: WindowMemory, input: StepInput, rows: readonly OlderR
   const M = Number(heads.queries.shape[1]);
   const map = (own: Value): Value => weighedQueries(memory, own, input);
   const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
-  const decay = logDecay(memory, rows[0].keys, M, parameters);
+  const decay = logDecay(memory, queries, M, parameters);
   const aged = (terms: Value, age: Value | undefined): Value =>
     decay === undefined || age === undefined ? terms : mul(terms, exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))));
   const read = aged(matmul(queries, sums), decay && inputs[ageNames.sums]); // [B,M,R*T,E+1]
