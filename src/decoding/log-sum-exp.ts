@@ -1,5 +1,8 @@
 /** The normalizer of logits: log p of a token is its logit less this. */
 
+/** Logits of a run, or of a block of its positions, in numbers: 128 MiB, of which a loss and its gradient hold some. */
+export const mostLogits = 1 << 25;
+
 /** log Σ exp of logits, in float64. */
 export function logSumExp(logits: Float32Array): number {
   let largest = Number.NEGATIVE_INFINITY;

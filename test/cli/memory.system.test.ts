@@ -169,6 +169,28 @@ describe('--memory', () => {
     expect(twice - (await taken('--memory', `${twice - 1}B`))).toBe(4 * Number(parameters));
   });
 
+  it('counts the logits of steps while texts are scored and bits compared', async () => {
+    const wide = join(folder, 'wide');
+    const model = describeCausalModel({
+      ...{ model_type: 'llama', vocab_size: 65_536, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1 },
+      ...{ num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 64, bos_token_id: 256 },
+    });
+    const parameters = initializeParameters(model, new Random(1));
+    await saveModel(wide, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });
+    const wideExport = join(folder, 'wide-export');
+    await runJson('export', wide, '--dtype', 'f32', '--out', wideExport);
+    const scoring = (path: string): string[][] => [
+      ['eval', 'positions', '--models', path, '--data', book, '--length', '24', '--memory', '300MiB'],
+      ['eval', 'tasks', path, '--data', tasks, '--tasks', 'piqa', '--shots', '0', '--memory', '300MiB'],
+      ['check', path, '--memory', '300MiB'],
+    ];
+    for (const words of scoring(wide)) {
+      const json = await runJson(...words);
+      expect(valueAt(json, 'models.0.form') ?? valueAt(json, 'form')).toBe('layers');
+    }
+    for (const words of scoring(wideExport)) expect((await linnet(...words)).stderr).toMatch(/the limit is 300 MiB/);
+  });
+
   it('refuses a plan that cannot hold, and says the form of each stage of one that can', async () => {
     const words = ['convert', base, '--data', book, '--steps', '2,2,0', '--out', out, '--plan'];
     expect((await linnet(...words, '--memory', '20MiB')).exitCode).toBe(3);

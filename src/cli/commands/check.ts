@@ -4,7 +4,7 @@ import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { canDecode } from '../../attention/mixers.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { bitsByReading, type SameBits } from '../../evaluation/check/same-bits.ts';
+import { bitsByReading, comparedBytes, type SameBits } from '../../evaluation/check/same-bits.ts';
 import { parameterCount } from '../../nn/parameters.ts';
 import { open } from '../../open/index.ts';
 import { writerKinds } from '../../open/opened-model.ts';
@@ -58,7 +58,7 @@ export const check = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, maxLength, seed, memory, plan: onlyPlan, device, threads }) {
-    const plan = await requireOpeningMemory(folder, { memory }, layersMemory(maxLength));
+    const plan = await requireOpeningMemory(folder, { memory, results: comparedBytes }, layersMemory(maxLength));
     if (onlyPlan) return reportForms(context, [{ name: 'check', ...plan }], memory);
     const running = { device, threads };
     await using weights = (await isExport(folder)) ? undefined : await openModelWeights(folder);

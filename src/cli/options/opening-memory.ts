@@ -13,7 +13,7 @@ import { formatBytes } from '../../report/quantities.ts';
 import { chooseForm, engineMemory, type FormPlan } from '../../training/memory-form.ts';
 import { memoryLimit } from '../../training/plans/options.ts';
 import { processBytes } from '../../training/step-cost.ts';
-import { isExport } from '../../open/folder-files.ts';
+import { isExport, readExportedFolder } from '../../open/folder-files.ts';
 
 /** How often the bytes of an export are held, whose files the engine maps or reads. */
 const exportHeld = 1.2;
@@ -23,6 +23,8 @@ export interface OpeningLimits {
   readonly dtype?: WeightType;
   /** Bytes. Default: as `memoryLimit`. */
   readonly memory?: number;
+  /** Bytes of results of the work, such as `scoredBytes`. Default: none that count. */
+  readonly results?: (model: Model) => number;
 }
 
 /** The memory of an opened model at its peak. @param dtype of a checkpoint; default f32 */
@@ -54,6 +56,12 @@ async function describedIn(folder: string): Promise<Model | ClassifierModel> {
   return weights.model;
 }
 
+async function modelOf(folder: string): Promise<Model> {
+  if (await isExport(folder)) return (await readExportedFolder(folder)).model;
+  await using weights = await openModelWeights(folder);
+  return weights.model;
+}
+
 /** Memory of a measure that reads a model layer by layer; undefined, and why not, where it cannot. */
 export interface LayeredMemory {
   readonly layers?: number;
@@ -71,8 +79,8 @@ export async function requireOpeningMemory(
   limits: OpeningLimits,
   layered?: Layered,
 ): Promise<FormPlan> {
-  const { dtype, memory = memoryLimit(undefined) } = limits;
-  const whole = await openingMemory(folder, dtype);
+  const { dtype, memory = memoryLimit(undefined), results } = limits;
+  const whole = (await openingMemory(folder, dtype)) + (results?.(await modelOf(folder)) ?? 0);
   const work = `opening ${folder}`;
   if (whole <= memory || (await isExport(folder))) return chooseForm(work, { whole }, memory);
   const model = await describedIn(folder);

@@ -1,4 +1,5 @@
 /** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
+import { scoredBytes } from '../../engine/scoring/sequence-scorer.ts';
 import { type ModelWeights, openCausalWeights } from '../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { lookupDrafter } from '../../decoding/speculation/drafters/registry.ts';
@@ -40,7 +41,9 @@ interface TaskScorer extends AsyncDisposable {
  * @throws LinnetError `CONFIG` where no form fits
  */
 export async function planTaskScorer(description: ScorerDescription, asked: AskedTasks): Promise<FormPlan> {
-  return await requireOpeningMemory(description.model, asked, (weights) => layersOf(weights, description, asked));
+  return await requireOpeningMemory(description.model, { memory: asked.memory, results: scoredBytes }, (weights) =>
+    layersOf(weights, description, asked),
+  );
 }
 
 /** Opens a model for questions. Dispose of it. @throws LinnetError as `open`, and without a tokenizer */

@@ -4,10 +4,11 @@
  * it, also those of several questions, run as one forest of tokens in one step, which sees each path as if it stood alone.
  */
 import { TokenTree } from '../../attention/tree.ts';
-import { logSumExp } from '../../decoding/log-sum-exp.ts';
+import { logSumExp, mostLogits } from '../../decoding/log-sum-exp.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { eventLoopTurn, type StepEngine, type StepWeights } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
+import type { Model } from '../../models/model.ts';
 import { leadsTo, type TextBefore } from '../prompt.ts';
 import type { Score, ScorerOptions } from './scorer.ts';
 import type { TokenSequence } from './token-sequences.ts';
@@ -15,8 +16,14 @@ import { argmax } from '../../graph/largest.ts';
 
 /** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
 const stepNodes = 256;
-/** Logits of a step, in numbers: 128 MiB. */
-const mostLogits = 1 << 25;
+/** Steps whose logits are in memory at once: the engine's, their copy, and those that wait to be collected (measured at 0.5B). */
+const stepsHeld = 4;
+
+/** Bytes of logits while texts are scored. */
+export function scoredBytes({ sizes }: Pick<Model, 'sizes'>): number {
+  return 4 * stepsHeld * Math.min(mostLogits, stepNodes * sizes.vocabulary);
+}
+
 /** Shorter prefixes are not kept: reading them again costs less than a fork. */
 const shortestPrefix = 32;
 /** States that are kept: one for the task under way, and one of another kind of request. */

@@ -6,6 +6,7 @@ import { chain, TokenTree } from '../../attention/tree.ts';
 import type { StepEngine, StepOutput } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { requireCount } from '../../files/arguments.ts';
+import type { Model } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 
 /** By way of reading: whether all logits, and all states, had the bits of one token a step. */
@@ -16,6 +17,16 @@ export interface SameBits {
   readonly tree: boolean;
   readonly batch: boolean;
   readonly chunks: boolean;
+}
+
+/** Tokens of the text, by default. */
+const usualLength = 160;
+/** Texts whose logits are in memory at once: of single tokens, trees and chunks, and those that wait to be collected (0.3B, 0.5B). */
+const textsHeld = 12;
+
+/** Bytes of logits while bits are compared. */
+export function comparedBytes({ kind, sizes }: Pick<Model, 'kind' | 'sizes'>): number {
+  return kind === 'encoder' ? 0 : 4 * textsHeld * usualLength * sizes.vocabulary;
 }
 
 interface SameBitsOptions {
@@ -33,7 +44,7 @@ const every = 3;
 /** @throws LinnetError `INPUT` for a length below 2 */
 export async function bitsByReading(
   engine: StepEngine,
-  { length = 160, seed = 1 }: SameBitsOptions = {},
+  { length = usualLength, seed = 1 }: SameBitsOptions = {},
 ): Promise<SameBits> {
   requireCount(length, 'the length', 2);
   const random = new Random(seed);

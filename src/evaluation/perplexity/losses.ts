@@ -5,7 +5,7 @@
 import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
-import { negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
+import { mostLogits, negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
 import { requireRunning, type Watched } from '../../errors.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
@@ -34,9 +34,6 @@ import {
   WindowGraphs,
   type WindowOutputs,
 } from './window-batches.ts';
-
-/** Logits of a run, in numbers: 128 MiB. */
-const mostLogits = 1 << 25;
 
 /** Losses of a window. */
 interface WindowLosses {

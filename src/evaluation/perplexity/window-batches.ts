@@ -1,5 +1,6 @@
 /** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
 import { residentTensors } from '../../checkpoint/stored-parameter.ts';
+import { mostLogits } from '../../decoding/log-sum-exp.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
 import { gather } from '../../graph/ops/indexing.ts';
 import { reshape } from '../../graph/ops/layout.ts';
@@ -161,8 +162,6 @@ export interface WindowGraphOptions extends CompileOptions {
 
 /** Padded tokens per run where memory is no concern: enough rows for fast products. */
 const mostBatchTokens = 1024;
-/** Logits of a run, in numbers: 128 MiB, of which a loss holds two or three. */
-const mostLogits = 1 << 25;
 
 /** Padded tokens of a run by default. */
 export function usualBatchTokens(vocabulary: number): number {

@@ -1,6 +1,7 @@
 /** Training objectives: the interface, the cross-entropy of labels, and next-token prediction. */
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { RowInputs } from '../../data/rows/row-dataset.ts';
+import { mostLogits } from '../../decoding/log-sum-exp.ts';
 import type { Value } from '../../graph/graph.ts';
 import { sum } from '../../graph/ops/contraction.ts';
 import { add, addAll, mul, sub } from '../../graph/ops/elementwise.ts';
@@ -15,8 +16,6 @@ import { gradientAfter } from '../../graph/ops/surrogate-gradient.ts';
 
 // Losses over positions, by blocks: of a large vocabulary the logits [T,V] are the largest tensors of a step.
 
-/** Logits of a block, in numbers: 128 MiB, of which a loss and its gradient hold some. */
-const mostLogits = 1 << 25;
 /** Positions of a block are a multiple of this, at least one. */
 const blockStep = 16;
 

@@ -1,4 +1,5 @@
 /** `linnet eval perplexity`: how well a model predicts a text. */
+import { scoredBytes } from '../../../engine/scoring/sequence-scorer.ts';
 import { basename, resolve } from 'node:path';
 import { type Branch, branches } from '../../../attention/mixer.ts';
 import { openCausalWeights, readParameters } from '../../../checkpoint/load-model.ts';
@@ -138,7 +139,7 @@ async function openMeasure(
     if (without !== undefined) {
       throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
     }
-    const plan = await requireOpeningMemory(folder, { memory });
+    const plan = await requireOpeningMemory(folder, { memory, results: scoredBytes });
     const opened = await open(folder, compile);
     return {
       model: opened.description,

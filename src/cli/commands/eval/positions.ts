@@ -1,4 +1,5 @@
 /** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
+import { scoredBytes } from '../../../engine/scoring/sequence-scorer.ts';
 import { type ModelWeights, openCausalWeights } from '../../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import type { Document } from '../../../data/documents/document.ts';
@@ -68,7 +69,7 @@ export const evalPositions = defineCommand({
     }
     const lengths = after?.map((depth) => depth + scored) ?? [length];
     const planOf = (folder: string): Promise<FormPlan> =>
-      requireOpeningMemory(folder, { memory }, (weights) => layersMemory(weights, lengths));
+      requireOpeningMemory(folder, { memory, results: scoredBytes }, (weights) => layersMemory(weights, lengths));
     if (onlyPlan) {
       const stages = [];
       for (const name of models) stages.push({ name, ...(await planOf(name)) });
