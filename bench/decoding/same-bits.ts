@@ -60,7 +60,7 @@ const widths: Readonly<Record<string, unknown>> = {
 const ownWidths: Readonly<Record<string, Readonly<Record<string, unknown>>>> = {
   gpt2: { n_embd: 64, n_head: 4, n_positions: 1024 },
   gemma3_text: { ...widths, head_dim: 256 },
-  qwen3_5_text: { ...widths, head_dim: 256 },
+  qwen3_5_text: { ...widths, head_dim: 256, linear_key_head_dim: 128, linear_value_head_dim: 128 },
   falcon_h1: { ...widths, mamba_d_state: 256 },
   flash: { dim: 64, group_size: 20, query_key_dim: 32, trained_length: 1024 },
 };
