@@ -43,6 +43,12 @@ export function blocksOf({ ring, treeMasks, open }: StepInput, keys: Value, valu
   return open?.whole === true ? { ring: undefined, tree, all: [tree] } : { ring, tree, all: [ring, tree] };
 }
 
+/** The nodes' own keys [B,M,T,D] and values [B,M,T,E], and the blocks that the nodes read. */
+export function nodeBlocks(input: StepInput) {
+  const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
+  return { keys, values, ...blocksOf(input, keys, values) };
+}
+
 /**
  * The rows of all blocks as one block. Copies keys and values: for a ring, which is small, that costs less than the ops
  * that every further block needs; a cache that grows is better read in place.

@@ -226,7 +226,7 @@ export async function openDescribed<Described extends Loadable>(
     }
     const parameterOf = (name: string, { shape }: { readonly shape: readonly number[] }): StoredParameter => {
       // A tensor without a place is not stored as it is read.
-      const type = checkpoint.place(inFile(name)) === undefined ? undefined : stored.get(name)?.info.dtype;
+      const type = checkpoint.place(inFile(name)) && stored.get(name)?.info.dtype;
       const pieces = (dtype: StoredDType) => (dtype === type ? storedPieces(name, dtype) : rows(name).pieces);
       return {
         dtype: 'float32',

@@ -107,7 +107,7 @@ export async function assembleEngine(
     const layout = modelLayout(decoder, formsOfManifest(manifest));
     const step = stepGraph(decoder, shapesAlone, layout);
     const program = await open(exportedFiles.model, 'step', step);
-    const prompt = manifest.prompt === undefined ? undefined : await open(exportedFiles.prompt, 'prompt', step);
+    const prompt = manifest.prompt && (await open(exportedFiles.prompt, 'prompt', step));
     const folds = new Map<string, Program>();
     for (const { name, layer } of foldGraphs(layout)) {
       const file = Object.hasOwn(manifest.folds, name) ? manifest.folds[name] : undefined;

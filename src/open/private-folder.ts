@@ -43,7 +43,7 @@ export class PrivateFolder {
     try {
       const root = typeof navigator === 'undefined' ? undefined : await navigator.storage?.getDirectory?.();
       const folder = await root?.getDirectoryHandle(name, { create: true });
-      return folder === undefined ? undefined : new PrivateFolder(folder);
+      return folder && new PrivateFolder(folder);
     } catch {
       return undefined; // private windows of some browsers
     }

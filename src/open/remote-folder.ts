@@ -160,7 +160,7 @@ export class CacheStorageWeights implements WeightCache {
 
   async get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const response = await (await this.#open())?.match(keyOf(sha256));
-    return response === undefined ? undefined : new Uint8Array(await response.arrayBuffer());
+    return response && new Uint8Array(await response.arrayBuffer());
   }
 
   async put(sha256: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {

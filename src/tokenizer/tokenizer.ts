@@ -53,7 +53,7 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
     const made = packed?.json.get(name);
     if (made !== undefined) return made;
     const bytes = await read(name, limit);
-    return bytes === undefined ? undefined : parseJsonObject(bytes, join(folder, name));
+    return bytes && parseJsonObject(bytes, join(folder, name));
   };
   const tokenizerJson = await readJson('tokenizer.json', maximumBytes.tokenizer);
   const tokenizerConfigJson = await readJson('tokenizer_config.json', maximumBytes.config);

@@ -164,7 +164,7 @@ export class SegmentedGradients implements AsyncDisposable {
       const [cut] = backward.cuts.values();
       for (const { feeds, cuts, upstream: above } of states) {
         const given = { ...segmentFeeds(backward, cuts, feeds, read) };
-        const own = cut === undefined ? undefined : above.get(cut);
+        const own = cut && above.get(cut);
         if (own !== undefined) given[upstream] = own;
         const fetch = wanted.map(([name]) => gradientOf(name)).filter((name) => program.outputs.has(name));
         const results = await program.run(onlyInputs(program, given), forward === undefined ? ['y0', ...fetch] : fetch);

@@ -99,7 +99,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   await using program = await TrainingProgram.create(options);
   const identity = runIdentity(job);
   if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
-  const resumed = snapshots === undefined ? undefined : await readSnapshot(snapshots.folder, program.blocks, identity);
+  const resumed = snapshots && (await readSnapshot(snapshots.folder, program.blocks, identity));
   const state = resumed?.state ?? startingState(job, program);
   const updates = updatesOf(job, program, {
     state,

@@ -182,7 +182,7 @@ function thoughtsConstraint(
           return withTokens(textMask(text.length, text), phase.blanks < mostBlanks ? blankIds : []);
         }
         if (phase.at === 'thoughts') {
-          return constraint === undefined ? undefined : allBut([...ends, ...closingTooFar(phase.tail)]);
+          return constraint && allBut([...ends, ...closingTooFar(phase.tail)]);
         }
         const opening = openIds[phase.opened];
         if (budget === 0) {

@@ -173,7 +173,7 @@ function referenceRows(probe: CausalModel, parameters: Weights): ExpectedRows {
       const parent = tree?.parents[i - committed] ?? -1;
       return parent >= 0 ? committed + parent : Math.min(i, committed) - 1;
     });
-    const input = referenceInput(probe, parameters, tokens, tree === undefined ? undefined : parents);
+    const input = referenceInput(probe, parameters, tokens, tree && parents);
     const mixed = mixReference(probe.mixers[0], input);
     return Array.from(tokens, (_, t) => hiddenOfReference(mixed, t, probe.sizes.heads, valueWidth(probe.sizes)));
   };

@@ -69,7 +69,7 @@ function fourChoices({ choices }: Row): string | undefined {
 
 /** The reason not to ask a row whose columns have been checked; undefined where there is none. */
 export function rowProblem(name: PreparationName | undefined, row: Row): string | undefined {
-  return name === undefined ? undefined : problems[name]?.(row);
+  return name && problems[name]?.(row);
 }
 
 /** The row with the columns that a preparation adds. */

@@ -43,7 +43,7 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
   },
   fold([x], { shape }) {
     const sizes = staticShape(shape);
-    return sizes === undefined ? undefined : [{ ...x, shape: sizes }];
+    return sizes && [{ ...x, shape: sizes }];
   },
   lower(emitter, node, { shape }) {
     const [x] = node.inputs;

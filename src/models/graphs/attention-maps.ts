@@ -208,7 +208,7 @@ function separated(
   const branches: Partial<Record<Branch, Float32Array>> = { window: new Float32Array(weights.length) };
   if (Number.isFinite(horizon.group)) branches.memory = new Float32Array(weights.length);
   if (horizon.sinks !== undefined && horizon.sinks > 0) branches.sinks = new Float32Array(weights.length);
-  const convolution = filter === undefined ? undefined : filterWeights(mixer, dataOf(filter, 'float32'), heads, length);
+  const convolution = filter && filterWeights(mixer, dataOf(filter, 'float32'), heads, length);
   for (let at = 0; at < weights.length; at++) {
     const j = at % length;
     const t = Math.floor(at / length) % length;

@@ -277,7 +277,7 @@ function declareState(
     ring: { keys: ringKeys, values: ringValues, masks: ring },
     treeMasks: tree,
     open: opened,
-    sums: sums === undefined ? undefined : graph.input(`sums.${layer}`, 'float32', [countOfSums(slots), M, ...sums]),
+    sums: sums && graph.input(`sums.${layer}`, 'float32', [countOfSums(slots), M, ...sums]),
     memory: held && {
       held,
       keys: rows('memory.keys', S, keys.width),

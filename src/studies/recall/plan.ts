@@ -94,7 +94,7 @@ export interface RecallMethod {
 export function recallMethods(plan: RecallPlan): Map<string, RecallMethod> {
   return new Map(
     Object.entries(plan.methods).map(([name, method]) => {
-      const first = plan.first === undefined ? undefined : mixerOf('first', plan.first);
+      const first = plan.first && mixerOf('first', plan.first);
       const initial = { ...plan.initial, ...plan.first?.initial, ...method.initial };
       return [
         name,

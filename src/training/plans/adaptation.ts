@@ -76,7 +76,7 @@ export interface ChosenAdaptation {
 export function chosenAdaptation(
   options: Pick<AdaptationOptions, 'lora' | 'loraTrain' | 'loraSave' | 'recipe'>,
 ): ChosenAdaptation | undefined {
-  const preset = options.recipe === undefined ? undefined : recipe(options.recipe).lora;
+  const preset = options.recipe && recipe(options.recipe).lora;
   const choice = options.lora ?? (preset && parseLoraChoice(preset.choice));
   const whole = options.loraTrain ?? (choice && preset?.whole) ?? [];
   if (choice !== undefined) return { choice, whole };

@@ -15,7 +15,7 @@ import { type AttentionMask, causalAttention, fullAttention } from '../../attent
 import { addGroupedConvolution } from '../../convolution.ts';
 import { groupKeys, groupQueries, groupingOf, makeGrouping, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, CrossForm, FoldInput, RecurrentForm, SequenceInput } from '../../mixer.ts';
-import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
+import { addStepConvolution, nodeBlocks, nodeRows, weightedValues } from '../../step-blocks.ts';
 import { type FeaturesMixer, featuresOf, isLearnedMap } from './maps.ts';
 import { keyFeatures, queryFeatures } from './map-graph.ts';
 import { normalizedFeatures, summedValues, summedWidth } from './output.ts';
@@ -110,8 +110,7 @@ export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
   },
   step(config, input) {
     const { heads, sums, withinFolds } = input;
-    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-    const { all: blocks } = blocksOf(input, keys, values);
+    const { keys, values, all: blocks } = nodeBlocks(input);
     const queries = mappedQueries(config, heads, input);
     const summed = blocks.map((block) => ({ ...block, values: summedValues(config.output, block.values) }));
     const weights = blocks.map(({ keys: rows, masks }) => {

@@ -51,7 +51,7 @@ export function unitOfWhole(config: GauMixer, input: BidirectionalInput): Value 
   const grouping = groupingOf(input, unitGroup(config));
   const view = { causal: false, keyMask: input.mask, reduceGroups: true };
   const mixed = attendUnit(config, grouping, input, view);
-  return mixed === undefined ? undefined : ungroupQueries(grouping, mixed);
+  return mixed && ungroupQueries(grouping, mixed);
 }
 
 /**
@@ -74,7 +74,7 @@ function attendUnit(
   const queries = branchRows(config, q);
   const keys = branchRows(config, k);
   const values = groupKeys(grouping, v);
-  const mask = view.keyMask === undefined ? undefined : maskedKeys(grouping, view.keyMask);
+  const mask = view.keyMask && maskedKeys(grouping, view.keyMask);
   const branches: Value[] = [];
   if (config.local !== null) {
     const rows = { q: groupQueries(grouping, queries.local), k: groupKeys(grouping, keys.local) };
@@ -122,7 +122,7 @@ function localWeights(
   const bias = unitBias(parameters, Number(k.shape[3]), biasDivisor, causal);
   const ofPairs = bias && reshape(relativeBias(bias.table, G, bias.scheme), [G, G]);
   const scores = ofPairs === undefined ? products : add(products, repeated(ofPairs, grouping));
-  const keysSeen = mask === undefined ? undefined : reshape(mask, [1, B * N, 1, G]);
+  const keysSeen = mask && reshape(mask, [1, B * N, 1, G]);
   const kernel = config.local?.kernel ?? 'laplace';
   if (kernel === 'softmax') {
     const masks = [

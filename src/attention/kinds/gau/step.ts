@@ -9,14 +9,7 @@ import { castle } from '../../normalization.ts';
 import { biasByOffset } from '../../scoring.ts';
 import { spanOf } from '../../masks.ts';
 import { ringState } from '../../state.ts';
-import {
-  addStepConvolution,
-  blocksOf,
-  maskScores,
-  nodeRows,
-  softmaxOverRows,
-  weightedValues,
-} from '../../step-blocks.ts';
+import { addStepConvolution, nodeBlocks, maskScores, softmaxOverRows, weightedValues } from '../../step-blocks.ts';
 import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitRowWidth, unitWeights } from './config.ts';
 
 export const unitRecurrent: RecurrentForm<GauMixer> = {
@@ -34,8 +27,7 @@ export const unitRecurrent: RecurrentForm<GauMixer> = {
   },
   step(config, input) {
     const { heads, sums } = input;
-    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-    const { all: blocks } = blocksOf(input, keys, values);
+    const { keys, values, all: blocks } = nodeBlocks(input);
     const queries = branchRows(config, heads.joined); // [B,M,R*T,S]
     const blockKeys = blocks.map((block) => branchRows(config, block.keys)); // [B,M,rows,S]
     const branches: Value[] = [];

@@ -30,7 +30,7 @@ import type {
   SequenceInput,
 } from '../../mixer.ts';
 import {
-  blocksOf,
+  nodeBlocks,
   convolutionWeights,
   maskScores,
   nodeRows,
@@ -179,8 +179,7 @@ export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
   step({ rows: r }, input) {
     const { heads, memory, scoring, parameters, inputs } = input;
     if (memory === undefined) throw internalError('a state without the memory of closed blocks');
-    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-    const { all: blocks } = blocksOf(input, keys, values);
+    const { keys, values, all: blocks } = nodeBlocks(input);
     const queries = heads.join(mul(heads.queries, scoring.scale));
     const projections = blockProjections(parameters);
     const earlier = blocks.map(({ masks }) => heads.tile(masks.earlier)); // [B,1,R*T,rows]

@@ -10,7 +10,7 @@ import { definePreset } from '../../preset.ts';
 import { sinkLogitField, sinkLogitParameters, sinkOfNodes, softmaxWithSink } from '../../sink-logits.ts';
 import { causalSoftmax, maskedScoresOfRows, softmaxInGroups } from '../../softmax.ts';
 import { ringState } from '../../state.ts';
-import { blocksOf, nodeRows, softmaxValues } from '../../step-blocks.ts';
+import { nodeBlocks, softmaxValues } from '../../step-blocks.ts';
 import { textRows } from '../../text-rows.ts';
 import type { WindowMixer } from '../window/config.ts';
 import { windowReference } from '../window/reference.ts';
@@ -50,8 +50,7 @@ export const softmaxKind = {
   recurrent: {
     state: (_, dims) => ringState(dims, { group: Number.POSITIVE_INFINITY, convolution: null }),
     step(_, input) {
-      const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D]
-      const { all: blocks } = blocksOf(input, keys, values);
+      const { keys, values, all: blocks } = nodeBlocks(input);
       const scores = maskedScoresOfRows(input, blocks);
       const sink = sinkOfNodes(input.heads, input.parameters);
       return { mixed: softmaxValues(input, blocks, scores, sink && [{ score: sink }]), keys, values };

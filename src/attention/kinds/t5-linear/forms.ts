@@ -46,7 +46,7 @@ import type {
 import { boundedLength, scaled } from '../../normalization.ts';
 import { defaultGroup, groupSchema } from '../../preset.ts';
 import { biasInGroups, biasOfRows, scoresInGroups } from '../../scoring.ts';
-import { addStepConvolution, blocksOf, nodeRows, weightedValues } from '../../step-blocks.ts';
+import { addStepConvolution, nodeBlocks, nodeRows, weightedValues } from '../../step-blocks.ts';
 import {
   type LinearMixer,
   type LocalBranch,
@@ -285,8 +285,7 @@ export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
   },
   step(config, input) {
     const { heads, sums, parameters } = input;
-    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)];
-    const { all: blocks } = blocksOf(input, keys, values);
+    const { keys, values, all: blocks } = nodeBlocks(input);
     const unitBlocks = blocks.map((block) => ({ ...block, values: unitLength(block.values) }));
     const unitQueries = heads.join(unitLength(heads.queries));
     const cosines = blocks.map((block) => matmul(unitQueries, unitLength(block.keys), { transposeB: true }));

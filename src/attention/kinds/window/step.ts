@@ -24,8 +24,7 @@ import { sinkOfNodes } from '../../sink-logits.ts';
 import { ringState } from '../../state.ts';
 import {
   addStepConvolution,
-  blocksOf,
-  nodeRows,
+  nodeBlocks,
   type ScoredColumn,
   softmaxValues,
   type StepBlocks,
@@ -58,8 +57,7 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
     return ringState(dims, { ...config, folded });
   },
   step(config, input) {
-    const [keys, values] = [nodeRows(input.k), nodeRows(input.v)]; // [B,M,T,D], [B,M,T,E]
-    const blocks = blocksOf(input, keys, values);
+    const { keys, values, ...blocks } = nodeBlocks(input);
     const { memory } = config;
     const inBlocks = foldsLater(config) && input.open !== undefined;
     const rows = (): OlderRows[] => {
