@@ -28,6 +28,7 @@ import { timeLimit } from '../../src/tokenizer/time-limit.ts';
 import { loadTokenizer } from '../../src/tokenizer/tokenizer.ts';
 import { trainBpe } from '../../src/tokenizer/train-bpe.ts';
 import { loraOf, parseLoraChoice } from '../../src/training/lora.ts';
+import { writeTinyGguf } from '../../bench/peers/tiny-gguf.ts';
 import { golden } from '../fixtures.ts';
 import { quantizedModel, safetensorsOf, saveQuantized } from '../checkpoint/quantized-folder.ts';
 import { saveTinyModel, tinyConfig } from '../models/tiny-model.ts';
@@ -44,11 +45,10 @@ async function readGguf(bytes: Buffer): Promise<string> {
   tokenizerParts(header.metadata, 'model.gguf');
   const file = { source, version: '', close: () => Promise.resolve() };
   const { config, weights } = await modelOf(header, [file], 'model.gguf');
-  const { parameters } = describeModel(config);
-  assertTensors(
-    { path: 'model.gguf', tensors: new Map(weights.names().map((name) => [name, weights.info(name)])) },
-    parameters,
-  );
+  const { parameters: own, optionalParameters = new Map() } = describeModel(config);
+  const tensors = new Map(weights.names().map((name) => [name, weights.info(name)]));
+  const parameters = new Map([...own, ...[...optionalParameters].filter(([name]) => tensors.has(name))]);
+  assertTensors({ path: 'model.gguf', tensors }, parameters);
   for (const name of weights.names()) await weights.readFloat32(name);
   return JSON.stringify([...parameters].map(([name, { shape }]) => [name, shape]));
 }
@@ -65,11 +65,11 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
     const mixer = mixerPreset(name, {});
     return json({ ...tinyConfig('llama'), linnet: { version: 1, mixers: [mixer, mixer] } });
   });
-  const ggufs = await Promise.all(
-    ['tokenizer-gpt2', 'tokenizer-llama', 'qwen2-q8_0', 'qwen2-q4_k', 'granitehybrid-q8_0'].map((name) =>
-      readFile(join(golden('gguf'), name, 'model.gguf')),
-    ),
-  );
+  const goldenFile = (name: string): string => join(golden('gguf'), name, 'model.gguf');
+  const drafting = join(folder, 'mtp.gguf');
+  await writeTinyGguf(drafting, goldenFile('qwen35-q8_0'), 'Q8_0', undefined, { mtp: true });
+  const names = ['tokenizer-gpt2', 'tokenizer-llama', 'qwen2-q8_0', 'qwen2-q4_k', 'granitehybrid-q8_0'];
+  const ggufs = await Promise.all([...names.map(goldenFile), drafting].map((file) => readFile(file)));
   const ggufShapes = new Set<unknown>(await Promise.all(ggufs.map(readGguf)));
   const configs = [...supportedFamilies.map((family) => json(tinyConfig(family))), ...linearized];
   return [
