@@ -45,9 +45,9 @@ async function readGguf(bytes: Buffer): Promise<string> {
   tokenizerParts(header.metadata, 'model.gguf');
   const file = { source, version: '', close: () => Promise.resolve() };
   const { config, weights } = await modelOf(header, [file], 'model.gguf');
-  const { parameters: own, optionalParameters = new Map() } = describeModel(config);
+  const { parameters: own, optionalParameters } = describeModel(config);
   const tensors = new Map(weights.names().map((name) => [name, weights.info(name)]));
-  const parameters = new Map([...own, ...[...optionalParameters].filter(([name]) => tensors.has(name))]);
+  const parameters = new Map([...own, ...[...(optionalParameters ?? [])].filter(([name]) => tensors.has(name))]);
   assertTensors({ path: 'model.gguf', tensors }, parameters);
   for (const name of weights.names()) await weights.readFloat32(name);
   return JSON.stringify([...parameters].map(([name, { shape }]) => [name, shape]));
