@@ -7,6 +7,7 @@ import { matmul } from '../../src/graph/ops/contraction.ts';
 import { add, mul, sub, tanh } from '../../src/graph/ops/elementwise.ts';
 import { mean } from '../../src/graph/ops/reduce.ts';
 import { float32, type Tensor, zeros } from '../../src/graph/tensor.ts';
+import { Random } from '../../src/random.ts';
 import { compile } from '../../src/runtime/compile.ts';
 import { adamW, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from '../../src/training/adamw.ts';
 
@@ -92,5 +93,18 @@ describe.each(['adamw_uniform', 'adamw_two_groups'])('%s', (name) => {
     await program.dispose();
     expect(relativeToPeak(Float64Array.from(losses), goldenNumbers(io, 'loss64'))).toBeLessThan(2e-5);
     expect(relativeToPeak(Float64Array.from(norms), goldenNumbers(io, 'grad_norm64'))).toBeLessThan(2e-5);
+  });
+});
+
+describe('globalNorm', () => {
+  it('loses nothing of a million squares', async () => {
+    const random = new Random(1);
+    const data = Float32Array.from({ length: 2 ** 20 }, () => 1e-7 * random.normal() * Math.exp(random.normal()));
+    const graph = new Graph('norm');
+    graph.output('norm', globalNorm([graph.input('gradient', 'float32', [1024, 1024])]));
+    await using program = await compile(graph);
+    const { norm } = await program.run({ gradient: float32([1024, 1024], data) }, ['norm']);
+    const exact = Math.sqrt(data.reduce((sum, x) => sum + x * x, 0));
+    expect(Math.abs(Number(norm.data[0]) / exact - 1)).toBeLessThan(3e-7);
   });
 });
