@@ -36,8 +36,11 @@ export type StepWeights = 'prompt' | 'step';
 const usualChunk = 128;
 /** Positions of a prompt that caches grow for at once: for every other size of theirs, the runtime plans its memory anew. */
 const promptGrowth = 256;
-/** Equal numbers after which single rows count as added up like rows among others. */
-const manyNumbers = 2 ** 16;
+/**
+ * Equal numbers, of two steps at least, after which single rows count as added up like rows among others. One product in another order
+ * changes most numbers of the layers behind it; the last, whose end alone may be in another order, is seen twice.
+ */
+const manyNumbers = 2 ** 12;
 
 /** How tokens are read into a state. */
 export interface ReadOptions {
@@ -220,7 +223,7 @@ export class StepEngine implements AsyncDisposable {
     if (inPairs && equal >= 0 && requests.length * most === 1 && requests[0].wanted.length === 1) {
       const alone = await this.#runRows(requests, most, weights, false);
       const compared = this.#equalOfFirstNode(alone, run);
-      this.#equalNumbers[weights] = compared < 0 ? -1 : equal + compared;
+      this.#equalNumbers[weights] = compared < 0 ? -1 : equal + Math.min(compared, manyNumbers / 2);
     }
     const { results, sequences, nodes: T, count } = run;
     const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
@@ -251,7 +254,7 @@ export class StepEngine implements AsyncDisposable {
   /**
    * Runs the program. Where it adds up a single row in another order than rows among others (with 4-bit weights in blocks of 64 and
    * 128 the runtime takes rows in pairs), rows are made an even number: one more for each tree, or a sequence that nobody reads. The
-   * first steps of a single row tell: one of a large model, and as many of a small one as give `manyNumbers`.
+   * first steps of a single row tell (`manyNumbers`).
    */
   async #runRows(
     requests: readonly StepRequest[],

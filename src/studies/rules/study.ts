@@ -72,7 +72,7 @@ export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
   examples: [
     `linnet study rules --set model=runs/augmented --set 'data=["stories.jsonl"]'`,
     'linnet study rules --set model=runs/augmented --set prompts=20 --set maxTokens=256 --json',
-    'linnet study rules --set model=runs/medusa-int4 --set drafts=medusa',
+    'linnet study rules --set model=runs/medusa --set drafts=medusa',
   ],
   plan: planSchema,
   measured: measuredSchema,
