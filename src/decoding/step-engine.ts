@@ -11,6 +11,7 @@ import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts'
 import { formsOfGraph } from '../models/graphs/step-graph.ts';
 import type { Program } from '../runtime/program.ts';
 import { runAcrossFolds } from './fold-crossing.ts';
+import { eventLoopTurn } from './event-loop.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
 import { LaterSums } from './state/later-sums.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
@@ -62,15 +63,6 @@ interface StepResults {
 
 /** A single sequence has no choice of places. */
 const onlyPlace: readonly number[] = [0];
-
-/** Resolves after the events that are waiting now: steps, which compute on the calling thread, let others have their turn. */
-export function eventLoopTurn(): Promise<void> {
-  return new Promise((resolve) => {
-    // Browsers have no setImmediate.
-    if (typeof setImmediate === 'function') setImmediate(resolve);
-    else setTimeout(resolve, 0);
-  });
-}
 
 /** Programs that an engine may have next to the step graph. */
 export interface EnginePrograms {
@@ -161,6 +153,12 @@ export class StepEngine implements AsyncDisposable {
     if ((cross === undefined) === (encoded === undefined)) return new SequenceState(this.model, this.layout, encoded);
     const needs = `decoder needs a text to read: give what \`encode\` makes of one`;
     throw new LinnetError('INPUT', `a ${family} ${encoded === undefined ? needs : 'model reads no encoded text'}`);
+  }
+
+  /** Whether single tokens are still read twice, so that their bits can be compared: a small model's first ones. */
+  get comparesBits(): boolean {
+    const equal = this.#equalNumbers.step;
+    return equal >= 0 && equal < manyNumbers;
   }
 
   /** Positions that a tree or a chunk may take from the end of a text on, and its most nodes. */

@@ -8,13 +8,8 @@
  */
 import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adaptive-speculation.ts';
 import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
-import {
-  eventLoopTurn,
-  type StepEngine,
-  type StepOutput,
-  type StepRequest,
-  type StepWeights,
-} from '../decoding/step-engine.ts';
+import { eventLoopTurn } from '../decoding/event-loop.ts';
+import type { StepEngine, StepOutput, StepRequest, StepWeights } from '../decoding/step-engine.ts';
 import { LinnetError, OverloadError } from '../errors.ts';
 import { requireKind } from '../files/arguments.ts';
 import { JobRows } from './job-rows.ts';

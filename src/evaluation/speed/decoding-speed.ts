@@ -1,4 +1,5 @@
 /** Time of single steps and of reading prompts, and memory per session, against the context: flat for linearized models. */
+import { chain } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -30,6 +31,12 @@ export function fillState(state: SequenceState, context: number, random: Random)
   // Sums of positive features are positive: the logarithm of a memory would be none.
   for (const array of state.layerSums) for (let i = 0; array && i < array.length; i++) array[i] = random.uniform();
   state.length = context;
+}
+
+/** Steps until bits are no longer compared, for which single tokens of a small model are read twice at first. */
+export async function finishComparing(engine: StepEngine): Promise<void> {
+  const request = { state: engine.newState(), tree: chain(1), tokens: [0], wanted: [0] };
+  while (engine.comparesBits) await engine.step([request]);
 }
 
 /**
@@ -73,6 +80,7 @@ export async function decodingSpeed(
   });
   const bytes = states.map((state) => state.bytes);
   const { vocabulary } = engine.model.sizes;
+  await finishComparing(engine);
   const cases = states.map((state) => () => () => engine.advance(state, random.integer(vocabulary)));
   const samples = await timeInTurns(cases, { ...options, rounds, runs: Math.ceil(steps / rounds), untimed });
   return contexts.map((context, i) => speedOf(context, 1, samples[i], bytes[i]));

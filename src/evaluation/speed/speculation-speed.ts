@@ -8,6 +8,7 @@ import { AdaptiveSpeculation } from '../../decoding/speculation/adaptive-specula
 import { SpeculationStatistics, speculative } from '../../decoding/speculation/speculative.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import { requireRunning, type Watched } from '../../errors.ts';
+import { finishComparing } from './decoding-speed.ts';
 import { median } from './timing.ts';
 
 /** Prompts of one length. */
@@ -39,6 +40,7 @@ export async function speculationSpeed(
 ) {
   const { contexts, temperatures, tokens, rounds = 3, signal, onProgress } = options;
   const total = contexts.reduce((sum, { prompts }) => sum + prompts.length, 0) * temperatures.length * rounds;
+  await finishComparing(engine);
   let done = 0;
   const results = [];
   for (const { context, prompts } of contexts) {

@@ -9,8 +9,10 @@ describe('step times', () => {
   it('are measured for every size', async () => {
     const model = tinyLlama([mixerPreset('augmented', { group: 4, kernel: 5 }), { kind: 'softmax' }]);
     await using engine = await DecodingEngine.create(model, randomParameters(model, 1));
+    expect(engine.comparesBits).toBe(true);
     const times = await verificationSpeed(engine, { nodes: [1, 3, 9], context: 20, depth: 2, rounds: 2 });
     expect(times.map(({ nodes }) => nodes)).toEqual([1, 3, 9]);
+    expect(engine.comparesBits).toBe(false);
     for (const { ms } of times) expect(ms).toBeGreaterThan(0);
   });
 

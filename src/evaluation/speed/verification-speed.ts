@@ -4,7 +4,7 @@ import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
 import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
-import { fillState } from './decoding-speed.ts';
+import { fillState, finishComparing } from './decoding-speed.ts';
 import { median, time, timeInTurns } from './timing.ts';
 
 interface VerificationSpeedOptions extends Watched {
@@ -36,6 +36,7 @@ export async function verificationSpeed(engine: StepEngine, options: Verificatio
   const random = new Random(4);
   const state = engine.newState();
   fillState(state, context, random);
+  await finishComparing(engine);
   const cases = nodes.map((size) => () => {
     const tokens = random.integers(size, engine.model.sizes.vocabulary);
     const tree = randomTree(size, depth, random);
