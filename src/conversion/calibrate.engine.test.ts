@@ -1,11 +1,15 @@
 /** A student whose best parameters are known is fitted to them; one that cannot do better keeps its start. */
 import { describe, expect, it } from 'vitest';
+import { join } from 'node:path';
+import { suiteFolder } from '../../test/scratch-folder.ts';
+import { openCausalWeights, readParameters, saveModel } from '../checkpoint/load-model.ts';
+import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../../test/models/tiny-llama.ts';
 import { mixerExamples } from '../../test/attention/mixer-examples.ts';
 import type { MixerInput } from '../attention/kinds/index.ts';
 import { isCausal, parseMixer } from '../attention/mixers.ts';
 import { float32, type Tensor } from '../graph/tensor.ts';
-import { linearize } from '../models/linearization/linearize.ts';
+import { exchangedParameters, linearize } from '../models/linearization/linearize.ts';
 import { calibrate } from './calibrate.ts';
 
 const softmax: MixerInput = { kind: 'softmax' };
@@ -68,6 +72,32 @@ describe.each(mixerExamples.filter(({ config, kind }) => kind.family === undefin
     });
   },
 );
+
+it('is fitted layer by layer from a folder as in memory', async () => {
+  const dir = join(suiteFolder(), 'original');
+  await saveModel(
+    dir,
+    teacherWith(softmax, (_, value) => value),
+  );
+  await using weights = await openCausalWeights(dir);
+  const memory = await readParameters(weights);
+  const { model } = weights;
+  const changed = linearize(model, memory, parseMixer({ kind: 'linear', group: 8, local: {}, global: {} })).model;
+  const fit = (parameters: ReadonlyMap<string, AnyParameter>) =>
+    calibrate(
+      { model, parameters },
+      { model: changed, parameters: exchangedParameters(model, changed, parameters) },
+      texts(3, 45),
+      { threads: 1 },
+    );
+  const [whole, layers] = [await fit(memory), await fit(weights.parameters)];
+  layers.layers.forEach(({ before, after }, i) => {
+    expect(before).toBeGreaterThan(0);
+    expect(Math.abs(after - whole.layers[i].after)).toBeLessThanOrEqual(1e-6);
+    expect(Math.abs(before - whole.layers[i].before)).toBeLessThanOrEqual(1e-6);
+  });
+  expect(layers.layers).toHaveLength(2);
+});
 
 it('a layer that does not change is left alone', async () => {
   const teacher = teacherWith(softmax, (_, value) => value);

@@ -3,13 +3,13 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { mixerPreset } from '../../attention/presets.ts';
-import { loadCausalModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
+import { loadCausalModel, openCausalWeights, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { describeCausalModel, requireCausal } from '../../models/families/index.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 import { SegmentedProgram } from '../../runtime/segmented-program.ts';
-import { compileLosses, lossesMemory } from './losses.ts';
+import { compileLosses, lossesMemory, readByLayers, tokenLosses } from './losses.ts';
 import { perplexity } from './perplexity.ts';
 
 const folder = suiteFolder();
@@ -43,6 +43,18 @@ describe('perplexity layer by layer', () => {
     const found = await perplexity(requireCausal(weights.model), new Map(), data, layered);
     expect(Math.abs(found.nll - expected.nll)).toBeLessThanOrEqual(1e-6);
     expect(found.tokens).toBe(expected.tokens);
+  });
+
+  it('gives positions the losses of the whole graph', async () => {
+    const dir = join(folder, 'positions');
+    await saveModel(dir, { model, parameters: initializeParameters(model, new Random(2), 0.3) }, { dtype: 'F16' });
+    const { parameters } = await loadCausalModel(dir);
+    await using weights = await openCausalWeights(dir);
+    const [whole, layers] = [await tokenLosses(model, parameters, windows), await readByLayers(weights, {})(windows)];
+    layers.forEach(({ losses }, i) => {
+      expect(losses).toHaveLength(windows[i].tokens.length - 1);
+      losses.forEach((loss, at) => expect(Math.abs(loss - whole[i][at])).toBeLessThanOrEqual(1e-6 * Math.max(1, loss)));
+    });
   });
 
   it('compiles one graph for each kind of layer', async () => {
