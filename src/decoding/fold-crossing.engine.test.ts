@@ -61,6 +61,7 @@ describe.each(Object.entries(mixers))('trees across folds: %s', (_, configs) => 
     await using parted = await DecodingEngine.create(model, parameters, { threads: 1 });
     const request = { state: parted.newState(), tree, tokens, wanted: nodes, rule: { seesClosedGroups: false } };
     await expect(parted.step([request])).rejects.toMatchObject({ code: 'INPUT' });
+    await expect(parted.step([{ ...request, rule: {} }])).resolves.toHaveLength(1);
     await using whole = await DecodingEngine.create(model, parameters, { threads: 1, forms });
     await expect(whole.step([{ ...request, state: whole.newState() }])).resolves.toHaveLength(1);
   });

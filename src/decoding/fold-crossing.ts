@@ -58,7 +58,7 @@ async function stepAcrossFold(
   const { state, tree, tokens, wanted } = request;
   const { layout, model } = state;
   const near = positionsToFold(layout, state.length);
-  if (request.rule !== undefined) {
+  if (Object.keys(request.rule ?? {}).length > 0) {
     throw new LinnetError(
       'INPUT',
       `a rule for a tree that crosses position ${state.length + near}, where groups are folded, needs graphs that cross folds: ` +
