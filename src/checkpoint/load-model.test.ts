@@ -96,6 +96,20 @@ describe('saveModel and loadCausalModel', () => {
     await expect(loadCausalModel(copy)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
+  it('refuses what is no number whenever its pieces are read', async () => {
+    const dir = await store('no-number-in-pieces', (tensors) => tensors.get(norm)?.data.set([Number.NaN], 3));
+    await using weights = await openModelWeights(dir);
+    const readAll = async (name: string): Promise<number> => {
+      let numbers = 0;
+      for await (const piece of weights.parameters.get(name)?.pieces('F32') ?? []) numbers += piece.length;
+      return numbers;
+    };
+    for (let time = 0; time < 2; time++) {
+      await expect(readAll(norm)).rejects.toThrow(/holds NaN at index 3/);
+      expect(await readAll(embedding)).toBe(160);
+    }
+  });
+
   it('refuses to save what is not the model', async () => {
     const parameters = parametersOf(plain);
     const save = (): Promise<void> => saveModel(join(folder, 'never'), { model: plain, parameters }, {});

@@ -212,17 +212,19 @@ export async function openDescribed<Described extends Loadable>(
     const inFile = (name: string): string => stored.get(name)?.name ?? name;
     const { path } = checkpoint;
     const doubtful = new Set<string>(); // kept, since bytes are visited once
+    const finite = new Set<string>(); // layers are read in every step
     const read = async (name: string): Promise<Tensor<'float32'>> =>
       requireFinite(await checkpoint.readFloat32(inFile(name)), inFile(name), path);
     const rows = (name: string): Float32Rows => finiteRows(checkpoint.float32Rows(inFile(name)), inFile(name), path);
     async function* storedPieces(name: string, type: StoredDType): AsyncGenerator<Float32Array | Uint16Array> {
       for await (const { buffer, byteOffset, byteLength } of checkpoint.chunks(inFile(name))) {
         const bytes = new Uint8Array(buffer, byteOffset, byteLength);
-        if (!finiteBytes(type, bytes)) await read(name); // throws
+        if (!finite.has(name) && !finiteBytes(type, bytes)) await read(name); // throws
         yield type === 'F32'
           ? new Float32Array(buffer, byteOffset, byteLength / 4)
           : new Uint16Array(buffer, byteOffset, byteLength / 2);
       }
+      finite.add(name);
     }
     const parameterOf = (name: string, { shape }: { readonly shape: readonly number[] }): StoredParameter => {
       // A tensor without a place is not stored as it is read.
