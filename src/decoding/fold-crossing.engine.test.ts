@@ -16,6 +16,10 @@ const mixers: Readonly<Record<string, readonly MixerConfig[]>> = {
     mixerPreset('window', { group: G, window: 2, sinks: 2, decay: 'learned' }),
     mixerPreset('local', { group: G }),
   ],
+  'sums alone, and next to local weights': [
+    mixerPreset('global', { group: G }),
+    mixerPreset('local+global', { group: G }),
+  ],
 };
 /** Two roots; the longest path is longer than a group, and branches before, at and behind the end of one. */
 const parents = Array.from({ length: 48 }, (_, node) => (node < 2 ? -1 : node % 5 === 0 ? node - 2 : node - 1));

@@ -194,12 +194,10 @@ function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBl
       : [local?.map((weight) => scaled(weight, lambda)), global(alpha)];
     const branches = [...read, convolutionWeights(input, blocks)];
     const present = branches.filter((branch) => branch !== undefined);
-    const rows = weightedValues(
-      blocks,
-      blocks.map((_, i) => addAll(present.map((branch) => branch[i]))),
-    );
-    if (config.global === null || sums === undefined) return rows;
-    return add(rows, scaled(matmul(readers, sums), alpha));
+    const weights = blocks.map((_, i) => present.map((branch) => branch[i]));
+    const terms = present.length === 0 ? [] : [weightedValues(blocks, weights.map(addAll))];
+    if (config.global !== null && sums !== undefined) terms.push(scaled(matmul(readers, sums), alpha));
+    return addAll(terms);
   }
 
   const parts: Value[] = [];
