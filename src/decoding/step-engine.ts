@@ -207,12 +207,18 @@ export class StepEngine implements AsyncDisposable {
   async #run(before: Promise<unknown>, asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     await before;
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    for (const { state } of asked) this.#checkState(state);
+    let isLong = false;
+    for (const { state, tree } of asked) {
+      this.#checkState(state);
+      isLong ||= tree.size > this.room(state);
+    }
+    if (!isLong) return await this.#runTogether(asked, weights);
     return await runAcrossFolds(this.layout, asked, (part) => this.#runTogether(part, weights), this.commit.bind(this));
   }
 
   async #runTogether(asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
-    const most = asked.reduce((size, { tree }) => Math.max(size, tree.size), 0);
+    let most = 0;
+    for (const { tree } of asked) most = Math.max(most, tree.size);
     const order = asked.length === 1 ? onlyPlace : this.#feeds[weights].arrange(asked);
     const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
     const equal = this.#equalNumbers[weights];

@@ -3,6 +3,7 @@ import { LinnetError } from '../errors.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { elementCount } from '../graph/tensor.ts';
 import { parameterCount, type ParameterShapes, selectParameters } from '../nn/parameters.ts';
+import type { CodedMatrix, CodeForm } from '../checkpoint/weight-file.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
 import { blockForSize, type WeightType } from '../quantization/sources.ts';
 import { memoryLimit } from './plans/options.ts';
@@ -14,17 +15,31 @@ export type MemoryForm = 'whole' | 'layers';
 /** Bytes of a weight in the runtime's own form of int4: codes, and a scale and a sum of each block. */
 const packedBytes = (block: BlockSize): number => 0.5 + 8 / block;
 
-/** Bytes that a parameter takes while an engine is made of a checkpoint (measured at 0.5B and 7B); scales of int4 stay mapped besides. */
+/** Bytes of a weight in codes: as `packedBytes`, scales that stay mapped, zero points, minima (docs/reference/formats.md). */
+function codedBytes({ bits, size, minima, zeros }: CodeForm): number {
+  return bits / 8 + (12 + (minima || zeros === true ? bits / 8 : 0) + (minima ? 4 : 0)) / size;
+}
+
+/** Bytes that a parameter takes while an engine is made of a checkpoint (measured at 0.5B and 7B). */
 const openedBytes: Readonly<Record<WeightType, (block: BlockSize) => number>> = {
   f32: () => 5,
   f16: () => 2.8,
   w8a8: () => 1.4,
-  int4: (block) => packedBytes(block) + 4 / block,
+  int4: (block) => codedBytes({ bits: 4, size: block, minima: false }),
 };
 
 /** The memory of an engine that is made of a checkpoint, at its peak. @param block of int4 */
 export function engineMemory(parameters: ParameterShapes, dtype: WeightType, block = blockForSize(parameters)): number {
   return processBytes + openedBytes[dtype](block) * parameterCount(parameters);
+}
+
+/** The same of one that keeps the codes of its files; parameters without are float32. */
+export function codedMemory(parameters: ParameterShapes, codes: (name: string) => CodedMatrix | undefined): number {
+  const bytes = Array.from(parameters, ([name, { shape }]) => {
+    const matrix = codes(name);
+    return elementCount(shape) * (matrix === undefined ? 5 : codedBytes(matrix.form));
+  });
+  return bytes.reduce((sum, each) => sum + each, processBytes);
 }
 
 /** Freed pieces up to this size stay with a process (glibc's largest `M_MMAP_THRESHOLD`). */

@@ -2,6 +2,7 @@
 import { cp, mkdir, readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, vi } from 'vitest';
+import { openingMemory } from '../../src/cli/options/opening-memory.ts';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
 import { golden } from '../fixtures.ts';
 import { hubWithModel, id } from '../imitated-hub.ts';
@@ -63,6 +64,12 @@ describe('a GGUF file', () => {
     const { model } = await loadModel(out);
     expect(new Set(model.mixers.map(({ kind }) => kind))).toEqual(new Set(['window']));
   }, 60_000);
+
+  it('is planned in its codes, and in float32 where the type is named', async () => {
+    const coded = join(golden('gguf'), 'llama-q4_0', 'model.gguf');
+    const [stored, full] = [await openingMemory(coded), await openingMemory(coded, 'f32')];
+    expect(stored).toBeLessThan(full);
+  });
 
   it('is one of several in a folder only by its name', async () => {
     const several = join(await scratchFolder(), 'several');

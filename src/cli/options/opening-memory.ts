@@ -10,7 +10,7 @@ import { type ClassifierModel, describeClassifier, isClassifierConfig } from '..
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { WeightType } from '../../quantization/sources.ts';
 import { formatBytes } from '../../report/quantities.ts';
-import { chooseForm, engineMemory, type FormPlan } from '../../training/memory-form.ts';
+import { chooseForm, codedMemory, engineMemory, type FormPlan } from '../../training/memory-form.ts';
 import { memoryLimit } from '../../training/plans/options.ts';
 import { processBytes } from '../../training/step-cost.ts';
 import { isExport, readExportedFolder } from '../../open/folder-files.ts';
@@ -21,14 +21,16 @@ const exportHeld = 1.2;
 /** How a model is opened, and the memory it may take. */
 export interface OpeningLimits {
   readonly dtype?: WeightType;
+  /** Whether the work decodes matrices in codes to float32. Default: false. */
+  readonly decodes?: boolean;
   /** Bytes. Default: as `memoryLimit`. */
   readonly memory?: number;
   /** Bytes of results of the work, such as `scoredBytes`. Default: none that count. */
   readonly results?: (model: Model) => number;
 }
 
-/** The memory of an opened model at its peak. @param dtype of a checkpoint; default f32 */
-export async function openingMemory(folder: string, dtype: WeightType = 'f32'): Promise<number> {
+/** The memory of an opened model at its peak. @param dtype of a checkpoint; default: codes of its files, else f32 */
+export async function openingMemory(folder: string, dtype?: WeightType): Promise<number> {
   if (await isExport(folder)) {
     const manifest = readManifest(
       await readInFolder(folder, EXPORT_FILE, maximumManifestBytes),
@@ -45,15 +47,17 @@ export async function openingMemory(folder: string, dtype: WeightType = 'f32'): 
     );
     return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
   }
-  return engineMemory((await describedIn(folder)).parameters, dtype);
+  await using weights = await openAny(folder);
+  const { parameters } = weights.model;
+  const hasCodes = dtype === undefined && weights.names.some((name) => weights.codes(name) !== undefined);
+  return hasCodes ? codedMemory(parameters, (name) => weights.codes(name)) : engineMemory(parameters, dtype ?? 'f32');
 }
 
-/** The model of a checkpoint, of any task. */
-async function describedIn(folder: string): Promise<Model | ClassifierModel> {
-  await using weights = await openDescribed(folder, (config) =>
+/** A checkpoint of any task. */
+function openAny(folder: string): Promise<ModelWeights<Model | ClassifierModel>> {
+  return openDescribed<Model | ClassifierModel>(folder, (config) =>
     isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
   );
-  return weights.model;
 }
 
 async function modelOf(folder: string): Promise<Model> {
@@ -79,18 +83,23 @@ export async function requireOpeningMemory(
   limits: OpeningLimits,
   layered?: Layered,
 ): Promise<FormPlan> {
-  const { dtype, memory = memoryLimit(undefined), results } = limits;
+  const { decodes = false, memory = memoryLimit(undefined), results } = limits;
+  const dtype = limits.dtype ?? (decodes ? 'f32' : undefined);
   const whole = (await openingMemory(folder, dtype)) + (results?.(await modelOf(folder)) ?? 0);
   const work = `opening ${folder}`;
   if (whole <= memory || (await isExport(folder))) return chooseForm(work, { whole }, memory);
-  const model = await describedIn(folder);
+  await using weights = await openAny(folder);
+  const { model } = weights;
   const { layers, remedies = [] } = (await layeredIn(folder, layered)) ?? {};
   const helps = [...remedies];
   const isFull = dtype === undefined || dtype === 'f32';
   if ('kind' in model && model.kind !== 'encoder') {
-    const narrow = formatBytes(engineMemory(model.parameters, 'int4'));
-    helps.push(isFull ? `an export of fewer bits (in int4 about ${narrow})` : 'an export of it');
-    if (isFull && 'dtype' in limits) helps.push('`dtype` int4');
+    const narrow = engineMemory(model.parameters, 'int4');
+    if (!isFull) helps.push('an export of it');
+    else if (narrow < whole) {
+      helps.push(`an export of fewer bits (in int4 about ${formatBytes(narrow)})`);
+      if ('dtype' in limits) helps.push('`dtype` int4');
+    }
   }
   return chooseForm(work, { whole, layers }, memory, helps);
 }
