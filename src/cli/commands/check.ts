@@ -58,7 +58,11 @@ export const check = defineCommand({
     ...engineOptions,
   },
   async run(context, { model: folder, maxLength, seed, memory, plan: onlyPlan, device, threads }) {
-    const plan = await requireOpeningMemory(folder, { memory, decodes: true, results: comparedBytes }, layersMemory(maxLength));
+    const plan = await requireOpeningMemory(
+      folder,
+      { memory, decodes: true, results: comparedBytes },
+      layersMemory(maxLength),
+    );
     if (onlyPlan) return reportForms(context, [{ name: 'check', ...plan }], memory);
     const running = { device, threads };
     await using weights = (await isExport(folder)) ? undefined : await openModelWeights(folder);
