@@ -70,8 +70,7 @@ export const check = defineCommand({
       await using opened = await open(folder, { ...running, kind: writerKinds });
       const bits = await checkedBits(await opened.engine(), seed);
       context.print(describeBits(bits));
-      if (weights !== undefined)
-        context.print('Of a model that reads a text and writes another, bits alone are checked.');
+      if (weights) context.print('Of a model that reads a text and writes another, bits alone are checked.');
       return { json: { ok: bits.ok, sameBits: bits.sameBits, ...plan }, negative: !bits.ok };
     }
     const { model } = weights;
