@@ -1,6 +1,6 @@
 /** Fine-tuning in a page: as `train` of Node, without files. */
 import { PackedRows, packRows } from '../data/datasets/packed-rows.ts';
-import { eventLoopTurn } from '../decoding/event-loop.ts';
+import { eventLoopTurn } from '../runtime/program.ts';
 import type { Weights } from '../graph/tensor.ts';
 import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { type Dim, addDims, multiplyDims, zeros } from '../graph/tensor.ts';
-import { feedCheck } from './feeds.ts';
+import { feedCheck } from './program.ts';
 
 const sizes = new Map([
   ['B', 2],

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import type { ValueType } from '../graph/graph.ts';
 import { float32, int32, type Tensor, zeros } from '../graph/tensor.ts';
-import { feedCheck, type InputSignature } from './feeds.ts';
+import { feedCheck, type InputSignature } from './program.ts';
 
 const signature: InputSignature = {
   graph: 'step',

@@ -6,7 +6,7 @@ import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTe
 import { internalError, LinnetError, reasonOf } from '../errors.ts';
 import type { ValueType } from '../graph/graph.ts';
 import type { DescribedSession, EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
-import { isDType, type Tensor, tensorFromBytes } from '../graph/tensor.ts';
+import { type DType, isDType, type Tensor, tensorFromBytes } from '../graph/tensor.ts';
 
 /** The part of ONNX Runtime's API that its Node and web packages share. */
 export interface EngineApi {
@@ -79,22 +79,18 @@ function sessionOptions(
 
 class DirectSession implements DescribedSession {
   readonly copiesFeeds = false;
+  readonly inputs: ReadonlyMap<string, ValueType>;
+  readonly outputs: ReadonlyMap<string, ValueType>;
   readonly #name: string;
   readonly #session: InferenceSession;
   readonly #EngineTensor: EngineApi['Tensor'];
 
   constructor(name: string, session: InferenceSession, tensorClass: EngineApi['Tensor']) {
+    this.inputs = valueTypes(session.inputMetadata);
+    this.outputs = valueTypes(session.outputMetadata);
     this.#name = name;
     this.#session = session;
     this.#EngineTensor = tensorClass;
-  }
-
-  get inputs(): ReadonlyMap<string, ValueType> {
-    return valueTypes(this.#session.inputMetadata);
-  }
-
-  get outputs(): ReadonlyMap<string, ValueType> {
-    return valueTypes(this.#session.outputMetadata);
   }
 
   async run<K extends string>(feeds: NamedTensors, fetch: readonly K[]): Promise<Record<K, Tensor>> {
@@ -107,7 +103,7 @@ class DirectSession implements DescribedSession {
         wrapped[name] = new this.#EngineTensor(dtype, data, shape);
       }
       const results = await this.#session.run(wrapped, fetch);
-      for (const name of fetch) tensors[name] = hostTensor(name, results[name]);
+      for (const name of fetch) tensors[name] = hostTensor(name, this.outputs.get(name)?.dtype, results[name]);
       return tensors;
     } catch (error) {
       throw engineError(`graph "${this.#name}" failed to run`, error);
@@ -133,11 +129,11 @@ function valueTypes(declared: readonly InferenceSession.ValueMetadata[]): Readon
 }
 
 /** A result as a tensor of ours, over the same memory. */
-function hostTensor(name: string, result: EngineTensor | undefined): Tensor {
+function hostTensor(name: string, dtype: DType | undefined, result: EngineTensor | undefined): Tensor {
   if (result === undefined) throw internalError(`the engine returned no output "${name}"`);
   const { type, dims, data } = result;
-  if (!isDType(type) || !ArrayBuffer.isView(data)) throw internalError(`output "${name}" has type ${type}`);
-  return tensorFromBytes(type, dims, data);
+  if (dtype !== type || !ArrayBuffer.isView(data)) throw internalError(`output "${name}" has type ${type}`);
+  return tensorFromBytes(dtype, dims, data);
 }
 
 /** Wraps an error of the engine; errors of ours pass unchanged. */

@@ -1,5 +1,5 @@
 /** Long computations in slices, between which the event loop has its turn, so that a server answers others meanwhile. */
-import { eventLoopTurn } from '../event-loop.ts';
+import { eventLoopTurn } from '../../runtime/program.ts';
 
 /** A computation that may be left at each `yield`. */
 export type Sliced<T> = Generator<undefined, T, undefined>;

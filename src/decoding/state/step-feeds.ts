@@ -22,8 +22,7 @@ import {
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
 import { copyMatrices } from './matrices.ts';
-import { BatchRows, type RowsOfSlots } from './batch-rows.ts';
-import { type OpenOfStates, openRowsOf } from './open-rows.ts';
+import { BatchRows, type OpenOfStates, openRowsOf, type RowsOfSlots } from './batch-rows.ts';
 import type { EncodedText, SequenceState } from './sequence-state.ts';
 
 /** One sequence's part in a step. */

@@ -6,7 +6,7 @@
 import { TokenTree } from '../../attention/tree.ts';
 import { logSumExp, mostLogits } from '../../decoding/log-sum-exp.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
-import { eventLoopTurn } from '../../decoding/event-loop.ts';
+import { eventLoopTurn } from '../../runtime/program.ts';
 import type { StepEngine, StepWeights } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Model } from '../../models/model.ts';
