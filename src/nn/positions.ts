@@ -172,30 +172,30 @@ export function rotaryPositions(config: RotaryConfig): PositionEncoding {
   const { scaling, farthest } = config;
   const divisor = scaling?.type === 'linear' ? scaling.factor : 1;
   const magnitude = scaling?.type === 'factors' || scaling?.type === 'yarn' ? scaling.magnitude : 1;
-  const tables = (positions: ArrayLike<number>, batch: number, length: number): [cos: Tensor, sin: Tensor] => {
-    const cos = new Float32Array(batch * length * half);
-    const sin = new Float32Array(batch * length * half);
-    for (let row = 0; row < batch * length; row++) {
-      const position = positions[row] / divisor;
-      for (let i = 0; i < half; i++) {
-        const angle = Math.fround(position * frequencies[i]);
-        cos[row * half + i] = magnitude * Math.cos(angle);
-        sin[row * half + i] = magnitude * Math.sin(angle);
-      }
-    }
-    const shape = [batch, length, half];
-    return [tensor('float32', shape, cos), tensor('float32', shape, sin)];
-  };
+  const tables = [{ cos: 'cos', sin: 'sin', most: Infinity }];
+  if (farthest !== undefined) tables.push({ cos: 'farCos', sin: 'farSin', most: farthest });
   const type: PositionValueType = { dtype: 'float32', shape: [half] };
   return {
-    values: { cos: type, sin: type, ...(farthest !== undefined && { farCos: type, farSin: type }) },
+    values: Object.fromEntries(tables.flatMap(({ cos, sin }) => [cos, sin].map((name) => [name, type]))),
     limit: Number.POSITIVE_INFINITY,
-    at(positions, batch, length): Record<string, Tensor> {
-      const [cos, sin] = tables(positions, batch, length);
-      if (farthest === undefined) return { cos, sin };
-      const near = Float64Array.from({ length: batch * length }, (_, i) => Math.min(positions[i], farthest));
-      const [farCos, farSin] = tables(near, batch, length);
-      return { cos, sin, farCos, farSin };
+    at(positions, batch, length) {
+      const shape = [batch, length, half];
+      const values: Record<string, Tensor> = {};
+      for (const { cos, sin, most } of tables) {
+        const cosines = new Float32Array(batch * length * half);
+        const sines = new Float32Array(batch * length * half);
+        for (let row = 0; row < batch * length; row++) {
+          const position = Math.min(positions[row], most) / divisor;
+          for (let i = 0; i < half; i++) {
+            const angle = Math.fround(position * frequencies[i]);
+            cosines[row * half + i] = magnitude * Math.cos(angle);
+            sines[row * half + i] = magnitude * Math.sin(angle);
+          }
+        }
+        values[cos] = tensor('float32', shape, cosines);
+        values[sin] = tensor('float32', shape, sines);
+      }
+      return values;
     },
   };
 }

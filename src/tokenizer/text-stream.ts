@@ -31,7 +31,7 @@ export class TextStream {
     for (let at = context.length - 1; at >= 0 && this.#window.length < longestWindow; at--) {
       if (!tokenizer.specialIds.has(context[at])) this.#window.unshift(context[at]);
     }
-    this.#emitted = certainLength(tokenizer.decode(this.#window));
+    this.#take(tokenizer.decode(this.#window));
   }
 
   /** Adds a token and returns the text that has become certain, often none. */
@@ -51,24 +51,20 @@ export class TextStream {
         text = shorterText;
       }
     }
-    return this.#take(certainLength(text), text);
+    return this.#take(text);
   }
 
   /** Ends the stream: the text still held back. */
   flush(): string {
-    const text = this.#tokenizer.decode(this.#window);
-    return this.#take(text.length, text);
+    return this.#take(this.#tokenizer.decode(this.#window), true);
   }
 
-  #take(end: number, text: string): string {
+  /** The part of the window's text that has not been given out, without a trailing U+FFFD: further bytes may make it a character. */
+  #take(text: string, isWhole = false): string {
+    const end = !isWhole && text.endsWith('\ufffd') ? text.length - 1 : text.length;
     if (end <= this.#emitted) return '';
     const gained = text.slice(this.#emitted, end);
     this.#emitted = end;
     return gained;
   }
-}
-
-/** Length of the text without a trailing U+FFFD, which further bytes may still turn into a character. */
-function certainLength(text: string): number {
-  return text.endsWith('\ufffd') ? text.length - 1 : text.length;
 }
