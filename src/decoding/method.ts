@@ -49,10 +49,10 @@ export interface Continuation {
   conclude(text: readonly number[], outputs: readonly StepOutput[]): Promise<readonly number[]>;
   /**
    * Called once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
-   * they have not been run.
+   * they have not been run. Absent where there is never anything left to do.
    * @returns tokens that the state is still to read, which the owner of the method has it read
    */
-  settle(length: number): Promise<readonly number[]>;
+  settle?(length: number): Promise<readonly number[]>;
 }
 
 /** A way to continue a prompt: sequential, or with drafts that a step verifies. */
@@ -82,19 +82,16 @@ export const sequential: DecodingMethod = ({ engine, state, sampler, logits }) =
   return {
     plan(text) {
       if (started) request = { state, tree, tokens: [text[text.length - 1]], wanted: [0] };
+      started = true;
       return Promise.resolve(request === undefined ? [] : [request]);
     },
     async conclude(text, [output]) {
-      if (request === undefined) {
-        started = true;
-        await sampler.ready(text);
-        return [sampler.next(logits, text)];
+      if (request !== undefined) {
+        if (output === undefined) throw internalError('a round ends without the output of its step');
+        await engine.commit(request, output, [0]);
       }
-      if (output === undefined) throw internalError('a round ends without the output of its step');
-      await engine.commit(request, output, [0]);
       await sampler.ready(text);
-      return [sampler.next(output.logits[0], text)];
+      return [sampler.next(request === undefined ? logits : output.logits[0], text)];
     },
-    settle: () => Promise.resolve([]),
   };
 };

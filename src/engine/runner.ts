@@ -8,7 +8,7 @@
  */
 import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adaptive-speculation.ts';
 import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
-import { eventLoopTurn } from '../decoding/event-loop.ts';
+import { eventLoopTurn } from '../runtime/program.ts';
 import type { StepEngine, StepOutput, StepRequest, StepWeights } from '../decoding/step-engine.ts';
 import { LinnetError, OverloadError } from '../errors.ts';
 import { requireKind } from '../files/arguments.ts';
@@ -30,7 +30,7 @@ export class Runner implements AsyncDisposable {
   /** What drafters have learned, by the salts of jobs. */
   readonly learned: LearnedByOwner;
   readonly #around: JobSurroundings;
-  readonly #options: Required<Pick<RunnerOptions, 'readerTimeout' | 'closingTimeout'>>;
+  readonly #closingTimeout: number;
   readonly #rows: JobRows;
   #iteration: Promise<void> | undefined;
   #closing = false;
@@ -51,9 +51,10 @@ export class Runner implements AsyncDisposable {
     this.deterministic = deterministic;
     this.prefixes = prefixes;
     this.learned = learned;
-    const shared = { tokenizer, prefixes, mtp, drafter, learned, deterministic, readerBytes, observer, chunk };
-    this.#around = { ...shared, engine, pacing };
-    this.#options = { readerTimeout, closingTimeout };
+    const shared = { tokenizer, prefixes, mtp, drafter, learned, deterministic, observer, chunk, parallel };
+    const reader = { readerBytes, readerTimeout, onLate: this.#turn, onRoom: () => this.#notice() };
+    this.#around = { ...shared, ...reader, engine, pacing };
+    this.#closingTimeout = closingTimeout;
     this.#rows = new JobRows(parallel, maxQueue);
   }
 
@@ -108,7 +109,7 @@ export class Runner implements AsyncDisposable {
     const displaced = this.checkRoom(jobs[0]?.owner);
     const all: RunningJob[] = [];
     try {
-      for (const job of jobs) all.push(this.#newJob(job));
+      for (const job of jobs) all.push(new RunningJob(job, this.#around));
     } catch (error) {
       for (const running of all) running.end(error);
       throw error;
@@ -133,24 +134,6 @@ export class Runner implements AsyncDisposable {
   /** As `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
-  }
-
-  #newJob(job: TextJob): RunningJob {
-    const { readerTimeout } = this.#options;
-    if (job.tokenizer !== undefined) requireKind(job.tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
-    if ((job.n ?? 1) > this.parallel) {
-      throw new LinnetError(
-        'INPUT',
-        `${job.n} continuations are asked for and ${this.parallel} texts run at a time; ask for fewer`,
-      );
-    }
-    let patience: NodeJS.Timeout | undefined;
-    return new RunningJob(job, this.#around, (full) => {
-      clearTimeout(patience);
-      // Nobody may be waiting for events by then.
-      if (full) patience = setTimeout(this.#turn, readerTimeout + 1);
-      else this.#notice();
-    });
   }
 
   async *#events(running: RunningJob): TextRun {
@@ -228,8 +211,7 @@ export class Runner implements AsyncDisposable {
   }
 
   #patienceLeft(running: RunningJob): number {
-    const { readerTimeout, closingTimeout } = this.#options;
-    return running.events.patience(readerTimeout, this.#closing ? closingTimeout : Infinity);
+    return running.events.patience(this.#closing ? this.#closingTimeout : Infinity);
   }
 
   async #dropCancelled(): Promise<void> {

@@ -8,6 +8,7 @@ import { speculative, type VerifiedTree } from '../decoding/speculation/speculat
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { StepEngine, StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../errors.ts';
+import { requireKind } from '../files/arguments.ts';
 import { RunningText } from './running-text.ts';
 import { scoredMethod, ScoreStream, scoreToken, type TokenScore } from './text/scores.ts';
 import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
@@ -23,9 +24,18 @@ const mostTrees = 16;
 /** Parts that the jobs of a runner share. */
 export interface JobSurroundings
   extends Pick<RunnerOptions, 'tokenizer' | 'prefixes' | 'mtp'>,
-    Required<Pick<RunnerOptions, 'chunk' | 'drafter' | 'learned' | 'deterministic' | 'readerBytes' | 'observer'>> {
+    Required<Pick<RunnerOptions, 'chunk' | 'drafter' | 'learned' | 'deterministic' | 'observer' | 'parallel'>>,
+    ReaderBounds {
   readonly engine: StepEngine;
   readonly pacing: AdaptiveSpeculation;
+}
+
+/** How far and how long a reader may be behind. */
+interface ReaderBounds extends Required<Pick<RunnerOptions, 'readerBytes' | 'readerTimeout'>> {
+  /** Called when a reader has been behind for too long: nobody may be waiting for events by then. */
+  readonly onLate: () => void;
+  /** Called when a reader has caught up. */
+  readonly onRoom: () => void;
 }
 
 export class RunningJob {
@@ -38,7 +48,7 @@ export class RunningJob {
   /** Whether the prompt has been read. */
   isRead = false;
   /** Texts that take part in rounds: none before the prompt has been read. */
-  texts: RunningText[] = [];
+  readonly texts = new Set<RunningText>();
   /** The next chunk of the prompt as a part of a step. */
   requests: readonly StepRequest[] = [];
   failure: unknown;
@@ -57,7 +67,8 @@ export class RunningJob {
   readonly #caches: boolean;
   /** Whether the prefix cache is asked. */
   readonly #looks: boolean;
-  readonly #boundaries: readonly number[];
+  /** Lengths at which the state is cached that it has not come to, ascending. */
+  readonly #boundaries: number[];
   readonly #promptScores: TokenScore[] = [];
   /** Last tokens of the prompt whose hidden states its methods want, and those states so far. */
   #reads = 1;
@@ -71,19 +82,21 @@ export class RunningJob {
   /** Time spent reading the prompt. */
   #seconds = 0;
 
-  /**
-   * @param onChange called when the reader falls behind, and when it has caught up
-   * @throws LinnetError `INPUT` for a job that makes no sense, or a state in use; `CONFIG` for sampling settings out of range
-   */
-  constructor(job: TextJob, around: JobSurroundings, onChange: (full: boolean) => void) {
-    const { maxTokens, n = 1, prompt, state } = job;
+  /** @throws LinnetError `INPUT` for a job that makes no sense, or a state in use; `CONFIG` for sampling settings out of range */
+  constructor(job: TextJob, around: JobSurroundings) {
+    const { maxTokens, n = 1, prompt, state, tokenizer } = job;
+    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
+    if (n > around.parallel) {
+      const most = `${around.parallel} texts run at a time; ask for fewer`;
+      throw new LinnetError('INPUT', `${n} continuations are asked for and ${most}`);
+    }
     this.job = job;
     this.owner = job.owner ?? '';
     this.width = n;
     // A state that comes with a job may have been made up: no other text goes on from it.
     const prefixes = job.kept === false || state !== undefined ? undefined : around.prefixes;
     this.#around = { ...around, prefixes, learned: job.kept === false ? new LearnedByOwner() : around.learned };
-    this.events = new EventQueue(around.readerBytes, onChange);
+    this.events = new EventQueue(around);
     for (let choice = 0; choice < n && maxTokens !== 0; choice++) {
       const text = this.#newText(choice);
       this.#texts.push(text);
@@ -121,6 +134,7 @@ export class RunningJob {
     }
     this.#state = state ?? engine.newState();
     this.#cached = this.#state.length;
+    while (this.#boundaries.length > 0 && this.#boundaries[0] <= this.#cached) this.#boundaries.shift();
     this.reads = true;
   }
 
@@ -129,7 +143,7 @@ export class RunningJob {
     const { engine, chunk } = this.#around;
     const from = this.#state?.length ?? 0;
     const total = this.job.prompt.tokens.length;
-    const next = this.#boundaries.find((length) => length > from) ?? total;
+    const [next = total] = this.#boundaries;
     return Math.min(total, from + Math.min(chunk, engine.room({ length: from })), next) - from;
   }
 
@@ -166,7 +180,10 @@ export class RunningJob {
         this.#promptScores.push(scoreToken(logits[node], next, scores.prompt));
       }
     }
-    if (this.#boundaries.includes(done)) this.#around.prefixes?.keep(salt, prompt.tokens, state);
+    if (this.#boundaries[0] === done) {
+      this.#boundaries.shift();
+      this.#around.prefixes?.keep(salt, prompt.tokens, state);
+    }
     if (done === total) this.#begin(state, logits[logits.length - 1], hidden[hidden.length - 1]);
     const read = { done, total, state, seconds: this.#seconds, cached: this.#cached };
     this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
@@ -213,12 +230,13 @@ export class RunningJob {
     const { engine, observer } = this.#around;
     this.reads = false;
     this.isRead = true;
-    this.texts = [...this.#texts];
-    this.done = this.texts.length === 0;
-    for (const [choice, text] of this.texts.entries()) {
-      const state = choice === this.texts.length - 1 ? read : read.fork();
+    this.done = this.#texts.length === 0;
+    for (const [choice, text] of this.#texts.entries()) {
+      const state = choice === this.#texts.length - 1 ? read : read.fork();
       this.#states.push(state);
-      text.begin({ engine, state, logits, hidden, recent: this.#recent });
+      this.texts.add(text);
+      const { method, sampler } = text.parts;
+      text.continuation = method({ engine, state, sampler, logits, hidden, recent: this.#recent });
     }
     observer.reused?.(this.job.prompt.tokens.length, this.#cached);
   }
@@ -227,8 +245,8 @@ export class RunningJob {
     const { choice, sampler, scores: stream } = text.parts;
     const { prefixes, observer, deterministic } = this.#around;
     const { prompt, stop, salt = '' } = this.job;
-    this.texts = this.texts.filter((other) => other !== text);
-    this.done = this.isRead && this.texts.length === 0;
+    this.texts.delete(text);
+    this.done = this.isRead && this.texts.size === 0;
     const state = this.#states.at(choice) ?? this.#state;
     if (state === undefined) throw internalError('a text ends before its state is known');
     const unread = await text.settle();
@@ -251,27 +269,13 @@ export class RunningJob {
 
   #newText(choice: number): RunningText {
     const { job } = this;
-    const { engine } = this.#around;
-    const { prompt, maxTokens, ignoreEos, tokenizer = this.#around.tokenizer } = job;
-    const after = Math.max(job.leastTokens ?? 0, job.stop?.after ?? 0);
-    const scores =
-      job.scores?.text === undefined || tokenizer === undefined ? undefined : new ScoreStream(tokenizer, prompt.tokens);
+    const { tokenizer = this.#around.tokenizer } = job;
+    const { eosIds } = this.#around.engine.model;
+    const isScored = job.scores?.text !== undefined && tokenizer !== undefined;
+    const scores = isScored ? new ScoreStream(tokenizer, job.prompt.tokens) : undefined;
     const trees: VerifiedTree[] = [];
-    const { method, pace } = this.#method(scores, trees);
-    return new RunningText({
-      choice,
-      maxTokens,
-      ignoreEos,
-      stop: job.stop && { ...job.stop, after },
-      prompt: prompt.tokens,
-      tokenizer,
-      eosIds: engine.model.eosIds,
-      sampler: jobSampler(job, engine.model, choice),
-      method,
-      pace,
-      scores,
-      trees,
-    });
+    const sampler = jobSampler(job, this.#around.engine.model, choice);
+    return new RunningText({ job, choice, tokenizer, eosIds, sampler, scores, trees, ...this.#method(scores, trees) });
   }
 
   /** The decoding method of a text. @param trees receives the trees that it verifies */
@@ -301,13 +305,14 @@ export class RunningJob {
    * Prefix lengths to cache: every 512 tokens, the lengths that the caller names, and all but the last token, for the same
    * prompt again. With `deterministic` only the regular grid: a prompt is read in the same chunks from any of its lengths.
    */
-  #keptLengths(): readonly number[] {
+  #keptLengths(): number[] {
     const { deterministic } = this.#around;
     if (deterministic && !this.#looks) return [];
     const { tokens, keepAt = [] } = this.job.prompt;
     const lengths = new Set<number>(deterministic ? [] : [...keepAt, tokens.length - 1]);
     for (let at = boundaryEvery; at < tokens.length; at += boundaryEvery) lengths.add(at);
-    return [...lengths].filter((at) => at > 0 && at < tokens.length).sort((a, b) => a - b);
+    lengths.delete(tokens.length);
+    return [...lengths].sort((a, b) => a - b);
   }
 }
 
@@ -321,8 +326,8 @@ export class EventQueue {
   /** Whether the reader has fallen behind: no more events should come for now. */
   isFull = false;
   readonly #events: { readonly event: TextEvent; readonly bytes: number }[] = [];
-  readonly #most: number;
-  readonly #onChange: (isFull: boolean) => void;
+  readonly #bounds: ReaderBounds;
+  #timer: NodeJS.Timeout | undefined;
   /** Of the events that wait, approximately. */
   #bytes = 0;
   #isOver = false;
@@ -331,13 +336,8 @@ export class EventQueue {
   /** When the reader last took an event, or had none to take. */
   #takenAt = 0;
 
-  /**
-   * @param most bytes of events beyond which the reader is behind
-   * @param onChange called when the reader falls behind, and when it has caught up
-   */
-  constructor(most: number, onChange: (isFull: boolean) => void) {
-    this.#most = most;
-    this.#onChange = onChange;
+  constructor(bounds: ReaderBounds) {
+    this.#bounds = bounds;
   }
 
   push(event: TextEvent): void {
@@ -346,7 +346,7 @@ export class EventQueue {
     const bytes = 64 + (event.type === 'tokens' ? 2 * event.text.length + 8 * event.tokens.length : 0);
     this.#events.push({ event, bytes });
     this.#bytes += bytes;
-    if (!this.isFull && this.#bytes >= this.#most) this.#setFull(true);
+    if (!this.isFull && this.#bytes >= this.#bounds.readerBytes) this.#setFull(true);
   }
 
   /** The next event; undefined where none waits. @throws the failure of the job, after the last event */
@@ -358,7 +358,7 @@ export class EventQueue {
     }
     this.#takenAt = performance.now();
     this.#bytes -= waiting.bytes;
-    if (this.isFull && this.#bytes < this.#most) this.#setFull(false);
+    if (this.isFull && this.#bytes < this.#bounds.readerBytes) this.#setFull(false);
     return waiting.event;
   }
 
@@ -372,11 +372,10 @@ export class EventQueue {
 
   /**
    * Milliseconds after which the reader is given up, if it takes nothing.
-   * @param full milliseconds that it has while it is behind
    * @param unread milliseconds that it has while any event waits
    */
-  patience(full: number, unread: number): number {
-    const left = this.isFull ? full - (performance.now() - this.#fullSince) : Infinity;
+  patience(unread: number): number {
+    const left = this.isFull ? this.#bounds.readerTimeout - (performance.now() - this.#fullSince) : Infinity;
     return this.#events.length > 0 ? Math.min(left, unread - this.unreadFor) : left;
   }
 
@@ -386,8 +385,12 @@ export class EventQueue {
   }
 
   #setFull(isFull: boolean): void {
+    const { onLate, onRoom, readerTimeout } = this.#bounds;
     this.isFull = isFull;
-    if (isFull) this.#fullSince = performance.now();
-    this.#onChange(isFull);
+    clearTimeout(this.#timer);
+    if (isFull) {
+      this.#fullSince = performance.now();
+      this.#timer = setTimeout(onLate, readerTimeout + 1);
+    } else onRoom();
   }
 }

@@ -1,5 +1,5 @@
 /** One text under generation: takes tokens from a decoding method round by round, until a rule ends it. */
-import type { Continuation, DecodingMethod, ReadPrompt } from '../decoding/method.ts';
+import type { Continuation, DecodingMethod } from '../decoding/method.ts';
 import type { Sampler } from '../decoding/sampler.ts';
 import type { TextPace } from '../decoding/speculation/adaptive-speculation.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
@@ -12,10 +12,9 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import type { ScoreStream } from './text/scores.ts';
 import type { FinishReason, Generation, TextJob, TokensEvent } from './text-job.ts';
 
-export interface TextParts extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreEos'> {
+export interface TextParts {
+  readonly job: TextJob;
   readonly choice: number;
-  /** Tokens of the prompt, not empty. */
-  readonly prompt: readonly number[];
   /** Tokens that the model ends with. */
   readonly eosIds: readonly number[];
   /** Makes characters of tokens. Without one, texts are empty. */
@@ -23,7 +22,7 @@ export interface TextParts extends Pick<TextJob, 'maxTokens' | 'stop' | 'ignoreE
   readonly sampler: Sampler;
   readonly method: DecodingMethod;
   /** Of a method that drafts when it may. */
-  readonly pace: TextPace | undefined;
+  readonly pace?: TextPace;
   /** Scores of chosen tokens, which the method pushes. */
   readonly scores: ScoreStream | undefined;
   /** Verified trees that no event has had. */
@@ -40,13 +39,16 @@ export class RunningText {
   /** Tokens and text of the last round. */
   event: TokensEvent | undefined;
   failure: unknown;
+  /** The method at work; undefined before the prompt has been read. */
+  continuation: Continuation | undefined;
   /** Prompt and continuation. */
   readonly #tokens: number[];
   /** Tokens that end the text. */
   readonly #ends = new Map<number, FinishReason>();
   readonly #stream: TextStream | undefined;
   readonly #matcher: StopStringMatcher | undefined;
-  #continuation: Continuation | undefined;
+  /** Tokens in whose text no stop string is looked for. */
+  readonly #unstopped: number;
   #stopped = false;
   /** Whether a token that is not in the text ended it. */
   #endedByToken = false;
@@ -64,7 +66,8 @@ export class RunningText {
    *   strings without a tokenizer
    */
   constructor(parts: TextParts) {
-    const { prompt, maxTokens, tokenizer, stop, eosIds, ignoreEos } = parts;
+    const { tokenizer, eosIds } = parts;
+    const { prompt, maxTokens, stop, ignoreEos, leastTokens = 0 } = parts.job;
     requireCount(maxTokens, 'maxTokens');
     requireOptions(stop, 'stop');
     const strings = stop?.strings ?? [];
@@ -72,31 +75,27 @@ export class RunningText {
       throw new LinnetError('INPUT', 'stop strings need a tokenizer; give one, or stop at token ids');
     }
     this.parts = parts;
-    this.#tokens = [...prompt];
+    this.#tokens = [...prompt.tokens];
+    this.#unstopped = Math.max(leastTokens, stop?.after ?? 0);
     for (const id of requireTokens(stop?.tokenIds ?? [], 'stop tokens')) this.#ends.set(id, 'stop');
     if (ignoreEos !== true) for (const id of eosIds) this.#ends.set(id, 'eos');
-    this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt);
+    this.#stream = tokenizer === undefined ? undefined : new TextStream(tokenizer, prompt.tokens);
     this.#matcher = strings.length === 0 ? undefined : new StopStringMatcher(strings);
-  }
-
-  /** The prompt has been read: rounds can begin. */
-  begin(prompt: Omit<ReadPrompt, 'sampler'>): void {
-    this.#continuation = this.parts.method({ ...prompt, sampler: this.parts.sampler });
   }
 
   /** Begins a round: see `Continuation.plan`. */
   async plan(): Promise<void> {
-    const { prompt, maxTokens } = this.parts;
+    const { prompt, maxTokens } = this.parts.job;
     this.#started = performance.now();
     this.requests = [];
-    if (this.#continuation === undefined) throw internalError('a round before the prompt has been read');
-    const count = maxTokens - (this.#tokens.length - prompt.length);
-    this.requests = await this.#continuation.plan(this.#tokens, { count, ends: this.#ends });
+    if (this.continuation === undefined) throw internalError('a round before the prompt has been read');
+    const count = maxTokens - (this.#tokens.length - prompt.tokens.length);
+    this.requests = await this.continuation.plan(this.#tokens, { count, ends: this.#ends });
   }
 
   /** Ends a round: sets `event`. See `Continuation.conclude`. */
   async conclude(outputs: readonly StepOutput[]): Promise<void> {
-    const tokens = (await this.#continuation?.conclude(this.#tokens, outputs)) ?? [];
+    const tokens = (await this.continuation?.conclude(this.#tokens, outputs)) ?? [];
     this.#decodeSeconds += (performance.now() - this.#started) / 1000;
     this.#steps++;
     this.#decoded += tokens.length;
@@ -119,19 +118,19 @@ export class RunningText {
    */
   async settle(): Promise<readonly number[]> {
     const length = this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1;
-    return (await this.#continuation?.settle(length)) ?? [];
+    return (await this.continuation?.settle?.(length)) ?? [];
   }
 
   /** @throws LinnetError `INTERNAL` while the text has not ended */
   result({ state, prefillSeconds }: Pick<Generation, 'state' | 'prefillSeconds'>): Generation {
     if (this.finish === undefined) throw internalError('the result of a text that has not ended');
-    const { prompt } = this.parts;
+    const { length } = this.parts.job.prompt.tokens;
     return {
-      tokens: this.#tokens.slice(prompt.length),
+      tokens: this.#tokens.slice(length),
       text: this.#text,
       finish: this.finish,
       steps: this.#steps,
-      promptTokens: prompt.length,
+      promptTokens: length,
       prefillSeconds,
       decodeSeconds: this.#decodeSeconds,
       tokensPerSecond: this.#decoded > 1 ? (this.#decoded - 1) / this.#decodeSeconds : 0,
@@ -147,10 +146,10 @@ export class RunningText {
       return '';
     }
     this.#tokens.push(token);
-    const { prompt, maxTokens, stop } = this.parts;
-    const length = this.#tokens.length - prompt.length;
+    const { prompt, maxTokens } = this.parts.job;
+    const length = this.#tokens.length - prompt.tokens.length;
     const piece = this.#stream?.push(token) ?? '';
-    const text = this.#matcher === undefined || length <= (stop?.after ?? 0) ? piece : this.#match(piece);
+    const text = this.#matcher === undefined || length <= this.#unstopped ? piece : this.#match(piece);
     if (this.#stopped) this.finish = 'stop';
     else if (length >= maxTokens) this.finish = 'length';
     return text;
@@ -161,7 +160,7 @@ export class RunningText {
     const { text, match } = this.#matcher.push(piece);
     if (match === undefined || this.#stopped) return text;
     this.#stopped = true;
-    return this.parts.stop?.kept === true ? text + match : text;
+    return this.parts.job.stop?.kept === true ? text + match : text;
   }
 
   /** Sets the event of the added tokens, with the text held back once the text has ended. */

@@ -35,38 +35,42 @@ export interface Verdict {
 /** How nodes are accepted. */
 export type AcceptanceRule = (verified: VerifiedDraft) => Verdict | Promise<Verdict>;
 
+/** The decision at a node: the child that goes on, or the token after the path. */
+type Choice = { readonly child: number } | { readonly next: number };
+
+/** A rule that walks down from the root, node by node. */
+function walking(choose: (verified: VerifiedDraft, node: number, recent: readonly number[]) => Choice): AcceptanceRule {
+  return async (verified) => {
+    const { draft, text, sampler } = verified;
+    const recent = recentText(text, sampler);
+    const path = [0];
+    for (let node = 0; ; ) {
+      await sampler.ready(recent);
+      const choice = choose(verified, node, recent);
+      if ('next' in choice) return { path, next: choice.next };
+      node = choice.child;
+      path.push(node);
+      recent.push(draft.tokens[node]);
+    }
+  };
+}
+
 /**
  * Only what sequential decoding would have written: greedy text at temperature 0, and the sampled text of the same seed
  * otherwise. Draws as many random numbers as sequential decoding does.
  */
-export const exact: AcceptanceRule = async ({ draft, logits, text, sampler }) => {
-  const recent = recentText(text, sampler);
-  const path = [0];
-  for (let node = 0; ; ) {
-    await sampler.ready(recent);
-    const next = sampler.next(logits[node], recent);
-    const child = childrenOf(draft, node).find((candidate) => draft.tokens[candidate] === next);
-    if (child === undefined) return { path, next };
-    path.push(child);
-    recent.push(next);
-    node = child;
-  }
-};
+export const exact = walking(({ draft, logits, sampler }, node, recent) => {
+  const next = sampler.next(logits[node], recent);
+  const child = childrenOf(draft, node).find((candidate) => draft.tokens[candidate] === next);
+  return child === undefined ? { next } : { child };
+});
 
 /** Recursive rejection over the children of each node: the base distribution, though not the same draws. */
-export const rejection: AcceptanceRule = async ({ draft, logits, text, sampler }) => {
-  const recent = recentText(text, sampler);
-  const path = [0];
-  for (let node = 0; ; ) {
-    await sampler.ready(recent);
-    const probabilities = sampler.probabilities(logits[node], recent);
-    const child = acceptedChild(draft, node, probabilities, sampler);
-    if (child === undefined) return { path, next: draw(probabilities, sampler) };
-    path.push(child);
-    recent.push(draft.tokens[child]);
-    node = child;
-  }
-};
+export const rejection = walking(({ draft, logits, sampler }, node, recent) => {
+  const probabilities = sampler.probabilities(logits[node], recent);
+  const child = acceptedChild(draft, node, probabilities, sampler);
+  return child === undefined ? { next: draw(probabilities, sampler) } : { child };
+});
 
 /**
  * Tries the children in turn. Rejected ones are taken out of `probabilities`, which is not renormalized. Where no other

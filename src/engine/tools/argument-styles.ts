@@ -2,7 +2,20 @@
  * How arguments are written in a call. Each style has the pattern of a schema's arguments, the reader that finds where they end
  * and makes JSON of them, and the writer. Here: JSON itself, and what all styles share.
  */
-import { type Member, memberList, type Pattern } from '../../decoding/constraints/pattern.ts';
+import {
+  allBut,
+  anyOf,
+  character,
+  type CodePoints,
+  exactText,
+  type Member,
+  memberList,
+  nothing,
+  type Pattern,
+  repeat,
+  sequence,
+  textUntil,
+} from '../../decoding/constraints/pattern.ts';
 import { schemaMembers, schemaPattern } from '../../decoding/constraints/json-schema.ts';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
@@ -78,6 +91,26 @@ export function bareValue(schema: unknown, unwritable: RegExp): BareValue {
   if (type !== 'string' || ['anyOf', 'oneOf', 'allOf', '$ref'].some((name) => Object.hasOwn(schema, name)))
     return 'json';
   return pattern === undefined && format === undefined ? 'raw' : 'escaped';
+}
+
+/**
+ * The pattern of a string in which nothing is escaped, from the mark before it to the one after it.
+ * @param name begins the names of rules
+ * @param excluded characters that a string of bounded length cannot have
+ */
+export function rawString(
+  schema: JsonObject,
+  rules: Map<string, Pattern>,
+  { open, close, name, excluded }: Readonly<Record<'open' | 'close' | 'name', string>> & { excluded: CodePoints[] },
+): Pattern {
+  const { minLength = 0, maxLength = Infinity } = schema;
+  const listed = listedValues(schema);
+  if (listed !== undefined) return anyOf(...listed.map((option) => exactText(open + String(option) + close)));
+  if (minLength === 0 && maxLength === Infinity) {
+    return sequence(exactText(open), textUntil(close, { after: nothing, rules, name }));
+  }
+  const letters = repeat(character(...allBut(excluded)), Number(minLength), Number(maxLength));
+  return sequence(exactText(open), letters, exactText(close));
 }
 
 /** The values that a schema lists; undefined where it lists none. */

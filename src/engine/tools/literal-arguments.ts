@@ -5,14 +5,12 @@ import {
   anyOf,
   character,
   exactText,
-  nothing,
   repeat,
   rule,
   sequence,
   spans,
-  textUntil,
 } from '../../decoding/constraints/pattern.ts';
-import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { isJsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,
   bareValue,
@@ -20,6 +18,7 @@ import {
   listedValues,
   membersPattern,
   propertiesOf,
+  rawString,
   spacedJson,
 } from './argument-styles.ts';
 import { LiteralReader } from './literal-reader.ts';
@@ -119,6 +118,7 @@ export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
  * @param quote the mark around strings, in which nothing is escaped
  */
 export function gemmaArguments(quote: string): ArgumentStyle {
+  const marks = { open: quote, close: quote, name: 'marked', excluded: spans('<<') };
   const unwritable = new RegExp(quote.replaceAll(/[|]/g, '\\|'));
   const written = (value: unknown): string => {
     if (typeof value === 'string') return `${quote}${value}${quote}`;
@@ -132,22 +132,9 @@ export function gemmaArguments(quote: string): ArgumentStyle {
     pattern: (schema, rules, scope) =>
       membersPattern([schema, rules, scope], /^[^\s:=,()[\]{}<>"']{1,256}$/, exactText(','), ({ name, value }, own) => {
         const isRaw = isJsonObject(own) && bareValue(own, unwritable) === 'raw';
-        return sequence(exactText(`${name}:`), isRaw ? marked(own, rules) : value);
+        return sequence(exactText(`${name}:`), isRaw ? rawString(own, rules, marks) : value);
       }),
     reader: () => new LiteralReader({ quotes: ['"'], rawQuotes: [quote], equals: ':', close: '}' }),
     write: (json) => members(argumentEntries(json)),
   };
-
-  /** A string between marks. */
-  function marked(schema: JsonObject, rules: Map<string, Pattern>): Pattern {
-    const { minLength = 0, maxLength = Infinity } = schema;
-    const options = listedValues(schema);
-    if (options !== undefined) return anyOf(...options.map((option) => exactText(quote + String(option) + quote)));
-    const [least, most] = [Number(minLength), Number(maxLength)];
-    if (least === 0 && most === Infinity) {
-      return sequence(exactText(quote), textUntil(quote, { after: nothing, rules, name: 'marked' }));
-    }
-    const letters = repeat(character(...allBut(spans('<<'))), least, most);
-    return sequence(exactText(quote), letters, exactText(quote));
-  }
 }

@@ -1,25 +1,13 @@
 /** Arguments in tags, `<parameter=city>Paris</parameter>`, up to the tag that closes the function. */
-import {
-  type Member,
-  type Pattern,
-  allBut,
-  anyOf,
-  character,
-  exactText,
-  nothing,
-  repeat,
-  sequence,
-  spans,
-  textUntil,
-} from '../../decoding/constraints/pattern.ts';
+import { type Member, type Pattern, exactText, nothing, sequence, spans } from '../../decoding/constraints/pattern.ts';
 import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,
   bareValue,
   argumentEntries,
-  listedValues,
   membersPattern,
   propertiesOf,
+  rawString,
   spacedJson,
 } from './argument-styles.ts';
 
@@ -35,11 +23,7 @@ function taggedValue({ value }: Member, schema: unknown, rules: Map<string, Patt
   const end = exactText(tagEnd);
   if (kind === 'json' || !isJsonObject(schema)) return sequence(value, end);
   if (kind === 'escaped') return sequence(unquoted(value), end);
-  const { minLength = 0, maxLength = Infinity } = schema;
-  const listed = listedValues(schema);
-  if (listed !== undefined) return sequence(anyOf(...listed.map((option) => exactText(String(option)))), end);
-  if (minLength === 0 && maxLength === Infinity) return textUntil(tagEnd, { after: nothing, rules, name: 'tagged' });
-  return sequence(repeat(character(...allBut(spans('\n\n', '<<'))), Number(minLength), Number(maxLength)), end);
+  return rawString(schema, rules, { open: '', close: tagEnd, name: 'tagged', excluded: spans('\n\n', '<<') });
 }
 
 /** A string's pattern without its quotes. */
