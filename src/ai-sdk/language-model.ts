@@ -26,7 +26,8 @@ import { internalError, LinnetError } from '../errors.ts';
 import { requireOneOf } from '../files/arguments.ts';
 import type { OpenOptions } from '../open/index.ts';
 import type { LanguageModel } from '../open/language-model.ts';
-import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
+import type { ChatMessage } from '../tokenizer/chat-template.ts';
+import { TextMemory } from '../tokenizer/encode-text.ts';
 import { OpenedOnce } from './opened-once.ts';
 
 /** How a model is opened, with its limits. */
@@ -44,8 +45,8 @@ export interface LinnetSettings extends OpenOptions {
 /** The parts of an opened model that calls share. */
 interface Ready {
   readonly model: LanguageModel;
-  /** The template of the model, which remembers encoded messages. */
-  readonly template: ChatTemplate | undefined;
+  /** Of messages, which are told again with every call. */
+  readonly memory: TextMemory;
   readonly runner: Runner;
   readonly calls: ToolCalls;
 }
@@ -119,7 +120,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     if (this.#ready?.model === model) return this.#ready;
     this.#ready = {
       model,
-      template: model.template?.remembering(),
+      memory: new TextMemory(),
       runner: await model.runner({ parallel, prefixes: new PrefixCache(cacheBytes) }),
       calls: new ToolCalls(model, toolFormat),
     };
@@ -128,7 +129,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
 
   async *#parts(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void, undefined> {
     options.abortSignal?.throwIfAborted();
-    const { model, template, runner, calls } = await this.#open();
+    const { model, memory, runner, calls } = await this.#open();
     const { tools, warnings } = toolsOf(options);
     const { responseFormat: format, toolChoice: choice = { type: 'auto' } } = options;
     const schema = format?.type === 'json' ? (format.schema ?? { type: 'object' }) : undefined;
@@ -137,17 +138,16 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const required = choice.type === 'required' || choice.type === 'tool';
     if (required && !mayCall) throw noTool(choice, tools);
     const parallel = choice.type !== 'tool' && options.providerOptions?.linnet?.parallelToolCalls !== false;
-    const job = model
-      .session(undefined, { template })
-      .job(withTools({ messages: chatMessagesOf(options.prompt) }, calls.format, mayCall ? tools : []), {
-        ...samplingOf(options),
-        penalizes: 'answer',
-        maxTokens: options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
-        stop: options.stopSequences,
-        speculate: drafterOf(options),
-        signal: options.abortSignal,
-        ...(mayCall ? calls.held({ tools: callable, required, parallel, schema }) : { jsonSchema: schema }),
-      });
+    const messages = { messages: chatMessagesOf(options.prompt), memory };
+    const job = model.session().job(withTools(messages, calls.format, mayCall ? tools : []), {
+      ...samplingOf(options),
+      penalizes: 'answer',
+      maxTokens: options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
+      stop: options.stopSequences,
+      speculate: drafterOf(options),
+      signal: options.abortSignal,
+      ...(mayCall ? calls.held({ tools: callable, required, parallel, schema }) : { jsonSchema: schema }),
+    });
     const maxTokens = Math.min(job.maxTokens, positionsLeft(model, job));
     yield { type: 'stream-start', warnings };
     yield { type: 'response-metadata', modelId: this.modelId, timestamp: new Date() };

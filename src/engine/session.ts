@@ -125,24 +125,22 @@ export class Session {
   /** `run` of a job that this session has made. */
   async *runJob(job: PreparedJob): TextRun {
     this.#requireRest();
+    const sampler = jobSampler(job, this.#model.decoder);
     this.#isBusy = true;
-    let hold: (() => void) | undefined;
+    // The state of a loop that is left has read no more than the tokens that it has seen.
+    let read: SequenceState | undefined;
     const written: number[] = [];
     try {
       const runner = this.#runner ?? (await this.#model.runner({ parallel: 1 }));
-      const sampler = jobSampler(job, this.#model.decoder);
       for await (const event of runner.submit({ ...job, sampling: sampler })) {
         if (event.type === 'tokens') written.push(...event.tokens);
-        else if (this.#runner === undefined || event.type === 'end') {
-          const { state } = event.type === 'end' ? event.generation : event;
-          hold = () => this.#hold(job, state, written, sampler.random.state);
-        }
+        else if (event.type === 'end') read = event.generation.state;
+        else if (this.#runner === undefined) read = event.state;
         job.onEvent?.(event);
         yield event;
       }
     } finally {
-      // The state of a loop that was left has read no more than this.
-      hold?.();
+      if (read !== undefined) this.#hold(job, read, written, sampler.random.state);
       this.#isBusy = false;
     }
   }

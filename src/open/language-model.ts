@@ -12,7 +12,7 @@ import { requireText, requireTexts } from '../files/arguments.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize.ts';
 import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { type AutoregressiveModel, type CausalModel, decoderOf, type EncoderDecoderModel } from '../models/model.ts';
-import type { ChatMessage, ChatTemplate } from '../tokenizer/chat-template.ts';
+import type { ChatMessage } from '../tokenizer/chat-template.ts';
 import { OpenedModel, type ModelSurroundings, type SaveModelOptions, type WeightActions } from './opened-model.ts';
 import { Runner } from '../engine/runner.ts';
 import { Thinking } from '../engine/thinking/thinking.ts';
@@ -43,14 +43,6 @@ export interface WriterParts<Self> extends ModelSurroundings {
   readonly weights?: WeightActions<Self>;
 }
 
-/** Whose a session is: the runner and the template of the program that it belongs to. */
-export interface SessionOptions {
-  /** Runs its texts among others. Default: each text runs by itself. */
-  readonly runner?: Runner;
-  /** Default: the model's. */
-  readonly template?: ChatTemplate;
-}
-
 /** A model that writes texts token by token. */
 abstract class Writer<
   Kind extends 'causal' | 'encoder-decoder',
@@ -69,7 +61,7 @@ abstract class Writer<
   #engine: Promise<StepEngine> | undefined;
   #isDisposed = false;
   #grammars: Grammars | undefined;
-  readonly #sessionModels = new Map<ChatTemplate | undefined, SessionModel>();
+  #sessionModel: SessionModel | undefined;
 
   constructor(kind: Kind, description: Described, parts: WriterParts<Self>) {
     super(kind, description, description, parts);
@@ -88,7 +80,7 @@ abstract class Writer<
 
   /** The thoughts of the model before its answers; undefined where its template knows none. */
   get thinking(): Thinking | undefined {
-    return this.#sessionModel(this.template).thinking;
+    return this.template && Thinking.of(this.tokenizer, this.template);
   }
 
   /** The engine that decodes, compiled when first asked for. @throws LinnetError `RUNTIME` after disposal */
@@ -108,9 +100,22 @@ abstract class Writer<
   /**
    * A text to continue piece by piece, to fork, save and load.
    * @param from where it goes on, and stays as it is. Default: an empty text
+   * @param options.runner runs its texts among others. Default: each text runs by itself
    */
-  session(from?: Snapshot, { runner, template = this.template }: SessionOptions = {}): Session {
-    return new Session(this.#sessionModel(template), from, runner);
+  session(from?: Snapshot, { runner }: { readonly runner?: Runner } = {}): Session {
+    this.#sessionModel ??= {
+      decoder: this.decoder,
+      tokenizer: this.hasTokenizer ? this.tokenizer : undefined,
+      template: this.template,
+      defaults: this.defaults,
+      grammars: () => this.grammars,
+      thinking: this.thinking,
+      learned: this.learned,
+      sessionFiles: this.#parts.sessionFiles,
+      engine: () => this.engine(),
+      runner: (options) => this.runner(options),
+    };
+    return new Session(this.#sessionModel, from, runner);
   }
 
   /**
@@ -178,27 +183,6 @@ abstract class Writer<
     this.#isDisposed = true;
     const engine = await this.#engine?.catch(() => undefined);
     await engine?.dispose();
-  }
-
-  /** The model as sessions see it, by the template of their program. */
-  #sessionModel(template: ChatTemplate | undefined): SessionModel {
-    const known = this.#sessionModels.get(template);
-    if (known !== undefined) return known;
-    const tokenizer = this.hasTokenizer ? this.tokenizer : undefined;
-    const made: SessionModel = {
-      decoder: this.decoder,
-      tokenizer,
-      template,
-      defaults: this.defaults,
-      grammars: () => this.grammars,
-      thinking: Thinking.of(tokenizer, template),
-      learned: this.learned,
-      sessionFiles: this.#parts.sessionFiles,
-      engine: () => this.engine(),
-      runner: (options) => this.runner(options),
-    };
-    this.#sessionModels.set(template, made);
-    return made;
   }
 }
 

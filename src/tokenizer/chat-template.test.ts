@@ -42,10 +42,12 @@ describe('a chat template', () => {
         return bytes.encode(given);
       },
     };
-    const remembering = new ChatTemplate(turns, counted).remembering();
+    const remembering = new ChatTemplate(turns, counted);
+    const memory = new TextMemory();
     const messages = ['One', 'Two </s>', 'Three'].map((content) => ({ role: 'user', content }));
     for (let turn = 1; turn <= 3; turn++) {
-      expect(remembering.encode(messages.slice(0, turn))).toEqual(template(turns).encode(messages.slice(0, turn)));
+      const [said, expected] = [messages.slice(0, turn), template(turns).encode(messages.slice(0, turn))];
+      expect(remembering.encode(said, { memory })).toEqual(expected);
     }
     expect(encoded).toEqual(['[user]One', '[assistant]', '[user]Two </s>', '[user]Three']);
   });

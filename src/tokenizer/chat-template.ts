@@ -5,7 +5,7 @@
  * broken apart by a mark, which is taken out of what lies between the control tokens of the template's text.
  */
 import { LinnetError, reasonOf } from '../errors.ts';
-import { ControlNames, TextMemory, textTokens } from './encode-text.ts';
+import { ControlNames, type TextMemory, textTokens } from './encode-text.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 import type { Tokenizer } from './text-tokens.ts';
 import type { JsonObject } from '../files/json-object.ts';
@@ -39,6 +39,8 @@ export interface TemplateOptions {
   readonly calls?: (calls: readonly unknown[]) => string;
   /** Variables of the model's own template. */
   readonly variables?: JsonObject;
+  /** Tokens of the texts of one user, whose messages are told again with every turn. Default: every text is encoded. */
+  readonly memory?: TextMemory;
 }
 
 /** In templates that read the parts of a message by their types: the type is one of these. */
@@ -55,7 +57,6 @@ export class ChatTemplate {
   readonly #origin: string;
   readonly #tokenizer: Tokenizer;
   readonly #names: ControlNames;
-  readonly #memory: TextMemory | undefined;
   /** Types of message parts that the templates know. */
   readonly #parts: ReadonlySet<string>;
   readonly #parsed = new Map<string, JinjaTemplate>();
@@ -63,27 +64,15 @@ export class ChatTemplate {
   /**
    * @param sources templates by name: "default", and commonly "tool_use" for conversations with tools; or the only one
    * @param origin how errors name it
-   * @param memory of texts between control tokens. Default: none
    */
-  constructor(
-    sources: string | Readonly<Record<string, string>>,
-    tokenizer: Tokenizer,
-    origin = 'the model',
-    memory?: TextMemory,
-  ) {
+  constructor(sources: string | Readonly<Record<string, string>>, tokenizer: Tokenizer, origin = 'the model') {
     this.#sources = typeof sources === 'string' ? { default: sources } : sources;
     this.source = this.#sources.default;
     this.#origin = origin;
     this.#tokenizer = tokenizer;
     this.#names = new ControlNames(tokenizer);
-    this.#memory = memory;
     const types = Object.values(this.#sources).flatMap((source) => [...source.matchAll(readTypes)]);
     this.#parts = new Set(types.map(([, type]) => type));
-  }
-
-  /** The same for the conversations of one user, whose messages, told again with every turn, are encoded once. */
-  remembering(): ChatTemplate {
-    return new ChatTemplate(this.#sources, this.#tokenizer, this.#origin, new TextMemory());
   }
 
   /** Whether the templates hold a text. */
@@ -111,7 +100,7 @@ export class ChatTemplate {
     const mark = unusedCharacter(JSON.stringify(values));
     const parts = this.#names.split(this.#render(this.#guarded(values, mark, 0), options));
     const texts = parts.map((part) => (typeof part === 'number' ? part : part.replaceAll(mark, '')));
-    return textTokens(this.#tokenizer, texts, { bos: false, memory: this.#memory });
+    return textTokens(this.#tokenizer, texts, { bos: false, memory: options.memory });
   }
 
   /** A copy in which no text holds a name of a control token. */

@@ -37,9 +37,9 @@ export class Thinking {
   }
 
   /** The model's; undefined where its template knows no thoughts. */
-  static of(tokenizer: Tokenizer | undefined, template: ChatTemplate | undefined): Thinking | undefined {
+  static of(tokenizer: Tokenizer, template: ChatTemplate): Thinking | undefined {
     const format = thinkingFormatOf(template);
-    return format && tokenizer && new Thinking(format, tokenizer);
+    return format && new Thinking(format, tokenizer);
   }
 
   /** Whether a prompt ends in thoughts. */
