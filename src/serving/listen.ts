@@ -1,5 +1,5 @@
 /** An API on a socket: bound, with the limits that keep slow clients from holding it, and drained. */
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import { createServer, type Server, type ServerResponse } from 'node:http';
 import type { Duplex } from 'node:stream';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { getRequestListener } from '@hono/node-server';
@@ -108,25 +108,19 @@ const answers: ReadonlyMap<unknown, string> = new Map([
   ['HPE_CHUNK_EXTENSIONS_OVERFLOW', '413 Payload Too Large'],
 ]);
 
-interface Exchange {
-  readonly incoming: IncomingMessage;
-  readonly outgoing: ServerResponse;
-}
-
 /**
  * Refuses malformed requests, and requests that are late through a fault of the client. Node checks the clock before it reads the
  * sockets: a server that was busy for longer than the timeout finds connections out of time whose requests have arrived unread. They
  * are read first here.
  */
 export function refuseLateRequests(server: Server): void {
-  const exchanges = new WeakMap<Duplex, Exchange>();
-  server.prependListener('request', (incoming, outgoing) => {
-    exchanges.set(incoming.socket, { incoming, outgoing });
-  });
+  /** The last answer on each connection. */
+  const begun = new WeakMap<Duplex, ServerResponse>();
+  server.prependListener('request', (incoming, outgoing) => begun.set(incoming.socket, outgoing));
 
   const refuse = (socket: Duplex, code: unknown): void => {
-    const begun = exchanges.get(socket)?.outgoing;
-    const amidAnswer = begun !== undefined && begun.headersSent && !begun.writableEnded;
+    const answer = begun.get(socket);
+    const amidAnswer = answer !== undefined && answer.headersSent && !answer.writableEnded;
     if (socket.writable && !amidAnswer) {
       socket.end(`HTTP/1.1 ${answers.get(code) ?? '400 Bad Request'}\r\nconnection: close\r\n\r\n`);
     }
@@ -139,16 +133,16 @@ export function refuseLateRequests(server: Server): void {
       refuse(socket, code);
       return;
     }
-    const before = exchanges.get(socket);
-    const beforeHeaders = before?.incoming.complete ?? true;
+    const before = begun.get(socket);
+    const beforeHeaders = before?.req.complete ?? true;
     const judge = (): void => {
-      const last = exchanges.get(socket);
-      if (last === undefined || (beforeHeaders ? last === before : !last.incoming.complete)) {
+      const last = begun.get(socket);
+      if (last === undefined || (beforeHeaders ? last === before : !last.req.complete)) {
         refuse(socket, code);
-      } else if (!last.incoming.complete) {
+      } else if (!last.req.complete) {
         // Node looks at this connection again with its next request only: the body of this one gets as long again.
         const patience = setTimeout(() => {
-          if (!last.incoming.complete) refuse(socket, code);
+          if (!last.req.complete) refuse(socket, code);
         }, server.requestTimeout);
         patience.unref();
       }

@@ -39,28 +39,24 @@ export function isLoopback(host: string): boolean {
 }
 
 /**
- * Refuses requests that a web page made of a name that its owner pointed at this machine (DNS rebinding).
- * @throws ApiError for a Host header that names another machine
- */
-export function checkHost(header: string | null): void {
-  if (header === null || isLoopback(header.replace(/:\d+$/, '').toLowerCase())) return;
-  throw new ApiError(
-    'permission_error',
-    'this server answers requests to localhost only; --host and --api-key open it',
-  );
-}
-
-/**
- * Refuses requests that change something and come from a page of another site: a browser sends such a POST without asking first.
+ * Refuses requests that pages of others make: under a name that its owner pointed at this machine (DNS rebinding), and, where they
+ * change something, from another site: a browser sends such a POST without asking first.
  * @param origins whose pages may ask
- * @param isLocal whether `host` is the address that the browser shows: no proxy is between
+ * @param isLocal whether only this machine is answered: then its address is what the browser shows, and no proxy is between
  * @throws ApiError
  */
-export function checkOrigin(method: string, headers: Headers, origins: readonly string[], isLocal: boolean): void {
+export function checkPage({ method, headers }: Request, origins: readonly string[], isLocal: boolean): void {
+  const host = headers.get('host')?.toLowerCase();
+  if (isLocal && host !== undefined && !isLoopback(host.replace(/:\d+$/, ''))) {
+    throw new ApiError(
+      'permission_error',
+      'this server answers requests to localhost only; --host and --api-key open it',
+    );
+  }
   const origin = headers.get('origin');
   if (['GET', 'HEAD', 'OPTIONS'].includes(method) || origins.includes('*')) return;
   if (origin !== null && origins.includes(origin)) return;
-  const isForeign = isLocal && origin !== null && hostOf(origin) !== (headers.get('host') ?? '').toLowerCase();
+  const isForeign = isLocal && origin !== null && hostOf(origin) !== (host ?? '');
   if (headers.get('sec-fetch-site') !== 'cross-site' && !isForeign) return;
   throw new ApiError('permission_error', 'a page of another site asks this; --cors lets pages of an origin ask');
 }

@@ -11,7 +11,7 @@ import type { Logger } from 'pino';
 import type { z } from 'zod';
 import { systemErrorCode } from '../../files/regular-file.ts';
 import { describeSoftware } from '../../report/provenance.ts';
-import { type ApiKeys, checkHost, checkOrigin, type RequestRate } from './access.ts';
+import { type ApiKeys, checkPage, type RequestRate } from './access.ts';
 import { apiDocument, documentPage } from './api-document.ts';
 import { ApiError, asApiError } from './api-error.ts';
 import { unbuffered } from './dialects/event-stream.ts';
@@ -158,8 +158,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     );
   }
   app.use(async (c, next) => {
-    if (options.localOnly) checkHost(c.req.header('host') ?? null);
-    checkOrigin(c.req.method, c.req.raw.headers, origins, options.localOnly);
+    checkPage(c.req.raw, origins, options.localOnly);
     const isOpen = open.includes(c.req.path) || (options.openMetrics === true && measured.includes(c.req.path));
     if (!isOpen && options.page?.has(c.req.path) !== true) {
       c.set('key', keys.identify(c.req.raw.headers));

@@ -5,6 +5,7 @@
 import type { EndEvent, PromptEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore, TokenScore } from '../../../engine/text/scores.ts';
 import type { TokenPieces } from '../../../engine/text/token-pieces.ts';
+import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import { answeredName, type Serving } from '../request-context.ts';
 import type { ChoiceRecord, Piece, TextRecord } from './records.ts';
 import type { TextFields } from './text-fields.ts';
@@ -48,7 +49,7 @@ export function chatLogprobs(scores: readonly TokenScore[], names: TokenNames, p
  * for the first.
  * @param scores of all tokens but the first, each with at least `count` of the most probable ones
  */
-function promptLogprobs(scores: readonly TokenScore[], count: number, names: TokenNames) {
+export function promptLogprobs(scores: readonly TokenScore[], count: number, names: TokenNames) {
   const places = scores.map(({ token, logprob, rank, top }) => {
     const best = top.slice(0, count).map((other, index) => ({ ...other, rank: index + 1 }));
     return Object.fromEntries(
@@ -62,16 +63,17 @@ function promptLogprobs(scores: readonly TokenScore[], count: number, names: Tok
 }
 
 /** Where each token of a text begins in it. Tokens are decoded in growing pieces, short enough to stay linear. */
-export function textOffsets(tokens: readonly number[], decode: (ids: Iterable<number>) => string): number[] {
+export function textOffsets(tokens: readonly number[], tokenizer: Tokenizer): number[] {
   const window = 16;
   let base = 0;
   let start = 0;
   return tokens.map((_, index) => {
     if (index - start >= 2 * window) {
-      base += decode(tokens.slice(start, index)).length - decode(tokens.slice(index - window, index)).length;
+      const [before, kept] = [tokens.slice(start, index), tokens.slice(index - window, index)];
+      base += tokenizer.decode(before).length - tokenizer.decode(kept).length;
       start = index - window;
     }
-    return base + decode(tokens.slice(start, index)).replace(/\ufffd+$/, '').length;
+    return base + tokenizer.decode(tokens.slice(start, index)).replace(/\ufffd+$/, '').length;
   });
 }
 
@@ -125,27 +127,23 @@ function insightOf(piece: Piece, pieces: TokenPieces): object {
 
 /** Parts that the answers of completions and chats share. */
 export function openAiParts(fields: TextFields, serving: Serving, records: readonly TextRecord[]) {
-  const { return_token_ids: withIds, stream_options: options, prompt_logprobs: promptTop } = fields;
-  const { pieces } = serving.model;
+  const { stream_options: options } = fields;
+  const { model } = serving;
   // Clients may want to tell apart tokens that look alike.
   const names: TokenNames =
-    fields.return_tokens_as_token_ids === true ? (id) => `token_id:${id}` : (id) => pieces.of(id);
+    fields.return_tokens_as_token_ids === true ? (id) => `token_id:${id}` : (id) => model.pieces.of(id);
   return {
     names,
     identity: {
       created: Math.floor(Date.now() / 1000),
       model: answeredName(serving, fields.model),
-      system_fingerprint: `b${serving.model.fingerprint.slice(0, 12)}`,
+      system_fingerprint: `b${model.fingerprint.slice(0, 12)}`,
     },
-    idsOf: (tokens: readonly number[]) => (withIds === true ? { token_ids: tokens } : {}),
-    promptIds: ({ prompt }: TextRecord) => (withIds === true ? { prompt_token_ids: prompt } : {}),
-    promptScores: ({ scores }: TextRecord) =>
-      promptTop === undefined ? {} : { prompt_logprobs: promptLogprobs(scores, promptTop, names) },
     usage: () =>
       options?.include_usage === true
         ? { usage: options.continuous_usage_stats === true ? usageOf(records) : null }
         : {},
-    insight: (piece: Piece) => (options?.include_tree === true ? { linnet: insightOf(piece, pieces) } : {}),
+    insight: (piece: Piece) => (options?.include_tree === true ? { linnet: insightOf(piece, model.pieces) } : {}),
     /** Chunks while the prompt is read. */
     progress: (head: object, event: PromptEvent) =>
       fields.return_progress === true ? [{ ...head, choices: [], prompt_progress: progressOf(event) }] : [],

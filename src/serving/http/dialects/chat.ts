@@ -9,7 +9,15 @@ import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, refuse, some } from '../request-fields.ts';
 import type { AnswerFold, Dialect } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
-import { chatLogprobs, openAiParts, timingsOf, finishOf, usageOf, visibleScores } from './answer-parts.ts';
+import {
+  chatLogprobs,
+  openAiParts,
+  promptLogprobs,
+  timingsOf,
+  finishOf,
+  usageOf,
+  visibleScores,
+} from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
@@ -106,14 +114,14 @@ function deltaOf(part: CalledPart): object {
 }
 
 function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling: Calling | undefined): AnswerFold {
-  const { pieces } = serving.model;
   const shared = openAiParts(fields, serving, [record]);
-  const { names, idsOf } = shared;
+  const { names } = shared;
+  const { return_token_ids: withIds = false, prompt_logprobs: promptTop } = fields;
   const head = { id: `chatcmpl-${randomUUID()}`, ...shared.identity };
   const chunkHead = { ...head, object: 'chat.completion.chunk' };
   const logprobs = (scores: readonly PlacedScore[]) =>
-    fields.logprobs === true ? chatLogprobs(scores, names, pieces) : null;
-  const promptIds = shared.promptIds(record);
+    fields.logprobs === true ? chatLogprobs(scores, names, serving.model.pieces) : null;
+  const promptIds = withIds && { prompt_token_ids: record.prompt };
   const answers = record.choices.map(() => answerTo(record, calling));
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
@@ -135,7 +143,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
       const { choice } = piece;
       if (piece.type === 'text') {
         const { text, scores, tokens } = piece.event;
-        const about = { logprobs: logprobs(scores), ...idsOf(tokens) };
+        const about = { logprobs: logprobs(scores), ...(withIds && { token_ids: tokens }) };
         const deltas = answers[choice.index].push(text).map(deltaOf);
         // Text that is held back, as it may begin a call.
         if (deltas.length === 0) return [chunk(choice.index, {}, about)];
@@ -147,7 +155,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
       const last = chunk(
         choice.index,
         {},
-        { finish_reason: finishReason(answer, piece.event), ...idsOf(piece.tokens) },
+        { finish_reason: finishReason(answer, piece.event), ...(withIds && { token_ids: piece.tokens }) },
       );
       if (rest.length === 0 || fields.logprobs !== true) return [...held, last];
       return [...held, chunk(choice.index, { content: '' }, { logprobs: logprobs(rest) }, {}), last];
@@ -166,12 +174,12 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
           message: messageOf(answer),
           logprobs: logprobs(visibleScores(choice)),
           finish_reason: choice.end === undefined ? 'stop' : finishReason(answer, choice.end),
-          ...idsOf(choice.tokens),
+          ...(withIds && { token_ids: choice.tokens }),
         };
       }),
       usage: usageOf([record]),
       timings: timings(),
-      ...shared.promptScores(record),
+      ...(promptTop !== undefined && { prompt_logprobs: promptLogprobs(record.scores, promptTop, names) }),
     }),
   };
 }

@@ -11,6 +11,7 @@ import {
   completionLogprobs,
   type CompletionScore,
   openAiParts,
+  promptLogprobs,
   textOffsets,
   finishOf,
   usageOf,
@@ -82,13 +83,12 @@ function isNumbers(prompt: readonly unknown[]): prompt is readonly number[] {
 }
 
 function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord[]): AnswerFold {
-  const { tokenizer } = serving.model;
-  const { echo = false, return_token_ids: withIds } = fields;
-  const decode = tokenizer.decode.bind(tokenizer);
+  const { model } = serving;
+  const { echo = false, return_token_ids: withIds = false, prompt_logprobs: promptTop } = fields;
   const shared = openAiParts(fields, serving, records);
-  const { names, idsOf, promptIds } = shared;
+  const { names } = shared;
   const head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', ...shared.identity };
-  const echoed = ({ prompt }: TextRecord): string => (echo ? decode(prompt) : '');
+  const echoed = ({ prompt }: TextRecord): string => (echo ? model.tokenizer.decode(prompt) : '');
   /** @param withPrompt whether the scores of an echoed prompt are told, too */
   const logprobs = (record: TextRecord, scores: readonly PlacedScore[], withPrompt = false) => {
     if (fields.logprobs === undefined) return null;
@@ -96,7 +96,7 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
     const start = echoed(record).length;
     const placed: CompletionScore[] = scores.map((score) => ({ ...score, offset: start + score.offset }));
     if (!withPrompt || !echo) return completionLogprobs(placed, names);
-    const offsets = textOffsets(prompt, decode);
+    const offsets = textOffsets(prompt, model.tokenizer);
     const before = record.scores.map((score, i) => {
       return { ...score, top: score.top.slice(0, fields.logprobs), offset: offsets[i + 1] };
     });
@@ -115,17 +115,17 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
       });
       if (piece.type === 'prompt') {
         const progress = shared.progress(head, piece.event);
-        if (piece.event.done < piece.event.total || (!echo && withIds !== true)) return progress;
+        if (piece.event.done < piece.event.total || !(echo || withIds)) return progress;
         const scores = echo ? logprobs(record, [], true) : null;
-        const ids = { ...promptIds(record), ...idsOf([]) };
+        const ids = withIds && { prompt_token_ids: record.prompt, token_ids: [] };
         const rest = { text: echoed(record), logprobs: scores, finish_reason: finishBefore(record), ...ids };
         return [...progress, ...record.choices.map(({ index }) => chunk({ index, ...rest }))];
       }
       const { index } = piece.choice;
-      const common = { index, logprobs: logprobs(record, piece.event.scores) };
-      if (piece.type === 'text')
-        return [chunk({ ...common, text: piece.event.text, finish_reason: null, ...idsOf(piece.event.tokens) })];
-      return [chunk({ ...common, text: '', finish_reason: finishOf(piece.event), ...idsOf(piece.tokens) })];
+      const tokens = piece.type === 'text' ? piece.event.tokens : piece.tokens;
+      const common = { index, logprobs: logprobs(record, piece.event.scores), ...(withIds && { token_ids: tokens }) };
+      if (piece.type === 'text') return [chunk({ ...common, text: piece.event.text, finish_reason: null })];
+      return [chunk({ ...common, text: '', finish_reason: finishOf(piece.event) })];
     },
     last: () => shared.last(head),
     whole: () => ({
@@ -136,9 +136,8 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
           text: echoed(record) + text,
           logprobs: logprobs(record, [...scores, ...(end?.scores ?? [])], true),
           finish_reason: end === undefined ? finishBefore(record) : finishOf(end),
-          ...promptIds(record),
-          ...idsOf(tokens),
-          ...shared.promptScores(record),
+          ...(withIds && { prompt_token_ids: record.prompt, token_ids: tokens }),
+          ...(promptTop !== undefined && { prompt_logprobs: promptLogprobs(record.scores, promptTop, names) }),
         })),
       ),
       usage: usageOf(records),

@@ -15,7 +15,7 @@ import { namedFraming } from './event-stream.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { finishOf, usageOf } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
-import { jsonSchemaField, jsonSchemaOf, textFields, askedText } from './text-fields.ts';
+import { jsonSchemaField, textFields, askedText } from './text-fields.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
@@ -135,7 +135,7 @@ export const responses: Dialect<Fields> = {
     const asked = fields.max_output_tokens ?? answerTokens(serving);
     const format = formatOf(fields);
     const { tools, tool_choice: choice, parallel_tool_calls: parallel } = fields;
-    const calling = callingOf(serving, { tools, choice, parallel, schema: jsonSchemaOf(format)?.schema });
+    const calling = callingOf(serving, { tools, choice, parallel, schema: format.json_schema });
     const effort = effortOf(fields.reasoning?.effort);
     const request = {
       asked,
@@ -229,9 +229,9 @@ function noResponse(id: string): ApiError {
 }
 
 function formatOf({ text }: Fields) {
-  const form = text?.format;
-  if (form?.type === 'json_object') return { response_format: { ...form, schema: undefined } };
-  return form?.type === 'json_schema' ? { json_schema: form.schema } : {};
+  const form = text?.format ?? { type: 'text' };
+  if (form.type === 'text') return {};
+  return { json_schema: form.type === 'json_schema' ? form.schema : { type: 'object' } };
 }
 
 type Status = 'in_progress' | 'completed' | 'incomplete';
