@@ -1,27 +1,16 @@
 /** Encodes an ONNX graph as the bytes of a model, with large tensors inside or next to them. */
-import { create, toBinary } from '@bufbuild/protobuf';
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
 import { bytesPerElement, elementCount, type FileDType, type Tensor, tensorBytes } from '../tensor.ts';
 import { elementTypes, type OnnxAttribute, type OnnxGraph, type OnnxNode, type OnnxValue } from './model.ts';
 import {
-  type AttributeProto,
   AttributeProto_AttributeType,
-  AttributeProtoSchema,
-  GraphProtoSchema,
+  type AttributeProtoSchema,
   ModelProtoSchema,
-  type NodeProto,
-  NodeProtoSchema,
-  OperatorSetIdProtoSchema,
-  StringStringEntryProtoSchema,
-  type TensorProto,
+  type NodeProtoSchema,
   TensorProto_DataLocation,
-  TensorProtoSchema,
-  TensorShapeProto_DimensionSchema,
-  TensorShapeProtoSchema,
-  TypeProto_TensorSchema,
-  TypeProtoSchema,
-  type ValueInfoProto,
-  ValueInfoProtoSchema,
+  type TensorProtoSchema,
+  type ValueInfoProtoSchema,
 } from './onnx_pb.ts';
 
 /** Opset 23 is the first with RMSNormalization and RotaryEmbedding; its IR version is 11 (ONNX 1.18). */
@@ -186,10 +175,10 @@ export function encodeModel(graph: OnnxGraph, options: EncodeModelOptions = {}):
   const place = (options.placement ?? inline)(graph);
   const external: ExternalPart[] = [];
   const deferred: DeferredPart[] = [];
-  const initializer = graph.initializers.map(({ name, tensor }) => {
+  const initializer = graph.initializers.map(({ name, tensor }): EncodedTensor => {
     const data = tensorBytes(tensor);
     const location = place(data.byteLength, name);
-    if (location === undefined) return create(TensorProtoSchema, { ...tensorHead(name, tensor), rawData: data });
+    if (location === undefined) return { ...tensorHead(name, tensor), rawData: data };
     external.push({ ...location, data });
     return externalTensor(name, tensor, location);
   });
@@ -204,16 +193,16 @@ export function encodeModel(graph: OnnxGraph, options: EncodeModelOptions = {}):
   }
   const model = create(ModelProtoSchema, {
     irVersion,
-    opsetImport: operatorSets.map((set) => create(OperatorSetIdProtoSchema, set)),
+    opsetImport: operatorSets,
     producerName: 'linnet',
     producerVersion: options.producerVersion,
-    graph: create(GraphProtoSchema, {
+    graph: {
       name: graph.name,
       input: graph.inputs.map(encodeValue),
       output: graph.outputs.map(encodeValue),
       node: graph.nodes.map(encodeNode),
       initializer,
-    }),
+    },
   });
   return { bytes: toBinary(ModelProtoSchema, model), external, deferred };
 }
@@ -223,59 +212,58 @@ interface TensorType {
   readonly shape: readonly number[];
 }
 
-function tensorHead(name: string, { dtype, shape }: TensorType): { name: string; dataType: number; dims: bigint[] } {
+type EncodedTensor = MessageInitShape<typeof TensorProtoSchema>;
+
+function tensorHead(name: string, { dtype, shape }: TensorType) {
   return { name, dataType: elementTypes[dtype], dims: shape.map(BigInt) };
 }
 
-function externalTensor(name: string, type: TensorType, place: Place): TensorProto {
+function externalTensor(name: string, type: TensorType, place: Place): EncodedTensor {
   const entries = { location: place.path, offset: String(place.offset), length: String(byteLengthOf(type)) };
-  return create(TensorProtoSchema, {
+  return {
     ...tensorHead(name, type),
     dataLocation: TensorProto_DataLocation.EXTERNAL,
-    externalData: Object.entries(entries).map(([key, value]) => create(StringStringEntryProtoSchema, { key, value })),
-  });
+    externalData: Object.entries(entries).map(([key, value]) => ({ key, value })),
+  };
 }
 
-function encodeValue({ name, dtype, shape }: OnnxValue): ValueInfoProto {
-  const dim = shape.map((size) =>
-    create(TensorShapeProto_DimensionSchema, {
-      value: typeof size === 'number' ? { case: 'dimValue', value: BigInt(size) } : { case: 'dimParam', value: size },
-    }),
-  );
-  const tensorType = create(TypeProto_TensorSchema, {
-    elemType: elementTypes[dtype],
-    shape: create(TensorShapeProtoSchema, { dim }),
-  });
-  return create(ValueInfoProtoSchema, {
-    name,
-    type: create(TypeProtoSchema, { value: { case: 'tensorType', value: tensorType } }),
-  });
+function encodeValue({ name, dtype, shape }: OnnxValue): MessageInitShape<typeof ValueInfoProtoSchema> {
+  const dim = shape.map((size) => ({
+    value:
+      typeof size === 'number'
+        ? { case: 'dimValue' as const, value: BigInt(size) }
+        : { case: 'dimParam' as const, value: size },
+  }));
+  return { name, type: { value: { case: 'tensorType', value: { elemType: elementTypes[dtype], shape: { dim } } } } };
 }
 
-function encodeNode(node: OnnxNode): NodeProto {
-  return create(NodeProtoSchema, {
+function encodeNode(node: OnnxNode): MessageInitShape<typeof NodeProtoSchema> {
+  return {
     name: `${node.opType}/${node.outputs.find((output) => output !== '') ?? ''}`,
     opType: node.opType,
     domain: node.domain,
     input: [...node.inputs],
     output: [...node.outputs],
-    attribute: Object.entries(node.attributes).map(([name, value]) => encodeAttribute(node.opType, name, value)),
-  });
+    attribute: Object.entries(node.attributes).map(([name, value]) => ({
+      name,
+      ...encodeAttribute(node.opType, name, value),
+    })),
+  };
 }
 
-function encodeAttribute(opType: string, name: string, attribute: OnnxAttribute): AttributeProto {
+function encodeAttribute(
+  opType: string,
+  name: string,
+  attribute: OnnxAttribute,
+): MessageInitShape<typeof AttributeProtoSchema> {
   const integer = (value: number): bigint => {
     if (!Number.isSafeInteger(value)) throw internalError(`${opType}: attribute ${name} is ${value}, not an integer`);
     return BigInt(value);
   };
-  const type = AttributeProto_AttributeType;
-  if ('int' in attribute) return create(AttributeProtoSchema, { name, type: type.INT, i: integer(attribute.int) });
-  if ('float' in attribute) return create(AttributeProtoSchema, { name, type: type.FLOAT, f: attribute.float });
-  if ('ints' in attribute) {
-    return create(AttributeProtoSchema, { name, type: type.INTS, ints: attribute.ints.map(integer) });
-  }
-  if ('floats' in attribute) {
-    return create(AttributeProtoSchema, { name, type: type.FLOATS, floats: [...attribute.floats] });
-  }
-  return create(AttributeProtoSchema, { name, type: type.STRING, s: new TextEncoder().encode(attribute.string) });
+  const { INT, FLOAT, INTS, FLOATS, STRING } = AttributeProto_AttributeType;
+  if ('int' in attribute) return { type: INT, i: integer(attribute.int) };
+  if ('float' in attribute) return { type: FLOAT, f: attribute.float };
+  if ('ints' in attribute) return { type: INTS, ints: attribute.ints.map(integer) };
+  if ('floats' in attribute) return { type: FLOATS, floats: [...attribute.floats] };
+  return { type: STRING, s: new TextEncoder().encode(attribute.string) };
 }
