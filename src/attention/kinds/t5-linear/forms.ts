@@ -125,42 +125,47 @@ function postNorm(x: Value): Value {
 
 /** Self-attention of the encoder, without the convolution: [B,n,H,E]. */
 export function t5LinearOfWhole(config: T5LinearMixer, input: BidirectionalInput): Value {
-  const { mask, parameters } = input;
+  const { mask } = input;
   const grouping = groupingOf(input, config.group);
-  const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
-  const tokens = reshape(mask, [B, length, 1, 1]);
-  const grouped = unitGroups(grouping, { ...input, k: mul(input.k, tokens) });
-  const branches: Value[] = [];
-  if (config.local !== null)
-    branches.push(localBranch(config.local, grouping, input, grouped, groupMask(grouping, mask)));
-  if (config.global !== null) {
-    const { q, keys, values } = grouped;
-    const [D, E] = [Number(keys.shape[3]), Number(values.shape[3])];
-    const sums = matmul(reshape(keys, [M, B, N * G, D]), reshape(values, [M, B, N * G, E]), { transposeA: true });
-    const read = matmul(reshape(q, [M, B, N * R * G, D]), sums); // [M,B,N*R*G,E]
-    branches.push(scaled(reshape(read, [M, B * N, R * G, E]), parameters.global_factor));
-  }
-  return postNorm(ungroupQueries(grouping, addAll(branches)));
+  const { batch: B, length, groups: N, keyValueHeads: M } = grouping;
+  const k = mul(input.k, reshape(mask, [B, length, 1, 1]));
+  return attend(config, grouping, { ...input, k }, groupMask(grouping, mask), ({ q, keys, values }) => {
+    const joined = (rows: Value): Value => reshape(rows, [M, B, N * Number(rows.shape[2]), rows.shape[3]]);
+    const read = matmul(joined(q), matmul(joined(keys), joined(values), { transposeA: true })); // [M,B,N*R*G,E]
+    return reshape(read, [...q.shape.slice(0, 3), read.shape[3]]);
+  });
 }
 
 /** Self-attention of the decoder: [B,n,H,E]. @param mask float32 [B,n] of keys that the local branch sees; default all */
 export function t5LinearParallel(config: T5LinearMixer, input: SequenceInput, mask?: Value): Value {
   const grouping = groupingOf(input, config.group);
-  const grouped = unitGroups(grouping, input);
-  const branches: Value[] = [];
-  if (config.local !== null) {
-    const past = causalMask(grouping, grouped.q, 1, 0); // [R*G,G]
-    const visible = mask === undefined ? past : mul(groupMask(grouping, mask), past);
-    branches.push(localBranch(config.local, grouping, input, grouped, visible));
-  }
-  if (config.global !== null) {
-    const read = matmul(grouped.q, earlierSums(grouping, grouped.keys, grouped.values));
-    branches.push(scaled(read, input.parameters.global_factor));
-  }
-  const mixed = postNorm(ungroupQueries(grouping, addAll(branches)));
+  const past = causalMask(grouping, input.q, 1, 0); // [R*G,G]
+  const visible = mask === undefined ? past : mul(groupMask(grouping, mask), past);
+  const mixed = attend(config, grouping, input, visible, ({ q, keys, values }) =>
+    matmul(q, earlierSums(grouping, keys, values)),
+  );
   const nothing: Value | undefined = undefined;
   const filtered = addGroupedConvolution(config.convolution, nothing, grouping, input.v, input.parameters);
   return filtered === undefined ? mixed : add(mixed, ungroupQueries(grouping, filtered));
+}
+
+/**
+ * The branches over whole sequences, normalized: [B,n,H,E].
+ * @param visible of the local branch, broadcasts to [M,B·N,R·G,G]
+ * @param outside the global branch without α, [M,B·N,R·G,E]
+ */
+function attend(
+  config: T5LinearMixer,
+  grouping: Grouping,
+  input: SequenceInput,
+  visible: Value,
+  outside: (grouped: UnitGroups) => Value,
+): Value {
+  const grouped = unitGroups(grouping, input);
+  const branches: Value[] = [];
+  if (config.local !== null) branches.push(localBranch(config.local, grouping, input, grouped, visible));
+  if (config.global !== null) branches.push(scaled(outside(grouped), input.parameters.global_factor));
+  return postNorm(ungroupQueries(grouping, addAll(branches)));
 }
 
 /** Rows of unit length in groups. */
