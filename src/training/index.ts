@@ -10,14 +10,12 @@ export {
 export { labelLoss, type LabelOptions } from './objectives/next-token.ts';
 export { maskedObjective } from './objectives/encoders.ts';
 export {
-  type MedusaJob,
+  type HeadsSubject,
   medusaObjective,
-  type MedusaOutcome,
   type MedusaTraining,
   medusaTrainingDefaults,
-  type PairMedusaJob,
-  trainMedusa,
-  trainPairMedusa,
+  pairMedusaObjective,
+  withHeads,
 } from './objectives/draft-heads.ts';
 export {
   type BatchValues,

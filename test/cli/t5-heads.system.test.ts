@@ -2,7 +2,8 @@
 import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { medusa, type Parameters, pairMedusaJob } from '../models/t5-heads.ts';
+import { medusa, type Parameters, pairHeadsJob } from '../models/t5-heads.ts';
+import { trainedPairHeads } from '../training/trained-heads.ts';
 import { runCaptured, runJson } from './captured-cli.ts';
 import { saveTinyModel } from '../models/tiny-model.ts';
 import { suiteFolder } from '../scratch-folder.ts';
@@ -20,7 +21,6 @@ import type { EncoderDecoderModel } from '../../src/models/model.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizer, byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
 import { train } from '../../src/training/trainer.ts';
-import { trainPairMedusa } from '../../src/training/objectives/draft-heads.ts';
 import { sequenceObjective } from '../../src/training/objectives/encoders.ts';
 
 describe('trained heads of a T5', () => {
@@ -28,10 +28,10 @@ describe('trained heads of a T5', () => {
 
   /** A T5 that has learned the song, and heads for it. */
   async function trained(): Promise<{ model: EncoderDecoderModel; base: Parameters; heads: Parameters }> {
-    const start = pairMedusaJob({ steps: 150 });
+    const start = pairHeadsJob({ steps: 150 });
     const { model, dataset } = start;
     const learned = await train({ ...start, objective: sequenceObjective(model, dataset.lengths) });
-    const { base, heads } = await trainPairMedusa({ ...start, parameters: learned.parameters });
+    const { base, heads } = await trainedPairHeads({ ...start, parameters: learned.parameters });
     return { model, base, heads };
   }
 

@@ -184,28 +184,13 @@ export function freshMixerParameters(model: ModelDescription, layers?: Iterable<
 /** Parts that are linearized by default: cross attention costs the least and loses the most. */
 export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
 
-/**
- * `linearize` for the attentions of some parts.
- * @param changes parts, and layers of each, counted from 0; default all
- * @throws LinnetError `CONFIG` for a layer that a part does not have or a mixer that it cannot have, `TENSOR` as `linearize`
- */
-export function linearizeParts(
-  model: EncoderDecoderModel,
-  parameters: Weights,
-  mixerOf: (part: AttentionPart) => MixerConfig,
-  changes: ChangedParts,
-): { model: EncoderDecoderModel; parameters: WeightMap } {
-  const changed = exchangeParts(model, mixerOf, changes);
-  return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
-}
-
 /** Parts of a model that change, by default `defaultParts`, and the layers of each, by default all. */
 interface ChangedParts {
   readonly parts?: readonly AttentionPart[];
   readonly layers?: readonly number[];
 }
 
-/** The description that `linearizeParts` gives. */
+/** The description of a model with another mixer in some parts. @throws LinnetError `CONFIG` for a layer that a part does not have */
 function exchangeParts(
   model: EncoderDecoderModel,
   mixerOf: (part: AttentionPart) => MixerConfig,

@@ -6,24 +6,15 @@ import { add, addAll, mul } from '../../graph/ops/elementwise.ts';
 import type { WeightMap, Weights } from '../../graph/tensor.ts';
 import { reshape, slice } from '../../graph/ops/layout.ts';
 import { crossEntropy } from '../../graph/ops/normalization.ts';
-import {
-  type MedusaConfig,
-  headLogits,
-  initializeMedusa,
-  isMedusaParameter,
-  medusaParameters,
-} from '../../models/medusa/medusa.ts';
+import { type MedusaConfig, headLogits, initializeMedusa, medusaParameters } from '../../models/medusa/medusa.ts';
 import type { CausalModel, EncoderDecoderModel, GeneratingModel, ModelSizes, MtpLayer } from '../../models/model.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
-import { type ParameterSource, selectParameters } from '../../nn/parameters.ts';
-import { type HiddenStatePlace, computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
+import type { ParameterSource } from '../../nn/parameters.ts';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
-import type { PackedDataset } from '../../data/datasets/packing.ts';
-import { type PairDataset, type PairLengths, pairInputs } from '../../data/datasets/sequence-pairs.ts';
+import { type PairLengths, pairInputs } from '../../data/datasets/sequence-pairs.ts';
 import { pairHidden } from './encoders.ts';
 import { type NextTokenValues, type Objective, tokenLoss } from './next-token.ts';
-import { type TrainingJob, type TrainingOutcome, totalUpdates, train } from '../trainer.ts';
-import type { KeptFeature, RowFeature } from '../updates.ts';
+import type { RowFeature } from '../updates.ts';
 import { freshParameter } from '../../models/initialize.ts';
 import { Random } from '../../random.ts';
 
@@ -109,116 +100,25 @@ export interface MedusaTraining extends MedusaConfig {
 /** Default weights of the heads' losses: `decay` per head; `joint` for training with the backbone (Medusa-2). */
 export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFactor: 0.25 } } as const;
 
-/** Medusa heads to be trained. */
-export interface MedusaJob
-  extends Omit<
-    TrainingJob,
-    'model' | 'dataset' | 'trainable' | 'objective' | 'feature' | 'rateFactor' | 'variant' | 'parameters' | 'origin'
-  > {
-  /** The backbone. */
-  readonly model: CausalModel;
-  /** Texts that the heads learn from. */
-  readonly dataset: PackedDataset;
-  /** Parameters of the model, and of heads to begin with; without heads, fresh ones. */
+/** A model that heads are trained for. */
+export interface HeadsSubject {
+  readonly model: GeneratingModel;
+  /** Of the model, and of heads to begin with; without heads, fresh ones. */
   readonly parameters: Weights;
-  /** Fingerprint of the model: neither snapshots nor hidden states of another one are used. */
-  readonly origin: string;
   /** Number and depth of heads, and how they are trained. */
   readonly medusa: MedusaTraining;
-  /** Where hidden states of a frozen model are kept; default `hiddenStatePlace`. */
-  readonly hiddenStates?: HiddenStatePlace;
-  /** Where they go if on disk. */
-  readonly hiddenStateFolder?: string;
-  /** Called as hidden states of the backbone are computed, before training. */
-  readonly onHiddenStates?: (rows: number, total: number) => void;
-}
-
-/** The result of training Medusa heads. */
-export interface MedusaOutcome extends Omit<TrainingOutcome, 'parameters'> {
-  readonly heads: WeightMap;
-  /** Parameters of the model: the given ones, or changed ones after joint training. */
-  readonly base: WeightMap;
-  readonly hiddenStates: HiddenStatePlace;
 }
 
 /**
- * Trains heads, or continues from a snapshot as `train` does.
- * @throws LinnetError as `train`; `CONFIG` for rows too short for the heads
- */
-export async function trainMedusa(job: MedusaJob): Promise<MedusaOutcome> {
-  const { model, medusa, dataset } = job;
-  const place = placeOfStates(job);
-  const states: KeptFeature | undefined =
-    place === 'recompute'
-      ? undefined
-      : await computeHiddenStates({
-          model,
-          parameters: job.parameters,
-          fingerprint: job.origin,
-          dataset,
-          place,
-          folder: job.hiddenStateFolder,
-          compile: job.compile,
-          signal: job.signal,
-          onProgress: job.onHiddenStates,
-        });
-  try {
-    const outcome = await trainWithHeads(job, medusaObjective(medusa, model, dataset.length, states), states);
-    if (outcome.finished) await states?.remove();
-    return { ...outcome, hiddenStates: place };
-  } finally {
-    await states?.[Symbol.asyncDispose]();
-  }
-}
-
-/** Where hidden states of the backbone are kept: nowhere where it is trained too. */
-export function placeOfStates(
-  job: Pick<MedusaJob, 'model' | 'medusa' | 'dataset' | 'settings' | 'hiddenStates'>,
-): HiddenStatePlace {
-  const { model, medusa, dataset, settings, hiddenStates } = job;
-  if (medusa.joint !== undefined) return 'recompute';
-  const visits = totalUpdates(dataset, settings) * settings.batch;
-  return hiddenStates ?? hiddenStatePlace(dataset, model.sizes.width, visits);
-}
-
-/** As of `trainMedusa`; hidden states are not kept, since pairs may differ from pass to pass. */
-export interface PairMedusaJob
-  extends Omit<MedusaJob, 'model' | 'dataset' | 'hiddenStates' | 'hiddenStateFolder' | 'onHiddenStates'> {
-  /** The backbone. */
-  readonly model: EncoderDecoderModel;
-  /** Pairs that the heads learn from. */
-  readonly dataset: PairDataset;
-}
-
-/**
- * Trains heads of a T5 on the hidden states of its decoder, or continues from a snapshot as `train` does.
- * @throws LinnetError as `train`; `CONFIG` for targets too short for the heads
+ * The model with its heads, whose description has what else a resumed run must agree on; and what of it is trained.
+ * @param seed draws a fresh layer of multi-token prediction; default 0
  * @example
  * ```ts
- * const medusa = { heads: 3, layers: 1, decay: 0.8 };
- * const { heads } = await trainPairMedusa({ ...job, medusa });
+ * const objective = medusaObjective(medusa, model, dataset.length);
+ * const { parameters } = await train({ ...job, ...withHeads({ model, parameters, medusa }), objective });
  * ```
  */
-export async function trainPairMedusa(job: PairMedusaJob): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
-  return await trainWithHeads(job, pairMedusaObjective(job.medusa, job.model, job.dataset.lengths));
-}
-
-async function trainWithHeads(
-  job: MedusaJob | PairMedusaJob,
-  objective: Objective,
-  feature?: RowFeature,
-): Promise<Omit<MedusaOutcome, 'hiddenStates'>> {
-  const { parameters, ...outcome } = await train({ ...job, objective, feature, ...withHeads(job) });
-  const part = (ofHeads: boolean): WeightMap =>
-    selectParameters(parameters, (name) => isMedusaParameter(name) === ofHeads);
-  return { ...outcome, heads: part(true), base: part(false) };
-}
-
-/** The model with its heads, whose description has what else a resumed run must agree on; and what of it is trained. */
-export function withHeads(
-  { model, medusa, parameters }: Pick<MedusaJob | PairMedusaJob, 'model' | 'medusa' | 'parameters'>,
-  seed = 0,
-) {
+export function withHeads({ model, medusa, parameters }: HeadsSubject, seed = 0) {
   const isMtp = medusa.mtp === true;
   const heads = isMtp ? mtpOf(model).parameters : medusaParameters(medusa, model.sizes);
   const fresh = isMtp ? initializeMtp(model, seed) : initializeMedusa(medusa, model, parameters);

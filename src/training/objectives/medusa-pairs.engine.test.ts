@@ -1,9 +1,10 @@
 /** Heads of a T5: how they start, and are trained on pairs. */
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
-import { augmentedT5, medusa, pairMedusaJob, songPairs } from '../../../test/models/t5-heads.ts';
+import { augmentedT5, medusa, pairHeadsJob, songPairs } from '../../../test/models/t5-heads.ts';
 import { largestChange } from '../../../test/models/parameter-change.ts';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
+import { trainedPairHeads } from '../../../test/training/trained-heads.ts';
 import { TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { Graph } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
@@ -12,7 +13,7 @@ import { initializeMedusa } from '../../models/medusa/medusa.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import { compile } from '../../runtime/compile.ts';
 import { byteTokenizer } from '../../tokenizer/bytes.ts';
-import { pairMedusaObjective, trainPairMedusa } from './draft-heads.ts';
+import { pairMedusaObjective } from './draft-heads.ts';
 
 describe.each([true, false])('heads of a T5 whose head is tied: %s', (tied) => {
   const { model, parameters } = augmentedT5({ tie_word_embeddings: tied });
@@ -79,28 +80,28 @@ describe('training heads of a T5', () => {
 
   it('lowers the loss and leaves the model alone, unless joint', async () => {
     const losses: number[] = [];
-    const start = pairMedusaJob({ steps: 40 });
-    const outcome = await trainPairMedusa({ ...start, onUpdate: ({ loss }) => void losses.push(loss) });
+    const start = pairHeadsJob({ steps: 40 });
+    const outcome = await trainedPairHeads({ ...start, onUpdate: ({ loss }) => void losses.push(loss) });
     expect(losses.at(-1)).toBeLessThan(0.6 * losses[0]);
     expect(largestChange(outcome.base, start.parameters)).toBe(0);
     expect(outcome.heads.size).toBe(9);
     const joint = { ...medusa, joint: { weight: 0.2, rateFactor: 0.25 } };
     const settings = { steps: 1, clip: 0, warmup: 0, schedule: 'constant' } as const;
-    const moved = await trainPairMedusa(pairMedusaJob(settings, { medusa: joint }));
+    const moved = await trainedPairHeads(pairHeadsJob(settings, { medusa: joint }));
     // The first step of AdamW is the rate itself, whatever the gradient.
     expect(largestChange(moved.base, start.parameters)).toBeCloseTo(0.0025, 5);
   });
 
   it('stopped and resumed equals the unbroken run, bit for bit', async () => {
-    const unbroken = await trainPairMedusa(pairMedusaJob());
+    const unbroken = await trainedPairHeads(pairHeadsJob());
     const abort = new AbortController();
     const snapshots = { folder: join(place, 'snapshots'), every: 2 };
     const onUpdate = ({ update }: { update: number }): void => {
       if (update === 3) abort.abort();
     };
-    const stopped = await trainPairMedusa(pairMedusaJob({}, { snapshots, signal: abort.signal, onUpdate }));
+    const stopped = await trainedPairHeads(pairHeadsJob({}, { snapshots, signal: abort.signal, onUpdate }));
     expect(stopped).toMatchObject({ finished: false, updates: 3 });
-    const resumed = await trainPairMedusa(pairMedusaJob({}, { snapshots }));
+    const resumed = await trainedPairHeads(pairHeadsJob({}, { snapshots }));
     expect(largestChange(unbroken.heads, resumed.heads)).toBe(0);
   });
 
@@ -110,7 +111,7 @@ describe('training heads of a T5', () => {
       length: 40,
       startId: model.startId,
     });
-    await expect(trainPairMedusa(pairMedusaJob({ batch: 1 }, { dataset: short }))).rejects.toMatchObject({
+    await expect(trainedPairHeads(pairHeadsJob({ batch: 1 }, { dataset: short }))).rejects.toMatchObject({
       code: 'CONFIG',
     });
   });

@@ -5,6 +5,7 @@ import { largestChange } from '../../../test/models/parameter-change.ts';
 import { scratchFolder } from '../../../test/scratch-folder.ts';
 import { songRows } from '../../../test/cli/text-data.ts';
 import { tinyConfig } from '../../../test/models/tiny-model.ts';
+import { type HeadsJob, trainedHeads } from '../../../test/training/trained-heads.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { Graph } from '../../graph/graph.ts';
 import { tensor } from '../../graph/tensor.ts';
@@ -17,14 +18,14 @@ import { WeightParameters } from '../../nn/parameters.ts';
 import { Random } from '../../random.ts';
 import { compile } from '../../runtime/compile.ts';
 import { computeHiddenStates, hiddenStatePlace } from './hidden-states.ts';
-import { type MedusaJob, type MedusaTraining, medusaObjective, trainMedusa } from './draft-heads.ts';
+import { type MedusaTraining, medusaObjective } from './draft-heads.ts';
 import { type TrainingInput, parseTrainingSettings } from '../settings.ts';
 
 const plain = describeCausalModel(tinyConfig('llama'));
 const augmented = plain.withMixers(plain.mixers.map(() => mixerPreset('augmented', { group: 8, kernel: 9 })));
 const medusa: MedusaTraining = { heads: 3, layers: 1, decay: 0.8 };
 
-async function job(input: TrainingInput = {}, extra: Partial<MedusaJob> = {}): Promise<MedusaJob> {
+async function job(input: TrainingInput = {}, extra: Partial<HeadsJob> = {}): Promise<HeadsJob> {
   const settings = { batch: 4, length: 20, steps: 7, learningRate: 1e-2, ...input };
   return {
     model: augmented,
@@ -100,7 +101,7 @@ describe('training of Medusa heads', () => {
   ])('lowers the loss and leaves a frozen %s model alone', async (_name, model) => {
     const losses: number[] = [];
     const start = await job({ steps: 40 }, { model, parameters: initializeParameters(model, new Random(3), 0.3) });
-    const outcome = await trainMedusa({ ...start, onUpdate: ({ loss }) => void losses.push(loss) });
+    const outcome = await trainedHeads({ ...start, onUpdate: ({ loss }) => void losses.push(loss) });
     expect(outcome).toMatchObject({ finished: true, updates: 40 });
     expect(losses.at(-1)).toBeLessThan(0.6 * losses[0]);
     expect(largestChange(outcome.base, start.parameters)).toBe(0);
@@ -110,7 +111,7 @@ describe('training of Medusa heads', () => {
   it('gives the same heads wherever hidden states are kept', async () => {
     const [memory, disk, recompute] = await Promise.all(
       (['memory', 'disk', 'recompute'] as const).map(async (hiddenStates) =>
-        trainMedusa(await job({}, { hiddenStates, hiddenStateFolder: folder })),
+        trainedHeads(await job({}, { hiddenStates, hiddenStateFolder: folder })),
       ),
     );
     expect(largestChange(memory.heads, disk.heads)).toBe(0);
@@ -118,25 +119,25 @@ describe('training of Medusa heads', () => {
   });
 
   it.each([1, 3, 4])('stopped after update %i and resumed equals the unbroken run, bit for bit', async (stopAt) => {
-    const unbroken = await trainMedusa(await job());
+    const unbroken = await trainedHeads(await job());
     const abort = new AbortController();
     const snapshots = { folder: join(folder, 'snapshots'), every: 3 };
     const kept = { hiddenStates: 'disk', hiddenStateFolder: folder, snapshots } as const;
     const onUpdate = ({ update }: { update: number }): void => {
       if (update === stopAt) abort.abort();
     };
-    const stopped = await trainMedusa(await job({}, { ...kept, signal: abort.signal, onUpdate }));
+    const stopped = await trainedHeads(await job({}, { ...kept, signal: abort.signal, onUpdate }));
     expect(stopped).toMatchObject({ finished: false, updates: stopAt });
-    const resumed = await trainMedusa(await job({}, kept));
+    const resumed = await trainedHeads(await job({}, kept));
     expect(largestChange(unbroken.heads, resumed.heads)).toBe(0);
   });
 
   it('refuses to resume on another model or with another decay', async () => {
     const snapshots = { folder, every: 2 };
-    await trainMedusa(await job({ steps: 2 }, { snapshots }));
-    const others: Partial<MedusaJob>[] = [{ origin: 'b'.repeat(64) }, { medusa: { ...medusa, decay: 0.5 } }];
+    await trainedHeads(await job({ steps: 2 }, { snapshots }));
+    const others: Partial<HeadsJob>[] = [{ origin: 'b'.repeat(64) }, { medusa: { ...medusa, decay: 0.5 } }];
     for (const other of others) {
-      await expect(trainMedusa(await job({ steps: 2 }, { snapshots, ...other }))).rejects.toMatchObject({
+      await expect(trainedHeads(await job({ steps: 2 }, { snapshots, ...other }))).rejects.toMatchObject({
         code: 'MISMATCH',
       });
     }
@@ -147,7 +148,7 @@ describe('training of Medusa heads', () => {
     const start = await job(settings);
     const moved = async (rateFactor: number): Promise<number> => {
       const joint = { weight: 0.2, rateFactor };
-      const outcome = await trainMedusa(await job(settings, { medusa: { ...medusa, joint } }));
+      const outcome = await trainedHeads(await job(settings, { medusa: { ...medusa, joint } }));
       return largestChange(outcome.base, start.parameters);
     };
     // The first step of AdamW is the rate itself, whatever the gradient.
@@ -158,7 +159,7 @@ describe('training of Medusa heads', () => {
 
   it('refuses rows too short for the heads', async () => {
     const short = { batch: 1, length: 3, steps: 1 };
-    await expect(trainMedusa(await job(short, { dataset: await songRows(3) }))).rejects.toMatchObject({
+    await expect(trainedHeads(await job(short, { dataset: await songRows(3) }))).rejects.toMatchObject({
       code: 'CONFIG',
     });
   });

@@ -9,11 +9,12 @@ import { byKind, type CausalModel, type EncoderDecoderModel, type GeneratingMode
 import { parameterCount } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { computeHiddenStates } from '../objectives/hidden-states.ts';
-import { type MedusaJob, medusaObjective, pairMedusaObjective, placeOfStates } from '../objectives/draft-heads.ts';
+import { computeHiddenStates, type HiddenStatePlace, hiddenStatePlace } from '../objectives/hidden-states.ts';
+import { medusaObjective, type MedusaTraining, pairMedusaObjective } from '../objectives/draft-heads.ts';
 import type { TrainingSettings } from '../settings.ts';
 import type { TrainingOptions } from './options.ts';
 import { loadPackedText, loadPairs, type LoadPairsOptions } from './text.ts';
+import { totalUpdates } from '../updates.ts';
 import type { TrainingPlan } from './plan.ts';
 
 const heldOutShare = 1 / 20;
@@ -27,8 +28,14 @@ export interface HeldOutTokens {
 }
 
 /** A model whose heads are trained, and how. */
-export interface HeadsInput extends Pick<MedusaJob, 'medusa' | 'hiddenStates' | 'signal' | 'onHiddenStates'> {
+export interface HeadsInput {
   readonly loaded: LoadedModel<GeneratingModel>;
+  readonly medusa: MedusaTraining;
+  /** Where hidden states of a frozen model are kept; default `hiddenStatePlace`. */
+  readonly hiddenStates?: HiddenStatePlace;
+  readonly signal?: AbortSignal;
+  /** Called as hidden states of the backbone are computed, before training. */
+  readonly onHiddenStates?: (rows: number, total: number) => void;
 }
 
 /** Text to train heads on, and how they are trained on it. */
@@ -71,7 +78,10 @@ async function plainText(
     text.heldOut.length > 0
       ? { training: text.dataset, heldOut: piecesOf(text.heldOut, tokenizer, settings.length) }
       : splitRows(text.dataset);
-  const place = placeOfStates({ ...input, model, dataset, settings });
+  const visits = totalUpdates(dataset, settings) * settings.batch;
+  const { hiddenStates = hiddenStatePlace(dataset, model.sizes.width, visits) } = input;
+  // Of a model that is trained too they change.
+  const place = medusa.joint === undefined ? hiddenStates : 'recompute';
   const running = medusaObjective(medusa, model, settings.length);
   const states = { name: 'hidden', shape: [settings.length, model.sizes.width] };
   const bytes = 4 * dataset.rows * settings.length * model.sizes.width;
