@@ -62,7 +62,7 @@ export {
 } from './reference.ts';
 export { addScaled, dot, softmaxOf, weightedSum } from './reference.ts';
 export { type Scoring, scaledScoring } from './scoring.ts';
-export { keyValueCacheBytes, ringState } from './state.ts';
+export { ringState } from './state.ts';
 export {
   addStepConvolution,
   blocksOf,

@@ -29,7 +29,7 @@ import type {
 } from './mixer.ts';
 import { type ReferenceInput, ReferencePositions } from './reference.ts';
 import { scaledScoring, type Scoring } from './scoring.ts';
-import { checkContext, checkDims, grows, stateNumbers } from './state.ts';
+import { checkDims, grows, stateNumbers } from './state.ts';
 
 /** Fields that have one meaning in every kind that has them. */
 interface CommonFields {
@@ -207,7 +207,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
       `the state of ${describeMixer(config)} grows with the text: give the context length too`,
     );
   }
-  const numbers = stateNumbers(shape, dims.keyValueHeads, groupOf(config), checkContext(context ?? 0));
+  const numbers = stateNumbers(shape, dims.keyValueHeads, groupOf(config), context ?? 0);
   return numbers * bytesPerNumber;
 }
 

@@ -2,7 +2,6 @@
 import { describe, expect, it } from 'vitest';
 import { parseMixer, stateBytes, stateShape } from './mixers.ts';
 import { mixerPreset, takenOptions } from './presets.ts';
-import { keyValueCacheBytes } from './state.ts';
 
 /** One layer of LLaMA-2-7B. */
 const llama7b = { heads: 32, keyValueHeads: 32, headWidth: 128 };
@@ -60,7 +59,7 @@ describe('stateShape', () => {
     const dims = { heads: 8, keyValueHeads: 2, headWidth: 16 };
     const mixer = mixerPreset('yoso', { convolution: true });
     expect(stateShape(mixer, dims)).toEqual({ slots: 'growing', keyWidth: 16, valueWidth: 16, folded: null });
-    expect(stateBytes(mixer, dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
+    expect(stateBytes(mixer, dims, 4, 100)).toBe(4 * 2 * 2 * dims.headWidth * 100);
   });
 
   it('by blocks Linformer has a ring and a memory that grows a block at a time', () => {
@@ -99,7 +98,7 @@ describe('sizes', () => {
     const layers = 32;
     const rows = 2 * 32 * 64 * 128;
     expect(layers * (stateBytes(mixerPreset('augmented'), llama7b, 2) - 2 * rows)).toBe(32 * MiB);
-    expect(layers * keyValueCacheBytes(llama7b, 4096, 2)).toBe(2048 * MiB);
+    expect(layers * stateBytes(mixerPreset('softmax'), llama7b, 2, 4096)).toBe(2048 * MiB);
   });
 
   it('counts float32 unless told otherwise', () => {
@@ -107,14 +106,14 @@ describe('sizes', () => {
     const config = mixerPreset('augmented', { group: 16, kernel: 9 });
     expect(stateBytes(config, dims)).toBe(4 * (2 * 2 * 32 * 8 + 2 * 8 * 8));
     expect(stateBytes(mixerPreset('local', { group: 16 }), dims)).toBe(4 * 2 * 2 * 16 * 8);
-    expect(keyValueCacheBytes(dims, 10)).toBe(4 * 2 * 2 * 8 * 10);
+    expect(stateBytes(mixerPreset('softmax'), dims, undefined, 10)).toBe(4 * 2 * 2 * 8 * 10);
   });
 
   it('a growing state needs the context; a constant one ignores it', () => {
     const dims = { heads: 4, keyValueHeads: 2, headWidth: 8 };
     expect(() => stateBytes(mixerPreset('softmax'), dims)).toThrow(/give the context length/);
-    expect(stateBytes(mixerPreset('softmax'), dims, 4, 100)).toBe(keyValueCacheBytes(dims, 100));
+    expect(stateBytes(mixerPreset('softmax'), dims, 4, 100)).toBe(4 * 2 * 2 * dims.headWidth * 100);
     expect(stateBytes(mixerPreset('augmented'), dims, 4, 100)).toBe(stateBytes(mixerPreset('augmented'), dims, 4, 1e6));
-    expect(() => keyValueCacheBytes(dims, -1)).toThrow(/context length/);
+    expect(() => stateBytes(mixerPreset('softmax'), dims, 4, -1)).toThrow(/context length/);
   });
 });

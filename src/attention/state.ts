@@ -58,13 +58,14 @@ export function ringState(
   return { slots, keyWidth, valueWidth, folded };
 }
 
-/** Numbers in the state of a layer after a text of `context` tokens. */
+/** Numbers in the state of a layer after a text of `context` tokens. @throws LinnetError `CONFIG` for an impossible length */
 export function stateNumbers(
   { slots, keyWidth, valueWidth, folded, heads }: StateShape,
   keyValueHeads: number,
   group: number,
   context: number,
 ): number {
+  requireCount(context, 'the context length', 0, 'CONFIG');
   const rows = (slots === 'growing' ? context : slots) * (keyWidth + valueWidth);
   const M = heads ?? keyValueHeads;
   if (folded === null) return M * rows;
@@ -78,23 +79,4 @@ export function stateNumbers(
 /** Whether a state takes more numbers after a longer text. */
 export function grows({ slots, folded }: StateShape): boolean {
   return slots === 'growing' || folded?.kind === 'rows';
-}
-
-/** A context length. @throws LinnetError `CONFIG` for one that is not */
-export function checkContext(context: number): number {
-  requireCount(context, 'the context length', 0, 'CONFIG');
-  return context;
-}
-
-/**
- * Bytes of the key-value cache of one softmax layer for one sequence: M·(D + E) numbers per position.
- *
- * @param context committed positions
- * @param bytesPerNumber 4 for float32 (default), 2 for float16
- * @throws LinnetError `CONFIG` for impossible sizes
- */
-export function keyValueCacheBytes(dims: AttentionDims, context: number, bytesPerNumber = 4): number {
-  checkDims(dims);
-  const { keyValueHeads, headWidth, valueWidth = headWidth } = dims;
-  return keyValueHeads * (headWidth + valueWidth) * checkContext(context) * bytesPerNumber;
 }

@@ -68,14 +68,19 @@ async function learn(place: string, layer: number, more: Partial<LayerTrainingOp
   });
 }
 
+/** Hidden states after each layer, at which whole models are cut, as outputs named by the layer. */
+function outputLayers(graph: Graph): void {
+  const [, ...after] = graph.cuts;
+  for (const [layer, hidden] of after.entries()) graph.output(String(layer), hidden);
+}
+
 describe('hidden states', () => {
   it('are those of the whole model, and of all files the newest stays', async () => {
     const place = join(folder, 'same');
     const graph = new Graph('whole model');
     const tokens = graph.input('tokens', 'int32', [1, n]);
-    parallelHidden(teacher.model, new WeightParameters(graph, teacher.parameters), tokens, (layer, hidden) =>
-      graph.output(String(layer), hidden),
-    );
+    parallelHidden(teacher.model, new WeightParameters(graph, teacher.parameters), tokens);
+    outputLayers(graph);
     await using program = await runtimeCompile(graph, compile);
     const whole = await program.run({ tokens: int32([1, n], rows.row(3).inputs) }, ['0', '1']);
     const states = statesIn(place);
@@ -92,9 +97,8 @@ describe('hidden states', () => {
     const parameters = float32Only(randomParameters(model, 4));
     const graph = new Graph('whole model');
     const source = new WeightParameters(graph, parameters);
-    parallelHidden(model, source, graph.input('tokens', 'int32', [1, n]), (layer, hidden) =>
-      graph.output(String(layer), hidden),
-    );
+    parallelHidden(model, source, graph.input('tokens', 'int32', [1, n]));
+    outputLayers(graph);
     await using program = await runtimeCompile(graph, compile);
     const whole = await program.run({ tokens: int32([1, n], rows.row(3).inputs) }, ['0']);
     const states = statesIn(join(folder, 'granite'), {

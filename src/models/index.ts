@@ -5,10 +5,6 @@ export {
   type AttentionMapsOptions,
   type LayerMaps,
 } from './graphs/attention-maps.ts';
-export { bertClasses, bertClassifierParameters, bertClassLogits } from './families/bert/model.ts';
-export { bertClassifier } from './families/bert/model.ts';
-export { bertShape, bertShapeNames } from './presets/presets.ts';
-export { classLogits, lastTokenRows, scoreParameters } from './classifiers/causal-classifier.ts';
 export {
   type ClassifiedTexts,
   type ClassifierModel,
@@ -19,14 +15,11 @@ export { describeCausalModel, describeModel, type Model, requireCausal, supporte
 export {
   type FlashConfig,
   type FlashConfigInput,
-  paperFlashConfig,
   parseFlashConfig,
 } from './families/flash/config.ts';
-export { flashLogits, flashModel, flashParameters, initializeFlash } from './families/flash/model.ts';
-export { gpt2Shape, gpt2ShapeNames } from './presets/presets.ts';
+export { flashLogits, flashModel, flashParameters } from './families/flash/model.ts';
 export { initializeParameters } from './initialize.ts';
-export { linearize } from './linearization/linearize.ts';
-export { defaultParts, linearizeParts } from './linearization/linearize.ts';
+export { defaultParts, linearize } from './linearization/linearize.ts';
 export type { AttentionPart } from './config-fields.ts';
 export { initializeMedusa, type MedusaConfig } from './medusa/medusa.ts';
 export { MedusaHeads } from './medusa/medusa-heads.ts';
@@ -40,7 +33,11 @@ export type {
   ModelSizes,
 } from './model.ts';
 export { parallelLogits } from './graphs/parallel-graph.ts';
-export { modelPreset, modelPresetNames } from './presets/presets.ts';
-export { t5ClassLogits, t5ClassParameters } from './families/t5/model.ts';
+export {
+  encoderShapeNames,
+  modelPreset,
+  modelPresetNames,
+  publishedShape,
+  publishedShapeNames,
+} from './presets/presets.ts';
 export { t5Model } from './families/t5/model.ts';
-export { t5Shape, t5ShapeNames } from './presets/presets.ts';

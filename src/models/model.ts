@@ -60,9 +60,6 @@ export interface MixedRows {
   readonly leave: (mixed: Value) => Value;
 }
 
-/** Receives the output of each layer: hidden states [B,T,width] before any final norm. */
-export type LayerObserver = (layer: number, hidden: Value) => void;
-
 /** A model family's description of one model, made from a config.json. No weights. */
 export interface ModelDescription {
   /** The `model_type` of its config.json: "llama", "gpt2". */
@@ -159,14 +156,12 @@ export interface AutoregressiveModel {
   attentionPrefix(layer: number): string;
   /**
    * Tokens int32 [B,T] → hidden states after the final norm [B,T,width].
-   * @param afterLayer called once per layer, in their order
    */
   backbone(
     source: ParameterSource,
     tokens: Value,
     positions: PositionValues,
     mixing: LayerMixing,
-    afterLayer?: LayerObserver,
   ): Value;
   /** Hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
@@ -253,16 +248,10 @@ export interface EncoderDecoderModel extends ModelDescription {
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
   /** The model that generates the second text token by token. */
   readonly decoder: AutoregressiveModel;
-  /**
-   * Hidden states after the encoder's final norm [B,n,width].
-   * @param afterLayer called once per layer, in their order
-   */
-  encode(source: ParameterSource, input: EncoderInput, afterLayer?: LayerObserver): Value;
-  /**
-   * Hidden states after the decoder's final norm [B,m,width].
-   * @param afterLayer as of `AutoregressiveModel.backbone`
-   */
-  decode(source: ParameterSource, input: DecoderInput, afterLayer?: LayerObserver): Value;
+  /** Hidden states after the encoder's final norm [B,n,width]. */
+  encode(source: ParameterSource, input: EncoderInput): Value;
+  /** Hidden states after the decoder's final norm [B,m,width]. */
+  decode(source: ParameterSource, input: DecoderInput): Value;
   /** Hidden states of the decoder [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }

@@ -7,7 +7,7 @@ import { describeModel } from '../../src/models/families/index.ts';
 import { parseT5Config } from '../../src/models/families/t5/config.ts';
 import { t5Model } from '../../src/models/families/t5/model.ts';
 import { t5ParameterName } from '../../src/models/families/t5/parameters.ts';
-import { t5Shape, t5ShapeNames } from '../../src/models/presets/presets.ts';
+import { encoderShapeNames, publishedShape } from '../../src/models/presets/presets.ts';
 
 const tiny = { model_type: 't5', vocab_size: 20, d_model: 8, d_kv: 4, d_ff: 12, num_layers: 2, num_heads: 2 };
 const softmax = { kind: 'softmax' };
@@ -22,13 +22,13 @@ describe('published sizes', () => {
     ['t5-v1_1-large', 783_150_080],
   ])('%s has %i parameters', (name, expected) => {
     let total = 0;
-    for (const { shape } of describeModel(t5Shape(name)).parameters.values()) total += shape.reduce((a, b) => a * b, 1);
+    for (const { shape } of describeModel(publishedShape(name)).parameters.values()) total += shape.reduce((a, b) => a * b, 1);
     expect(total).toBe(expected);
-    expect(t5ShapeNames).toContain(name);
+    expect(encoderShapeNames).toContain(name);
   });
 
   it('names the sizes there are', () => {
-    expect(() => t5Shape('t5-11b')).toThrow(/t5-11b.*t5-small, t5-base/);
+    expect(() => publishedShape('t5-11b')).toThrow(/t5-11b.*t5-small, t5-base/);
   });
 });
 
@@ -44,7 +44,7 @@ describe('config.json', () => {
 
   it('reads what the published checkpoints say', () => {
     const published = {
-      ...t5Shape('t5-small'),
+      ...publishedShape('t5-small'),
       architectures: ['T5ForConditionalGeneration'],
       dropout_rate: 0.1,
       initializer_factor: 1,

@@ -12,8 +12,7 @@ import { gradients } from '../../src/graph/gradients.ts';
 import { Graph } from '../../src/graph/graph.ts';
 import { crossEntropy } from '../../src/graph/ops/normalization.ts';
 import { mean } from '../../src/graph/ops/reduce.ts';
-import { int32 } from '../../src/graph/tensor.ts';
-import { classLogits, lastTokenRows, scoreParameters } from '../../src/models/classifiers/causal-classifier.ts';
+import { float32, int32 } from '../../src/graph/tensor.ts';
 import { describeCausalModel } from '../../src/models/families/index.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 import { InputParameters } from '../../src/nn/parameters.ts';
@@ -111,11 +110,14 @@ describe('hf_gpt2_seqcls', () => {
     const graph = new Graph('classifier');
     const source = new InputParameters(graph);
     const last = graph.input('last', 'int32', [B]);
-    const logits = classLogits(model, source, graph.input('tokens', 'int32', [B, n]), last, classes);
+    const mask = goldenTensor(io, 'attention_mask');
+    const texts = { tokens: graph.input('tokens', 'int32', [B, n]), mask: graph.constant(float32([B, n], mask.data)), last };
+    const { head, logits: logitsOf } = model.asClassifier(Array.from({ length: classes }, String));
+    const logits = logitsOf(source, texts);
     const loss = mean(crossEntropy(logits, graph.input('labels', 'int32', [B])), [0]);
     graph.output('logits', logits);
     graph.output('loss', loss);
-    const shapes = new Map([...model.parameters, ...scoreParameters(model, classes)]);
+    const shapes = new Map([...model.parameters, ...head]);
     const checked = [...io.keys()].flatMap((key) => (key.startsWith('grad.') ? [key.slice('grad.'.length)] : []));
     gradients(
       loss,
@@ -128,7 +130,10 @@ describe('hf_gpt2_seqcls', () => {
       ...Object.fromEntries(goldenWeights('hf_gpt2_seqcls', model.parameterName)),
       tokens: int32([B, n], Int32Array.from(ids.data)),
       labels: int32([B], Int32Array.from(goldenTensor(io, 'labels').data)),
-      last: lastTokenRows(goldenTensor(io, 'attention_mask').data, B, n),
+      last: int32(
+        [B],
+        Array.from({ length: B }, (_, row) => mask.data.slice(row * n, (row + 1) * n).lastIndexOf(1)),
+      ),
     });
     expectGolden(results, io, { logits: 'logits64', loss: 'loss64' });
     expect(checked).toContain('score.weight');

@@ -10,7 +10,6 @@ import {
   stateBytes,
   stateShape,
 } from '../../attention/mixers.ts';
-import { keyValueCacheBytes } from '../../attention/state.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { parameterCount } from '../../nn/parameters.ts';
 import { originalMixer } from '../../models/config-fields.ts';
@@ -90,7 +89,7 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
   return {
     constant,
     perToken,
-    cachePerToken: attentions * keyValueCacheBytes(mixerDims(originalMixer, model.sizes), 1),
+    cachePerToken: attentions * stateBytes(originalMixer, mixerDims(originalMixer, model.sizes), 4, 1),
   };
 }
 

@@ -53,13 +53,12 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
     asClassifier: hasNone,
     embed: hasNone,
     layer: hasNone,
-    backbone: (source, tokens, _positions, { mix }, afterLayer) => {
+    backbone: (source, tokens, _positions, { mix }) => {
       const [B, T] = tokens.shape;
       const rows = (name: string, count: number, width: number) =>
         reshape(embedding(source, name, tokens, V, count * width), [B, T, count, width]);
       const mixed = mix(0, { q: rows('queries', H, D), k: rows('keys', M, D), v: rows('values', M, E) }); // [B,T,H,E]
       const hidden = reshape(mixed, [B, T, H * E]);
-      afterLayer?.(0, hidden);
       return hidden;
     },
     head: (source, hidden) => matmul(hidden, source.parameter('head.weight', [V, H * E]), { transposeB: true }), // [...,V]

@@ -39,12 +39,11 @@ export function causalModel({ finalNorm, className, ...pieces }: CausalPieces): 
   const model: CausalModel = {
     ...pieces,
     kind: 'causal',
-    backbone(source, tokens, positions, mixing, afterLayer) {
+    backbone(source, tokens, positions, mixing) {
       let x = pieces.embed(source, tokens, positions); // [B,T,width]
       for (let layer = 0; layer < pieces.sizes.layers; layer++) {
         source.graph.cutAt(x);
         x = runLayer(mixing, x, (hidden) => pieces.layer(source, layer, hidden, positions, mixing));
-        afterLayer?.(layer, x);
       }
       source.graph.cutAt(x);
       return finalNorm(source, x);

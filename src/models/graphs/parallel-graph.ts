@@ -15,14 +15,12 @@ import {
   type DecoderInput,
   type EncoderInput,
   type LayerMixing,
-  type LayerObserver,
   type Model,
 } from '../model.ts';
 
 /**
  * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
  * row; shorter sequences are padded at the end, which does not disturb them.
- * @param afterLayer as of `CausalModel.backbone`
  * @param text that a decoder reads before, encoded
  * @throws LinnetError `INPUT` for more positions than the model has
  */
@@ -30,7 +28,6 @@ export function parallelHidden(
   model: AutoregressiveModel,
   source: ParameterSource,
   tokens: Value,
-  afterLayer?: LayerObserver,
   text?: Pick<DecoderInput, 'encoded' | 'encodedMask'>,
 ): Value {
   const [batch, length] = tokens.shape.map(Number);
@@ -39,15 +36,15 @@ export function parallelHidden(
     ...parallelMixing(parallelMix(model, source)),
     cross: text && ((layer, q) => readWhole(model, source, layer, q, text)),
   };
-  return model.backbone(source, tokens, positions, mixing, afterLayer);
+  return model.backbone(source, tokens, positions, mixing);
 }
 
 /** The model, whose layers are computed anew for their gradients: of a layer only the hidden states before it are kept. */
 export function recomputing(model: CausalModel): CausalModel {
   return {
     ...model,
-    backbone: (source, tokens, positions, mixing, afterLayer) =>
-      model.backbone(source, tokens, positions, { ...mixing, run: recomputed }, afterLayer),
+    backbone: (source, tokens, positions, mixing) =>
+      model.backbone(source, tokens, positions, { ...mixing, run: recomputed }),
   };
 }
 
@@ -93,23 +90,19 @@ export interface ModelTexts {
   readonly read: () => EncoderInput;
 }
 
-/**
- * The hidden states [B,n,width] that tokens are predicted from, of a model of any kind.
- * @param afterLayer called once per layer, of an encoder-decoder model the encoder's first; encoders alone do not call it
- */
+/** The hidden states [B,n,width] that tokens are predicted from, of a model of any kind. */
 export function wholeHidden(
   model: Model,
   source: ParameterSource,
   texts: ModelTexts,
-  afterLayer?: LayerObserver,
 ): Value {
   return byKind(model, {
-    causal: (own) => parallelHidden(own, source, texts.tokens(), afterLayer),
+    causal: (own) => parallelHidden(own, source, texts.tokens()),
     encoder: (own) => own.encode(source, texts.read()),
     'encoder-decoder'(own) {
       const read = texts.read();
-      const encoded = own.encode(source, read, afterLayer);
-      return own.decode(source, { tokens: texts.tokens(), encoded, encodedMask: read.mask }, afterLayer);
+      const encoded = own.encode(source, read);
+      return own.decode(source, { tokens: texts.tokens(), encoded, encodedMask: read.mask });
     },
   });
 }

@@ -17,7 +17,7 @@ function shapeNamed(what: string, shapes: Shapes, name: string): Record<string, 
   throw new LinnetError('CONFIG', `unknown ${what} "${name}"; known are ${Object.keys(shapes).join(', ')}`);
 }
 
-/** With the uncased vocabulary. */
+/** 110M and 335M parameters, with the uncased vocabulary. */
 const berts = sizesOf(
   {
     model_type: 'bert',
@@ -35,14 +35,7 @@ const berts = sizesOf(
   },
 );
 
-/** The names that `bertShape` knows: 110M and 335M parameters. */
-export const bertShapeNames: readonly string[] = Object.keys(berts);
-
-/** The config.json of a published size, with the uncased vocabulary. @throws LinnetError `CONFIG` for an unknown name */
-export function bertShape(name: string): Record<string, unknown> {
-  return shapeNamed('BERT', berts, name);
-}
-
+/** 124M, 355M, 774M and 1.6B parameters. */
 const gpt2s = sizesOf(
   {
     model_type: 'gpt2',
@@ -60,14 +53,6 @@ const gpt2s = sizesOf(
     'gpt2-xl': { n_layer: 48, n_embd: 1600, n_head: 25 },
   },
 );
-
-/** The names that `gpt2Shape` knows: 124M, 355M, 774M and 1.6B parameters. */
-export const gpt2ShapeNames: readonly string[] = Object.keys(gpt2s);
-
-/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
-export function gpt2Shape(name: string): Record<string, unknown> {
-  return shapeNamed('GPT-2', gpt2s, name);
-}
 
 /** Version 1.0: relu, tied head. */
 const original = { feed_forward_proj: 'relu', tie_word_embeddings: true };
@@ -97,14 +82,6 @@ const t5s = sizesOf(
     't5-v1_1-large': { d_model: 1024, d_ff: 2816, num_layers: 24, num_heads: 16, ...improved },
   },
 );
-
-/** The names that `t5Shape` knows. */
-export const t5ShapeNames: readonly string[] = Object.keys(t5s);
-
-/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
-export function t5Shape(name: string): Record<string, unknown> {
-  return shapeNamed('T5', t5s, name);
-}
 
 /** Sizes of a model of LLaMA's architecture, in the order of a row of `llamas`. */
 const llamaColumns = [
@@ -317,12 +294,17 @@ const published: Shapes = {
   'flash-110m': flashPaperShape,
 };
 
-/** The names that `publishedShape` knows. */
+const encoders: Shapes = { ...berts, ...t5s };
+
+/** The names of encoders, and of encoders with a decoder, that `publishedShape` knows. */
+export const encoderShapeNames: readonly string[] = Object.keys(encoders);
+
+/** The names of causal models that `publishedShape` knows. */
 export const publishedShapeNames: readonly string[] = Object.keys(published);
 
 /** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
 export function publishedShape(name: string): Record<string, unknown> {
-  return shapeNamed('model', published, name);
+  return shapeNamed('model', { ...published, ...encoders }, name);
 }
 
 const presets: Shapes = {

@@ -5,9 +5,10 @@ import { Graph } from '../../../graph/graph.ts';
 import type { EncoderModel } from '../../model.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { describeModel } from '../index.ts';
-import { bertClasses, bertClassifier, bertClassifierParameters, bertModel } from './model.ts';
+import { classifier } from '../../classifiers/classifier.ts';
+import { bertModel } from './model.ts';
 import { parseBertConfig } from './config.ts';
-import { bertShape, bertShapeNames } from '../../presets/presets.ts';
+import { encoderShapeNames, publishedShape } from '../../presets/presets.ts';
 
 const tiny = {
   model_type: 'bert',
@@ -27,19 +28,19 @@ describe('published sizes', () => {
   ])('%s has the published number of parameters', (name, encoder, predictions, pooler) => {
     const total = (fields: Record<string, unknown>): number => {
       let sum = 0;
-      for (const { shape } of bertModel({ ...bertShape(name), ...fields }).parameters.values())
+      for (const { shape } of bertModel({ ...publishedShape(name), ...fields }).parameters.values())
         sum += shape.reduce((a, b) => a * b, 1);
       return sum;
     };
-    const width = Number(bertShape(name).hidden_size);
+    const width = Number(publishedShape(name).hidden_size);
     expect(total({})).toBe(encoder + predictions);
     expect(total({ architectures: ['BertModel'] })).toBe(encoder);
     expect(total({ architectures: ['BertForSequenceClassification'] })).toBe(encoder + pooler + 2 * width + 2);
-    expect(bertShapeNames).toContain(name);
+    expect(encoderShapeNames).toContain(name);
   });
 
   it('names the sizes there are', () => {
-    expect(() => bertShape('bert-huge')).toThrow(/bert-huge.*bert-base, bert-large/);
+    expect(() => publishedShape('bert-huge')).toThrow(/bert-huge.*bert-base, bert-large/);
   });
 });
 
@@ -63,7 +64,7 @@ describe('config.json', () => {
 
   it('reads what the published checkpoints say', () => {
     const published = {
-      ...bertShape('bert-base'),
+      ...publishedShape('bert-base'),
       attention_probs_dropout_prob: 0.1,
       gradient_checkpointing: false,
       hidden_dropout_prob: 0.1,
@@ -199,19 +200,19 @@ describe('variants', () => {
 describe('classifier', () => {
   it('takes the place of the head, under names that Python reads', () => {
     const model = bertModel({ ...tiny, architectures: ['BertForMaskedLM'], num_labels: 7 });
-    const classifier = bertClassifier(model, ['no', 'maybe', 'yes']);
-    expect(bertClasses(model)).toBeUndefined();
-    expect(bertClasses(classifier)).toBe(3);
-    for (const [name, shape] of bertClassifierParameters(model, 3))
-      expect(classifier.parameters.get(name)).toEqual(shape);
-    expect([...classifier.parameters.keys()].filter((name) => name.startsWith('cls.'))).toEqual([]);
-    expect(classifier.toJson()).toMatchObject({
+    const { model: classified, head } = model.asClassifier(['no', 'maybe', 'yes']);
+    const classes = ({ parameters }: EncoderModel): number | undefined => parameters.get('classifier.weight')?.shape[0];
+    const encoders = [model, classified, classified.kind === 'encoder' && classified.asClassifier(['left', 'right']).model];
+    expect(encoders.map((one) => one && one.kind === 'encoder' && classes(one))).toEqual([undefined, 3, 2]);
+    expect(head.size).toBe(4);
+    for (const [name, shape] of head) expect(classified.parameters.get(name)).toEqual(shape);
+    expect([...classified.parameters.keys()].filter((name) => name.startsWith('cls.'))).toEqual([]);
+    expect(classified.toJson()).toMatchObject({
       architectures: ['BertForSequenceClassification'],
       id2label: { 0: 'no', 1: 'maybe', 2: 'yes' },
       label2id: { no: 0, maybe: 1, yes: 2 },
     });
-    expect(bertClasses(bertClassifier(classifier, ['left', 'right']))).toBe(2);
-    expect(() => bertClassifier(model, [])).toThrow(expect.objectContaining({ code: 'CONFIG' }));
+    expect(() => classifier(model, [])).toThrow(expect.objectContaining({ code: 'CONFIG' }));
   });
 
   it('predicts no tokens', () => {

@@ -16,7 +16,8 @@ import { compile } from '../../../runtime/compile.ts';
 import type { Program } from '../../../runtime/program.ts';
 import { linearize } from '../../linearization/linearize.ts';
 import type { EncoderModel } from '../../model.ts';
-import { bertClassLogits, bertClassifier, bertModel } from './model.ts';
+import type { ClassifierParts } from '../../model.ts';
+import { bertModel } from './model.ts';
 
 const G = 8;
 const sizes = { group: G, block: G, kernel: 5, features: 6, rows: 4, length: 128, hashes: 3, bits: 3 };
@@ -39,7 +40,7 @@ const mixers = new Map(
 const vocabulary = 20;
 
 /** A token predictor and a classifier over the same encoder of two layers. */
-function models(mixer: MixerConfig): { model: EncoderModel; classifier: EncoderModel } {
+function models(mixer: MixerConfig): { model: EncoderModel; classifier: ClassifierParts } {
   const model = bertModel({
     model_type: 'bert',
     vocab_size: vocabulary,
@@ -49,7 +50,7 @@ function models(mixer: MixerConfig): { model: EncoderModel; classifier: EncoderM
     num_hidden_layers: 2,
     num_attention_heads: 2,
   }).withMixers([mixer, mixer]);
-  return { model, classifier: bertClassifier(model, ['no', 'maybe', 'yes']) };
+  return { model, classifier: model.asClassifier(['no', 'maybe', 'yes']) };
 }
 
 interface Outputs {
@@ -94,7 +95,8 @@ class Bert {
     const source = new InputParameters(graph);
     const input = { tokens: graph.input('tokens', 'int32', [B, n]), mask: graph.input('mask', 'float32', [B, n]) };
     graph.output('logits', model.head(source, model.encode(source, input)));
-    graph.output('classes', bertClassLogits(classifier, source, input, 3));
+    const last = graph.constant(int32([B], new Int32Array(B)));
+    graph.output('classes', classifier.logits(source, { ...input, last }));
     return compile(graph);
   }
 
@@ -108,7 +110,7 @@ const randomText = (length: number, random: Random): Int32Array =>
 
 describe.each([...mixers])('%s', (_, mixer) => {
   const { model, classifier } = models(mixer);
-  const parameters = new Map([...randomParameters(classifier, 3), ...randomParameters(model, 3)]);
+  const parameters = new Map([...randomParameters(classifier.model, 3), ...randomParameters(model, 3)]);
   const bert = new Bert(mixer, parameters);
   afterAll(() => bert.dispose());
 

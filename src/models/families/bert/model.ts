@@ -9,10 +9,10 @@ import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape, slice } from '../../../graph/ops/layout.ts';
 import { dataOf, int32 } from '../../../graph/tensor.ts';
 import { biasedLinear, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
-import { type DeclaredParameters, ParameterList, type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { ParameterList, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { learnedPositions } from '../../../nn/positions.ts';
 import { labelFields, withSection } from '../../config-fields.ts';
-import type { EncoderInput, EncoderModel } from '../../model.ts';
+import type { ClassifierParts, EncoderInput, EncoderModel } from '../../model.ts';
 import { mixerParameterValues } from '../../graphs/parallel-graph.ts';
 import { activations } from '../activations.ts';
 import { sizesOf } from '../family.ts';
@@ -25,50 +25,31 @@ import {
   bertParameters,
   poolerParameters,
 } from './parameters.ts';
-import { encoderVariant } from './variants.ts';
+import type { EncoderVariant } from './variants.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
-// Text classification with an encoder: a linear layer, its activation and a linear classifier on the first token.
-
-/** The parameters of the classifier, of BERT with its pooler. A model made by `bertClassifier` has them among its parameters. */
-export function bertClassifierParameters(model: EncoderModel, classes: number): DeclaredParameters {
-  const list = new ParameterList();
-  addClassifier(encoderVariant(model.family), model.sizes.width, classes, list);
-  return list.all;
-}
-
-/** Number of classes of a model that is a classifier; undefined for one with another head. */
-export function bertClasses({ family, parameters }: EncoderModel): number | undefined {
-  return parameters.get(`${encoderVariant(family).classHead.classes}.weight`)?.shape[0];
-}
-
-/** Logits of the classes [B,classes]. */
-export function bertClassLogits(
-  model: EncoderModel,
-  source: ParameterSource,
-  input: EncoderInput,
-  classes: number,
-): Value {
+/** The model with a classifier in place of its head: a linear layer, its activation and a linear classifier on the first token. */
+function classifierOf(model: EncoderModel, variant: EncoderVariant, labels: readonly string[]): ClassifierParts {
   const { width } = model.sizes;
-  const { dense, activation, classes: last } = encoderVariant(model.family).classHead;
-  const first = slice(model.encode(source, input), 1, 0, 1); // [B,1,width]
-  const inner = biasedLinear(source, dense, reshape(first, [first.shape[0], width]), width);
-  return biasedLinear(source, last, activations[activation](inner), classes);
-}
-
-/**
- * The same encoder as a classifier, which replaces its head.
- *
- * @param labels names of the classes, in their order
- * @throws LinnetError `CONFIG` for an empty list
- */
-export function bertClassifier(model: EncoderModel, labels: readonly string[]): EncoderModel {
-  return bertModel({
-    ...model.toJson(),
-    architectures: [`${encoderVariant(model.family).className}ForSequenceClassification`],
-    num_labels: labels.length,
-    ...labelFields(labels),
-  });
+  const { length: classes } = labels;
+  const { dense, activation, classes: last } = variant.classHead;
+  const head = new ParameterList();
+  addClassifier(variant, width, classes, head);
+  return {
+    model: bertModel({
+      ...model.toJson(),
+      architectures: [`${variant.className}ForSequenceClassification`],
+      num_labels: classes,
+      ...labelFields(labels),
+    }),
+    className: variant.className,
+    head: head.all,
+    logits(source, texts) {
+      const first = slice(model.encode(source, texts), 1, 0, 1); // [B,1,width]
+      const inner = biasedLinear(source, dense, reshape(first, [first.shape[0], width]), width);
+      return biasedLinear(source, last, activations[activation](inner), classes);
+    },
+  };
 }
 
 /** Makes a model of a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` as `parseBertConfig`. */
@@ -90,16 +71,7 @@ export function bertModel(json: JsonObject): EncoderModel {
     encode: (source, input) => encode(model, config, source, input),
     head: (source, hidden) => predictions(config, source, hidden),
     attentionPrefix: (layer) => bertAttentionPrefix(variant, layer),
-    asClassifier(labels) {
-      const classifier = bertClassifier(model, labels);
-      const { length: classes } = labels;
-      return {
-        model: classifier,
-        className: variant.className,
-        head: bertClassifierParameters(classifier, classes),
-        logits: (source, texts) => bertClassLogits(classifier, source, texts, classes),
-      };
-    },
+    asClassifier: (labels) => classifierOf(model, variant, labels),
     parameterName: (stored) => bertParameterName(config, stored),
   };
   return model;

@@ -3,7 +3,6 @@
  * positions begin after the row of padding and whose texts are not told apart by segments; DistilBERT (arXiv 1910.01108), BERT
  * without segments and pooler.
  */
-import { internalError } from '../../../errors.ts';
 import type { Activation } from '../activations.ts';
 
 /** A prediction of tokens: a linear layer, its activation, a norm, the matrix of logits and their bias. */
@@ -132,12 +131,3 @@ export const distilBertVariant: EncoderVariant = {
   },
   classHead: { dense: 'pre_classifier', activation: 'relu', classes: 'classifier' },
 };
-
-/** The variant of a family of encoders. @throws Error for another family */
-export function encoderVariant(family: string): EncoderVariant {
-  const variant = [bertVariant, robertaVariant, xlmRobertaVariant, distilBertVariant].find(
-    (one) => one.family === family,
-  );
-  if (variant === undefined) throw internalError(`${family} is no family of encoders`);
-  return variant;
-}

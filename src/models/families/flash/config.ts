@@ -14,7 +14,6 @@ import {
   size,
   textEndFields,
 } from '../../config-fields.ts';
-import { flashPaperShape } from '../../presets/presets.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { offByDefault, onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
@@ -85,11 +84,6 @@ export function parseFlashConfig(json: JsonObject): FlashConfig {
 /** E. */
 export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number {
   return Math.floor(expansion_factor * dim);
-}
-
-/** The paper's size, 164.7 million parameters of which 77.2 embed and predict tokens, with all three branches. */
-export function paperFlashConfig(vocabulary = 50257): FlashConfig {
-  return parseFlashConfig({ ...flashPaperShape, vocab_size: vocabulary });
 }
 
 /** The mixer that the fields of a configuration describe. */

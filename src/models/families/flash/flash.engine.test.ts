@@ -5,8 +5,10 @@ import { float32, int32, type Tensor } from '../../../graph/tensor.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
 import { compile } from '../../../runtime/compile.ts';
-import { type FlashConfigInput, paperFlashConfig, parseFlashConfig } from './config.ts';
-import { flashPositions, flashLogits, flashParameters, initializeFlash } from './model.ts';
+import { initializeParameters } from '../../initialize.ts';
+import { publishedShape } from '../../presets/presets.ts';
+import { type FlashConfigInput, parseFlashConfig } from './config.ts';
+import { flashPositions, flashLogits, flashModel } from './model.ts';
 
 const tiny: FlashConfigInput = {
   model_type: 'flash',
@@ -28,12 +30,12 @@ async function run(graph: Graph, output: Value, feeds: Record<string, Tensor>): 
 describe('the configuration', () => {
   it('has the defaults of the paper', () => {
     expect(parseFlashConfig(tiny)).toMatchObject({ causal: true, activation: 'laplace', attention: 'mixed' });
-    expect(paperFlashConfig()).toMatchObject({ dim: 768, depth: 24, group_size: 256, query_key_dim: 128 });
+    expect(parseFlashConfig(publishedShape('flash-110m'))).toMatchObject({ dim: 768, depth: 24, group_size: 256, query_key_dim: 128 });
   });
 
   it('has the paper size as a preset', () => {
     let total = 0;
-    for (const { shape } of flashParameters(paperFlashConfig()).values()) total += shape.reduce((a, b) => a * b, 1);
+    for (const { shape } of flashModel(publishedShape('flash-110m')).parameters.values()) total += shape.reduce((a, b) => a * b, 1);
     expect(total / 1e6).toBeCloseTo(164.7, 1);
   });
 
@@ -81,8 +83,9 @@ describe('the whole-sequence baselines', () => {
   it('divide by n once: the original agrees if its queries and bias are n times as large', async () => {
     const n = 7;
     const logits = async (attention: FlashConfigInput['attention'], factor: number): Promise<number[]> => {
-      const config = parseFlashConfig({ ...tiny, depth: 1, attention, trained_length: n });
-      const parameters = initializeFlash(config, new Random(3));
+      const json = { ...tiny, depth: 1, attention, trained_length: n };
+      const config = parseFlashConfig(json);
+      const parameters = initializeParameters(flashModel(json), new Random(3));
       const scaleRows = (name: string, count: number): void => {
         const data = parameters.get(`layers.0.${name}`)?.data ?? new Float32Array(0);
         data.subarray(0, count).forEach((x, i) => {
@@ -108,7 +111,7 @@ describe('the whole-sequence baselines', () => {
 
   it('never let softmax attend to padding', async () => {
     const config = parseFlashConfig({ ...tiny, attention: 'softmax', causal: false });
-    const parameters = initializeFlash(config, new Random(4));
+    const parameters = initializeParameters(flashModel({ ...tiny, attention: 'softmax' }), new Random(4));
     const logits = async (last: number): Promise<number[]> => {
       const graph = new Graph();
       const tokens = graph.input('tokens', 'int32', [1, 5]);
@@ -138,8 +141,8 @@ describe('positions', () => {
 
 describe('random parameters', () => {
   it('are drawn as PyTorch draws them', () => {
-    const config = parseFlashConfig({ ...tiny, convolution: 9, norm: 'layernorm' });
-    const parameters = initializeFlash(config, new Random(1));
+    const model = flashModel({ ...tiny, convolution: 9, norm: 'layernorm' });
+    const parameters = initializeParameters(model, new Random(1));
     const largest = (name: string): number => Math.max(...(parameters.get(name)?.data ?? [Number.NaN]).map(Math.abs));
     const bounds: [string, number][] = [
       ['layers.0.to_hidden.0.weight', 1 / Math.sqrt(8)],
@@ -155,6 +158,6 @@ describe('random parameters', () => {
     expect(largest('layers.0.norm.bias')).toBe(0);
     expect(largest('layers.0.norm.weight')).toBe(1);
     expect(largest('abs_pos_emb.scale')).toBe(1);
-    expect([...parameters.keys()]).toEqual([...flashParameters(config).keys()]);
+    expect([...parameters.keys()]).toEqual([...model.parameters.keys()]);
   });
 });

@@ -7,7 +7,7 @@ import { unitParallel } from '../../../attention/kinds/gau/parallel.ts';
 import { scaledScoring } from '../../../attention/scoring.ts';
 import type { Value } from '../../../graph/graph.ts';
 import { add, mul, silu } from '../../../graph/ops/elementwise.ts';
-import { type Tensor, type WeightMap, tensor } from '../../../graph/tensor.ts';
+import { type Tensor, tensor } from '../../../graph/tensor.ts';
 import { biasedLinear, embedding, namedLayerNorm } from '../../../nn/linear.ts';
 import {
   type DeclaredParameters,
@@ -17,9 +17,7 @@ import {
   scoped,
 } from '../../../nn/parameters.ts';
 import { type PositionEncoding, type PositionValues, rotaryPositions } from '../../../nn/positions.ts';
-import type { Random } from '../../../random.ts';
 import { configError, idList, everyLayer, withSection } from '../../config-fields.ts';
-import { initializeParameters } from '../../initialize.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
 import { causalModel } from '../family.ts';
 import { constantPositions, mixerParameterValues, parallelMixing } from '../../graphs/parallel-graph.ts';
@@ -282,11 +280,6 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   });
   const hidden = model.backbone(source, tokens, constantPositions(model, source.graph, B, n), mixing);
   return model.head(source, hidden);
-}
-
-/** Random parameters as in the reference code; other mixers start at their own initial values, convolutions excepted. */
-export function initializeFlash(config: FlashConfig, random: Random): WeightMap {
-  return initializeParameters(describe(config, {}), random);
 }
 
 /** γ and β have two rows or four, as the mixer needs: both q and both k start equal, and the local ones are kept. */

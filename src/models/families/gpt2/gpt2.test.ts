@@ -4,7 +4,7 @@ import { Random } from '../../../random.ts';
 import { describeCausalModel } from '../index.ts';
 import { initializeParameters } from '../../initialize.ts';
 import { gpt2ParameterName, parseGpt2Config } from './config.ts';
-import { gpt2Shape, gpt2ShapeNames } from '../../presets/presets.ts';
+import { publishedShape, publishedShapeNames } from '../../presets/presets.ts';
 
 const tiny = { model_type: 'gpt2', vocab_size: 20, n_positions: 12, n_embd: 8, n_layer: 2, n_head: 2 };
 
@@ -16,14 +16,14 @@ describe('published sizes', () => {
     ['gpt2-xl', 1_557_611_200],
   ])('%s has %i parameters', (name, expected) => {
     let total = 0;
-    for (const { shape } of describeCausalModel(gpt2Shape(name)).parameters.values())
+    for (const { shape } of describeCausalModel(publishedShape(name)).parameters.values())
       total += shape.reduce((a, b) => a * b, 1);
     expect(total).toBe(expected);
-    expect(gpt2ShapeNames).toContain(name);
+    expect(publishedShapeNames).toContain(name);
   });
 
   it('names the sizes there are', () => {
-    expect(() => gpt2Shape('gpt2-huge')).toThrow(/gpt2-huge.*gpt2, gpt2-medium, gpt2-large, gpt2-xl/);
+    expect(() => publishedShape('gpt2-huge')).toThrow(/gpt2-huge.*gpt2, gpt2-medium, gpt2-large, gpt2-xl/);
   });
 });
 
@@ -36,7 +36,7 @@ describe('config.json', () => {
 
   it('reads what the published checkpoints say', () => {
     const published = {
-      ...gpt2Shape('gpt2'),
+      ...publishedShape('gpt2'),
       architectures: ['GPT2LMHeadModel'],
       attn_pdrop: 0.1,
       embd_pdrop: 0.1,

@@ -10,9 +10,7 @@ import { mul } from '../../../graph/ops/elementwise.ts';
 import { float32, int32, type Tensor } from '../../../graph/tensor.ts';
 import { InputParameters } from '../../../nn/parameters.ts';
 import { Random } from '../../../random.ts';
-import { lastTokenRows } from '../../classifiers/causal-classifier.ts';
 import type { EncoderDecoderModel } from '../../model.ts';
-import { t5ClassLogits, t5ClassParameters } from './model.ts';
 
 interface Batch {
   readonly tokens: readonly (readonly number[])[];
@@ -124,7 +122,8 @@ describe('classification', () => {
     const model = tinyT5('local+global');
     const weights = randomT5Weights(model);
     const random = new Random(5);
-    for (const [name, { shape }] of t5ClassParameters(model, 3)) {
+    const classifier = model.asClassifier(['no', 'maybe', 'yes']);
+    for (const [name, { shape }] of classifier.head) {
       const count = shape.reduce((a, b) => a * b, 1);
       weights.set(
         name,
@@ -141,14 +140,17 @@ describe('classification', () => {
       const texts = {
         tokens: graph.input('tokens', 'int32', [B, n]),
         mask: graph.input('mask', 'float32', [B, n]),
-        ends: graph.input('ends', 'int32', [B]),
+        last: graph.input('last', 'int32', [B]),
       };
-      graph.output('logits', t5ClassLogits(model, source, texts, 3));
+      graph.output('logits', classifier.logits(source, texts));
       const { logits: out } = await runGraph(graph, {
         ...Object.fromEntries([...weights].filter(([name]) => source.values.has(name))),
         tokens: int32([B, n], ids),
         mask: float32([B, n], mask),
-        ends: lastTokenRows(mask, B, n),
+        last: int32(
+          [B],
+          Array.from({ length: B }, (_, row) => mask.slice(row * n, (row + 1) * n).lastIndexOf(1)),
+        ),
       });
       return out;
     };

@@ -11,16 +11,16 @@ import { add, mul, tanh } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { biasedLinear, embedding, inHeads, linear } from '../../../nn/linear.ts';
-import { type DeclaredParameters, type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { noPositions } from '../../../nn/positions.ts';
 import { type PartMixers, configError, withPartSection } from '../../config-fields.ts';
-import { rowsInBatch } from '../../classifiers/causal-classifier.ts';
+import { lastStates } from '../../classifiers/causal-classifier.ts';
 import type {
   AutoregressiveModel,
+  ClassifierParts,
   EncoderDecoderModel,
   EncoderInput,
   LayerMixing,
-  LayerObserver,
 } from '../../model.ts';
 import { mixerParameterValues, parallelHidden } from '../../graphs/parallel-graph.ts';
 import { sizesOf } from '../family.ts';
@@ -37,7 +37,6 @@ import {
   t5Parameters,
 } from './parameters.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
-import { gather } from '../../../graph/ops/indexing.ts';
 import { int32 } from '../../../graph/tensor.ts';
 
 // Text classification with T5, as `T5ForSequenceClassification`: the encoder reads the text, the decoder the same text
@@ -45,41 +44,26 @@ import { int32 } from '../../../graph/tensor.ts';
 
 const headName = 'classification_head';
 
-/** The parameters that a classifier of `classes` classes adds to the model. */
-export function t5ClassParameters({ sizes: { width } }: EncoderDecoderModel, classes: number): DeclaredParameters {
-  return new Map([
-    [`${headName}.dense.weight`, { shape: [width, width], role: 'matrix' }],
-    [`${headName}.dense.bias`, { shape: [width], role: 'bias' }],
-    [`${headName}.out_proj.weight`, { shape: [classes, width], role: 'matrix' }],
-    [`${headName}.out_proj.bias`, { shape: [classes], role: 'bias' }],
-  ]);
-}
-
-/** A batch of texts that end with EOS. */
-export interface T5ClassifiedTexts {
-  /** int32 [B,n] of static shape, padded at the end. */
-  readonly tokens: Value;
-  /** float32 [B,n]: 0 for padding. */
-  readonly mask: Value;
-  /** int32 [B]: the last EOS of every text as b·n + t, where `lastTokenRows` finds it if the text ends with it. */
-  readonly ends: Value;
-}
-
-/** Logits of the classes [B,classes]. */
-export function t5ClassLogits(
-  model: EncoderDecoderModel,
-  source: ParameterSource,
-  { tokens, mask, ends }: T5ClassifiedTexts,
-  classes: number,
-): Value {
+function classifierOf(model: EncoderDecoderModel, classes: number): ClassifierParts {
   const { width } = model.sizes;
-  const [B, n] = tokens.shape.map(Number);
-  const encoded = model.encode(source, { tokens, mask });
-  const shifted = shiftedRight(tokens, model.startId);
-  const hidden = model.decode(source, { tokens: shifted, encoded, encodedMask: mask }); // [B,n,width]
-  const atEnd = gather(reshape(hidden, [B * n, width]), ends); // [B,width]
-  const inner = tanh(biasedLinear(source, `${headName}.dense`, atEnd, width));
-  return biasedLinear(source, `${headName}.out_proj`, inner, classes);
+  return {
+    model,
+    className: 'T5',
+    head: new Map([
+      [`${headName}.dense.weight`, { shape: [width, width], role: 'matrix' }],
+      [`${headName}.dense.bias`, { shape: [width], role: 'bias' }],
+      [`${headName}.out_proj.weight`, { shape: [classes, width], role: 'matrix' }],
+      [`${headName}.out_proj.bias`, { shape: [classes], role: 'bias' }],
+    ]),
+    storedPrefix: 'transformer.',
+    logits(source, { tokens, mask, last }) {
+      const encoded = model.encode(source, { tokens, mask });
+      const shifted = shiftedRight(tokens, model.startId);
+      const hidden = model.decode(source, { tokens: shifted, encoded, encodedMask: mask }); // [B,n,width]
+      const inner = tanh(biasedLinear(source, `${headName}.dense`, lastStates(hidden, last), width));
+      return biasedLinear(source, `${headName}.out_proj`, inner, classes);
+    },
+  };
 }
 
 /** Tokens [B,n] as the decoder reads them to predict them: the start token first, the last one left out. */
@@ -116,16 +100,9 @@ function describe(config: T5Config): EncoderDecoderModel {
     attentionPrefix: (index) => attentionNames[attentions[index].part](attentions[index].layer),
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
-    asClassifier: ({ length: classes }) => ({
-      model,
-      className: 'T5',
-      head: t5ClassParameters(model, classes),
-      storedPrefix: 'transformer.',
-      logits: (source, { tokens, mask, last }) =>
-        t5ClassLogits(model, source, { tokens, mask, ends: rowsInBatch(tokens, last) }, classes),
-    }),
-    encode: (source, input, afterLayer) => encode(config, source, input, afterLayer),
-    decode: (source, input, afterLayer) => parallelHidden(decoder, source, input.tokens, afterLayer, input),
+    asClassifier: ({ length: classes }) => classifierOf(model, classes),
+    encode: (source, input) => encode(config, source, input),
+    decode: (source, input) => parallelHidden(decoder, source, input.tokens, input),
     head: (source, hidden) => head(config, source, hidden),
   };
   return model;
@@ -165,7 +142,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
         };
       },
     },
-    backbone: (source, tokens, _positions, mixing, afterLayer) => decode(config, source, tokens, mixing, afterLayer),
+    backbone: (source, tokens, _positions, mixing) => decode(config, source, tokens, mixing),
     head: (source, hidden) => head(config, source, hidden),
   };
 }
@@ -181,7 +158,6 @@ function encode(
   config: T5Config,
   source: ParameterSource,
   { tokens, mask }: EncoderInput,
-  afterLayer?: LayerObserver,
 ): Value {
   const scoring = stackScoring(config, source, 'encoder');
   const attentions = {
@@ -200,7 +176,6 @@ function encode(
       }),
     );
     x = add(x, feedForward(config, source, 'encoder', layer, x));
-    afterLayer?.(layer, x);
   }
   source.graph.cutAt(x);
   return norm(config, source, 'encoder.final_layer_norm', x);
@@ -212,7 +187,6 @@ function decode(
   source: ParameterSource,
   tokens: Value,
   { mix, cross }: LayerMixing,
-  afterLayer?: LayerObserver,
 ): Value {
   if (cross === undefined) throw internalError('a decoder is given no encoded text');
   const scoring = stackScoring(config, source, 'decoder');
@@ -227,7 +201,6 @@ function decode(
     const between = scoped(source, attentionNames.cross(layer));
     x = add(x, joinHeads(config, between, cross(layer, projectHeads(config, between, 'q', asked))));
     x = add(x, feedForward(config, source, 'decoder', layer, x));
-    afterLayer?.(layer, x);
   }
   source.graph.cutAt(x);
   return norm(config, source, 'decoder.final_layer_norm', x);
