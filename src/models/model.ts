@@ -157,12 +157,7 @@ export interface AutoregressiveModel {
   /**
    * Tokens int32 [B,T] → hidden states after the final norm [B,T,width].
    */
-  backbone(
-    source: ParameterSource,
-    tokens: Value,
-    positions: PositionValues,
-    mixing: LayerMixing,
-  ): Value;
+  backbone(source: ParameterSource, tokens: Value, positions: PositionValues, mixing: LayerMixing): Value;
   /** Hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }

@@ -22,7 +22,8 @@ describe('published sizes', () => {
     ['t5-v1_1-large', 783_150_080],
   ])('%s has %i parameters', (name, expected) => {
     let total = 0;
-    for (const { shape } of describeModel(publishedShape(name)).parameters.values()) total += shape.reduce((a, b) => a * b, 1);
+    for (const { shape } of describeModel(publishedShape(name)).parameters.values())
+      total += shape.reduce((a, b) => a * b, 1);
     expect(total).toBe(expected);
     expect(encoderShapeNames).toContain(name);
   });

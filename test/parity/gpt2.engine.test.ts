@@ -111,7 +111,11 @@ describe('hf_gpt2_seqcls', () => {
     const source = new InputParameters(graph);
     const last = graph.input('last', 'int32', [B]);
     const mask = goldenTensor(io, 'attention_mask');
-    const texts = { tokens: graph.input('tokens', 'int32', [B, n]), mask: graph.constant(float32([B, n], mask.data)), last };
+    const texts = {
+      tokens: graph.input('tokens', 'int32', [B, n]),
+      mask: graph.constant(float32([B, n], mask.data)),
+      last,
+    };
     const { head, logits: logitsOf } = model.asClassifier(Array.from({ length: classes }, String));
     const logits = logitsOf(source, texts);
     const loss = mean(crossEntropy(logits, graph.input('labels', 'int32', [B])), [0]);

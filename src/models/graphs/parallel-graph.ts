@@ -91,11 +91,7 @@ export interface ModelTexts {
 }
 
 /** The hidden states [B,n,width] that tokens are predicted from, of a model of any kind. */
-export function wholeHidden(
-  model: Model,
-  source: ParameterSource,
-  texts: ModelTexts,
-): Value {
+export function wholeHidden(model: Model, source: ParameterSource, texts: ModelTexts): Value {
   return byKind(model, {
     causal: (own) => parallelHidden(own, source, texts.tokens()),
     encoder: (own) => own.encode(source, texts.read()),

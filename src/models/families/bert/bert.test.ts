@@ -202,7 +202,11 @@ describe('classifier', () => {
     const model = bertModel({ ...tiny, architectures: ['BertForMaskedLM'], num_labels: 7 });
     const { model: classified, head } = model.asClassifier(['no', 'maybe', 'yes']);
     const classes = ({ parameters }: EncoderModel): number | undefined => parameters.get('classifier.weight')?.shape[0];
-    const encoders = [model, classified, classified.kind === 'encoder' && classified.asClassifier(['left', 'right']).model];
+    const encoders = [
+      model,
+      classified,
+      classified.kind === 'encoder' && classified.asClassifier(['left', 'right']).model,
+    ];
     expect(encoders.map((one) => one && one.kind === 'encoder' && classes(one))).toEqual([undefined, 3, 2]);
     expect(head.size).toBe(4);
     for (const [name, shape] of head) expect(classified.parameters.get(name)).toEqual(shape);

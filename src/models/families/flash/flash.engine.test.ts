@@ -30,12 +30,18 @@ async function run(graph: Graph, output: Value, feeds: Record<string, Tensor>): 
 describe('the configuration', () => {
   it('has the defaults of the paper', () => {
     expect(parseFlashConfig(tiny)).toMatchObject({ causal: true, activation: 'laplace', attention: 'mixed' });
-    expect(parseFlashConfig(publishedShape('flash-110m'))).toMatchObject({ dim: 768, depth: 24, group_size: 256, query_key_dim: 128 });
+    expect(parseFlashConfig(publishedShape('flash-110m'))).toMatchObject({
+      dim: 768,
+      depth: 24,
+      group_size: 256,
+      query_key_dim: 128,
+    });
   });
 
   it('has the paper size as a preset', () => {
     let total = 0;
-    for (const { shape } of flashModel(publishedShape('flash-110m')).parameters.values()) total += shape.reduce((a, b) => a * b, 1);
+    for (const { shape } of flashModel(publishedShape('flash-110m')).parameters.values())
+      total += shape.reduce((a, b) => a * b, 1);
     expect(total / 1e6).toBeCloseTo(164.7, 1);
   });
 

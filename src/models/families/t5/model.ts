@@ -154,11 +154,7 @@ function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): 
   return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
 }
 
-function encode(
-  config: T5Config,
-  source: ParameterSource,
-  { tokens, mask }: EncoderInput,
-): Value {
+function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
   const scoring = stackScoring(config, source, 'encoder');
   const attentions = {
     mixers: config.mixers.encoder,
@@ -182,12 +178,7 @@ function encode(
 }
 
 /** The decoder, whose positions are mixed by `mixing`: tokens int32 [B,T] → [B,T,width]. */
-function decode(
-  config: T5Config,
-  source: ParameterSource,
-  tokens: Value,
-  { mix, cross }: LayerMixing,
-): Value {
+function decode(config: T5Config, source: ParameterSource, tokens: Value, { mix, cross }: LayerMixing): Value {
   if (cross === undefined) throw internalError('a decoder is given no encoded text');
   const scoring = stackScoring(config, source, 'decoder');
   let x = embed(config, source, tokens);
