@@ -67,7 +67,7 @@ export class RunningJob {
   readonly #caches: boolean;
   /** Whether the prefix cache is asked. */
   readonly #looks: boolean;
-  /** Lengths at which the state is cached that it has not come to, ascending. */
+  /** Lengths, still to be read, at which the state is cached; ascending. */
   readonly #boundaries: number[];
   readonly #promptScores: TokenScore[] = [];
   /** Last tokens of the prompt whose hidden states its methods want, and those states so far. */

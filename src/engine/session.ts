@@ -127,7 +127,7 @@ export class Session {
     this.#requireRest();
     const sampler = jobSampler(job, this.#model.decoder);
     this.#isBusy = true;
-    // The state of a loop that is left has read no more than the tokens that it has seen.
+    // Where the loop is left, the state has read no more than its tokens.
     let read: SequenceState | undefined;
     const written: number[] = [];
     try {

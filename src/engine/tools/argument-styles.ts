@@ -94,7 +94,7 @@ export function bareValue(schema: unknown, unwritable: RegExp): BareValue {
 }
 
 /**
- * The pattern of a string in which nothing is escaped, from the mark before it to the one after it.
+ * The pattern of a string in which nothing is escaped, with the marks around it.
  * @param name begins the names of rules
  * @param excluded characters that a string of bounded length cannot have
  */

@@ -42,7 +42,7 @@ export function isLoopback(host: string): boolean {
  * Refuses requests that pages of others make: under a name that its owner pointed at this machine (DNS rebinding), and, where they
  * change something, from another site: a browser sends such a POST without asking first.
  * @param origins whose pages may ask
- * @param isLocal whether only this machine is answered: then its address is what the browser shows, and no proxy is between
+ * @param isLocal whether only this machine is answered: the browser then shows its address, and no proxy is between
  * @throws ApiError
  */
 export function checkPage({ method, headers }: Request, origins: readonly string[], isLocal: boolean): void {
