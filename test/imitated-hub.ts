@@ -102,14 +102,16 @@ class ImitatedHub {
   /** Two entries a page, so that the client must follow the links. */
   #serveTree(url: URL, response: ServerResponse): void {
     const page = Number(url.searchParams.get('cursor') ?? 0);
-    const entries = [...this.files].map(([path, content]) => ({
+    const recursive = url.searchParams.get('recursive') === 'true';
+    const listed = [...this.files].filter(([path]) => recursive || !path.includes('/'));
+    const entries = listed.map(([path, content]) => ({
       type: 'file',
       path,
       size: content.length,
       oid: digest('sha1', `blob ${content.length}\0`, content),
       ...(this.#isLarge(path) && { lfs: { oid: digest('sha256', content), size: content.length, pointerSize: 130 } }),
     }));
-    const next = `<${this.origin}${url.pathname}?recursive=${this.isDataset}&cursor=${page + 1}>; rel="next"`;
+    const next = `<${this.origin}${url.pathname}?recursive=${recursive}&cursor=${page + 1}>; rel="next"`;
     const isLast = (page + 1) * 2 >= entries.length;
     response.writeHead(200, { 'content-type': 'application/json', ...(!isLast && { link: next }) });
     response.end(

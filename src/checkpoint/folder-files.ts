@@ -8,6 +8,8 @@ export const QUANTIZE_FILE = 'quantize_config.json';
 export const WEIGHTS_FILE = 'model.safetensors';
 /** Which tensor is in which file, if the weights are in several. */
 export const INDEX_FILE = 'model.safetensors.index.json';
+/** Where a download came from. */
+export const SOURCE_FILE = 'linnet-source.json';
 /** How every file of weights must end. */
 export const WEIGHTS_SUFFIX = '.safetensors';
 

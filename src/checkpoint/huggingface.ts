@@ -199,7 +199,7 @@ async function checkFolder(path: string): Promise<void> {
   try {
     const stats = await stat(path);
     if (!stats.isDirectory())
-      throw new LinnetError('PATH', `${path} is not a folder; a model is a folder with ${CONFIG_FILE}`);
+      throw new LinnetError('PATH', `${path} is neither a folder with ${CONFIG_FILE} nor a GGUF file`);
   } catch (error) {
     const interrupted = await stat(previousFolder(path)).catch(() => undefined);
     if (interrupted?.isDirectory()) {

@@ -56,7 +56,7 @@ const unusableModels: readonly Recognizer[] = [
         'study rules, inspect and bench take it as it is',
     },
   async ({ names, head }) => {
-    const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX) || isPickleFile(name)).slice(0, 4);
+    const weights = names.filter((name) => /\.(safetensors|gguf)$/i.test(name) || isPickleFile(name)).slice(0, 4);
     const heads = await Promise.all(weights.map(head));
     const pointers = weights.filter((_, at) => heads[at].startsWith('version https://git-lfs.github.com/spec/'));
     return (

@@ -4,7 +4,7 @@
  * - a folder, or whatever lies at a path;
  * - `linnet:NAME`, a model that comes with the package;
  * - `owner/name` of the hub, if nothing here has a name like it. `./owner/name` is never asked of the hub;
- * - `owner/name:FILE.gguf`, one file of such a model.
+ * - `owner/name:FILE.gguf`, one file of such a model, also of a folder in it, and `owner/name:Q4_K_M`, its file of this type.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -17,7 +17,7 @@ const shippedModels: Readonly<Record<string, string>> = { 'tiny-llama': '../../a
 const shippedPrefix = 'linnet:';
 
 /** "owner/name", as models of the hub are called. */
-const hubId = /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?::([\w.-]+\.gguf))?$/i;
+const hubId = /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?::((?:\w[\w.-]*\/){0,5}[\w.-]+\.gguf|\w+))?$/i;
 
 /** A path that is there, or a model of the hub. */
 export type NamedPlace = { readonly path: string } | HubPlace;
@@ -25,6 +25,7 @@ export type NamedPlace = { readonly path: string } | HubPlace;
 /** A model of the hub, or one file of it. */
 export interface HubPlace {
   readonly id: string;
+  /** Its path, or its type. */
   readonly file?: string;
 }
 
@@ -36,7 +37,10 @@ export function hubPlace(name: string): HubPlace | undefined {
 
 /** Patterns of the files to download: the file, and all parts of a model in several. */
 export function includedFiles({ file }: HubPlace): string[] {
-  return file === undefined ? [] : [file.replace(/-\d{5}-of-/, '-?????-of-')];
+  if (file === undefined) return [];
+  if (/\.gguf$/i.test(file)) return [file.replace(/-\d{5}-of-/, '-?????-of-')];
+  const type = file.replace(/[a-z]/gi, (letter) => `[${letter.toLowerCase()}${letter.toUpperCase()}]`);
+  return [`{,*/}*${type}{,-?????-of-?????}.gguf`];
 }
 
 /**
@@ -49,7 +53,8 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
   if (await isThere(path)) return { path };
   const meant = await nearPath(path);
   const place = hubPlace(given);
-  if (meant === undefined && place !== undefined && !(await isThere(dirname(path)))) return place;
+  if (meant === undefined && place !== undefined && !(await isThere(dirname(resolve(base ?? '', place.id)))))
+    return place;
   const advice =
     meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
   throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(path)}; ${advice}`);

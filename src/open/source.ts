@@ -30,8 +30,9 @@ export interface DownloadOptions extends TransferOptions {
   readonly revision?: string;
 }
 
-/** The address of a model's page, with its revision. */
-const hubPage = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+?)(?:\/tree\/([^?#]+?))?\/?$/;
+/** The address of a model's page, with its revision, and of a file of it. */
+const hubPage =
+  /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+?)(?:\/tree\/([^?#]+?)|\/(?:blob|resolve)\/([^/?#]+)\/([^?#]+\.gguf)(?:\?.*)?)?\/?$/i;
 
 /**
  * The folder of a model, after a download if need be.
@@ -47,7 +48,8 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
   if (/^https?:/i.test(text)) {
     const page = hubPage.exec(text);
     if (page === null) return downloadExport(text, options);
-    return fetchFromHub({ id: page[1] }, { ...options, revision: options.revision ?? page[2] });
+    const [, id, tree, revision = tree, file] = page;
+    return fetchFromHub({ id, file }, { ...options, revision: options.revision ?? revision });
   }
   if (given instanceof URL || text === '') {
     throw new LinnetError(

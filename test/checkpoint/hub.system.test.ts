@@ -178,7 +178,7 @@ describe('fetchFolder', () => {
     );
   });
 
-  it.each(['', '../*', 'a/b', 'a\\b', 'x'.repeat(201)])('refuses the pattern %j', async (pattern) => {
+  it.each(['', '../*', 'a\\b', 'x'.repeat(201)])('refuses the pattern %j', async (pattern) => {
     const { source, target } = await hubWithModel();
     await expect(source.fetchFolder(id, 'main', target, { include: [pattern] })).rejects.toThrow(
       expect.objectContaining({ code: 'INPUT' }),

@@ -100,6 +100,23 @@ describe('a file of the hub', () => {
     vi.unstubAllEnvs();
   });
 
+  it.each([
+    ['its path', 'quants/model-Q4_K_M.gguf'],
+    ['its type', 'q4_k_m'],
+  ])('is fetched from a folder of its repository by %s', async (_, name) => {
+    const { hub, endpoint } = await hubWithModel();
+    hub.files.set('quants/model-Q4_K_M.gguf', await readFile(file));
+    hub.files.set('quants/model-Q8_0.gguf', Buffer.from('not asked for'));
+    vi.stubEnv('HOME', await scratchFolder());
+    const environment = { HF_ENDPOINT: endpoint };
+    const fetched = await runCaptured(['download', `${id}:${name}`], { environment });
+    expect(fetched).toMatchObject({ exitCode: 0, stdout: expect.stringMatching(/ 1 files, /) });
+    expect(jsonOf(await runCaptured(['inspect', `${id}:${name}`, '--json']))).toMatchObject({ architecture: 'llama' });
+    const absent = errorOf(await runCaptured(['download', `${id}:model-Q2_K.gguf`, '--json'], { environment }));
+    expect(absent.message).toMatch(/no such file in GGUF; it has "quants\/model-Q4_K_M.gguf", "quants\/model-Q8_0/);
+    vi.unstubAllEnvs();
+  });
+
   it('is fetched with all its parts, as commands advise that take only what is here', async () => {
     const { hub, endpoint } = await hubWithModel();
     hub.files.clear();
@@ -137,5 +154,17 @@ describe('download', () => {
       'model.Q4_K_M.gguf',
     ]);
     expect(jsonOf(await runCaptured(['inspect', out, '--json']))).toMatchObject({ architecture: 'llama' });
+  });
+
+  it('keeps the folders of files', async () => {
+    const { hub, endpoint } = await hubWithModel();
+    hub.files.set('quants/model-Q4_K_M.gguf', await readFile(file));
+    const out = join(await scratchFolder(), 'fetched');
+    const words = ['download', id, '--endpoint', endpoint, '--out', out, '--include', 'quants/*Q4_K_M*'];
+    expect(await runCaptured(words)).toMatchObject({ exitCode: 0 });
+    expect(jsonOf(await runCaptured(['inspect', out, '--json']))).toMatchObject({ architecture: 'llama' });
+    expect(jsonOf(await runCaptured(['inspect', join(out, 'quants'), '--json']))).toMatchObject({
+      architecture: 'llama',
+    });
   });
 });

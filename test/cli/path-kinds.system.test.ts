@@ -75,6 +75,16 @@ const kinds: readonly (readonly [kind: string, make: () => Promise<string>, is: 
     /git lfs pull/,
   ],
   [
+    'lfs-pointer',
+    async () => {
+      const file = join(place, 'pointer.gguf');
+      await writeFile(file, pointer);
+      return file;
+    },
+    /"pointer.gguf" are pointers of Git LFS/,
+    /git lfs pull/,
+  ],
+  [
     'pickle',
     () => changed('pickles', (folder) => rename(join(folder, 'model.safetensors'), join(folder, 'pytorch_model.bin'))),
     /pickle format/,

@@ -4,7 +4,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { type OpenFile, openRegularFile, readPart, readExactly } from '../../files/regular-file.ts';
-import { CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE } from '../folder-files.ts';
+import { CONFIG_FILE, INDEX_FILE, SOURCE_FILE, WEIGHTS_FILE } from '../folder-files.ts';
 import { type ByteSource, type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
 import { type GgufModel, modelOf } from './model.ts';
 import { endTexts } from './tokenizers.ts';
@@ -27,8 +27,10 @@ export async function ggufPath(path: string): Promise<string | undefined> {
   const stats = await stat(path).catch(() => undefined);
   if (stats?.isFile() === true) return (await beginsWithMagic(path)) ? firstShard(resolve(path)) : undefined;
   if (stats?.isDirectory() !== true) return undefined;
-  const names = await readdir(path).catch((): string[] => []);
-  if ([WEIGHTS_FILE, INDEX_FILE, CONFIG_FILE].some((name) => names.includes(name))) return undefined;
+  const top = await readdir(path).catch((): string[] => []);
+  // Files of the hub keep their folders.
+  const names = top.includes(SOURCE_FILE) ? await readdir(path, { recursive: true }) : top;
+  if ([WEIGHTS_FILE, INDEX_FILE, CONFIG_FILE].some((name) => top.includes(name))) return undefined;
   const models = names.filter((name) => /\.gguf$/i.test(name) && Number(shardName.exec(name)?.[2] ?? 1) === 1);
   if (models.length === 0) return undefined;
   if (models.length === 1) return resolve(path, models[0]);

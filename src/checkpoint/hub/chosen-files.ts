@@ -15,7 +15,7 @@ import type { RemoteFile } from './download.ts';
 /**
  * Chooses the files to fetch from the listing of the model. A sharded model's index is fetched at once, to know them.
  * Weights are required unless a pattern leaves them out.
- * @throws LinnetError `INPUT` for a pattern that is empty, too long or matches in other folders
+ * @throws LinnetError `INPUT` for a pattern that is empty, too long or leads out of the model
  */
 export async function planModelFiles(
   connection: Connection,
@@ -26,10 +26,14 @@ export async function planModelFiles(
   const [isIncluded, isExcluded] = [matcher(selection.include), matcher(selection.exclude)];
   const listing = await connection.listFiles(commit);
   const names = [...listing.keys()];
-  const included = names.filter((name) => isIncluded(name) && isOwnPath(name) && !name.includes('/'));
+  const included = names.filter((name) => isIncluded(name) && isOwnPath(name));
   const chosen = included.filter((name) => !isExcluded(name));
   // A model in GGUF is whole in its files.
   if (chosen.some((name) => ggufName.test(name))) return filesOf(listing, chosen);
+  const ggufs = names.filter((name) => ggufName.test(name));
+  if (selection.include.some((pattern) => ggufName.test(pattern))) {
+    throw new LinnetError('NOT_FOUND', `the model has no such file in GGUF; it has ${listNames(ggufs) || 'none'}`);
+  }
   const asked = new Set([
     CONFIG_FILE,
     ...COMPANION_FILES.filter((name) => listing.has(name)),
@@ -44,9 +48,8 @@ export async function planModelFiles(
     const shards = parseShardIndex(await readInFolder(staging, INDEX_FILE, MAX_INDEX_BYTES), INDEX_FILE);
     for (const name of [INDEX_FILE, ...shardNames(shards)]) asked.add(name);
   } else if (!isExcluded(WEIGHTS_FILE)) {
-    const ggufs = names.filter((name) => ggufName.test(name));
     if (ggufs.length > 0) {
-      const advice = `choose one with --include, such as --include ${quoteName(ggufs[0])}`;
+      const advice = `choose one: OWNER/NAME:${ggufs[0]}, or --include ${quoteName(ggufs[0])}`;
       throw new LinnetError('NOT_FOUND', `the model has weights in GGUF (${listNames(ggufs)}); ${advice}`);
     }
     const pickles = names.filter(isPickleFile);
@@ -69,7 +72,7 @@ function filesOf(listing: ReadonlyMap<string, RemoteFile>, names: readonly strin
   });
 }
 
-/** Patterns such as `*.md` or `onnx*`, matched against the names of files in the top folder of the model. */
+/** Patterns such as `*.md` for files of the top folder, `onnx/*` for those of another. */
 export const fileSelection = z.object({
   /** Files to fetch in addition to configuration, tokenizer and weights. Weights in pickle format are never fetched. */
   include: z.array(z.string()),
@@ -90,8 +93,8 @@ export function sameSelection(a: FileSelection, b: FileSelection): boolean {
 
 function matcher(patterns: readonly string[]): (name: string) => boolean {
   for (const pattern of patterns) {
-    if (pattern === '' || pattern.length > MAX_PATTERN_CHARACTERS || /[/\\]/.test(pattern)) {
-      const expected = `a pattern of at most ${MAX_PATTERN_CHARACTERS} characters for file names without folders, such as "*.md"`;
+    if (pattern === '' || pattern.length > MAX_PATTERN_CHARACTERS || /\\|\.\./.test(pattern)) {
+      const expected = `a pattern of at most ${MAX_PATTERN_CHARACTERS} characters for files of the model, such as "*.md" or "Q4_K_M/*"`;
       throw new LinnetError('INPUT', `${quoteName(pattern)} is not usable; expected ${expected}`);
     }
   }

@@ -40,7 +40,7 @@ export function asHubError(
   return because('NOT_FOUND', `cannot fetch ${id} from ${endpoint}: ${reasonOf(error)}; ${advice}`);
 }
 
-/** More files than any model has in its top folder, or data set in all of them. */
+/** More files than any model or data set has. */
 const MAX_LISTED_FILES = 20_000;
 
 /** Bytes that all answers but contents may have together, and the least that one counts, so that empty pages end, too. */
@@ -76,15 +76,10 @@ export class Connection {
     throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${name}`);
   }
 
-  /** The files by name: the top folder's for a model, all for a data set. */
+  /** All files by name. */
   async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
     const files = new Map<string, RemoteFile>();
-    const request = {
-      repo: this.#repo,
-      revision: commit,
-      recursive: this.#repo.type === 'dataset',
-      ...this.#access(this.#ask),
-    };
+    const request = { repo: this.#repo, revision: commit, recursive: true, ...this.#access(this.#ask) };
     for await (const { type, path, size, oid, lfs } of listFiles(request)) {
       if (type !== 'file') continue;
       const bytes = lfs?.size ?? size;

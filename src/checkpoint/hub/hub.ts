@@ -9,6 +9,7 @@ import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
 import { ifFound, LinnetError, type Stoppable } from '../../errors.ts';
 import { moveFolder, recoverFolder, syncTree } from '../../files/written-folder.ts';
+import { SOURCE_FILE } from '../folder-files.ts';
 import type { RemoteFile } from './download.ts';
 import {
   type DatasetParts,
@@ -111,8 +112,8 @@ export interface HubOptions {
  * ```
  */
 export function defaultModelFolder(id: string, file?: string): string {
-  const name = checkId(id, 'model').replace('/', '--');
-  return resolve(homedir(), '.cache/linnet', file === undefined ? name : `${name}--${checkPlainFileName(file, id)}`);
+  const name = [checkId(id, 'model'), ...(file === undefined ? [] : [file])].join('--').replaceAll('/', '--');
+  return resolve(homedir(), '.cache/linnet', checkPlainFileName(name, id));
 }
 
 /** Where a data set is kept unless told otherwise: `data/<owner>__<name>`, where `eval tasks --data data` finds it. */
@@ -270,7 +271,7 @@ const recordSchema = z.object({
 export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
 
 const recordFile: RunFile<DownloadRecord> = {
-  file: 'linnet-source.json',
+  file: SOURCE_FILE,
   schema: recordSchema,
   what: 'a valid record of a download',
   mostBytes: 10_000_000,

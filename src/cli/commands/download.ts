@@ -39,7 +39,7 @@ export const download = defineCommand({
     split: repeated(called('name', text), 'of a data set: this split; may be repeated'),
     include: repeated(
       called('pattern', text),
-      'fetch these files of the top folder, too: "*.md", "*.Q4_K_M.gguf"; may be repeated',
+      'fetch these files, too: "*.md", "*.Q4_K_M.gguf", "Q8_0/*"; may be repeated',
     ),
     exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
     endpoint: endpointOption,
