@@ -7,7 +7,6 @@ import { LinnetError, OptionsError } from '../errors.ts';
 import { requireOptions, requirePath } from '../files/arguments.ts';
 import type { WeightMap } from '../graph/tensor.ts';
 import { parametersOfMixers } from '../models/linearization/linearize.ts';
-import { formatBytes } from '../report/quantities.ts';
 import { loadTokenizer } from '../tokenizer/tokenizer.ts';
 import {
   memoryLimit,
@@ -24,6 +23,7 @@ import {
   type TrainingHooks,
   type TrainingResult,
 } from '../training/plans/run.ts';
+import { chooseForm } from '../training/memory-form.ts';
 import { loadPackedText } from '../training/plans/text.ts';
 import type { WorkPlan } from '../training/plans/plan.ts';
 import { measureOperations, operationSeconds } from '../training/step-cost.ts';
@@ -223,10 +223,5 @@ function requireRows(available: number, batch: number): number {
 }
 
 function requireMemory(bytes: number, given: string | undefined): void {
-  const limit = memoryLimit(given);
-  if (bytes <= limit) return;
-  throw new LinnetError(
-    'CONFIG',
-    `a layer takes about ${formatBytes(bytes)}, and the limit is ${formatBytes(limit)}; a smaller \`microBatch\` or \`length\` takes less`,
-  );
+  chooseForm('a layer', { layers: bytes }, memoryLimit(given), ['a smaller `microBatch` or `length`']);
 }

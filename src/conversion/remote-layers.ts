@@ -12,6 +12,7 @@ import { elementCount, float32, type WeightMap } from '../graph/tensor.ts';
 import { type Job, type JobHandler, runJobs } from '../jobs/queue.ts';
 import { parametersOfMixers } from '../models/linearization/linearize.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
+import { chooseForm } from '../training/memory-form.ts';
 import { type TrainingSettings, trainingSchema } from '../training/settings.ts';
 import {
   layerIdentity,
@@ -24,6 +25,7 @@ import {
 import { HiddenFile } from './hidden-states.ts';
 import { readConverted } from './converted-weights.ts';
 import { openReader, type Weighted } from './stages.ts';
+import { transferCost } from './transfer-layers.ts';
 import { isInShare, ResultStore } from '../jobs/result-store.ts';
 import type { ConversionOptions } from './options.ts';
 
@@ -117,7 +119,9 @@ async function identityAt(student: Weighted, layer: number, path: string, settin
 
 /** A layer's result as JSON. */
 function transferJson({ steps, before, after, parameters }: LayerTransfer): z.infer<typeof resultSchema> {
-  const encoded = [...parameters].map(([name, { data }]) => [name, littleEndian(data).toString('base64')] as const);
+  const encoded = [...parameters].map(([name, { data }]) => {
+    return [name, Buffer.from(data.buffer, data.byteOffset, data.byteLength).toString('base64')] as const;
+  });
   return { steps, before, after, parameters: Object.fromEntries(encoded) };
 }
 
@@ -132,7 +136,8 @@ function transferOf(value: unknown, student: Weighted, layer: number): LayerTran
   for (const [name, { shape }] of declared) {
     const bytes = Buffer.from(Object.hasOwn(given, name) ? given[name] : '', 'base64');
     if (bytes.length !== 4 * elementCount(shape)) throw strange(layer);
-    const data = Float32Array.from({ length: bytes.length / 4 }, (_, i) => bytes.readFloatLE(4 * i));
+    const data = new Float32Array(elementCount(shape));
+    bytes.copy(new Uint8Array(data.buffer));
     if (data.some((number) => !Number.isFinite(number))) throw strange(layer);
     parameters.set(name, float32(shape, data));
   }
@@ -143,8 +148,8 @@ function strange(layer: number): LinnetError {
   return new LinnetError('FORMAT', `what is kept for layer ${layer} is no result of it`);
 }
 
-/** Trains layers of the queue; only the layer is read from the weights of both models. */
-export function layerJobHandler(compile: CompileOptions): JobHandler {
+/** Trains layers of the queue; only the layer is read from the weights of both models. @param memory bytes; default: as `memoryLimit` */
+export function layerJobHandler(compile: CompileOptions, memory?: number): JobHandler {
   return async (given, { signal, folder }) => {
     const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');
     const { layer, states, identity, settings } = data;
@@ -158,15 +163,11 @@ export function layerJobHandler(compile: CompileOptions): JobHandler {
         `${data.student} and ${states} hold other weights or hidden states here: share the run folder among all machines`,
       );
     }
+    const { memoryBytes } = transferCost(teacher.model, student.model, [layer], { ...settings, rows: 0 });
+    chooseForm(`layer ${layer}`, { layers: memoryBytes }, memory);
     const inputs = { teacher, student, states };
     return transferJson(await learnLayer(inputs, layer, join(folder, 'snapshots'), { settings, compile, signal }));
   };
-}
-
-function littleEndian(values: ArrayLike<number>): Buffer {
-  const bytes = Buffer.alloc(4 * values.length);
-  for (let i = 0; i < values.length; i++) bytes.writeFloatLE(values[i], 4 * i);
-  return bytes;
 }
 
 /** The layers of a stage and their store. */

@@ -1,8 +1,7 @@
 /** All studies by name, each loaded when it is named. */
 import { LinnetError } from '../errors.ts';
 import type { JobHandler } from '../jobs/queue.ts';
-import type { CompileOptions } from '../runtime/compile.ts';
-import type { AnyStudy } from './frame/run-study.ts';
+import type { AnyStudy, HandlerOptions } from './frame/run-study.ts';
 
 export const studyTable: Readonly<Record<string, () => Promise<AnyStudy>>> = {
   sweep: async () => (await import('./sweep/study.ts')).sweepStudy,
@@ -14,12 +13,12 @@ export const studyTable: Readonly<Record<string, () => Promise<AnyStudy>>> = {
 };
 
 /** Runs trials of any study that come from the queue. */
-export function studyTrialHandler(compile: CompileOptions): JobHandler {
+export function studyTrialHandler(options: HandlerOptions): JobHandler {
   let last: { readonly name: string; readonly handler: JobHandler } | undefined;
   return async (data, context) => {
     const { study: name } = (await import('./frame/run-study.ts')).trialJob(data);
     if (!Object.hasOwn(studyTable, name)) throw new LinnetError('INPUT', `this worker knows no study "${name}"`);
-    if (last?.name !== name) last = { name, handler: (await studyTable[name]()).handler(compile) };
+    if (last?.name !== name) last = { name, handler: (await studyTable[name]()).handler(options) };
     return last.handler(data, context);
   };
 }

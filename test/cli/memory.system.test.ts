@@ -46,6 +46,14 @@ beforeAll(async () => {
 
 const training = ['--data', book, '--length', '16', '--batch', '2', '--steps', '2', '--lr', '1e-3', '--out', out];
 
+function study(name: string, plan: object): string[] {
+  return [
+    'study',
+    name,
+    ...Object.entries(plan).flatMap(([key, value]) => ['--set', `${key}=${JSON.stringify(value)}`]),
+  ];
+}
+
 const commands: Readonly<Record<string, readonly string[]>> = {
   convert: ['convert', unread, '--data', book, '--steps', '2,0,0', '--out', out],
   'convert without training': ['convert', unread, '--data', book, '--steps', '0,0,0', '--out', out],
@@ -82,9 +90,18 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   chat: ['chat', unread],
   serve: ['serve', unread, '--port', '0'],
   'serve a classifier': ['serve', unreadClassifier, '--port', '0'],
+  'study needle': study('needle', { models: [unread], lengths: [512] }),
+  'study rules': study('rules', { model: unread }),
+  'study recall': study('recall', { models: [unread] }),
+  'study leak': study('leak', { data: [book] }),
+  'study sweep': study('sweep', {
+    ...{ version: 1, title: 'a sweep', data: [book], heldOut: 4, windows: 2, tokenizer: base },
+    ...{ models: { a: { folder: unread } }, methods: { softmax: { preset: 'softmax' } }, seeds: [1] },
+    training: { steps: 1, batch: 1, length: 16, learningRate: 1e-3 },
+  }),
 };
 
-/** Commands without the option, and why; plans of studies name their models, which are opened one by one. */
+/** Commands without the option, and why. */
 const withoutLimit: Readonly<Record<string, string>> = {
   inspect: 'reads headers',
   download: 'reads no model',
@@ -101,10 +118,10 @@ it('is an option of every command that has a model in memory', async () => {
   const refusing = Object.values(commands).map((words) => `${words.slice(0, 2).join(' ')} `);
   for (const name of Object.keys(commandTable)) {
     const { stdout } = await linnet(...name.split(' '), '--help-all');
-    const isLimited = !name.startsWith('study ') && !Object.hasOwn(withoutLimit, name);
+    const isLimited = !Object.hasOwn(withoutLimit, name);
     expect(/^ +--memory <size>/m.test(stdout), name).toBe(isLimited);
-    // A worker refuses single tasks.
-    if (isLimited && name !== 'work')
+    // A worker refuses single jobs; the matrix makes models of a few weights.
+    if (isLimited && name !== 'work' && name !== 'study matrix')
       expect(
         refusing.some((words) => words.startsWith(`${name} `)),
         name,

@@ -14,6 +14,8 @@ import {
 } from '../framework/command.ts';
 import { withField } from '../framework/settings.ts';
 import { called, filePath, folderPath, integer, redisUrl } from '../framework/option-values.ts';
+import { memoryOption } from '../options/memory-option.ts';
+import { requireOpeningMemory } from '../options/opening-memory.ts';
 import { shareFolder, storeOptions } from '../options/store-options.ts';
 
 /** Plans have some hundred bytes a method. */
@@ -32,6 +34,7 @@ export function studyCommand(study: AnyStudy): CliCommand {
       plan: optional(filePath, 'the plan, a .json file; its paths count from its folder'),
       out: optional(folderPath, 'where results go (default: runs/ and the name of the plan; without a plan, nowhere)'),
       queue: optional(redisUrl, 'lets machines with `linnet work` run the trials, one each at a time'),
+      memory: memoryOption,
       ...engineOptions,
       ...storeOptions,
       ...settings({
@@ -40,24 +43,33 @@ export function studyCommand(study: AnyStudy): CliCommand {
       }),
     },
     fields: Object.fromEntries(shapes.toReversed().flatMap(({ shape }) => Object.entries(shape))),
-    async run(context, { plan: planFile, out, known, snapshotEvery, queue, store, index, device, threads }, set) {
+    async run(
+      context,
+      { plan: planFile, out, known, snapshotEvery, queue, store, index, memory, device, threads },
+      set,
+    ) {
       const given =
         planFile === undefined ? {} : parseJsonObject(await readRegularFile(planFile, mostPlanBytes), planFile);
       const folder =
         out ?? (planFile === undefined ? undefined : join('runs', basename(planFile).replace(/\.json$/i, '')));
       const { text: printed, ...result } = await context.withProgress(name, 'trials', (hooks) =>
-        study.run(set.reduce(withField, given), planSource(planFile), {
-          out: folder === undefined ? undefined : shareFolder(folder, index),
-          resultStore: store,
-          share: index,
-          known,
-          snapshotEvery,
-          compile: { device, threads },
-          command: context.command,
-          queue: queue === undefined ? undefined : { url: queue, planFile: planFile ?? 'plan.json' },
-          note: (line) => context.note(line),
-          ...hooks,
-        }),
+        study.run(
+          set.reduce(withField, given),
+          planSource(planFile, (model) => requireOpeningMemory(model, { memory })),
+          {
+            out: folder === undefined ? undefined : shareFolder(folder, index),
+            resultStore: store,
+            share: index,
+            known,
+            snapshotEvery,
+            memory,
+            compile: { device, threads },
+            command: context.command,
+            queue: queue === undefined ? undefined : { url: queue, planFile: planFile ?? 'plan.json' },
+            note: (line) => context.note(line),
+            ...hooks,
+          },
+        ),
       );
       context.print(printed);
       return result;

@@ -18,6 +18,7 @@ import { defineCommand, engineOptions, optional, withDefault } from '../framewor
 import type { CommandContext, CommandResult } from '../framework/context.ts';
 import { filePath, folderPath, integer, redisUrl } from '../framework/option-values.ts';
 import { memoryOption } from '../options/memory-option.ts';
+import { requireOpeningMemory } from '../options/opening-memory.ts';
 import { shareOfWork, storePlace } from '../options/store-options.ts';
 import { openTaskScorer, planTaskScorer } from '../options/task-scorer.ts';
 
@@ -58,12 +59,16 @@ export const work = defineCommand({
     // Before a model takes memory.
     const limit = memory ?? memoryLimit(undefined);
     const handlers = {
-      [studyTrialKind]: studyTrialHandler(compile),
+      [studyTrialKind]: studyTrialHandler({
+        compile,
+        memory: limit,
+        check: (model) => requireOpeningMemory(model, { memory: limit }),
+      }),
       [evalTaskKind]: evalTaskHandler(async (described, read) => {
         const { form } = await planTaskScorer(described, { read, memory: limit });
         return await scorers.open(JSON.stringify([form, described]), () => openTaskScorer(described, compile, form));
       }),
-      [layerJobKind]: layerJobHandler(compile),
+      [layerJobKind]: layerJobHandler(compile, limit),
     };
     const done = await takeJobs(queue, handlers, {
       signal: context.signal,

@@ -1,7 +1,7 @@
 /** Memory of a model that is opened to generate, known before its weights are read. */
 import { stat } from 'node:fs/promises';
 import { join } from 'node:path';
-import { type ModelWeights, openDescribed, openModelWeights } from '../../checkpoint/load-model.ts';
+import { type ModelWeights, openDescribed } from '../../checkpoint/load-model.ts';
 import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
 import { maximumManifestBytes } from '../../export/manifest.ts';
 import { readManifest } from '../../export/assemble.ts';
@@ -31,26 +31,31 @@ export interface OpeningLimits {
 
 /** The memory of an opened model at its peak. @param dtype of a checkpoint; default: codes of its files, else f32 */
 export async function openingMemory(folder: string, dtype?: WeightType): Promise<number> {
-  if (await isExport(folder)) {
-    const manifest = readManifest(
-      await readInFolder(folder, EXPORT_FILE, maximumManifestBytes),
-      join(folder, EXPORT_FILE),
-    );
-    const sizes = await Promise.all(
-      // A missing file is named when it is opened.
-      Object.keys(manifest.files).map((file) =>
-        stat(join(folder, file)).then(
-          ({ size }) => size,
-          () => 0,
-        ),
-      ),
-    );
-    return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
-  }
+  if (await isExport(folder)) return exportMemory(folder);
   await using weights = await openAny(folder);
-  const { parameters } = weights.model;
-  const hasCodes = dtype === undefined && weights.names.some((name) => weights.codes(name) !== undefined);
-  return hasCodes ? codedMemory(parameters, (name) => weights.codes(name)) : engineMemory(parameters, dtype ?? 'f32');
+  return checkpointMemory(weights, dtype);
+}
+
+async function exportMemory(folder: string): Promise<number> {
+  const manifest = readManifest(
+    await readInFolder(folder, EXPORT_FILE, maximumManifestBytes),
+    join(folder, EXPORT_FILE),
+  );
+  const sizes = await Promise.all(
+    // A missing file is named when it is opened.
+    Object.keys(manifest.files).map((file) =>
+      stat(join(folder, file)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    ),
+  );
+  return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
+}
+
+function checkpointMemory({ model, names, codes }: ModelWeights<Model | ClassifierModel>, dtype?: WeightType): number {
+  const hasCodes = dtype === undefined && names.some((name) => codes(name) !== undefined);
+  return hasCodes ? codedMemory(model.parameters, codes) : engineMemory(model.parameters, dtype ?? 'f32');
 }
 
 /** A checkpoint of any task. */
@@ -58,12 +63,6 @@ function openAny(folder: string): Promise<ModelWeights<Model | ClassifierModel>>
   return openDescribed<Model | ClassifierModel>(folder, (config) =>
     isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
   );
-}
-
-async function modelOf(folder: string): Promise<Model> {
-  if (await isExport(folder)) return (await readExportedFolder(folder)).model;
-  await using weights = await openModelWeights(folder);
-  return weights.model;
 }
 
 /** Memory of a measure that reads a model layer by layer; undefined, and why not, where it cannot. */
@@ -85,15 +84,21 @@ export async function requireOpeningMemory(
 ): Promise<FormPlan> {
   const { decodes = false, memory = memoryLimit(undefined), results } = limits;
   const dtype = limits.dtype ?? (decodes ? 'f32' : undefined);
-  const whole = (await openingMemory(folder, dtype)) + (results?.(await modelOf(folder)) ?? 0);
   const work = `opening ${folder}`;
-  if (whole <= memory || (await isExport(folder))) return chooseForm(work, { whole }, memory);
+  if (await isExport(folder)) {
+    const more = results?.((await readExportedFolder(folder)).model) ?? 0;
+    return chooseForm(work, { whole: (await exportMemory(folder)) + more }, memory);
+  }
   await using weights = await openAny(folder);
   const { model } = weights;
-  const { layers, remedies = [] } = (await layeredIn(folder, layered)) ?? {};
+  // A classifier is refused, if it is, when it is opened.
+  const generating = 'kind' in model ? { ...weights, model } : undefined;
+  const whole = checkpointMemory(weights, dtype) + ((generating && results?.(generating.model)) ?? 0);
+  if (whole <= memory) return chooseForm(work, { whole }, memory);
+  const { layers, remedies = [] } = (generating && (await layered?.(generating))) ?? {};
   const helps = [...remedies];
   const isFull = dtype === undefined || dtype === 'f32';
-  if ('kind' in model && model.kind !== 'encoder') {
+  if (generating !== undefined && generating.model.kind !== 'encoder') {
     const narrow = engineMemory(model.parameters, 'int4');
     if (!isFull) helps.push('an export of it');
     else if (narrow < whole) {
@@ -105,9 +110,3 @@ export async function requireOpeningMemory(
 }
 
 type Layered = (weights: ModelWeights) => Promise<LayeredMemory> | LayeredMemory;
-
-async function layeredIn(folder: string, layered: Layered | undefined): Promise<LayeredMemory | undefined> {
-  if (layered === undefined) return undefined;
-  await using weights = await openModelWeights(folder);
-  return await layered(weights);
-}

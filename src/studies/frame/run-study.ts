@@ -14,11 +14,13 @@ import { plainJson, recordedWork, type Run } from '../../report/record.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { printedReport, writeResults } from './study-report.ts';
 import {
+  type ModelCheck,
   parsePlan,
   placeWords,
   type PlanSource,
   planSource,
   type StudyDefinition,
+  type TrialHooks,
   type TrialPlace,
   trialName,
   type Trials,
@@ -26,7 +28,7 @@ import {
 } from './study.ts';
 import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
 
-export interface RunTrialsOptions<Trial> extends Stoppable {
+export interface RunTrialsOptions<Trial> extends Stoppable, Pick<TrialHooks, 'memory' | 'compile'> {
   /** Where results are kept. Default: nowhere. */
   readonly store?: TrialStore;
   /** A file with results of other runs, a JSON object a line. */
@@ -39,13 +41,15 @@ export interface RunTrialsOptions<Trial> extends Stoppable {
   readonly share?: Share;
   /** Optimizer steps between two snapshots of a trial. Default 200. */
   readonly snapshotEvery?: number;
-  readonly compile?: CompileOptions;
   readonly onUpdate?: (trial: Trial, update: TrialUpdate, done: number) => void;
 }
 
 /** Where and how a study is run. */
 interface RunStudyOptions
-  extends Pick<RunTrialsOptions<never>, 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known' | 'share'> {
+  extends Pick<
+    RunTrialsOptions<never>,
+    'memory' | 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known' | 'share'
+  > {
   /** A folder or `s3://bucket/prefix` of results (`ResultStore.open`). */
   readonly resultStore?: string;
   /** The folder of results; without one nothing is kept. */
@@ -63,6 +67,11 @@ interface FinishedStudy {
   readonly negative: boolean;
 }
 
+/** How a worker runs trials. */
+export interface HandlerOptions extends Pick<TrialHooks, 'memory' | 'compile'> {
+  readonly check?: ModelCheck;
+}
+
 /** A study whose types are forgotten. */
 export interface AnyStudy {
   readonly definition: Pick<
@@ -70,7 +79,7 @@ export interface AnyStudy {
     'name' | 'description' | 'examples' | 'plan'
   >;
   run(given: unknown, source: PlanSource, options: RunStudyOptions): Promise<FinishedStudy>;
-  handler(compile: CompileOptions): JobHandler;
+  handler(options: HandlerOptions): JobHandler;
 }
 
 /** Names the jobs. */
@@ -125,17 +134,17 @@ export class Study<Plan extends object, Trial, Place extends TrialPlace, Measure
   }
 
   /** Runs trials of the queue; the models and texts of the plan used last stay loaded. */
-  handler(compile: CompileOptions): JobHandler {
+  handler({ compile, memory, check }: HandlerOptions): JobHandler {
     const opened = new LastOpened<OpenStudy<Plan, Trial, Place, Measured>>();
     return async (data, { signal, folder }) => {
       const { plan, planFile, identity, snapshotEvery } = trialJob(data);
       const { trials } = await opened.open(JSON.stringify([plan, planFile]), () =>
-        this.open(plan, planSource(planFile), compile),
+        this.open(plan, planSource(planFile, check), compile),
       );
       for (const trial of trials) {
         if ((await this.definition.identity(trial)) !== identity) continue;
         const snapshots = { folder: join(folder, 'snapshots'), every: snapshotEvery };
-        return this.definition.run(trial, { compile, signal, snapshots });
+        return this.definition.run(trial, { compile, memory, signal, snapshots });
       }
       throw new LinnetError(
         'MISMATCH',
@@ -178,7 +187,18 @@ function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measure
     options: RunTrialsOptions<Trial> = {},
     onResult?: (at: { readonly trial: Trial; readonly measured: Measured }, isKnown: boolean, done: number) => void,
   ): Promise<(Place & Measured)[]> {
-    const { store, known, queue, results: shared, share, snapshotEvery = 200, compile, signal, onUpdate } = options;
+    const {
+      store,
+      known,
+      queue,
+      results: shared,
+      share,
+      snapshotEvery = 200,
+      compile,
+      memory,
+      signal,
+      onUpdate,
+    } = options;
     const others = known === undefined ? undefined : await readKnownTrials(known);
     const results: ((Place & Measured) | undefined)[] = [];
     const open: number[] = [];
@@ -221,7 +241,7 @@ function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measure
         requireRunning(signal, `after ${done} of ${trials.length} trials`);
         const snapshots = store && { folder: store.snapshotFolder(placeOf(trials[at])), every: snapshotEvery };
         const update = (event: TrialUpdate): void => onUpdate?.(trials[at], event, done);
-        const measured = await run(trials[at], { compile, signal, snapshots, onUpdate: update });
+        const measured = await run(trials[at], { compile, memory, signal, snapshots, onUpdate: update });
         await shared?.keep(await jobOf(at), measured);
         await take(at, measured, false);
       }

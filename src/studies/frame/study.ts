@@ -18,6 +18,8 @@ export type TrialPlace = Readonly<Record<string, string | number | boolean | und
 export type TrialUpdate = Pick<UpdateEvent, 'update' | 'total' | 'loss'> & Partial<UpdateEvent>;
 
 export interface TrialHooks extends Stoppable {
+  /** Bytes of a training. Default: as `memoryLimit`. */
+  readonly memory?: number;
   readonly compile?: CompileOptions;
   /** Where trainings keep snapshots, so that the trial can be continued; absent where the study has no folder. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
@@ -34,13 +36,20 @@ export interface PlanSource {
   readonly model: (name: string) => Promise<string>;
 }
 
-/** @param file the plan's file; without one, paths count from the current folder */
-export function planSource(file?: string): PlanSource {
+/** Refuses the folder of a model that does not fit into memory. */
+export type ModelCheck = (folder: string) => Promise<unknown>;
+
+/** @param file the plan's file; without one, paths count from the current folder. @param check of models before they are opened */
+export function planSource(file?: string, check?: ModelCheck): PlanSource {
   const folder = file === undefined ? '.' : dirname(file);
   return {
     name: file ?? 'the plan',
     place: (path) => resolve(folder, path),
-    model: (name) => modelHere(name, folder),
+    async model(name) {
+      const found = await modelHere(name, folder);
+      await check?.(found);
+      return found;
+    },
   };
 }
 

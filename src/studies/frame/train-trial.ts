@@ -63,12 +63,12 @@ export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'eval
 
 const curvePoints = 60;
 
-/** @throws LinnetError `CONFIG` for a step over the available memory, `ABORTED` by the signal; with `snapshots` the next call goes on */
+/** @throws LinnetError `CONFIG` for a step over the memory, `ABORTED` by the signal; with `snapshots` the next call goes on */
 export async function trainTrial(
   job: Omit<TrainingJob, keyof TrialHooks>,
-  { compile, signal, snapshots, onUpdate }: TrialHooks,
+  { compile, memory = memoryLimit(undefined), signal, snapshots, onUpdate }: TrialHooks,
 ): Promise<TrainedTrial> {
-  requireMemory(stepCost(job), job.settings, memoryLimit(undefined));
+  requireMemory(stepCost(job), job.settings, memory);
   const outcome = await train({ ...job, compile, signal, snapshots, onUpdate: (event) => onUpdate?.(event) });
   const { updates, total, finished, losses, parameters, evaluations } = outcome;
   if (!finished) throw new LinnetError('ABORTED', `stopped after ${updates} of ${total} optimizer steps`);
