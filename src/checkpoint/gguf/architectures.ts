@@ -43,7 +43,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
   qwen3: { config: (metadata) => decoderConfig(metadata, 'qwen3', 'Qwen3'), rules: () => decoderRules(usualLayer) },
   gemma3: {
     config(metadata) {
-      const period = metadata.number('attention.sliding_window_pattern', gemmaPeriod);
+      // Ollama's files have names and omissions of their own, one flag a layer, and pictures.
+      const pattern = metadata.get('attention.sliding_window_pattern');
       const scores =
         metadata.layers === gemma27Layers
           ? metadata.number('embedding_length') / metadata.number('attention.head_count')
@@ -53,13 +54,24 @@ const architectures: Readonly<Record<string, Architecture>> = {
         ...decoderConfig(metadata, 'gemma3_text', 'Gemma3'),
         hidden_activation: 'gelu_pytorch_tanh',
         sliding_window: metadata.number('attention.sliding_window'),
-        layer_types: layerTypes(metadata, period, 'sliding_attention'),
+        rope_theta: metadata.number('rope.freq_base', metadata.number('rope.global.freq_base', 1_000_000)),
+        ...(metadata.has('mm.tokens_per_image') &&
+          metadata.number('context_length') >= 131_072 &&
+          !metadata.has('rope.scaling.factor') && { rope_scaling: { rope_type: 'linear', factor: 8 } }),
+        layer_types: Array.isArray(pattern)
+          ? pattern.slice(0, metadata.layers).map((local) => (local === true ? 'sliding_attention' : 'full_attention'))
+          : layerTypes(metadata, metadata.number('attention.sliding_window_pattern', gemmaPeriod), 'sliding_attention'),
         query_pre_attn_scalar: scores,
-        rope_local_base_freq: metadata.number('rope.freq_base_swa', 10_000),
+        rope_local_base_freq: metadata.number('rope.freq_base_swa', metadata.number('rope.local.freq_base', 10_000)),
         ...(cap !== undefined && { final_logit_softcapping: cap }),
       };
     },
-    rules: () => decoderRules(gemmaLayer, centredModel),
+    rules: ({ tensors }) =>
+      decoderRules(
+        gemmaLayer,
+        centredModel,
+        [...tensors.keys()].filter((name) => /^(v|mm)\./.test(name)),
+      ),
   },
   gpt2: {
     config: (metadata) => ({
@@ -121,10 +133,17 @@ export function translate(metadata: Metadata): { readonly config: JsonObject; re
   return { config: described, rules: named };
 }
 
-/** Keys that repeat what tensors tell, or belong to training. */
+/** Keys that repeat what tensors tell, or belong to training or pictures; all under a name that ends in a dot. */
 const harmless = [
   ...['vocab_size', 'tensor_data_layout', 'pooling_type', 'rope.dimension_sections', 'attention.causal'],
-  ...['expert_used_count', 'attention.layer_norm_epsilon', 'attention.layer_norm_rms_epsilon', 'context_length'],
+  ...[
+    'vision.',
+    'mm.',
+    'expert_used_count',
+    'attention.layer_norm_epsilon',
+    'attention.layer_norm_rms_epsilon',
+    'context_length',
+  ],
 ];
 
 /** Ids of BOS and of all tokens that end a text. */

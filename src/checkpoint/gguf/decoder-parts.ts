@@ -48,12 +48,12 @@ export function layerTypes(metadata: Metadata, period: number, other: string): r
   return Array.from({ length: metadata.layers }, (_, layer) => ((layer + 1) % period === 0 ? 'full_attention' : other));
 }
 
-/** Rules of a decoder. @param model names outside of layers that differ from LLaMA's */
-export function decoderRules(layer: Rules, model: Rules = {}): NameRules {
+/** Rules of a decoder. @param model names outside of layers that differ from LLaMA's. @param unread tensors that are left out */
+export function decoderRules(layer: Rules, model: Rules = {}, unread: readonly string[] = []): NameRules {
   return {
     model: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head', ...model },
     layers: { blk: { to: 'model.layers', rules: layer } },
-    others: ['rope_freqs.weight'],
+    others: ['rope_freqs.weight', ...unread],
   };
 }
 
@@ -80,19 +80,22 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   if (rotated !== (turned ?? headWidth)) {
     throw refusal(metadata.source, `turns ${rotated} of ${headWidth} features of a head, which ${type} does not`);
   }
+  if (!metadata.flag('attention.causal', true))
+    throw refusal(metadata.source, `reads tokens behind, which ${type} does not`);
   const scaling = ropeScaling(metadata, headWidth);
   return {
     model_type: type,
     architectures: [`${className}ForCausalLM`],
     vocab_size: metadata.rowsOf('token_embd'),
     hidden_size: metadata.number('embedding_length'),
-    intermediate_size: metadata.number('feed_forward_length'),
+    // Of Granite 4, which may say a width of experts that it has not.
+    intermediate_size: metadata.number('expert_shared_feed_forward_length', metadata.number('feed_forward_length')),
     num_hidden_layers: metadata.layers,
     num_attention_heads: heads,
     num_key_value_heads: Math.max(...metadata.layered('attention.head_count_kv', heads)),
     head_dim: headWidth,
     max_position_embeddings: metadata.number('context_length'),
-    rms_norm_eps: metadata.number('attention.layer_norm_rms_epsilon'),
+    rms_norm_eps: metadata.number('attention.layer_norm_rms_epsilon', type === 'gemma3_text' ? 1e-6 : undefined),
     rope_theta: metadata.number('rope.freq_base', 10_000),
     tie_word_embeddings: !metadata.tensors.has('output.weight'),
     ...(scaling !== undefined && { rope_scaling: scaling }),
@@ -104,10 +107,17 @@ export function biasesOf({ tensors }: Metadata): JsonObject {
   return { attention_bias: tensors.has('blk.0.attn_q.bias'), mlp_bias: tensors.has('blk.0.ffn_down.bias') };
 }
 
+/** Fields of yarn that have defaults, and the metadata that conversion writes of them. */
+const yarnFields = [
+  ['beta_fast', 'beta_fast'],
+  ['beta_slow', 'beta_slow'],
+  ['attention_factor', 'attn_factor'],
+];
+
 /** The scaling of positions. @throws LinnetError `CONFIG` for an unknown one */
 function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefined {
-  const type = metadata.text('rope.scaling.type', 'none');
-  const factor = metadata.number('rope.scaling.factor', 1);
+  const type = metadata.text('rope.scaling.type', 'linear');
+  const factor = metadata.number('rope.scaling.factor', metadata.number('rope.scale_linear', 1));
   const original = metadata.numberIf('rope.scaling.original_context_length');
   metadata.flag('rope.scaling.finetuned', true);
   const { ropeFactors } = metadata;
@@ -116,7 +126,13 @@ function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefi
   if (type === 'linear') return { rope_type: 'linear', factor };
   if (type === 'yarn') {
     const length = original ?? metadata.number('context_length');
-    return { rope_type: 'yarn', factor, original_max_position_embeddings: length };
+    const given = yarnFields.flatMap(([field, key]) => {
+      const value = metadata.numberIf(`rope.scaling.yarn_${key}`);
+      return value === undefined ? [] : [[field, value]];
+    });
+    const extrapolated = metadata.number('rope.scaling.yarn_ext_factor', 1);
+    if (extrapolated !== 1) throw refusal(metadata.source, `extrapolates positions by ${extrapolated}, not by 1`);
+    return { rope_type: 'yarn', factor, original_max_position_embeddings: length, ...Object.fromEntries(given) };
   }
   throw refusal(metadata.source, `scales positions by ${shownValue(type)}, not by linear or yarn`);
 }

@@ -57,7 +57,7 @@ function graniteFactors(metadata: Metadata): JsonObject {
   };
 }
 
-/** Of the layer of multi-token prediction, which is the last of a file. */
+/** Of the layer of multi-token prediction, the first behind the others. */
 function mtpRules({ layers, draftLayers }: Metadata): Rules {
   if (draftLayers === 0) return {};
   const layer = Object.entries(centredLayer).map(([name, rule]): [string, Rule] => {
@@ -132,6 +132,8 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
   granite: {
     config(metadata) {
       if (metadata.flag('rope.scaling.finetuned', true)) {
+        // Granite 4 without recurrent layers is converted as a hybrid.
+        if (metadata.has('ssm.inner_size')) mambaConfig(metadata);
         const biases = biasesOf(metadata);
         return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata), ...biases };
       }
@@ -176,7 +178,6 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
         linear_num_value_heads: heads,
         linear_conv_kernel_dim: metadata.number('ssm.conv_kernel'),
         layer_types: layerTypes(metadata, metadata.number('full_attention_interval', 4), 'linear_attention'),
-        ...(metadata.draftLayers > 1 && { mtp_num_hidden_layers: metadata.draftLayers }),
       };
     },
     rules(metadata) {
@@ -199,6 +200,8 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
           ssm_out: { to: 'linear_attn.out_proj', change: valueColumns(heads, width) },
         },
         { ...centredModel, ...mtpRules(metadata) },
+        // The first layer of multi-token prediction drafts alone.
+        [...metadata.tensors.keys()].filter((name) => Number(/^blk\.(\d+)/.exec(name)?.[1]) > metadata.layers),
       );
     },
   },

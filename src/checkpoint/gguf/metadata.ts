@@ -80,7 +80,8 @@ export class MetadataPart {
     const others = [...this.#values].filter(([key, value]) => {
       const name = key.slice(this.#prefix.length);
       const isOff = value === 0 || value === false || value === '';
-      return key.startsWith(this.#prefix) && !isOff && !this.#asked.has(name) && !harmless.includes(name);
+      const isHarmless = harmless.some((one) => (one.endsWith('.') ? name.startsWith(one) : name === one));
+      return key.startsWith(this.#prefix) && !isOff && !this.#asked.has(name) && !isHarmless;
     });
     if (others.length === 0) return;
     const names = listNames(others.map(([key]) => key));

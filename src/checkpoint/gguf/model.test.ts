@@ -3,9 +3,10 @@ import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { golden } from '../../../test/fixtures.ts';
+import { describeModel } from '../../models/families/index.ts';
 import { blockType } from './block-types.ts';
 import { type GgufHeader, type MetadataValue, readGgufHeader } from './header.ts';
-import { modelOf } from './model.ts';
+import { type GgufModel, modelOf } from './model.ts';
 import { tokenizerParts } from './tokenizers.ts';
 
 const bytes = readFileSync(join(golden('gguf'), 'tokenizer-gpt2', 'model.gguf'));
@@ -30,7 +31,38 @@ function typePlace(name: string): number {
   return end + 4 + 8 * bytes.readUInt32LE(end);
 }
 
+/** The llama of the file with other metadata. */
+async function modelWith(changes: Readonly<Record<string, MetadataValue>>): Promise<GgufModel> {
+  const header = await headerOf();
+  const metadata = new Map([...header.metadata, ...Object.entries(changes)]);
+  tokenizerParts(metadata, 'model.gguf');
+  return modelOf({ ...header, metadata }, [], 'model.gguf');
+}
+
 const scaling = { 'llama.rope.scaling.type': 'longrope', 'llama.rope.scaling.factor': 4 };
+const yarn = {
+  ...{ 'llama.rope.scaling.type': 'yarn', 'llama.rope.scaling.factor': 4 },
+  'llama.rope.scaling.original_context_length': 64,
+};
+
+it.each<[Readonly<Record<string, MetadataValue>>, object]>([
+  [yarn, { rope_type: 'yarn', factor: 4, original_max_position_embeddings: 64 }],
+  [
+    {
+      ...yarn,
+      ...{ 'llama.rope.scaling.yarn_beta_fast': 16, 'llama.rope.scaling.yarn_beta_slow': 2 },
+      ...{ 'llama.rope.scaling.yarn_attn_factor': 1.5, 'llama.rope.scaling.yarn_ext_factor': 1 },
+    },
+    { factor: 4, beta_fast: 16, beta_slow: 2, attention_factor: 1.5 },
+  ],
+  // As llama.cpp reads factors without a type, also under their former name.
+  [{ 'llama.rope.scaling.factor': 4 }, { rope_type: 'linear', factor: 4 }],
+  [{ 'llama.rope.scale_linear': 2 }, { rope_type: 'linear', factor: 2 }],
+])('reads the scaling of positions: %j', async (changes, expected) => {
+  const { config } = await modelWith(changes);
+  expect(config.rope_scaling).toMatchObject(expected);
+  expect(describeModel(config).unknownFields).toEqual([]);
+});
 
 describe('is refused, with what to take instead:', () => {
   it.each([
@@ -66,6 +98,7 @@ describe('is refused, with what to take instead:', () => {
       /may change the computation: "?llama.expert_count"?; take the model as safe/,
     ],
     ['a scaling', scaling, /scales positions by "longrope".*take the model as safetensors/],
+    ['an extrapolation', { ...yarn, 'llama.rope.scaling.yarn_ext_factor': 0.5 }, /extrapolates positions by 0.5, not/],
     ['a rotation', { 'llama.rope.dimension_count': 6 }, /turns 6 of 16 features.*take the model as safetensors/],
     [
       'values of another width',
@@ -75,14 +108,8 @@ describe('is refused, with what to take instead:', () => {
     ['a tokenizer', { 'tokenizer.ggml.model': 'rwkv' }, /kind "rwkv", not one of .*; take the model as safetensors/],
     ['a rule of cutting', { 'tokenizer.ggml.pre': 'odd' }, /cuts texts by "odd" .*; take the model as safetensors/],
   ])('%s that is not known', async (_, changes, advice) => {
-    const header = await headerOf();
-    const metadata = new Map([...header.metadata, ...Object.entries(changes)]);
-    const read = async (): Promise<unknown> => {
-      tokenizerParts(metadata, 'model.gguf');
-      return modelOf({ ...header, metadata }, [], 'model.gguf');
-    };
-    await expect(read()).rejects.toThrow(advice);
-    await expect(read()).rejects.toThrow(expect.objectContaining({ code: 'CONFIG' }));
+    await expect(modelWith(changes)).rejects.toThrow(advice);
+    await expect(modelWith(changes)).rejects.toThrow(expect.objectContaining({ code: 'CONFIG' }));
   });
 
   it('a tensor that its architecture does not have', async () => {

@@ -1,5 +1,5 @@
 /** Models in GGUF files that are no decoders: BERT and T5. */
-import type { Architecture } from './decoder-parts.ts';
+import { type Architecture, headWidthOf } from './decoder-parts.ts';
 import type { Rules } from './recipes.ts';
 
 /** Names of a block of T5: attentions are its first layers, the feed-forward its last. */
@@ -17,6 +17,7 @@ function t5Block(feedForward: number, gated: boolean): Rules {
     cross_attn_k: 'layer.1.EncDecAttention.k',
     cross_attn_v: 'layer.1.EncDecAttention.v',
     cross_attn_o: 'layer.1.EncDecAttention.o',
+    cross_attn_rel_b: 'layer.1.EncDecAttention.relative_attention_bias',
     ffn_norm: `layer.${feedForward}.layer_norm`,
     ffn_gate: `${dense}.wi_0`,
     ffn_up: gated ? `${dense}.wi_1` : `${dense}.wi`,
@@ -72,7 +73,7 @@ export const textArchitectures: Readonly<Record<string, Architecture>> = {
         architectures: ['T5ForConditionalGeneration'],
         vocab_size: metadata.rowsOf('token_embd'),
         d_model: metadata.number('embedding_length'),
-        d_kv: metadata.number('attention.key_length'),
+        d_kv: headWidthOf(metadata),
         d_ff: metadata.number('feed_forward_length'),
         num_layers: layers,
         num_decoder_layers: metadata.number('decoder_block_count', layers),

@@ -29,7 +29,7 @@ function mtpOf(model: GeneratingModel): MtpLayer {
   throw new LinnetError(
     'CONFIG',
     `this ${model.family} model has no layer of multi-token prediction; those of qwen3_5 and qwen3_next have, with ` +
-      '`mtp_num_hidden_layers` 1 in config.json; train Medusa heads (without `mtp`)',
+      '`mtp_num_hidden_layers` of 1 or more in config.json; train Medusa heads (without `mtp`)',
   );
 }
 

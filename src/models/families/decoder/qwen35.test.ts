@@ -44,6 +44,13 @@ describe('Qwen3.5', () => {
     expect(model.parameters.get('model.layers.0.linear_attn.conv1d.weight')?.shape).toEqual([6144, 1, 4]);
   });
 
+  it('drafts with the first of several layers of multi-token prediction', () => {
+    const [one, two] = [1, 2].map((count) => describeCausalModel({ ...tiny, mtp_num_hidden_layers: count }));
+    expect(two.mtp?.parameters).toEqual(one.mtp?.parameters);
+    expect(two.mtp?.parameters.has('mtp.layers.0.mlp.up_proj.weight')).toBe(true);
+    expect(two.parameterName('mtp.layers.1.mlp.up_proj.weight')).toBeUndefined();
+  });
+
   it('keeps a constant state in 18 of its layers', () => {
     const [empty, full] = [modelStateBytes(model, 0), modelStateBytes(model, 1000)];
     expect(empty).toBe(18 * 4 * 16 * (128 * 128 + 8 * (258 + 384)));

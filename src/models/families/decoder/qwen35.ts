@@ -60,7 +60,7 @@ const fields = {
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
   /** Of Gated DeltaNet. */
   output_gate_type: z.literal(['silu', 'swish'], 'only "silu", or "swish", is supported').nullish(),
-  /** Layers of multi-token prediction; absent where Qwen3-Next has one. Only a single one, with the model's table of tokens, is used. */
+  /** Layers of multi-token prediction; absent where Qwen3-Next has one. The first drafts, where it has the model's table of tokens. */
   mtp_num_hidden_layers: whole().nullish(),
   mtp_use_dedicated_embeddings: z.boolean().nullish(),
   linnet: linnetSectionOf('qwen3_5'),
@@ -126,7 +126,7 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
   return {
     natives: deltaNetMixers(title, config, {}, (layer) => (layer + 1) % config.full_attention_interval === 0),
     ropes: everyLayer(config.num_hidden_layers, rope),
-    hasMtp: (config.mtp_num_hidden_layers ?? 1) === 1 && config.mtp_use_dedicated_embeddings !== true,
+    hasMtp: config.mtp_num_hidden_layers !== 0 && config.mtp_use_dedicated_embeddings !== true,
     variant: withBiases(variant, config),
   };
 }
