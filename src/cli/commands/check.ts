@@ -125,7 +125,7 @@ const layersMemory =
       ? {}
       : {
           layers: checkMemory(model, segmentWeights(parameters), { maximumLength }),
-          remedies: ['a smaller `max-length`'],
+          remedies: ['a smaller `maxLength`'],
         };
 
 interface CheckedBits {

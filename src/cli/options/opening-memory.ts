@@ -1,11 +1,5 @@
 /** Memory of a model that is opened to generate, known before its weights are read. */
-import { stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { type ModelWeights, openDescribed } from '../../checkpoint/load-model.ts';
-import { EXPORT_FILE } from '../../checkpoint/folder-files.ts';
-import { maximumManifestBytes } from '../../export/manifest.ts';
-import { readManifest } from '../../export/assemble.ts';
-import { readInFolder } from '../../files/regular-file.ts';
 import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { WeightType } from '../../quantization/sources.ts';
@@ -36,21 +30,11 @@ export async function openingMemory(folder: string, dtype?: WeightType): Promise
   return checkpointMemory(weights, dtype);
 }
 
-async function exportMemory(folder: string): Promise<number> {
-  const manifest = readManifest(
-    await readInFolder(folder, EXPORT_FILE, maximumManifestBytes),
-    join(folder, EXPORT_FILE),
-  );
-  const sizes = await Promise.all(
-    // A missing file is named when it is opened.
-    Object.keys(manifest.files).map((file) =>
-      stat(join(folder, file)).then(
-        ({ size }) => size,
-        () => 0,
-      ),
-    ),
-  );
-  return processBytes + exportHeld * sizes.reduce((sum, bytes) => sum + bytes, 0);
+/** Of an export, whose model may need more. */
+async function exportMemory(folder: string, results?: OpeningLimits['results']): Promise<number> {
+  const { manifest, model } = await readExportedFolder(folder);
+  const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
+  return processBytes + exportHeld * bytes + (results?.(model) ?? 0);
 }
 
 function checkpointMemory({ model, names, codes }: ModelWeights<Model | ClassifierModel>, dtype?: WeightType): number {
@@ -85,10 +69,7 @@ export async function requireOpeningMemory(
   const { decodes = false, memory = memoryLimit(undefined), results } = limits;
   const dtype = limits.dtype ?? (decodes ? 'f32' : undefined);
   const work = `opening ${folder}`;
-  if (await isExport(folder)) {
-    const more = results?.((await readExportedFolder(folder)).model) ?? 0;
-    return chooseForm(work, { whole: (await exportMemory(folder)) + more }, memory);
-  }
+  if (await isExport(folder)) return chooseForm(work, { whole: await exportMemory(folder, results) }, memory);
   await using weights = await openAny(folder);
   const { model } = weights;
   // A classifier is refused, if it is, when it is opened.

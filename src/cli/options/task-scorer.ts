@@ -109,5 +109,5 @@ async function layersOf(
     return { remedies: [`tasks whose answers are not generated, as those of ${generating.join(', ')} are`] };
   }
   const scorer = await windowScorer({ ...weights, model }, description);
-  return { layers: scorer.memory(tasks, segmentWeights(parameters)), remedies: ['shorter questions (`max-length`)'] };
+  return { layers: scorer.memory(tasks, segmentWeights(parameters)), remedies: ['shorter questions (`maxLength`)'] };
 }

@@ -28,12 +28,13 @@ export interface TrialHooks extends Stoppable {
 
 /**
  * Where a plan comes from: its name in errors, the place of a path in it, which counts from the folder of the plan, and the
- * folder of a model by its name, as in commands.
+ * folders of tokenizers and models by their names, as in commands.
  */
 export interface PlanSource {
   readonly name: string;
   readonly place: (path: string) => string;
-  readonly model: (name: string) => Promise<string>;
+  readonly tokenizer: (name: string) => Promise<string>;
+  readonly model: PlanSource['tokenizer'];
 }
 
 /** Refuses the folder of a model that does not fit into memory. */
@@ -45,6 +46,7 @@ export function planSource(file?: string, check?: ModelCheck): PlanSource {
   return {
     name: file ?? 'the plan',
     place: (path) => resolve(folder, path),
+    tokenizer: (name) => modelHere(name, folder),
     async model(name) {
       const found = await modelHere(name, folder);
       await check?.(found);

@@ -28,7 +28,7 @@ export async function classificationSubjects(
   return async (name) => {
     const choice = plan.models[name];
     const start = await openStart(choice, source);
-    const tokenizer = await loadTokenizer(start.loaded?.path ?? (await source.model(choice.tokenizer ?? '')));
+    const tokenizer = await loadTokenizer(start.loaded?.path ?? (await source.tokenizer(choice.tokenizer ?? '')));
     if (start.loaded === undefined) requireVocabulary(name, start.model, tokenizer);
     const lessons = tasks.map((rows) => {
       const { task, labels, train, validation } = rows;

@@ -40,7 +40,7 @@ export async function textSubjects(
   plan: TextPlan,
   source: PlanSource,
 ): Promise<(name: string) => Promise<SweepSubject>> {
-  const tokenizer = await loadTokenizer(await source.model(plan.tokenizer));
+  const tokenizer = await loadTokenizer(await source.tokenizer(plan.tokenizer));
   const split = splitDocuments(await loadDocuments(plan.data, { field: plan.field }), { heldOut: plan.heldOut });
   const texts = new Map<string, StudyText>();
   return async (name) => {
