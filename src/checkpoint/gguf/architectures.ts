@@ -135,7 +135,14 @@ export function translate(metadata: Metadata): { readonly config: JsonObject; re
 
 /** Keys that repeat what tensors tell, or belong to training or pictures; all under a name that ends in a dot. */
 const harmless = [
-  ...['vocab_size', 'tensor_data_layout', 'pooling_type', 'rope.dimension_sections', 'attention.causal'],
+  ...[
+    'vocab_size',
+    'tensor_data_layout',
+    'pooling_type',
+    'normalize_embeddings',
+    'rope.dimension_sections',
+    'attention.causal',
+  ],
   ...[
     'vision.',
     'mm.',

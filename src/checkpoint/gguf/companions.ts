@@ -21,8 +21,12 @@ export async function ggufCompanions(path: string, { tokenizer = true } = {}): P
   const packed = await ggufPath(path);
   if (packed === undefined) return undefined;
   await using file = await openRegularFile(packed);
-  const { metadata } = await readGgufHeader(byteSource(file, packed), { arrays: tokenizer });
-  const parts: TokenizerParts = tokenizer ? tokenizerParts(metadata, packed) : { json: new Map(), texts: new Map() };
+  const { metadata, tensors } = await readGgufHeader(byteSource(file, packed), { arrays: tokenizer });
+  // Ollama's Gemma 3 has a token of pictures more than rows of the table.
+  const rows = metadata.has('gemma3.mm.tokens_per_image') ? tensors.get('token_embd.weight')?.shape[0] : undefined;
+  const parts: TokenizerParts = tokenizer
+    ? tokenizerParts(metadata, packed, rows)
+    : { json: new Map(), texts: new Map() };
   const texts = new Map(parts.texts);
   for (const [name, text] of templateTexts(metadata)) {
     texts.set(name === 'default' ? 'chat_template.jinja' : `${TEMPLATE_FOLDER}/${name}.jinja`, text);

@@ -5,15 +5,15 @@ import { expect, it } from 'vitest';
 import { golden } from '../../../test/fixtures.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { describeModel } from '../../models/families/index.ts';
-import { type MetadataValue, readGgufHeader } from './header.ts';
+import { type GgufHeader, type MetadataValue, readGgufHeader } from './header.ts';
 import { modelOf } from './model.ts';
+import { tokenizerParts } from './tokenizers.ts';
 
 type Changes = Readonly<Record<string, MetadataValue | null>>;
 
-/** The configuration of a golden file with changes. @param changes null removes. @param more names of tensors that are added */
-async function configOf(folder: string, changes: Changes, more: readonly string[] = []): Promise<JsonObject> {
+function headerOf(folder: string): Promise<GgufHeader> {
   const bytes = readFileSync(join(golden('gguf'), folder, 'model.gguf'));
-  const header = await readGgufHeader({
+  return readGgufHeader({
     name: folder,
     size: bytes.length,
     async read(offset, length, room = new Uint8Array(length)) {
@@ -21,6 +21,11 @@ async function configOf(folder: string, changes: Changes, more: readonly string[
       return room;
     },
   });
+}
+
+/** The configuration of a golden file with changes. @param changes null removes. @param more names of tensors that are added */
+async function configOf(folder: string, changes: Changes, more: readonly string[] = []): Promise<JsonObject> {
+  const header = await headerOf(folder);
   const metadata = new Map(header.metadata);
   for (const [key, value] of Object.entries(changes)) {
     if (value === null) metadata.delete(key);
@@ -82,6 +87,12 @@ it("reads the text model of Ollama's Gemma 3 with pictures, which leaves out wha
     ...{ rms_norm_eps: 1e-6, rope_theta: 1e6, rope_local_base_freq: 1e4 },
     rope_scaling: { rope_type: 'linear', factor: 8 },
   });
+});
+
+it('leaves out tokens behind the rows of the table', async () => {
+  const { metadata } = await headerOf('tokenizer-gpt2');
+  const { json } = tokenizerParts(metadata, 'file', 300);
+  expect(Object.keys(Object(Object(json.get('tokenizer.json')).model.vocab))).toHaveLength(300);
 });
 
 it('refuses a decoder that reads both sides', async () => {

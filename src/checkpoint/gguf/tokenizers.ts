@@ -47,9 +47,9 @@ class Vocabulary extends MetadataPart {
   readonly tokens: readonly string[];
   readonly types: readonly number[];
 
-  constructor(metadata: ReadonlyMap<string, MetadataValue>, source: string) {
+  constructor(metadata: ReadonlyMap<string, MetadataValue>, source: string, most?: number) {
     super(metadata, source, 'tokenizer.ggml.');
-    this.tokens = this.texts('tokens');
+    this.tokens = this.texts('tokens').slice(0, most);
     const characters = this.tokens.reduce((sum, { length }) => sum + length, 0);
     if (this.tokens.length > mostTokens || characters > mostCharacters) {
       const size = `${this.tokens.length} tokens of ${characters} characters together`;
@@ -69,8 +69,8 @@ class Vocabulary extends MetadataPart {
   numbers(name: string): readonly number[] {
     const count = this.tokens.length;
     const isList = (value: unknown): value is readonly number[] =>
-      Array.isArray(value) && value.length === count && value.every((one) => typeof one === 'number');
-    return this.read(name, `a number of each of ${count} tokens`, isList);
+      Array.isArray(value) && value.length >= count && value.every((one) => typeof one === 'number');
+    return this.read(name, `a number of each of ${count} tokens`, isList).slice(0, count);
   }
 
   isSpecial(id: number): boolean {
@@ -280,17 +280,22 @@ const tokenizers: Readonly<Record<string, (vocabulary: Vocabulary) => TokenizerP
 
 /**
  * The tokenizer and the chat templates of a file.
+ * @param most tokens that are kept. Default: all
  * @returns no files where it has no tokenizer
  * @throws LinnetError `CONFIG` for a tokenizer of an unknown kind, `FORMAT` for malformed metadata
  */
-export function tokenizerParts(metadata: ReadonlyMap<string, MetadataValue>, source: string): TokenizerParts {
+export function tokenizerParts(
+  metadata: ReadonlyMap<string, MetadataValue>,
+  source: string,
+  most?: number,
+): TokenizerParts {
   const kind = metadata.get('tokenizer.ggml.model');
   if (kind === undefined || kind === 'no_vocab') return { json: new Map(), texts: new Map() };
   if (typeof kind !== 'string' || !Object.hasOwn(tokenizers, kind)) {
     const known = listNames(Object.keys(tokenizers));
     throw refusal(source, `has a tokenizer of the kind ${shownValue(kind)}, not one of ${known}`);
   }
-  return tokenizers[kind](new Vocabulary(metadata, source));
+  return tokenizers[kind](new Vocabulary(metadata, source, most));
 }
 
 /** Chat templates by name, the first being "default". */
