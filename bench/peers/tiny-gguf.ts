@@ -33,8 +33,8 @@ const ggmlTypes: Readonly<Record<string, number>> = { F32: 0, F16: 1, Q8_0: 8 };
 interface Additions {
   /** Biases of the projections of layers. */
   readonly biases?: boolean;
-  /** Layers of multi-token prediction: the last one that attends, behind the others. */
-  readonly mtp?: number;
+  /** A layer of multi-token prediction: the last one that attends, behind the others. */
+  readonly mtp?: boolean;
 }
 
 /** @param head of the file; without one that of the template, in random codes too */
@@ -43,7 +43,7 @@ export async function writeTinyGguf(
   template: string,
   type: TinyType,
   head?: Head,
-  { biases = false, mtp = 0 }: Additions = {},
+  { biases = false, mtp = false }: Additions = {},
 ): Promise<void> {
   const bytes = await readFile(template);
   const read = async (offset: number, length: number, room = new Uint8Array(length)) => {
@@ -61,25 +61,23 @@ export async function writeTinyGguf(
   const all = head === undefined ? others : [...others, storedHead(head, type)];
   if (biases) all.push(...biasesFor(all));
   const [before, count] = metadataOf(bytes);
-  if (mtp === 0) {
+  if (!mtp) {
     await writeFile(to, Buffer.concat([...pieces(before, count, all)]));
     return;
   }
-  const drafts = Array.from({ length: mtp }, (_, i) => {
-    const joined = randomCodes({ shape: [1, 2].map((times) => times * columnsOf(all)) }, type, random);
-    return draftLayer(all, layersOf(all) + i, joined);
-  });
-  await writeFile(to, Buffer.concat([...pieces(withDraftLayers(before, mtp), count + 1, [...all, ...drafts.flat()])]));
+  const joined = randomCodes({ shape: [1, 2].map((times) => times * columnsOf(all)) }, type, random);
+  const metadata = withDraftLayer(before);
+  await writeFile(to, Buffer.concat([...pieces(metadata, count + 1, [...all, ...draftLayer(all, joined)])]));
 }
 
 function columnsOf(tensors: readonly Stored[]): number {
   return tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0;
 }
 
-/** @param layer its number. @param joined the matrix of embedding and hidden state */
-function draftLayer(tensors: readonly Stored[], layer: number, joined: Pick<Stored, 'ggmlType' | 'bytes'>): Stored[] {
+/** @param joined the matrix of embedding and hidden state */
+function draftLayer(tensors: readonly Stored[], joined: Pick<Stored, 'ggmlType' | 'bytes'>): Stored[] {
   const numbers = tensors.map(({ name }) => Number(/^blk\.(\d+)\.attn_k\./.exec(name)?.[1] ?? -1));
-  const [from, to] = [Math.max(...numbers), layer].map((number) => `blk.${number}.`);
+  const [from, to] = [Math.max(...numbers), layersOf(tensors)].map((layer) => `blk.${layer}.`);
   const columns = columnsOf(tensors);
   const norm = (name: string, phase: number): Stored => ({
     name: `${to}nextn.${name}.weight`,
@@ -98,21 +96,21 @@ function layersOf(tensors: readonly Pick<Stored, 'name'>[]): number {
   return 1 + Math.max(...tensors.map(({ name }) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)));
 }
 
-/** Metadata with more layers, and the entry that says that they draft. */
-function withDraftLayers(metadata: Uint8Array, count: number): Uint8Array {
+/** Metadata with a layer more, and the entry that says that it drafts. */
+function withDraftLayer(metadata: Uint8Array): Uint8Array {
   const changed = Buffer.from(metadata);
   const key = 'block_count';
   const place = changed.indexOf(key);
   const start = changed.lastIndexOf(Buffer.alloc(4), place) + 4; // behind the length of the key
   const prefix = changed.toString('latin1', start, place);
   const value = place + key.length + 4;
-  changed.writeUInt32LE(changed.readUInt32LE(value) + count, value);
+  changed.writeUInt32LE(changed.readUInt32LE(value) + 1, value);
   const name = Buffer.from(`${prefix}nextn_predict_layers`);
   const entry = Buffer.alloc(8 + name.length + 8);
   entry.writeBigUInt64LE(BigInt(name.length));
   name.copy(entry, 8);
   entry.writeUInt32LE(4, 8 + name.length); // an unsigned number of 32 bits
-  entry.writeUInt32LE(count, 12 + name.length);
+  entry.writeUInt32LE(1, 12 + name.length);
   return Buffer.concat([changed, entry]);
 }
 

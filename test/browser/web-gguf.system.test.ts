@@ -26,7 +26,7 @@ describe.skipIf(noChromium !== undefined)(
       await bundlePage(fileURLToPath(new URL('.', import.meta.url)), page);
       const template = join(golden('gguf'), 'qwen35-q8_0', 'model.gguf');
       await mkdir(join(page, 'mtp'));
-      await writeTinyGguf(join(page, 'mtp', 'model.gguf'), template, 'F32', undefined, { mtp: 1 });
+      await writeTinyGguf(join(page, 'mtp', 'model.gguf'), template, 'F32', undefined, { mtp: true });
       const whole = await readFile(join(golden('gguf'), 'llama-q4_0', 'model.gguf'));
       site = await serveSite({
         folders: { '': page, gguf: golden('gguf') },

@@ -67,7 +67,7 @@ export async function modelReaders(folder: string): Promise<FuzzReader[]> {
   });
   const goldenFile = (name: string): string => join(golden('gguf'), name, 'model.gguf');
   const drafting = join(folder, 'mtp.gguf');
-  await writeTinyGguf(drafting, goldenFile('qwen35-q8_0'), 'Q8_0', undefined, { mtp: 1 });
+  await writeTinyGguf(drafting, goldenFile('qwen35-q8_0'), 'Q8_0', undefined, { mtp: true });
   const names = ['tokenizer-gpt2', 'tokenizer-llama', 'qwen2-q8_0', 'qwen2-q4_k', 'granitehybrid-q8_0'];
   const ggufs = await Promise.all([...names.map(goldenFile), drafting].map((file) => readFile(file)));
   const ggufShapes = new Set<unknown>(await Promise.all(ggufs.map(readGguf)));

@@ -128,15 +128,11 @@ describe.each(names)('%s', (name) => {
   });
 });
 
-it.each([
-  ['F32', 1],
-  ['Q8_0', 1],
-  ['Q4_0', 2],
-] as const)('a Qwen3.5 in %s brings the first of %i layers that draft', async (type, layers) => {
+it.each(['F32', 'Q8_0', 'Q4_0'] as const)('a Qwen3.5 in %s brings the layer that drafts', async (type) => {
   const folder = await scratchFolder();
   const [file, plain] = ['mtp.gguf', 'plain.gguf'].map((name) => join(folder, name));
   const template = join(goldenGguf('qwen35-q8_0') ?? '', 'model.gguf');
-  await writeTinyGguf(file, template, type, undefined, { mtp: layers });
+  await writeTinyGguf(file, template, type, undefined, { mtp: true });
   await writeTinyGguf(plain, template, type);
   const { model, parameters } = await loadModel(file);
   const { mtp, mixers } = requireCausal(model);

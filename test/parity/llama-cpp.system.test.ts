@@ -97,7 +97,7 @@ describe.skipIf(models === undefined || !isInstalled)('models of golden-gguf bes
 
   it('a Qwen3.5 with a layer that drafts, as conversion names it, has the greedy tokens', async () => {
     const model = join(await scratchFolder(), 'mtp.gguf');
-    await writeTinyGguf(model, join(folderOf('qwen35-q8_0'), 'model.gguf'), 'F32', undefined, { mtp: 1 });
+    await writeTinyGguf(model, join(folderOf('qwen35-q8_0'), 'model.gguf'), 'F32', undefined, { mtp: true });
     const sequences = sequencesOf('qwen35-q8_0');
     const printed = await runTypeScript(join(peers, 'greedy.ts'), [JSON.stringify([{ model, sequences, count }])]);
     const [texts] = answersSchema.parse(JSON.parse(printed.trim().split('\n').at(-1) ?? ''));

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
+import { z } from 'zod';
 import { golden } from '../../../test/fixtures.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { describeModel } from '../../models/families/index.ts';
@@ -89,10 +90,23 @@ it("reads the text model of Ollama's Gemma 3 with pictures, which leaves out wha
   });
 });
 
+it('reads the first of several layers of multi-token prediction', async () => {
+  const own = await configOf('qwen35-q8_0', {});
+  const layers = Number(own.num_hidden_layers);
+  const changes = { 'qwen35.block_count': layers + 2, 'qwen35.nextn_predict_layers': 2 };
+  const drafts = [layers, layers + 1].map((layer) => `blk.${layer}.attn_norm.weight`);
+  expect(await configOf('qwen35-q8_0', changes, [...drafts, `blk.${layers}.nextn.eh_proj.weight`])).toEqual(own);
+  const another = configOf('qwen35-q8_0', { ...changes, 'qwen35.block_count': layers + 3 }, ['blk.0.other.weight']);
+  await expect(another).rejects.toThrow(/blk.0.other.weight/);
+});
+
 it('leaves out tokens behind the rows of the table', async () => {
   const { metadata } = await headerOf('tokenizer-gpt2');
   const { json } = tokenizerParts(metadata, 'file', 300);
-  expect(Object.keys(Object(Object(json.get('tokenizer.json')).model.vocab))).toHaveLength(300);
+  const { model } = z
+    .object({ model: z.object({ vocab: z.record(z.string(), z.int()) }) })
+    .parse(json.get('tokenizer.json'));
+  expect(Object.keys(model.vocab)).toHaveLength(300);
 });
 
 it('refuses a decoder that reads both sides', async () => {

@@ -128,7 +128,7 @@ function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefi
     const length = original ?? metadata.number('context_length');
     const given = yarnFields.flatMap(([field, key]) => {
       const value = metadata.numberIf(`rope.scaling.yarn_${key}`);
-      return value === undefined ? [] : [[field, value]];
+      return value === undefined ? [] : [[field, value] as const];
     });
     const extrapolated = metadata.number('rope.scaling.yarn_ext_factor', 1);
     if (extrapolated !== 1) throw refusal(metadata.source, `extrapolates positions by ${extrapolated}, not by 1`);

@@ -37,9 +37,10 @@ async function exportMemory(folder: string, results?: OpeningLimits['results']):
   return processBytes + exportHeld * bytes + (results?.(model) ?? 0);
 }
 
-function checkpointMemory({ model, names, codes }: ModelWeights<Model | ClassifierModel>, dtype?: WeightType): number {
-  const hasCodes = dtype === undefined && names.some((name) => codes(name) !== undefined);
-  return hasCodes ? codedMemory(model.parameters, codes) : engineMemory(model.parameters, dtype ?? 'f32');
+function checkpointMemory(weights: ModelWeights<Model | ClassifierModel>, dtype?: WeightType): number {
+  const { parameters } = weights.model;
+  const hasCodes = dtype === undefined && weights.names.some((name) => weights.codes(name) !== undefined);
+  return hasCodes ? codedMemory(parameters, (name) => weights.codes(name)) : engineMemory(parameters, dtype ?? 'f32');
 }
 
 /** A checkpoint of any task. */
