@@ -57,7 +57,7 @@ export function isExhausted(evaluations: readonly Evaluation[], patience: number
 /** Measures the mean loss of a data set. Dispose of it. */
 export interface HeldOutLoss extends AsyncDisposable {
   /** @param parameters by block name */
-  measure(parameters: Blocks, signal?: AbortSignal): Promise<number>;
+  measure(parameters: Blocks): Promise<number>;
 }
 
 /** @throws LinnetError `INPUT` for a data set without rows */
@@ -74,7 +74,7 @@ export async function heldOutLoss(
       ? await options.compile(graph)
       : await SegmentedProgram.create(graph, weights, options.compile);
   return {
-    async measure(parameters, signal) {
+    async measure(parameters) {
       let weight = 0;
       const runs: WeightedRun[] = [];
       for (let start = 0; start < dataset.rows; start += rows) {
@@ -90,7 +90,7 @@ export async function heldOutLoss(
         runs.push({ program, feeds });
       }
       let loss = 0;
-      for await (const result of runWeighted(runs, weights ?? new Map(frozen), signal))
+      for await (const result of runWeighted(runs, weights ?? new Map(frozen)))
         loss += Number(result.loss.data[0]);
       if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
       return loss / weight;

@@ -6,7 +6,7 @@ import { zeros } from '../../../graph/tensor.ts';
 import { reshape } from '../../../graph/ops/layout.ts';
 import { softmax } from '../../../graph/ops/normalization.ts';
 import { relativeBias } from '../../../nn/relative-positions.ts';
-import { maskedScore, scoreBias } from '../../attention-mask.ts';
+import { groupMask, maskedScore, scoreBias } from '../../attention-mask.ts';
 import { convolutionReach, filterName } from '../../convolution-config.ts';
 import { addConvolution, addReachOfGroupBefore, weightsInGroup } from '../../convolution.ts';
 import {
@@ -74,7 +74,7 @@ function attendUnit(
   const queries = branchRows(config, q);
   const keys = branchRows(config, k);
   const values = groupKeys(grouping, v);
-  const mask = view.keyMask && maskedKeys(grouping, view.keyMask);
+  const mask = view.keyMask && groupMask(grouping, view.keyMask); // [B*N,1,G]
   const branches: Value[] = [];
   if (config.local !== null) {
     const rows = { q: groupQueries(grouping, queries.local), k: groupKeys(grouping, keys.local) };
@@ -93,17 +93,11 @@ function attendUnit(
   }
   if (config.global && (grouping.groups > 1 || !view.causal)) {
     const rows = groupKeys(grouping, keys.global);
-    const seen = mask === undefined ? rows : mul(rows, mask);
+    const seen = mask === undefined ? rows : mul(rows, reshape(mask, [mask.shape[0], grouping.group, 1]));
     branches.push(globalBranch(config, grouping, groupQueries(grouping, queries.global), seen, values, view));
   }
   const mixed = branches.length === 0 ? undefined : addAll(branches);
   return config.castling ? castle(mixed, repeatValues(grouping, values)) : mixed;
-}
-
-/** [1,B·N,G,1]: 0 for padding. */
-function maskedKeys(grouping: Grouping, keyMask: Value): Value {
-  const { batch: B, length: n } = grouping;
-  return groupKeys({ ...grouping, keyValueHeads: 1 }, reshape(keyMask, [B, n, 1, 1]));
 }
 
 /** [M,B·N,R·G,G] */
@@ -115,23 +109,22 @@ function localWeights(
   causal: boolean,
   mask: Value | undefined,
 ): Value {
-  const { batch: B, groups: N, group: G } = grouping;
+  const { group: G } = grouping;
   const { product, bias: biasDivisor } = scoreDivisors(config);
   // Queries are divided, which have fewer numbers than scores.
   const products = matmul(mul(q, 1 / product), k, { transposeB: true });
   const bias = unitBias(parameters, Number(k.shape[3]), biasDivisor, causal);
   const ofPairs = bias && reshape(relativeBias(bias.table, G, bias.scheme), [G, G]);
   const scores = ofPairs === undefined ? products : add(products, repeated(ofPairs, grouping));
-  const keysSeen = mask && reshape(mask, [1, B * N, 1, G]);
   const kernel = config.local?.kernel ?? 'laplace';
   if (kernel === 'softmax') {
     const masks = [
       ...(causal ? [causalMask(grouping, q, 0, maskedScore)] : []),
-      ...(keysSeen === undefined ? [] : [scoreBias(keysSeen)]),
+      ...(mask === undefined ? [] : [scoreBias(mask)]),
     ];
     return softmax(addAll([scores, ...masks]));
   }
-  const visible = [...(causal ? [causalMask(grouping, q, 1, 0)] : []), ...(keysSeen === undefined ? [] : [keysSeen])];
+  const visible = [...(causal ? [causalMask(grouping, q, 1, 0)] : []), ...(mask === undefined ? [] : [mask])];
   return visible.reduce((weights, seen) => mul(weights, seen), unitWeights(kernel, scores));
 }
 

@@ -39,11 +39,12 @@ export const unitRecurrent: RecurrentForm<GauMixer> = {
     }
     if (config.global) {
       const scaled = mul(queries.global, 1 / (config.group ?? 1));
-      const weights = (): Value[] =>
-        blockKeys.map(({ global }, i) =>
+      if (!input.withinFolds) {
+        const weights = blockKeys.map(({ global }, i) =>
           mul(matmul(scaled, global, { transposeB: true }), heads.tile(blocks[i].masks.earlier)),
         );
-      if (!input.withinFolds) branches.push(weightedValues(blocks, weights()));
+        branches.push(weightedValues(blocks, weights));
+      }
       if (sums !== undefined) branches.push(matmul(scaled, sums));
     }
     let mixed = branches.length === 0 ? undefined : addAll(branches);

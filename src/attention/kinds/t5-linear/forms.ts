@@ -300,9 +300,11 @@ export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
       branches.push(scaled(weightedValues(unitBlocks, weights), parameters.local_factor));
     }
     if (config.global !== null && sums !== undefined) {
-      const folded = matmul(unitQueries, sums);
-      const open = (): Value[] => blocks.map(({ masks }, i) => mul(cosines[i], heads.tile(masks.earlier)));
-      const read = input.withinFolds ? folded : add(weightedValues(unitBlocks, open()), folded);
+      let read = matmul(unitQueries, sums);
+      if (!input.withinFolds) {
+        const open = blocks.map(({ masks }, i) => mul(cosines[i], heads.tile(masks.earlier)));
+        read = add(weightedValues(unitBlocks, open), read);
+      }
       branches.push(scaled(read, parameters.global_factor));
     }
     const normed = heads.of(postNorm(heads.split(addAll(branches))));
