@@ -90,8 +90,7 @@ export async function heldOutLoss(
         runs.push({ program, feeds });
       }
       let loss = 0;
-      for await (const result of runWeighted(runs, weights ?? new Map(frozen)))
-        loss += Number(result.loss.data[0]);
+      for await (const result of runWeighted(runs, weights ?? new Map(frozen))) loss += Number(result.loss.data[0]);
       if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
       return loss / weight;
     },
