@@ -213,5 +213,5 @@ async function checkFolder(path: string): Promise<void> {
 /** Refuses an adapter, a session and the like, naming the kind and the command that takes it. */
 async function refuseOtherKinds(path: string): Promise<void> {
   const kind = await recognizePath(path);
-  if (kind !== undefined) throw new LinnetError(kind.code ?? 'NOT_FOUND', `${path} is ${kind.is}; ${kind.advice}`);
+  if (kind !== undefined) throw new LinnetError(kind.code, `${path} is ${kind.is}; ${kind.advice}`);
 }

@@ -1,10 +1,10 @@
 /** Names paths that hold no readable model (an adapter, a session, a download without weights), with the command that takes them. */
-import { open, readdir, stat } from 'node:fs/promises';
+import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { ErrorCode } from '../errors.ts';
-import { parseJsonObject, type JsonObject } from '../files/json-object.ts';
+import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import { readPart, readInFolder } from '../files/regular-file.ts';
+import { openRegularFile, readInFolder, readPart } from '../files/regular-file.ts';
 import {
   CONFIG_FILE,
   EXPORT_FILE,
@@ -17,213 +17,154 @@ import {
 import { quantizedMethod, quantizedMethods } from './quantized/config.ts';
 import { openSafetensors } from './safetensors/reader.ts';
 
-/** A kind of path that is no model. */
-export interface PathKind {
-  readonly name: string;
-  /** Completes "PATH is …". */
-  readonly is: string;
-  /** The command that takes it, or another remedy. */
-  readonly advice: string;
-  /** Code of the error that refuses it. Default `NOT_FOUND`. */
-  readonly code?: ErrorCode;
+/** A kind of path that is no model: `is` completes "PATH is …", `advice` names the command that takes it, or another remedy. */
+function kind(name: string, is: string, advice: string, code: ErrorCode = 'NOT_FOUND') {
+  return { name, is, advice, code };
 }
 
-/** A path as its names and small files tell it. */
-interface PathFacts {
-  readonly path: string;
-  /** Files of a folder, or the file itself. */
-  readonly names: readonly string[];
-  readonly isFile: boolean;
-  /** A small JSON file of the folder; {} where it is absent or no JSON object. */
-  readonly json: (name: string) => Promise<JsonObject>;
-  /** The first bytes of a file, as Latin-1. */
-  readonly head: (name: string) => Promise<string>;
-}
-
-type Recognizer = (facts: PathFacts) => PathKind | false | Promise<PathKind | false>;
-
-const mostJsonBytes = 1 << 20;
-const headBytes = 64;
-
-/** In order: the first that matches names the path. */
-const unusableModels: readonly Recognizer[] = [
-  ({ names }) =>
-    names.includes(EXPORT_FILE) && {
-      name: 'export',
-      is: `an exported folder (${EXPORT_FILE})`,
-      advice:
-        'which has no weights that can be read; give the model that it was made from. generate, chat, serve, eval perplexity, ' +
-        'study rules, inspect and bench take it as it is',
-    },
-  async ({ names, head }) => {
-    const weights = names.filter((name) => /\.(safetensors|gguf)$/i.test(name) || isPickleFile(name)).slice(0, 4);
-    const heads = await Promise.all(weights.map(head));
-    const pointers = weights.filter((_, at) => heads[at].startsWith('version https://git-lfs.github.com/spec/'));
-    return (
-      pointers.length > 0 && {
-        name: 'lfs-pointer',
-        is: `a checkout without its large files: ${listNames(pointers)} are pointers of Git LFS, not weights`,
-        advice: 'run "git lfs pull" in it, or "linnet download OWNER/NAME --out FOLDER"',
-        code: 'FORMAT',
-      }
-    );
-  },
-  async ({ json }) => {
-    const older = await json(QUANTIZE_FILE);
-    const method = quantizedMethod({
-      quantization_config: 'bits' in older ? older : undefined,
-      ...(await json(CONFIG_FILE)),
-    });
-    return (
-      method !== undefined &&
-      !quantizedMethods.some((known) => known === method) && {
-        name: 'quantized',
-        is: `a model quantized by ${method.slice(0, 40)}, whose packed weights Linnet does not read`,
-        advice:
-          `take it quantized by ${quantizedMethods.join(', ')}, its GGUF, or the model that it was made from, in F32, F16 or BF16; ` +
-          '"linnet export MODEL --dtype int4" quantizes it',
-        code: 'CONFIG',
-      }
-    );
-  },
-];
-
-/** The same for paths without configuration and weights of a model. */
-const others: readonly Recognizer[] = [
-  async ({ path, names, json }) => {
-    if (!names.includes('adapter_config.json')) return false;
-    const { base_model_name_or_path: base } = await json('adapter_config.json');
-    const model = typeof base === 'string' ? quoteName(base) : 'MODEL';
-    return {
-      name: 'adapter',
-      is: 'an adapter, which changes a model and is none itself',
-      advice: `add it to its model with "linnet merge ${model} ${path} --out FOLDER"`,
-    };
-  },
-  async ({ json }) =>
-    (await json('run.json')).format === 'linnet-run' && {
-      name: 'run',
-      is: 'the record of a run (run.json), not the model that the run made',
-      advice: 'the model is in the folder that --out named; of a run that was stopped, do the same again with --resume',
-    },
-  async ({ path, isFile }) => {
-    const metadata = isFile ? await metadataOf(path) : undefined;
-    if (metadata === undefined) return false;
-    return metadata.get('format') === 'linnet-session'
-      ? {
-          name: 'session',
-          is: 'a session: the state of a text under generation',
-          advice: `go on with "linnet generate MODEL --session ${path}", MODEL being the one that it was saved from`,
-          code: 'PATH',
-        }
-      : {
-          name: 'weights',
-          is: 'a file of safetensors, not a folder',
-          advice: `a model is the folder around it, with ${CONFIG_FILE} and tokenizer`,
-          code: 'PATH',
-        };
-  },
-  ({ names, isFile }) => {
-    const pickles = names.filter(isPickleFile);
-    return (
-      pickles.length > 0 && {
-        name: 'pickle',
-        is: `weights in Python's pickle format: ${listNames(pickles)} may run code when loaded and are never read`,
-        advice:
-          'save the model as safetensors instead, in Python: ' +
-          'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)',
-        code: isFile ? 'PATH' : 'NOT_FOUND',
-      }
-    );
-  },
-  ({ names }) =>
-    names.some((name) => name === 'medusa.json' || name.startsWith('medusa_lm_head')) && {
-      name: 'heads',
-      is: 'Medusa heads without the model that they draft for',
-      advice: 'put them into the folder of their model; "linnet medusa train MODEL" makes them',
-    },
-  ({ path, names }) => {
-    const files = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
-    const weights = names.some((name) => name.endsWith(WEIGHTS_SUFFIX));
-    const config = names.includes(CONFIG_FILE);
-    return (
-      !weights &&
-      files.some((name) => names.includes(name)) && {
-        name: 'tokenizer',
-        is: config
-          ? `a configuration and a tokenizer: it has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`
-          : 'a tokenizer without a model',
-        advice: `train with "linnet pretrain ${config ? join(path, CONFIG_FILE) : 'CONFIG'} --tokenizer ${path}"`,
-      }
-    );
-  },
-  ({ names }) => {
-    const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
-    const missing = names.includes(CONFIG_FILE) ? `${WEIGHTS_FILE} or ${INDEX_FILE}` : CONFIG_FILE;
-    return (
-      weights.length > 0 && {
-        name: 'weights',
-        is: `safetensors (${listNames(weights)}) without ${missing}`,
-        advice: `put ${missing} of the model next to them`,
-      }
-    );
-  },
-  async ({ path, names, isFile }) => {
-    if (isFile || names.includes(CONFIG_FILE)) return false;
-    const models: string[] = [];
-    for (const name of names.slice(0, 200)) {
-      const config = await stat(join(path, name, CONFIG_FILE)).catch(() => undefined);
-      if (config?.isFile() === true) models.push(name);
-    }
-    return (
-      models.length > 0 && {
-        name: 'models',
-        is: `a folder of models, not a model: ${listNames(models)}`,
-        advice: `give one of them, such as ${join(path, models[0])}`,
-      }
-    );
-  },
-];
+export type PathKind = ReturnType<typeof kind>;
 
 /**
- * The kind of a path that is not a readable model.
+ * The kind of a path that is not a readable model, by its names and small files; the first that matches.
  * @returns undefined for models, missing paths and unknown kinds
  */
 export async function recognizePath(given: string): Promise<PathKind | undefined> {
   const path = resolve(given);
   const stats = await stat(path).catch(() => undefined);
-  if (stats?.isFile() !== true && stats?.isDirectory() !== true) return undefined;
-  const isFile = stats.isFile();
+  const isFile = stats?.isFile() === true;
+  if (!isFile && stats?.isDirectory() !== true) return undefined;
   const names = isFile ? [basename(path)] : await readdir(path).catch((): string[] => []);
-  const facts: PathFacts = {
-    path,
-    names,
-    isFile,
-    async json(name) {
-      if (isFile || !names.includes(name)) return {};
-      const bytes = await readInFolder(path, name, mostJsonBytes).catch(() => undefined);
-      try {
-        return bytes === undefined ? {} : parseJsonObject(bytes, name);
-      } catch {
-        return {};
-      }
-    },
-    head: (name) => headOf(isFile ? path : join(path, name)),
+  const has = (name: string): boolean => names.includes(name);
+  const json = async (name: string): Promise<JsonObject> => {
+    try {
+      return isFile || !has(name) ? {} : parseJsonObject(await readInFolder(path, name, 1 << 20), name);
+    } catch {
+      return {};
+    }
   };
-  const hasModel = names.includes(CONFIG_FILE) && (names.includes(WEIGHTS_FILE) || names.includes(INDEX_FILE));
-  for (const recognize of hasModel ? unusableModels : [...unusableModels, ...others]) {
-    const kind = await recognize(facts);
-    if (kind !== false) return kind;
+  if (has(EXPORT_FILE)) {
+    return kind(
+      'export',
+      `an exported folder (${EXPORT_FILE})`,
+      'which has no weights that can be read; give the model that it was made from. generate, chat, serve, eval perplexity, ' +
+        'study rules, inspect and bench take it as it is',
+    );
   }
-  return undefined;
+  const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
+  const pickles = names.filter(isPickleFile);
+  const pointers: string[] = [];
+  for (const name of names.filter((known) => /\.(safetensors|gguf)$/i.test(known) || isPickleFile(known)).slice(0, 4)) {
+    if (await isPointer(isFile ? path : join(path, name))) pointers.push(name);
+  }
+  if (pointers.length > 0) {
+    return kind(
+      'lfs-pointer',
+      `a checkout without its large files: ${listNames(pointers)} are pointers of Git LFS, not weights`,
+      'run "git lfs pull" in it, or "linnet download OWNER/NAME --out FOLDER"',
+      'FORMAT',
+    );
+  }
+  const older = await json(QUANTIZE_FILE);
+  const method = quantizedMethod({
+    quantization_config: 'bits' in older ? older : undefined,
+    ...(await json(CONFIG_FILE)),
+  });
+  if (method !== undefined && !quantizedMethods.some((known) => known === method)) {
+    return kind(
+      'quantized',
+      `a model quantized by ${method.slice(0, 40)}, whose packed weights Linnet does not read`,
+      `take it quantized by ${quantizedMethods.join(', ')}, its GGUF, or the model that it was made from, in F32, F16 or BF16; ` +
+        '"linnet export MODEL --dtype int4" quantizes it',
+      'CONFIG',
+    );
+  }
+  const config = has(CONFIG_FILE);
+  if (config && (has(WEIGHTS_FILE) || has(INDEX_FILE))) return undefined;
+  if (has('adapter_config.json')) {
+    const { base_model_name_or_path: base } = await json('adapter_config.json');
+    return kind(
+      'adapter',
+      'an adapter, which changes a model and is none itself',
+      `add it to its model with "linnet merge ${typeof base === 'string' ? quoteName(base) : 'MODEL'} ${path} --out FOLDER"`,
+    );
+  }
+  if ((await json('run.json')).format === 'linnet-run') {
+    return kind(
+      'run',
+      'the record of a run (run.json), not the model that the run made',
+      'the model is in the folder that --out named; of a run that was stopped, do the same again with --resume',
+    );
+  }
+  const metadata = isFile ? await metadataOf(path) : undefined;
+  if (metadata?.get('format') === 'linnet-session') {
+    return kind(
+      'session',
+      'a session: the state of a text under generation',
+      `go on with "linnet generate MODEL --session ${path}", MODEL being the one that it was saved from`,
+      'PATH',
+    );
+  }
+  if (metadata !== undefined) {
+    const advice = `a model is the folder around it, with ${CONFIG_FILE} and tokenizer`;
+    return kind('weights', 'a file of safetensors, not a folder', advice, 'PATH');
+  }
+  if (pickles.length > 0) {
+    return kind(
+      'pickle',
+      `weights in Python's pickle format: ${listNames(pickles)} may run code when loaded and are never read`,
+      'save the model as safetensors instead, in Python: ' +
+        'AutoModelForCausalLM.from_pretrained(FOLDER).save_pretrained(NEW, safe_serialization=True)',
+      isFile ? 'PATH' : 'NOT_FOUND',
+    );
+  }
+  if (names.some((name) => name === 'medusa.json' || name.startsWith('medusa_lm_head'))) {
+    return kind(
+      'heads',
+      'Medusa heads without the model that they draft for',
+      'put them into the folder of their model; "linnet medusa train MODEL" makes them',
+    );
+  }
+  const tokenizers = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
+  if (weights.length === 0 && tokenizers.some(has)) {
+    return kind(
+      'tokenizer',
+      config
+        ? `a configuration and a tokenizer: it has neither ${WEIGHTS_FILE} nor ${INDEX_FILE}`
+        : 'a tokenizer without a model',
+      `train with "linnet pretrain ${config ? join(path, CONFIG_FILE) : 'CONFIG'} --tokenizer ${path}"`,
+    );
+  }
+  if (weights.length > 0) {
+    const missing = config ? `${WEIGHTS_FILE} or ${INDEX_FILE}` : CONFIG_FILE;
+    return kind(
+      'weights',
+      `safetensors (${listNames(weights)}) without ${missing}`,
+      `put ${missing} of the model next to them`,
+    );
+  }
+  if (isFile || config) return undefined;
+  const models: string[] = [];
+  for (const name of names.slice(0, 200)) {
+    const inside = await stat(join(path, name, CONFIG_FILE)).catch(() => undefined);
+    if (inside?.isFile() === true) models.push(name);
+  }
+  if (models.length === 0) return undefined;
+  return kind(
+    'models',
+    `a folder of models, not a model: ${listNames(models)}`,
+    `give one of them, such as ${join(path, models[0])}`,
+  );
 }
 
-async function headOf(path: string): Promise<string> {
-  if ((await stat(path).catch(() => undefined))?.isFile() !== true) return '';
-  await using handle = await open(path, 'r').catch(() => undefined);
-  if (handle === undefined) return '';
-  const head = Buffer.alloc(headBytes);
-  return head.toString('latin1', 0, await readPart(handle, head, 0, path));
+async function isPointer(path: string): Promise<boolean> {
+  const start = 'version https://git-lfs.github.com/spec/';
+  try {
+    await using file = await openRegularFile(path);
+    const head = Buffer.alloc(start.length);
+    return head.toString('latin1', 0, await readPart(file.handle, head, 0, path)) === start;
+  } catch {
+    return false;
+  }
 }
 
 async function metadataOf(path: string): Promise<ReadonlyMap<string, string> | undefined> {

@@ -112,7 +112,7 @@ async function fitLayer(
     declared.map(({ name, shape, init }) => [name, float32(shape, initialParameter(init, shape))]),
   );
   await using program = await compile(layerGraph(model, mixer, declared, samples[0]), options);
-  const layer = new FittedLayer(program, samples, model.sizes.heads);
+  const layer = fittedLayer(program, samples, model.sizes.heads);
   const { affine, searched } = calibrationOf(mixer, model.sizes.trainedLength);
   let values = initial;
   const before = await layer.error(values);
@@ -140,68 +140,86 @@ function layerGraph(
   return graph;
 }
 
-class FittedLayer {
-  readonly #program: Program;
-  readonly #samples: readonly LayerSample[];
-  readonly #heads: number;
+/** A compiled layer against the samples of its teacher. */
+function fittedLayer(program: Program, samples: readonly LayerSample[], heads: number) {
+  async function run({ q, k, v }: LayerSample, values: Values): Promise<Float32Array> {
+    const feeds = onlyInputs(program, { q, k, v, ...Object.fromEntries(values) });
+    const { out } = await program.run(feeds, ['out']);
+    return dataOf(out, 'float32');
+  }
 
-  constructor(program: Program, samples: readonly LayerSample[], heads: number) {
-    this.#program = program;
-    this.#samples = samples;
-    this.#heads = heads;
+  /** Squared errors per head. */
+  async function errorsOf(values: Values): Promise<Float64Array> {
+    const errors = new Float64Array(heads);
+    for (const sample of samples) {
+      const output = await run(sample, values);
+      const width = sample.mixed.shape[3];
+      sample.mixed.data.forEach((x, i) => {
+        errors[Math.floor(i / width) % heads] += (output[i] - x) ** 2;
+      });
+    }
+    return errors;
   }
 
   /** Squared error of all heads over the teacher's squares. */
-  async error(values: Values): Promise<number> {
-    const errors = await this.#errors(values);
-    const squares = this.#samples.reduce(
-      (total, { mixed }) => total + mixed.data.reduce((sum, x) => sum + x * x, 0),
-      0,
-    );
+  async function error(values: Values): Promise<number> {
+    const errors = await errorsOf(values);
+    const squares = samples.reduce((total, { mixed }) => total + mixed.data.reduce((sum, x) => sum + x * x, 0), 0);
     return errors.reduce((a, b) => a + b, 0) / squares;
   }
 
   /** Of every head, or of the heads that share a number, the candidate with the least squared error. */
-  async search(values: Values, name: string, candidates: readonly number[]): Promise<Values> {
+  async function search(values: Values, name: string, candidates: readonly number[]): Promise<Values> {
     const count = values.get(name)?.data.length ?? 0;
+    const shared = heads / count;
     const chosen = new Float32Array(count);
     const least = new Float64Array(count).fill(Number.POSITIVE_INFINITY);
     for (const candidate of candidates) {
-      const errors = await this.#errors(new Map(values).set(name, constant(count, candidate)));
+      const errors = await errorsOf(new Map(values).set(name, constant(count, candidate)));
       for (let index = 0; index < count; index++) {
-        const shared = this.#heads / count;
-        const error = errors.subarray(index * shared, (index + 1) * shared).reduce((a, b) => a + b, 0);
-        if (error >= least[index]) continue;
-        least[index] = error;
+        const own = errors.subarray(index * shared, (index + 1) * shared).reduce((a, b) => a + b, 0);
+        if (own >= least[index]) continue;
+        least[index] = own;
         chosen[index] = candidate;
       }
     }
     return new Map(values).set(name, float32([count], chosen));
   }
 
+  /** The unknowns of a parameter: of [1] itself; of [H, …] one per place, for each head. */
+  function unknownsOf({ name, shape }: MixerParameter) {
+    const count = elementCount(shape);
+    const perHead = shape[0] === heads && count > 1;
+    const stride = perHead ? count / heads : 1;
+    return Array.from({ length: perHead ? stride : count }, (_, place) => {
+      const ones = Float32Array.from({ length: count }, (__, i) => (i % stride === place % stride ? 1 : 0));
+      return { name, perHead, place, stride, direction: float32(shape, ones) };
+    });
+  }
+
   /** Least squares over parameters that the output is an affine function of. */
-  async solve(values: Values, fields: readonly MixerParameter[]): Promise<Values> {
+  async function solve(values: Values, fields: readonly MixerParameter[]): Promise<Values> {
     const zero = new Map(values);
-    for (const { name, shape } of fields) zero.set(name, float32(shape, new Float32Array(elementCount(shape))));
-    const unknowns = fields.flatMap((field) => this.#unknowns(field));
+    for (const { name, shape } of fields) zero.set(name, constant(elementCount(shape), 0, shape));
+    const unknowns = fields.flatMap(unknownsOf);
     let size = 0;
     const first = unknowns.map(({ perHead }) => {
       const index = size;
-      size += perHead ? this.#heads : 1;
+      size += perHead ? heads : 1;
       return index;
     });
     const equations = new NormalEquations(size);
-    for (const sample of this.#samples) {
-      const base = await this.#run(sample, zero);
+    for (const sample of samples) {
+      const base = await run(sample, zero);
       const rest = sample.mixed.data.map((x, i) => x - base[i]);
       const columns: Float32Array[] = [];
       for (const { name, direction } of unknowns) {
-        const output = await this.#run(sample, new Map(zero).set(name, direction));
+        const output = await run(sample, new Map(zero).set(name, direction));
         columns.push(output.map((x, i) => x - base[i]));
       }
-      for (let head = 0; head < this.#heads; head++) {
+      for (let head = 0; head < heads; head++) {
         const indices = unknowns.map(({ perHead }, i) => first[i] + (perHead ? head : 0));
-        const ofHead = (data: Float32Array): Float64Array => this.#rowsOfHead(data, head, sample);
+        const ofHead = (data: Float32Array): Float64Array => rowsOfHead(data, head, sample);
         equations.add(columns.map(ofHead), indices, ofHead(rest));
       }
     }
@@ -209,66 +227,31 @@ class FittedLayer {
     const solved = new Map(values);
     for (const [i, { name, perHead, place, stride }] of unknowns.entries()) {
       const value = solved.get(name);
-      const data = Float32Array.from(
-        place === 0 && value !== undefined ? new Float32Array(value.data.length) : (value?.data ?? []),
-      );
-      for (let head = 0; head < (perHead ? this.#heads : 1); head++) {
+      if (value === undefined) continue;
+      const data = place === 0 ? new Float32Array(value.data.length) : value.data.slice();
+      for (let head = 0; head < (perHead ? heads : 1); head++) {
         data[head * stride + place] = clamp(solution[first[i] + head]);
       }
-      if (value !== undefined) solved.set(name, float32(value.shape, data));
+      solved.set(name, float32(value.shape, data));
     }
     return solved;
   }
 
-  /** The unknowns of a parameter: of [1] itself; of [H, …] one per place, for each head. */
-  #unknowns({ name, shape }: MixerParameter) {
-    const count = elementCount(shape);
-    const perHead = shape[0] === this.#heads && count > 1;
-    const stride = perHead ? count / this.#heads : 1;
-    return Array.from({ length: perHead ? stride : count }, (_, place) => ({
-      name,
-      perHead,
-      place,
-      stride,
-      direction: float32(
-        shape,
-        Float32Array.from({ length: count }, (__, i) => (i % stride === place % stride ? 1 : 0)),
-      ),
-    }));
-  }
-
-  /** Squared errors per head. */
-  async #errors(values: Values): Promise<Float64Array> {
-    const errors = new Float64Array(this.#heads);
-    for (const sample of this.#samples) {
-      const output = await this.#run(sample, values);
-      const width = sample.mixed.shape[3];
-      sample.mixed.data.forEach((x, i) => {
-        errors[Math.floor(i / width) % this.#heads] += (output[i] - x) ** 2;
-      });
-    }
-    return errors;
-  }
-
-  async #run({ q, k, v }: LayerSample, values: Values): Promise<Float32Array> {
-    const feeds = onlyInputs(this.#program, { q, k, v, ...Object.fromEntries(values) });
-    const { out } = await this.#program.run(feeds, ['out']);
-    return dataOf(out, 'float32');
-  }
-
-  /** The rows [n,E] of one head. */
-  #rowsOfHead(data: Float32Array, head: number, { mixed }: LayerSample): Float64Array {
-    const [, n, H, E] = mixed.shape;
-    const rows = new Float64Array(n * E);
-    for (let t = 0; t < n; t++) {
-      for (let e = 0; e < E; e++) rows[t * E + e] = data[(t * H + head) * E + e];
-    }
-    return rows;
-  }
+  return { error, search, solve };
 }
 
-function constant(count: number, value: number): Tensor<'float32'> {
-  return float32([count], new Float32Array(count).fill(value));
+/** The rows [n,E] of one head. */
+function rowsOfHead(data: Float32Array, head: number, { mixed }: LayerSample): Float64Array {
+  const [, n, H, E] = mixed.shape;
+  const rows = new Float64Array(n * E);
+  for (let t = 0; t < n; t++) {
+    for (let e = 0; e < E; e++) rows[t * E + e] = data[(t * H + head) * E + e];
+  }
+  return rows;
+}
+
+function constant(count: number, value: number, shape: readonly number[] = [count]): Tensor<'float32'> {
+  return float32(shape, new Float32Array(count).fill(value));
 }
 
 function clamp(x: number): number {

@@ -11,12 +11,7 @@ import { onlyInputs } from '../runtime/program.ts';
 import { runSegments, SegmentedProgram } from '../runtime/segmented-program.ts';
 
 /** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
-export interface LayerSample {
-  readonly q: Tensor<'float32'>;
-  readonly k: Tensor<'float32'>;
-  readonly v: Tensor<'float32'>;
-  readonly mixed: Tensor<'float32'>;
-}
+export type LayerSample = ReturnType<typeof sampleOf>;
 
 /** How a teacher is sampled. */
 interface SamplingOptions extends CompileOptions, Stoppable {
@@ -73,7 +68,7 @@ export async function sampleLayers(
   }
 }
 
-function sampleOf(outputs: NamedTensors, layer: number): LayerSample {
+function sampleOf(outputs: NamedTensors, layer: number) {
   const part = (name: string): Tensor<'float32'> => {
     const { shape, ...value } = outputs[`${name}.${layer}`];
     return float32(shape, dataOf({ shape, ...value }, 'float32'));

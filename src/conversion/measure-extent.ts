@@ -19,28 +19,7 @@ import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { overPositions } from '../training/objectives/next-token.ts';
 
 /** Amounts of text that the report is measured on. */
-export interface MeasureExtent {
-  /** Windows of test text for perplexity, and their tokens. */
-  readonly testWindows: number;
-  readonly testTokens: number;
-  /** Windows, and tokens of each, for perplexity by position. */
-  readonly positionWindows: number;
-  readonly positionLength: number;
-  /** Distances of recall, and probes of each. */
-  readonly distances: readonly number[];
-  readonly probes: number;
-  /** Prompts that the original continues, to be compared. */
-  readonly prompts: number;
-  /** Timed steps at each context. */
-  readonly steps: number;
-  /** Contexts at which speed is measured: those whose state is of moderate size. */
-  readonly contexts: readonly number[];
-  /** Tokens that are read and written, and the time of that. */
-  readonly tokens: number;
-  readonly seconds: number;
-  /** Whether a longer time would measure more. */
-  readonly isCut: boolean;
-}
+export type MeasureExtent = ReturnType<typeof measureExtent>;
 
 /** Share of the training's time that the report's measurements may take, and seconds that they always may. */
 const budgetShare = 0.2;
@@ -96,7 +75,7 @@ export function modelBranches({ mixers }: Pick<CausalModel, 'mixers'>) {
 }
 
 /** Chooses the amounts of text for a time. */
-export function measureExtent({ original, converted, texts, contexts, seconds, rate }: ExtentInputs): MeasureExtent {
+export function measureExtent({ original, converted, texts, contexts, seconds, rate }: ExtentInputs) {
   const window = windowLength(original);
   const tokenSeconds = operationSeconds(readingCost(original, window).operations / window, rate);
   const weightBytes = 4 * parameterCount(original.parameters);
@@ -119,9 +98,13 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
     const position = between(window, Math.max(window, texts.testTokens.length), share);
     const positionLength = Math.min(positionFactor * window, position);
     return {
+      /** Of each distance of recall. */
       probes: part('probes'),
+      /** Prompts that the original continues, to be compared. */
       prompts: part('prompts'),
+      /** Timed steps at each context. */
       steps: part('steps'),
+      /** Windows, and tokens of each, for perplexity by position. */
       positionLength,
       positionWindows: Math.max(1, Math.floor(position / positionLength)),
     };
@@ -137,13 +120,17 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
   const chosen = amounts(share);
   const tokens = Math.round(tokensOfTest(testWindows) + tokensOf(chosen));
   return {
+    /** Windows of test text for perplexity, and their tokens. */
     testWindows,
     testTokens: tokensOfTest(testWindows) / readings,
     ...chosen,
     distances,
+    /** Contexts at which speed is measured: those whose state is of moderate size. */
     contexts: measuredContexts,
+    /** Tokens that are read and written, and the time of that. */
     tokens,
     seconds: started + tokens * tokenSeconds,
+    /** Whether a longer time would measure more. */
     isCut: share < 1 || testWindows < test.length,
   };
 }

@@ -1,29 +1,27 @@
 /** Measurements of a converted model next to its original: quality, contribution of each branch, memory and speed. */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { preparePrompt } from '../engine/prompt.ts';
-import type { Branch } from '../attention/mixer.ts';
 import type { DecodingEngine } from '../decoding/engine.ts';
 import { runTogether } from '../engine/run-together.ts';
 import {
-  type Agreement,
   agreementByPosition,
   fartherProbability,
   greedyTexts,
   meanAgreement,
 } from '../evaluation/agreement/agreement.ts';
 import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
-import { perplexity, perplexityByPosition, type PositionLoss } from '../evaluation/perplexity/perplexity.ts';
+import { perplexity, perplexityByPosition } from '../evaluation/perplexity/perplexity.ts';
 import { tokenLosses } from '../evaluation/perplexity/losses.ts';
 import type { ScoredWindow } from '../evaluation/perplexity/scored-windows.ts';
 import { average, meanError } from '../report/statistics.ts';
-import { copyRecall, recallProbes, type RecallResult } from '../evaluation/recall/copy-recall.ts';
-import { type ContextSpeed, decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
+import { copyRecall, recallProbes } from '../evaluation/recall/copy-recall.ts';
+import { decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
 import type { CausalModel } from '../models/model.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import { modelWithout } from '../models/linearization/linearize.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { measureOperations } from '../training/step-cost.ts';
-import { modelBranches, measureExtent, type MeasureExtent } from './measure-extent.ts';
+import { modelBranches, measureExtent } from './measure-extent.ts';
 import { engineFor, ownTextLengths, promptsOf, stretches } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import type { Weighted } from './stages.ts';
@@ -35,34 +33,8 @@ export interface Pair<T> {
   readonly converted: T;
 }
 
-/** Agreement with the original where it writes. */
-export interface GenerationAgreement extends Agreement {
-  readonly prompts: number;
-  /** Tokens of a continuation. */
-  readonly tokens: number;
-  /** The probability of this KL by chance if the true one were `harmlessKl`. */
-  readonly p: number;
-  readonly positions: ReturnType<typeof agreementByPosition>;
-}
-
 /** Everything that the report shows next to the stages. */
-export interface ConversionMeasures {
-  readonly perplexity: Pair<number>;
-  /** Standard error of converted / original, from the differences token by token. */
-  readonly ratioError: number;
-  /** Perplexity of the converted model with a branch switched off. */
-  readonly ablation: readonly { readonly without: Branch; readonly perplexity: number }[];
-  readonly positions: Pair<readonly PositionLoss[]>;
-  readonly recall: Pair<readonly RecallResult[]>;
-  /** Bytes of float32 state of a session after `context` tokens. */
-  readonly memory: readonly ({ readonly context: number } & Pair<number>)[];
-  readonly speed: Pair<readonly ContextSpeed[]>;
-  /** Of the converted model with the original's text after prompts out of the test text. */
-  readonly agreement: GenerationAgreement;
-  /** The amounts of text behind these numbers. */
-  readonly extent: MeasureExtent;
-  readonly samples: readonly ({ readonly prompt: string } & Pair<string>)[];
-}
+export type ConversionMeasures = Awaited<ReturnType<typeof measureConversion>>;
 
 /** Options of `measureConversion`. */
 export interface MeasureConversionOptions extends Pick<ConversionOptions, 'compile' | 'signal'> {
@@ -94,7 +66,7 @@ export async function measureConversion(
   tokenizer: Tokenizer,
   texts: ConversionTexts,
   { contexts, prompts, seconds, seed = 0, compile, signal, onProgress }: MeasureConversionOptions,
-): Promise<ConversionMeasures> {
+) {
   const options = { ...compile, signal };
   const rate = await measureOperations(compile);
   const models = { original: original.model, converted: converted.model };
@@ -152,17 +124,24 @@ export async function measureConversion(
   const agreements = await weightAgreement(original, converted, written.original.texts, options);
   return {
     perplexity: quality,
+    /** Standard error of converted / original, from the differences token by token. */
     ratioError,
+    /** Perplexity of the converted model with a branch switched off. */
     ablation,
     positions,
     recall,
+    /** Bytes of float32 state of a session after `context` tokens. */
     memory,
+    /** The amounts of text behind these numbers. */
     extent,
     speed: { original: written.original.speed, converted: written.converted.speed },
+    /** Of the converted model with the original's text after prompts out of the test text. */
     agreement: {
       prompts: agreements.length,
+      /** Of a continuation. */
       tokens,
       ...meanAgreement(agreements),
+      /** The probability of this KL by chance if the true one were `harmlessKl`. */
       p: fartherProbability(agreements),
       positions: agreementByPosition(agreements),
     },

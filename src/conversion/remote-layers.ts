@@ -170,15 +170,6 @@ export function layerJobHandler(compile: CompileOptions, memory?: number): JobHa
   };
 }
 
-/** The layers of a stage and their store. */
-interface StoredLayers {
-  /** Results of others, or of this machine in an earlier run. */
-  readonly known: ReadonlyMap<number, LayerTransfer>;
-  /** Layers without a result that are to be trained here. */
-  readonly open: readonly number[];
-  readonly keep: (result: LayerTransfer) => Promise<void>;
-}
-
 /**
  * Looks for results of layers. Without a store there are none, and none are kept.
  * @param options.origin identity of the conversion, steps included
@@ -188,7 +179,7 @@ export async function layersInStore(
   student: Weighted,
   layers: readonly number[],
   options: Pick<ConversionOptions, 'store' | 'share'> & { readonly origin: string; readonly stage: string },
-): Promise<StoredLayers> {
+) {
   const { store, share, origin, stage } = options;
   const results = store === undefined ? undefined : await ResultStore.open(store);
   // A name by the work and not by the weights at its start: closed forms differ by rounding among processors.
@@ -203,8 +194,10 @@ export async function layersInStore(
     if (found !== undefined) known.set(layer, transferOf(found, student, layer));
   }
   return {
+    /** Results of others, or of this machine in an earlier run. */
     known,
+    /** Layers without a result that are to be trained here. */
     open: layers.filter((layer, position) => !known.has(layer) && isInShare(position, share)),
-    keep: async (result) => results?.keep(jobOf(result.layer), transferJson(result)),
+    keep: async (result: LayerTransfer) => results?.keep(jobOf(result.layer), transferJson(result)),
   };
 }

@@ -178,6 +178,17 @@ function decidedStages({ progress }: Conversion) {
   });
 }
 
+type Blocks = Section['blocks'];
+
+/** A table with its caption; nothing where there are no rows. */
+function tableOf<Row>(rows: readonly Row[], caption: string, columns: readonly Column<Row>[]): Blocks {
+  return rows.length === 0 ? [] : [{ kind: 'table', table: makeTable(columns, rows), caption }];
+}
+
+function shown(...charts: readonly Chart[]): Blocks {
+  return charts.map((chart) => ({ kind: 'chart', chart }));
+}
+
 /** The verdict with its numbers, the contribution of each branch, and recall from far away. */
 function conversionSections(conversion: Conversion, measures: ConversionMeasures, charts: ConversionCharts): Section[] {
   const { mixer, progress } = conversion;
@@ -186,57 +197,44 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
   const { headline, advice } = conversionVerdict(conversion, measures);
   const branches = [
     ...offBlocks(conversion),
-    ...(measures.ablation.length === 0 ? [] : [{ kind: 'chart' as const, chart: charts.ablation }]),
+    ...(measures.ablation.length === 0 ? [] : shown(charts.ablation)),
     ...sensitivityBlocks(conversion),
   ];
+  const text =
+    `On test text, which decided nothing, the original has perplexity ${formatFixed(original, 3)} and the converted model ` +
+    `${formatFixed(converted, 3)} (${signedPercent(converted / original - 1)} ± ${formatPercent(measures.ratioError)}, ` +
+    `${formatCount(measures.extent.testTokens)} tokens). Attention became: ${describeMixer(mixer)}. ` +
+    `Layers that keep softmax: ${kept}.${advice === undefined ? '' : `\n\n${advice}`}`;
+  const caption =
+    'On validation text. A stage is undone if the judge does not find the model better: by its perplexity, by KL from the ' +
+    'original on text that the original writes, or by both together.';
+  const stages = tableOf(decidedStages(conversion), caption, [
+    { header: 'stage', value: 'name' },
+    { header: 'perplexity', value: 'perplexity', format: fixed(3) },
+    {
+      header: 'against the original',
+      value: (stage) => stage.perplexity / progress.original - 1,
+      format: (value) => signedPercent(value, 2),
+    },
+    ...agreementColumns(progress.stages),
+    { header: 'steps', value: 'steps' },
+    { header: 'time', value: 'seconds', format: formatDuration },
+    { header: 'kept', value: 'decision' },
+  ]);
   return [
     {
       title: headline,
       blocks: [
-        {
-          kind: 'text',
-          text:
-            `On test text, which decided nothing, the original has perplexity ${formatFixed(original, 3)} and the converted model ` +
-            `${formatFixed(converted, 3)} (${signedPercent(converted / original - 1)} ± ${formatPercent(measures.ratioError)}, ` +
-            `${formatCount(measures.extent.testTokens)} tokens). Attention became: ${describeMixer(mixer)}. ` +
-            `Layers that keep softmax: ${kept}.${advice === undefined ? '' : `\n\n${advice}`}`,
-        },
-        { kind: 'chart', chart: charts.stages },
-        {
-          kind: 'table',
-          table: makeTable(
-            [
-              { header: 'stage', value: 'name' },
-              { header: 'perplexity', value: 'perplexity', format: fixed(3) },
-              {
-                header: 'against the original',
-                value: (stage) => stage.perplexity / progress.original - 1,
-                format: (value) => signedPercent(value, 2),
-              },
-              ...agreementColumns(progress.stages),
-              { header: 'steps', value: 'steps' },
-              { header: 'time', value: 'seconds', format: formatDuration },
-              { header: 'kept', value: 'decision' },
-            ],
-            decidedStages(conversion),
-          ),
-          caption:
-            'On validation text. A stage is undone if the judge does not find the model better: by its perplexity, by KL from the ' +
-            'original on text that the original writes, or by both together.',
-        },
+        { kind: 'text', text },
+        ...shown(charts.stages),
+        ...stages,
         ...transferBlocks(conversion),
-        { kind: 'chart', chart: charts.memory },
+        ...shown(charts.memory),
       ],
     },
     ...(branches.length === 0 ? [] : [{ title: 'What each branch is worth', blocks: branches }]),
     { title: 'What it writes', blocks: agreementBlocks(measures) },
-    {
-      title: 'Far away',
-      blocks: [
-        { kind: 'chart', chart: charts.positions },
-        { kind: 'chart', chart: charts.recall },
-      ],
-    },
+    { title: 'Far away', blocks: shown(charts.positions, charts.recall) },
   ];
 }
 
@@ -257,7 +255,7 @@ export function conversionReport(
   const subtitle = describeMixer(conversion.mixer);
   const sections: Section[] = [
     ...conversionSections(conversion, measures, charts),
-    { title: 'Speed', blocks: [{ kind: 'chart', chart: charts.time }] },
+    { title: 'Speed', blocks: shown(charts.time) },
     {
       title: 'Text',
       blocks: measures.samples.flatMap((sample) => [
@@ -279,45 +277,25 @@ export function conversionReport(
 }
 
 /** Every layer's error against the original's attention, before and after its own training. */
-function transferBlocks({ progress }: Conversion): Section['blocks'] {
+function transferBlocks({ progress }: Conversion): Blocks {
   const layers = progress.stages.flatMap((stage) => stage.layers ?? []);
-  if (layers.length === 0) return [];
   const missed = (share: number): string => formatPercent(share, 2);
-  return [
-    {
-      kind: 'table',
-      table: makeTable(
-        [
-          { header: 'layer', value: 'layer' },
-          { header: 'missed before', value: 'before', format: missed },
-          { header: 'after transfer', value: ({ before, after }) => Math.min(before, after), format: missed },
-        ],
-        layers,
-      ),
-      caption:
-        "Squared error of a layer's mixed values over the squares of the original's, on rows of text that it was not trained on.",
-    },
-  ];
+  const caption =
+    "Squared error of a layer's mixed values over the squares of the original's, on rows of text that it was not trained on.";
+  return tableOf(layers, caption, [
+    { header: 'layer', value: 'layer' },
+    { header: 'missed before', value: 'before', format: missed },
+    { header: 'after transfer', value: ({ before, after }) => Math.min(before, after), format: missed },
+  ]);
 }
 
-function sensitivityBlocks({ progress }: Conversion): Section['blocks'] {
-  if (progress.sensitivity.length === 0) return [];
-  const nats = (value: number): string => formatFixed(value, 4);
-  return [
-    {
-      kind: 'table',
-      table: makeTable(
-        [
-          { header: 'layer', value: 'layer' },
-          { header: 'text', unit: 'nats', value: 'textLoss', format: nats },
-          { header: 'recall', unit: 'nats', value: 'recallLoss', format: nats },
-          { header: 'keeps softmax', value: ({ layer }) => (progress.keptLayers.includes(layer) ? 'yes' : '') },
-        ],
-        progress.sensitivity,
-      ),
-      caption: 'What is lost per token when one layer alone is converted.',
-    },
-  ];
+function sensitivityBlocks({ progress }: Conversion): Blocks {
+  return tableOf(progress.sensitivity, 'What is lost per token when one layer alone is converted.', [
+    { header: 'layer', value: 'layer' },
+    { header: 'text', unit: 'nats', value: 'textLoss', format: fixed(4) },
+    { header: 'recall', unit: 'nats', value: 'recallLoss', format: fixed(4) },
+    { header: 'keeps softmax', value: ({ layer }) => (progress.keptLayers.includes(layer) ? 'yes' : '') },
+  ]);
 }
 
 /** KL from the original, where the judge has looked at it. */
@@ -327,7 +305,7 @@ function agreementColumns(stages: readonly StageResult[]): Column<StageResult>[]
 }
 
 /** The branches that the judge has switched off. */
-function offBlocks({ progress }: Conversion): Section['blocks'] {
+function offBlocks({ progress }: Conversion): Blocks {
   const off = progress.stages.flatMap(({ name, kept }) =>
     kept ? [/^without (.*)$/.exec(name)?.[1] ?? []].flat() : [],
   );
@@ -336,7 +314,7 @@ function offBlocks({ progress }: Conversion): Section['blocks'] {
   return [{ kind: 'text', text }];
 }
 
-function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
+function agreementBlocks({ agreement }: ConversionMeasures): Blocks {
   const { prompts, tokens, greedyLength, sameNext, kl, p } = agreement;
   return [
     {
@@ -347,18 +325,11 @@ function agreementBlocks({ agreement }: ConversionMeasures): Section['blocks'] {
         `token ${formatPercent(sameNext, 1)} of the time; KL is ${formatFixed(kl, 4)} nats a token, ` +
         `${p < surely ? 'more than' : 'not shown to be more than'} the ${harmlessKl} of a harmless change (p ${formatFixed(p, 4)}).`,
     },
-    {
-      kind: 'table',
-      table: makeTable(
-        [
-          { header: 'position', value: ({ from, to }) => (from === to ? `${from}` : `${from}–${to}`), align: 'right' },
-          { header: 'same next token', value: 'sameNext', format: (share) => formatPercent(share, 1) },
-          { header: 'KL', unit: 'nats', value: 'kl', format: fixed(4) },
-        ],
-        agreement.positions,
-      ),
-      caption: 'By position in the continuation.',
-    },
+    ...tableOf(agreement.positions, 'By position in the continuation.', [
+      { header: 'position', value: ({ from, to }) => (from === to ? `${from}` : `${from}–${to}`), align: 'right' },
+      { header: 'same next token', value: 'sameNext', format: (share) => formatPercent(share, 1) },
+      { header: 'KL', unit: 'nats', value: 'kl', format: fixed(4) },
+    ]),
   ];
 }
 

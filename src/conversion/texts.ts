@@ -3,20 +3,11 @@ import type { Document } from '../data/documents/document.ts';
 import { documentTokens } from '../data/documents/document-tokens.ts';
 import { packDocuments, type PackedDataset } from '../data/datasets/packing.ts';
 import { LinnetError } from '../errors.ts';
-import { type EvaluationData, evaluationData } from '../evaluation/perplexity/scored-windows.ts';
+import { evaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** Texts of a conversion. */
-export interface ConversionTexts {
-  readonly training: readonly Document[];
-  /** Decides which stages are kept. */
-  readonly validation: EvaluationData;
-  /** Measured before and after for the report; decides nothing. */
-  readonly test: EvaluationData;
-  /** Tokens of the documents, one after the other, for measurements over long contexts. */
-  readonly validationTokens: Int32Array;
-  readonly testTokens: Int32Array;
-}
+export type ConversionTexts = Awaited<ReturnType<typeof conversionTexts>>;
 
 /** Texts of a calibration, and tokens of each. */
 export const calibrated = { count: 4, length: 256 } as const;
@@ -38,7 +29,7 @@ export async function conversionTexts(
   documents: readonly Document[],
   tokenizer: Tokenizer,
   options: { readonly heldOut?: number; readonly length: number; readonly mostTokens?: number },
-): Promise<ConversionTexts> {
+) {
   const { heldOut, length, mostTokens = Number.POSITIVE_INFINITY } = options;
   const characters = documents.reduce((total, { text }) => total + text.length, 0);
   const size = Math.min(pieceCharacters, Math.ceil(characters / fewDocuments));
@@ -59,8 +50,11 @@ export async function conversionTexts(
     Int32Array.from(part.flatMap(({ text }) => [...documentTokens(tokenizer, text, false)]));
   return {
     training,
+    /** Decides which stages are kept. */
     validation: await evaluationData(validation, tokenizer, measured),
+    /** Measured before and after for the report; decides nothing. */
     test: await evaluationData(test, tokenizer, measured),
+    /** Tokens of the documents, one after the other, for measurements over long contexts. */
     validationTokens: tokensOf(validation),
     testTokens: tokensOf(test),
   };

@@ -54,17 +54,7 @@ export async function transferLayers(
 }
 
 /** Memory, disk and operations of a transfer. */
-export interface TransferCost {
-  /** Without weights of models that are in memory anyway. */
-  readonly memoryBytes: number;
-  readonly diskBytes: number;
-  /** Of hidden states through all layers, once. */
-  readonly passOperations: number;
-  /** Of an optimizer step in every trained layer. */
-  readonly stepOperations: number;
-  /** Rows of a micro-batch: as given, the usual ones, or where these do not fit, the most that do. */
-  readonly microBatch: number;
-}
+export type TransferCost = ReturnType<typeof transferCost>;
 
 /**
  * The cost of a transfer, from the graphs that will run.
@@ -81,7 +71,7 @@ export function transferCost(
     microBatch,
   }: Pick<TrainingSettings, 'length' | 'batch' | 'microBatch'> & { readonly rows: number },
   limit = Infinity,
-): TransferCost {
+) {
   const settings = parseTrainingSettings({ steps: 1, batch, length, microBatch });
   const passed = Math.max(...layers);
   const pass = passCost(teacher, 0, length);
@@ -94,10 +84,14 @@ export function transferCost(
   const states = pass.outputBytes;
   const passBytes = processBytes + 1.5 * (pass.inputBytes - states) + timesKept(lean) * pass.peakBytes + 2 * states;
   return {
+    /** Without weights of models that are in memory anyway. */
     memoryBytes: Math.max(passBytes, step.bytes, processBytes + table),
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,
+    /** Of hidden states through all layers, once. */
     passOperations: (pass.operations * passed * rows) / pass.rows,
+    /** Of an optimizer step in every trained layer. */
     stepOperations: step.operations * layers.length,
+    /** Rows of a micro-batch: as given, the usual ones, or where these do not fit, the most that do. */
     microBatch: step.microBatch,
   };
 }

@@ -32,37 +32,37 @@ export interface CurveGroup {
 }
 
 /** One growing curve. */
-class GrowingCurve {
-  x: number[] = [];
-  y: number[] = [];
+function growingCurve() {
+  let [x, y]: number[][] = [[], []];
   /** Points of the run in a point of the curve; the last one may have fewer. */
-  #each = 1;
-  #inLast = 0;
-
-  add(x: number, y: number): void {
-    // A stage or trial that was taken up again measures its last steps anew.
-    while (this.x.length > 0 && this.x[this.x.length - 1] >= x) {
-      this.x.pop();
-      this.y.pop();
-      this.#inLast = this.#each;
-    }
-    const at = this.x.length - 1;
-    if (at >= 0 && this.#inLast < this.#each) {
-      const share = 1 / (this.#inLast + 1);
-      this.x[at] += (x - this.x[at]) * share;
-      this.y[at] += (y - this.y[at]) * share;
-      this.#inLast++;
-      return;
-    }
-    if (this.x.length === mostPoints) {
-      this.x = halved(this.x);
-      this.y = halved(this.y);
-      this.#each *= 2;
-    }
-    this.x.push(x);
-    this.y.push(y);
-    this.#inLast = 1;
-  }
+  let each = 1;
+  let inLast = 0;
+  return {
+    points: (): Curve => ({ x, y }),
+    add(place: number, value: number): void {
+      // A stage or trial that was taken up again measures its last steps anew.
+      while (x.length > 0 && x[x.length - 1] >= place) {
+        x.pop();
+        y.pop();
+        inLast = each;
+      }
+      const at = x.length - 1;
+      if (at >= 0 && inLast < each) {
+        const share = 1 / (inLast + 1);
+        x[at] += (place - x[at]) * share;
+        y[at] += (value - y[at]) * share;
+        inLast++;
+        return;
+      }
+      if (x.length === mostPoints) {
+        [x, y] = [halved(x), halved(y)];
+        each *= 2;
+      }
+      x.push(place);
+      y.push(value);
+      inLast = 1;
+    },
+  };
 }
 
 function halved(values: readonly number[]): number[] {
@@ -70,93 +70,82 @@ function halved(values: readonly number[]): number[] {
 }
 
 interface GrowingGroup {
-  readonly curves: Map<string, GrowingCurve>;
+  readonly curves: Map<string, ReturnType<typeof growingCurve>>;
   last: Record<string, Metric[string]>;
 }
 
-/** Follows the metrics of a run. */
-export class RunSeries {
-  readonly #folder: string;
-  #groups = new Map<string, GrowingGroup>();
-  #offset = 0;
-  #file = '';
-  #lines = 0;
-  /** Grows with each read that adds metrics. */
-  version = 0;
+/** Metrics of a run that are followed. */
+export type RunSeries = ReturnType<typeof runSeries>;
 
-  constructor(folder: string) {
-    this.#folder = folder;
-  }
+export function runSeries(folder: string) {
+  const groups = new Map<string, GrowingGroup>();
+  let [file, offset, lines, version] = ['', 0, 0, 0];
 
-  /** The curves, by group in the order of their first lines. */
-  get groups(): CurveGroup[] {
-    return [...this.#groups].map(([name, { curves, last }]) => ({
-      name,
-      curves: Object.fromEntries([...curves].map(([field, { x, y }]) => [field, { x, y }])),
-      last,
-    }));
-  }
-
-  /**
-   * Reads the lines added since. A file that was replaced, as by a run that goes on from a snapshot, is read anew.
-   * @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that holds something else or is too large
-   */
-  async update(): Promise<void> {
-    await using opened = await openInFolder(this.#folder, metricsFile.file);
-    const { handle, size } = opened;
-    if (size > metricsFile.mostBytes) {
-      throw new LinnetError(
-        'FORMAT',
-        `the metrics in ${this.#folder} have ${size} bytes, at most ${metricsFile.mostBytes}`,
-      );
-    }
-    const { dev, ino } = await handle.stat();
-    const file = `${dev}:${ino}`;
-    if (file !== this.#file || size < this.#offset) this.#forget(file);
-    while (this.#offset < size) {
-      const bytes = Buffer.alloc(Math.min(chunkBytes, size - this.#offset));
-      await readExactly(handle, bytes, this.#offset, metricsFile.file);
-      const end = bytes.lastIndexOf(0x0a) + 1;
-      if (end === 0) {
-        if (bytes.length < chunkBytes) break; // a line that is being written
-        throw new LinnetError('FORMAT', `a line of the metrics in ${this.#folder} is longer than ${chunkBytes} bytes`);
-      }
-      const metrics = parseLines(
-        metricsFile,
-        bytes.toString('utf8', 0, end),
-        `${this.#folder}/${metricsFile.file} from line ${this.#lines + 1}`,
-      );
-      for (const metric of metrics) this.#take(metric);
-      this.#lines += metrics.length;
-      this.#offset += end;
-      this.version++;
-    }
-  }
-
-  #forget(file: string): void {
-    this.#groups = new Map();
-    this.#offset = 0;
-    this.#lines = 0;
-    this.#file = file;
-    this.version++;
-  }
-
-  #take(metric: Metric): void {
+  function take(metric: Metric): void {
     const { stage, trial, ...fields } = metric;
     const name = String(stage ?? trial ?? '');
-    const known = this.#groups.get(name);
-    if (known === undefined && this.#groups.size >= mostGroups) return;
-    const group = known ?? { curves: new Map<string, GrowingCurve>(), last: {} };
-    this.#groups.set(name, group);
+    const known = groups.get(name);
+    if (known === undefined && groups.size >= mostGroups) return;
+    const group: GrowingGroup = known ?? { curves: new Map(), last: {} };
+    groups.set(name, group);
     const { update } = fields;
     for (const [field, value] of Object.entries(fields)) {
       if (group.last[field] === undefined && Object.keys(group.last).length >= mostFields) continue;
       group.last = { ...group.last, [field]: value };
       if (field === 'update' || typeof value !== 'number' || !Number.isFinite(value)) continue;
       if (typeof update !== 'number' || !Number.isFinite(update)) continue;
-      const curve = group.curves.get(field) ?? new GrowingCurve();
+      const curve = group.curves.get(field) ?? growingCurve();
       group.curves.set(field, curve);
       curve.add(update, value);
     }
   }
+
+  return {
+    /** Grows with each read that adds metrics. */
+    version: () => version,
+
+    /** The curves, by group in the order of their first lines. */
+    groups: (): CurveGroup[] =>
+      [...groups].map(([name, { curves, last }]) => ({
+        name,
+        curves: Object.fromEntries([...curves].map(([field, curve]) => [field, curve.points()])),
+        last,
+      })),
+
+    /**
+     * Reads the lines added since. A file that was replaced, as by a run that goes on from a snapshot, is read anew.
+     * @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that holds something else or is too large
+     */
+    async update(): Promise<void> {
+      await using opened = await openInFolder(folder, metricsFile.file);
+      const { handle, size } = opened;
+      if (size > metricsFile.mostBytes) {
+        throw new LinnetError(
+          'FORMAT',
+          `the metrics in ${folder} have ${size} bytes, at most ${metricsFile.mostBytes}`,
+        );
+      }
+      const { dev, ino } = await handle.stat();
+      if (file !== `${dev}:${ino}` || size < offset) {
+        groups.clear();
+        [file, offset, lines] = [`${dev}:${ino}`, 0, 0];
+        version++;
+      }
+      while (offset < size) {
+        const bytes = Buffer.alloc(Math.min(chunkBytes, size - offset));
+        await readExactly(handle, bytes, offset, metricsFile.file);
+        const end = bytes.lastIndexOf(0x0a) + 1;
+        if (end === 0) {
+          if (bytes.length < chunkBytes) break; // a line that is being written
+          throw new LinnetError('FORMAT', `a line of the metrics in ${folder} is longer than ${chunkBytes} bytes`);
+        }
+        const place = `${folder}/${metricsFile.file} from line ${lines + 1}`;
+        const metrics = parseLines(metricsFile, bytes.toString('utf8', 0, end), place);
+        for (const metric of metrics) take(metric);
+        lines += metrics.length;
+        offset += end;
+        version++;
+      }
+    },
+  };
 }

@@ -5,7 +5,7 @@ import { LRUCache } from 'lru-cache';
 import { LinnetError } from '../errors.ts';
 import { readRunRecord, type RunRecord } from '../report/record.ts';
 import { findRuns, type FoundRun } from './find-runs.ts';
-import { type CurveGroup, RunSeries } from './series.ts';
+import { type CurveGroup, type RunSeries, runSeries } from './series.ts';
 import { lossQuantity, type RunSummary, summarizeRun } from './summary.ts';
 import { sha256 } from '../files/digest.ts';
 
@@ -72,7 +72,7 @@ export class WatchedRuns {
     for (const [id, run] of this.#found) {
       try {
         const { record, series } = await this.#open(id, run);
-        runs.push({ id, ...(await summarizeRun(run, record, series.groups, Date.now())) });
+        runs.push({ id, ...(await summarizeRun(run, record, series.groups(), Date.now())) });
       } catch (error) {
         if (!(error instanceof LinnetError)) throw error;
         unreadable.push({ name: run.name, reason: error.message });
@@ -89,8 +89,8 @@ export class WatchedRuns {
     const run = this.#found.get(id);
     if (run === undefined) return undefined;
     const { series, stamp, record } = await this.#open(id, run);
-    const groups = series.groups.map((group) => ({ ...group, quantity: lossQuantity(record, group.name) }));
-    return { id, name: run.name, version: `${series.version}-${stamp}`, groups };
+    const groups = series.groups().map((group) => ({ ...group, quantity: lossQuantity(record, group.name) }));
+    return { id, name: run.name, version: `${series.version()}-${stamp}`, groups };
   }
 
   async #open(id: string, found: FoundRun): Promise<KnownRun> {
@@ -98,7 +98,7 @@ export class WatchedRuns {
     const stamp = `${status?.mtimeMs}-${status?.size}`;
     const before = this.#known.get(id);
     const record = before?.stamp === stamp ? before.record : await readRunRecord(found.folder);
-    const run = { series: before?.series ?? new RunSeries(found.folder), stamp, record };
+    const run = { series: before?.series ?? runSeries(found.folder), stamp, record };
     await run.series.update();
     this.#known.set(id, run);
     return run;

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { lockFolder } from '../../src/files/folder-lock.ts';
 import { openRun, type RunDescription } from '../../src/report/record.ts';
-import { RunSeries } from '../../src/runs/series.ts';
+import { runSeries } from '../../src/runs/series.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { linnet, runCaptured, runJson } from './captured-cli.ts';
 
@@ -121,13 +121,13 @@ describe('linnet runs', () => {
 describe('curves', () => {
   it('are read as they grow, and thinned to means', async () => {
     const run = await openRun(join(await scratchFolder(), 'long.run'), description);
-    const series = new RunSeries(run.folder);
+    const series = runSeries(run.folder);
     for (let update = 1; update <= 3000; update++) {
       run.log({ update, loss: update });
       if (update === 500) await series.update();
     }
     await series.update();
-    const [{ name, curves, last }] = series.groups;
+    const [{ name, curves, last }] = series.groups();
     const { x, y } = curves.loss;
     expect([name, last.loss]).toEqual(['', 3000]);
     expect(x.length).toBeGreaterThan(500);
@@ -135,9 +135,9 @@ describe('curves', () => {
     // The mean of the steps is that of their losses: nothing is left out, nothing counted twice.
     expect(y).toEqual(x);
     expect(x).toEqual(x.toSorted((a, b) => a - b));
-    const { version } = series;
+    const version = series.version();
     await series.update();
-    expect(series.version).toBe(version);
+    expect(series.version()).toBe(version);
   });
 
   it('begin anew for a run that goes on from a snapshot, and take a stage that is measured again once', async () => {
@@ -145,14 +145,14 @@ describe('curves', () => {
     const first = await openRun(folder, description);
     for (let update = 1; update <= 6; update++) first.log({ update, loss: 1 });
     await first.finish('interrupted');
-    const series = new RunSeries(folder);
+    const series = runSeries(folder);
     await series.update();
     const keep = ({ update }: { readonly update?: unknown }): boolean => Number(update) <= 4;
     const second = await openRun(folder, description, { resume: true, keep });
     second.log({ update: 5, loss: 2 });
     for (const update of [1, 2, 3, 2]) second.log({ stage: 'logits', update, loss: update });
     await series.update();
-    const [whole, stage] = series.groups;
+    const [whole, stage] = series.groups();
     expect(whole.curves.loss).toEqual({ x: [1, 2, 3, 4, 5], y: [1, 1, 1, 1, 2] });
     expect(stage.curves.loss).toEqual({ x: [1, 2], y: [1, 2] });
   });
@@ -161,10 +161,10 @@ describe('curves', () => {
     const folder = join(await scratchFolder(), 'torn.run');
     await openRun(folder, description);
     const file = join(folder, 'metrics.jsonl');
-    const series = new RunSeries(folder);
+    const series = runSeries(folder);
     await writeFile(file, '{"update":1,"loss":2}\n{"update":2,"lo');
     await series.update();
-    expect(series.groups[0].curves.loss.x).toEqual([1]);
+    expect(series.groups()[0].curves.loss.x).toEqual([1]);
     await writeFile(file, '{"update":1,"loss":2}\n{"update":2,"loss":[1]}\n');
     await expect(series.update()).rejects.toThrow(/is not a valid record/);
   });

@@ -75,12 +75,12 @@ export async function readGgufHeader(
     longer.set(bytes);
     await source.read(bytes.length, longer.length - bytes.length, longer.subarray(bytes.length));
     bytes = longer;
-    const cursor = new Cursor(source, bytes, sought);
+    const cursor = cursorOver(source, bytes, sought);
     try {
       return headerAt(cursor, source, arrays);
     } catch (error) {
-      if (cursor.wanted <= bytes.length || cursor.wanted > most) throw error;
-      wanted = cursor.wanted;
+      wanted = cursor.wanted();
+      if (wanted <= bytes.length || wanted > most) throw error;
     }
   }
 }
@@ -159,7 +159,7 @@ function placed(
   alignment: number,
 ): ReadonlyMap<string, ListedTensor> {
   const { size } = source;
-  const start = Math.ceil(cursor.position / alignment) * alignment;
+  const start = Math.ceil(cursor.position() / alignment) * alignment;
   const tensors = new Map<string, ListedTensor>();
   let end = start;
   for (const { name, type, shape, offset } of listed.toSorted((a, b) => a.offset - b.offset)) {
@@ -179,22 +179,21 @@ function placed(
   return tensors;
 }
 
-/** Values of the metadata of a fixed size by type: bytes of each, and the value. */
-const plainTypes: Readonly<
-  Record<number, readonly [bytes: number, read: (view: DataView, at: number) => number | bigint | boolean]>
-> = {
-  0: [1, (view, at) => view.getUint8(at)],
-  1: [1, (view, at) => view.getInt8(at)],
-  2: [2, (view, at) => view.getUint16(at, true)],
-  3: [2, (view, at) => view.getInt16(at, true)],
-  4: [4, (view, at) => view.getUint32(at, true)],
-  5: [4, (view, at) => view.getInt32(at, true)],
-  6: [4, (view, at) => view.getFloat32(at, true)],
-  7: [1, (view, at) => view.getUint8(at) !== 0],
-  10: [8, (view, at) => narrowed(view.getBigUint64(at, true))],
-  11: [8, (view, at) => narrowed(view.getBigInt64(at, true))],
-  12: [8, (view, at) => view.getFloat64(at, true)],
+/** Values of the metadata of a fixed size by type: bytes of each, and the method that reads it. */
+const plainTypes: Readonly<Record<number, readonly [bytes: number, read: keyof DataView & `get${string}`]>> = {
+  0: [1, 'getUint8'],
+  1: [1, 'getInt8'],
+  2: [2, 'getUint16'],
+  3: [2, 'getInt16'],
+  4: [4, 'getUint32'],
+  5: [4, 'getInt32'],
+  6: [4, 'getFloat32'],
+  7: [1, 'getUint8'],
+  10: [8, 'getBigUint64'],
+  11: [8, 'getBigInt64'],
+  12: [8, 'getFloat64'],
 };
+const flagType = 7;
 const textType = 8;
 const arrayType = 9;
 
@@ -203,99 +202,97 @@ function narrowed(value: bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value;
 }
 
+type Cursor = ReturnType<typeof cursorOver>;
+
 /** Reads a header from its first bytes on. */
-class Cursor {
-  /** Of the next byte, in the file. */
-  position = 0;
-  /** Bytes that the header has at least, where it has more than are in memory. */
-  wanted = 0;
-  readonly found: number[] = [];
-  readonly #source: ByteSource;
-  readonly #bytes: Uint8Array;
-  readonly #view: DataView;
-  readonly #decoder = new TextDecoder();
-  readonly #sought: ReadonlySet<string>;
+function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, sought: ReadonlySet<string>) {
+  const view = new DataView(all.buffer);
+  const decoder = new TextDecoder();
   /** First bytes of sought texts. */
-  readonly #begins: ReadonlySet<number>;
-  #elements = 0;
+  const begins = new Set([...sought].map((text) => text.charCodeAt(0)));
+  const found: number[] = [];
+  let [position, wanted, elements] = [0, 0, 0];
 
-  constructor(source: ByteSource, bytes: Uint8Array, sought: ReadonlySet<string>) {
-    this.#source = source;
-    this.#bytes = bytes;
-    this.#view = new DataView(bytes.buffer);
-    this.#sought = sought;
-    this.#begins = new Set([...sought].map((text) => text.charCodeAt(0)));
-  }
-
-  error(what: string): LinnetError {
-    return new LinnetError('FORMAT', `${this.#source.name} ${what}`);
-  }
+  const error = (what: string): LinnetError => new LinnetError('FORMAT', `${name} ${what}`);
 
   /** Goes over the next bytes. @returns where they begin */
-  #take(length: number): number {
-    const at = this.position;
+  function take(length: number): number {
+    const at = position;
     const end = at + length;
-    if (end > this.#bytes.length) {
-      this.wanted = end;
-      const limit = `the file ends at byte ${this.#source.size}, and at most ${mostHeaderBytes} are read of a header`;
-      throw this.error(`has a header that would go on to byte ${end}; ${limit}`);
+    if (end > all.length) {
+      wanted = end;
+      const limit = `the file ends at byte ${size}, and at most ${mostHeaderBytes} are read of a header`;
+      throw error(`has a header that would go on to byte ${end}; ${limit}`);
     }
-    this.position = end;
+    position = end;
     return at;
   }
 
-  u32(): number {
-    return this.#view.getUint32(this.#take(4), true);
-  }
+  const u32 = (): number => view.getUint32(take(4), true);
 
   /** A whole number of 64 bits. */
-  count(what: string, most = Number.MAX_SAFE_INTEGER): number {
-    const count = narrowed(this.#view.getBigUint64(this.#take(8), true));
-    if (typeof count === 'number' && count <= most) return count;
-    throw this.error(`announces ${count} ${what}, at most ${most} are expected`);
+  function count(what: string, most = Number.MAX_SAFE_INTEGER): number {
+    const number = narrowed(view.getBigUint64(take(8), true));
+    if (typeof number === 'number' && number <= most) return number;
+    throw error(`announces ${number} ${what}, at most ${most} are expected`);
   }
 
-  text(length: number): string {
-    const at = this.#take(length);
-    const bytes = this.#bytes.subarray(at, at + length);
-    if (length > 24) return this.#decoder.decode(bytes);
-    let text = ''; // short ones, of which a vocabulary has many
+  function text(length: number): string {
+    const at = take(length);
+    const bytes = all.subarray(at, at + length);
+    if (length > 24) return decoder.decode(bytes);
+    let short = ''; // of which a vocabulary has many
     for (const byte of bytes) {
-      if (byte > 0x7f) return this.#decoder.decode(bytes);
-      text += String.fromCharCode(byte);
+      if (byte > 0x7f) return decoder.decode(bytes);
+      short += String.fromCharCode(byte);
     }
-    return text;
+    return short;
   }
 
   /** A value of the metadata; undefined for an array that is passed over. */
-  value(type: number, arrays: boolean, depth = 0): MetadataValue | undefined {
-    if (type === textType) return this.text(this.count('bytes of a text', mostHeaderBytes));
-    if (type === arrayType) return this.#array(arrays, depth + 1);
-    if (!Object.hasOwn(plainTypes, type)) throw this.error(`has metadata of the unknown type ${type}`);
+  function value(type: number, arrays: boolean, depth = 0): MetadataValue | undefined {
+    if (type === textType) return text(count('bytes of a text', mostHeaderBytes));
+    if (type === arrayType) return array(arrays, depth + 1);
+    if (!Object.hasOwn(plainTypes, type)) throw error(`has metadata of the unknown type ${type}`);
     const [bytes, read] = plainTypes[type];
-    return read(this.#view, this.#take(bytes));
+    const stored = view[read](take(bytes), true);
+    if (typeof stored === 'bigint') return narrowed(stored);
+    return type === flagType ? stored !== 0 : stored;
   }
 
-  #array(arrays: boolean, depth: number): readonly MetadataValue[] | undefined {
-    if (depth > mostNesting) throw this.error('has arrays inside of arrays inside of arrays');
-    const type = this.u32();
-    const count = this.count('elements of an array', mostElements - this.#elements);
-    this.#elements += count;
+  function array(arrays: boolean, depth: number): readonly MetadataValue[] | undefined {
+    if (depth > mostNesting) throw error('has arrays inside of arrays inside of arrays');
+    const type = u32();
+    const length = count('elements of an array', mostElements - elements);
+    elements += length;
     if (type === textType && !arrays) {
-      for (let i = 0; i < count; i++) this.#seek(i);
+      for (let i = 0; i < length; i++) seek(i);
       return undefined;
     }
     const values: MetadataValue[] = [];
-    for (let i = 0; i < count; i++) values.push(this.value(type, arrays, depth) ?? []);
-    return arrays || (type !== arrayType && count <= mostPerLayer) ? values : undefined;
+    for (let i = 0; i < length; i++) values.push(value(type, arrays, depth) ?? []);
+    return arrays || (type !== arrayType && length <= mostPerLayer) ? values : undefined;
   }
 
   /** Passes over a text of an array, and notes its place where it is sought. */
-  #seek(index: number): void {
-    const length = this.count('bytes of a text', mostHeaderBytes);
-    const at = this.#take(length);
-    if (length > mostSought || !this.#begins.has(this.#bytes[at])) return;
-    this.position = at;
-    if (this.#sought.has(this.text(length))) this.found.push(index);
+  function seek(index: number): void {
+    const length = count('bytes of a text', mostHeaderBytes);
+    const at = take(length);
+    if (length > mostSought || !begins.has(all[at])) return;
+    position = at;
+    if (sought.has(text(length))) found.push(index);
   }
+
+  return {
+    error,
+    u32,
+    count,
+    text,
+    value,
+    found,
+    /** Of the next byte, in the file. */
+    position: () => position,
+    /** Bytes that the header has at least, where it has more than are in memory. */
+    wanted: () => wanted,
+  };
 }

@@ -55,61 +55,40 @@ export interface Hub {
 }
 
 /** Requests about one repository. */
-export class Connection {
-  readonly #hub: Hub;
-  readonly #repo: { readonly type: RepositoryKind; readonly name: string };
-  readonly #signal: AbortSignal | undefined;
-  #answerBytes = MAX_ANSWER_BYTES;
+export type Connection = ReturnType<typeof connectionTo>;
 
-  constructor(hub: Hub, { id, kind }: Wanted, signal: AbortSignal | undefined) {
-    this.#hub = hub;
-    this.#repo = { type: kind, name: id };
-    this.#signal = signal;
-  }
+export function connectionTo({ endpoint, token, ...patience }: Hub, { id, kind }: Wanted, signal?: AbortSignal) {
+  let answerBytes = MAX_ANSWER_BYTES;
 
-  /** The commit a branch or tag points to now: every later request names it, so all files belong together. */
-  async resolveCommit(revision: string): Promise<string> {
-    const { type, name } = this.#repo;
-    const infoOf = type === 'model' ? modelInfo<'sha'> : datasetInfo<'sha'>;
-    const { sha } = await infoOf({ name, revision, ...this.#access(this.#ask), additionalFields: ['sha'] });
-    if (isCommit(sha)) return sha;
-    throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${name}`);
-  }
-
-  /** All files by name. */
-  async listFiles(commit: string): Promise<ReadonlyMap<string, RemoteFile>> {
-    const files = new Map<string, RemoteFile>();
-    const request = { repo: this.#repo, revision: commit, recursive: true, ...this.#access(this.#ask) };
-    for await (const { type, path, size, oid, lfs } of listFiles(request)) {
-      if (type !== 'file') continue;
-      const bytes = lfs?.size ?? size;
-      if (!Number.isSafeInteger(bytes) || bytes < 0) {
-        throw new LinnetError('FORMAT', `the server lists ${quoteName(path)} with a size of ${bytes}`);
-      }
-      files.set(path, { name: path, size: bytes, digest: expectedDigest(oid, lfs?.oid) });
-      if (files.size > MAX_LISTED_FILES) {
-        throw new LinnetError('FORMAT', `the server lists more than ${MAX_LISTED_FILES} files`);
-      }
+  /** Keeps the token from other servers, makes requests abortable, and insists on the range that was asked for. */
+  const request: typeof fetch = async (input, init) => {
+    const headers = new Headers(init?.headers);
+    const url = input instanceof Request ? input.url : String(input);
+    const leavesHub = new URL(url).origin !== new URL(endpoint).origin;
+    if (leavesHub && headers.get('authorization') === `Bearer ${token}`) headers.delete('authorization');
+    const response = await fetch(input, { ...init, headers, signal });
+    const start = Number(/^bytes=(\d+)-/.exec(headers.get('range') ?? '')?.[1] ?? 0);
+    if (start > 0 && response.status === 200) {
+      await response.body?.cancel();
+      throw new Error(`${url} answers with the whole file instead of the part from byte ${start}`);
     }
-    return files;
-  }
+    return response;
+  };
 
-  /** Receives a file into a folder; returns its SHA-256. */
-  receive(file: RemoteFile, commit: string, folder: string, onBytes?: (received: number) => void): Promise<string> {
-    const { retries, retryDelay } = this.#hub;
-    const connect = (start: number) => this.#open(file, commit, start);
-    return receiveFile(folder, file, { connect, retries, retryDelay, onBytes, signal: this.#signal });
-  }
+  /** Asks for facts, within the bytes of all such answers. */
+  const ask: typeof fetch = async (input, init) => {
+    const response = await request(input, init);
+    const body = await boundedBody(response, answerBytes, `what ${endpoint} tells`);
+    answerBytes -= Math.max(body.length, MIN_ANSWER_BYTES);
+    return new Response(new Uint8Array(body), response);
+  };
 
-  async #open({ name, size }: RemoteFile, commit: string, start: number): Promise<AsyncIterable<Uint8Array>> {
+  const hub = { hubUrl: endpoint, accessToken: token };
+  const repo = { type: kind, name: id };
+
+  async function open({ name, size }: RemoteFile, revision: string, start: number): Promise<AsyncIterable<Uint8Array>> {
     // xet: false — plain HTTP ranges, which every mirror serves. The digest covers the content whichever way it came.
-    const blob = await downloadFile({
-      repo: this.#repo,
-      path: name,
-      revision: commit,
-      xet: false,
-      ...this.#access(this.#fetch),
-    });
+    const blob = await downloadFile({ ...hub, repo, path: name, revision, xet: false, fetch: request });
     if (blob === null) throw new LinnetError('NOT_FOUND', `the server lists ${quoteName(name)} but does not have it`);
     if (blob.size !== size) {
       throw new LinnetError('FORMAT', `${quoteName(name)} has ${blob.size} bytes, the server's listing says ${size}`);
@@ -117,32 +96,36 @@ export class Connection {
     return (start === 0 ? blob : blob.slice(start)).stream();
   }
 
-  #access(request: typeof fetch) {
-    return { hubUrl: this.#hub.endpoint, accessToken: this.#hub.token, fetch: request };
-  }
+  return {
+    /** The commit a branch or tag points to now: every later request names it, so all files belong together. */
+    async resolveCommit(revision: string): Promise<string> {
+      const infoOf = kind === 'model' ? modelInfo<'sha'> : datasetInfo<'sha'>;
+      const { sha } = await infoOf({ ...hub, name: id, revision, fetch: ask, additionalFields: ['sha'] });
+      if (isCommit(sha)) return sha;
+      throw new LinnetError('FORMAT', `the server named ${quoteName(String(sha))} as commit of ${id}`);
+    },
 
-  /** Asks for facts, within the bytes of all such answers. */
-  readonly #ask: typeof fetch = async (input, init) => {
-    const response = await this.#fetch(input, init);
-    const body = await boundedBody(response, this.#answerBytes, `what ${this.#hub.endpoint} tells`);
-    this.#answerBytes -= Math.max(body.length, MIN_ANSWER_BYTES);
-    return new Response(new Uint8Array(body), response);
-  };
+    /** All files by name. */
+    async listFiles(revision: string): Promise<ReadonlyMap<string, RemoteFile>> {
+      const files = new Map<string, RemoteFile>();
+      const listing = listFiles({ ...hub, repo, revision, recursive: true, fetch: ask });
+      for await (const { type, path, size, oid, lfs } of listing) {
+        if (type !== 'file') continue;
+        const bytes = lfs?.size ?? size;
+        if (!Number.isSafeInteger(bytes) || bytes < 0) {
+          throw new LinnetError('FORMAT', `the server lists ${quoteName(path)} with a size of ${bytes}`);
+        }
+        files.set(path, { name: path, size: bytes, digest: expectedDigest(oid, lfs?.oid) });
+        if (files.size > MAX_LISTED_FILES) {
+          throw new LinnetError('FORMAT', `the server lists more than ${MAX_LISTED_FILES} files`);
+        }
+      }
+      return files;
+    },
 
-  /** Keeps the token from other servers, makes requests abortable, and insists on the range that was asked for. */
-  readonly #fetch: typeof fetch = async (input, init) => {
-    const { endpoint, token } = this.#hub;
-    const headers = new Headers(init?.headers);
-    const url = input instanceof Request ? input.url : String(input);
-    const leavesHub = new URL(url).origin !== new URL(endpoint).origin;
-    if (leavesHub && headers.get('authorization') === `Bearer ${token}`) headers.delete('authorization');
-    const response = await fetch(input, { ...init, headers, signal: this.#signal });
-    const start = Number(/^bytes=(\d+)-/.exec(headers.get('range') ?? '')?.[1] ?? 0);
-    if (start > 0 && response.status === 200) {
-      await response.body?.cancel();
-      throw new Error(`${url} answers with the whole file instead of the part from byte ${start}`);
-    }
-    return response;
+    /** Receives a file into a folder; returns its SHA-256. */
+    receive: (file: RemoteFile, commit: string, folder: string, onBytes?: (received: number) => void) =>
+      receiveFile(folder, file, { ...patience, connect: (start) => open(file, commit, start), onBytes, signal }),
   };
 }
 

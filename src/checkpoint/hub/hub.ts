@@ -22,7 +22,15 @@ import {
 } from './chosen-files.ts';
 import { checkPlainFileName, quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
-import { asHubError, Connection, type Hub, kindNames, type RepositoryKind, type Wanted } from './connection.ts';
+import {
+  asHubError,
+  type Connection,
+  connectionTo,
+  type Hub,
+  kindNames,
+  type RepositoryKind,
+  type Wanted,
+} from './connection.ts';
 import { requireOptions, requireText } from '../../files/arguments.ts';
 import { type RunFile, RunFolder } from '../../files/run-folder.ts';
 
@@ -181,7 +189,7 @@ async function fetchFolder(
     const present = await examineDownload(target, wanted.id);
     const complete = present?.intact === true && sameSelection(present.record.selection, selection);
     if (complete && present.record.commit === wanted.revision) return present.record;
-    const connection = new Connection(hub, wanted, options.signal);
+    const connection = connectionTo(hub, wanted, options.signal);
     const commit = await connection.resolveCommit(wanted.revision);
     if (complete && present.record.commit === commit) return present.record;
 

@@ -4,68 +4,38 @@ import { listNames, quoteName } from '../../files/name-list.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
 import { finiteBytes } from '../finite.ts';
 import { JoinedWeights } from '../joined-weights.ts';
-import { type CodedMatrix, type Float32Rows, onePiece, type WeightFile, type WeightInfo } from '../weight-file.ts';
+import { onePiece, type WeightFile } from '../weight-file.ts';
 import { type Quantization, quantizationError } from './config.ts';
-import { isUnusedPart, partsAround, QuantizedMatrix } from './matrix.ts';
+import { isUnusedPart, matrixAround, type QuantizedMatrix } from './matrix.ts';
 
-/** Most bytes of a `weight_shape`. */
-const mostShapeBytes = 64;
-
-/** One matrix, as a file that holds it alone. */
-class MatrixFile implements WeightFile {
-  readonly version = '';
-  readonly #matrix: QuantizedMatrix;
-  readonly #files: JoinedWeights;
-  #isDoubtful = false;
-
-  constructor(matrix: QuantizedMatrix, files: JoinedWeights) {
-    this.#matrix = matrix;
-    this.#files = files;
-  }
-
-  names(): string[] {
-    return [this.#matrix.name];
-  }
-
-  info(): WeightInfo {
-    return this.#matrix.info;
-  }
-
-  async readFloat32(): Promise<Tensor<'float32'>> {
-    return tensor('float32', this.info().shape, await this.#matrix.weights());
-  }
-
-  float32Rows(): Float32Rows {
-    return { shape: this.info().shape, pieces: onePiece(() => this.readFloat32()) };
-  }
-
-  codes(): CodedMatrix | undefined {
-    return this.#matrix.coded;
-  }
-
-  async *chunks(_: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
-    for (const part of this.#matrix.tensors) {
-      const { dtype } = this.#files.info(part);
-      for await (const chunk of this.#files.chunks(part, buffer)) {
-        // Whole numbers are finite.
-        const isFinite =
-          dtype === 'F8_E4M3'
-            ? chunk.every((code) => (code & 127) !== 127)
-            : isWhole(dtype) || finiteBytes(dtype, chunk);
-        if (!isFinite) this.#isDoubtful = true;
-        yield chunk;
+/** One matrix, as a file that holds it alone. The files that hold its parts are closed by themselves. */
+function matrixFile({ name, info, tensors, coded, weights }: QuantizedMatrix, files: JoinedWeights): WeightFile {
+  let isDoubtful = false;
+  const readFloat32 = async (): Promise<Tensor<'float32'>> => tensor('float32', info.shape, await weights());
+  return {
+    version: '',
+    names: () => [name],
+    info: () => info,
+    readFloat32,
+    float32Rows: () => ({ shape: info.shape, pieces: onePiece(readFloat32) }),
+    codes: () => coded,
+    async *chunks(_, buffer) {
+      for (const part of tensors) {
+        const { dtype } = files.info(part);
+        for await (const chunk of files.chunks(part, buffer)) {
+          // Whole numbers are finite.
+          const isFinite =
+            dtype === 'F8_E4M3'
+              ? chunk.every((code) => (code & 127) !== 127)
+              : isWhole(dtype) || finiteBytes(dtype, chunk);
+          if (!isFinite) isDoubtful = true;
+          yield chunk;
+        }
       }
-    }
-  }
-
-  isFinite(): boolean {
-    return !this.#isDoubtful;
-  }
-
-  /** The files that hold its parts are closed by themselves. */
-  close(): Promise<void> {
-    return Promise.resolve();
-  }
+    },
+    isFinite: () => !isDoubtful,
+    close: () => Promise.resolve(),
+  };
 }
 
 /**
@@ -82,7 +52,7 @@ export async function quantizedFiles(
     const matrices = await matricesOf(quantization, stored);
     const parts = new Set(matrices.flatMap(({ tensors }) => tensors));
     const others = new JoinedWeights(path, files, (name) => !parts.has(name) && !isUnusedPart(name));
-    return [others, ...matrices.map((matrix) => new MatrixFile(matrix, stored))];
+    return [others, ...matrices.map((matrix) => matrixFile(matrix, stored))];
   } catch (error) {
     await stored.close();
     throw error;
@@ -92,9 +62,8 @@ export async function quantizedFiles(
 async function matricesOf(quantization: Quantization, files: JoinedWeights): Promise<readonly QuantizedMatrix[]> {
   const matrices = new Map<string, QuantizedMatrix>();
   for (const name of files.names()) {
-    const parts = partsAround(name, quantization, files);
-    if (parts === undefined) continue;
-    const matrix = new QuantizedMatrix(parts, quantization, files, await shapeOf(parts.tensors.shape, files));
+    const matrix = await matrixAround(name, quantization, files);
+    if (matrix === undefined) continue;
     const { name: weight } = matrix;
     if (matrices.has(weight) || (weight !== name && files.has(weight))) {
       throw new LinnetError('TENSOR', `${files.path} holds ${quoteName(weight)} twice`);
@@ -109,11 +78,4 @@ async function matricesOf(quantization: Quantization, files: JoinedWeights): Pro
 
 function isWhole(dtype: string): boolean {
   return /^[IU]\d+$/.test(dtype);
-}
-
-/** The numbers of a `weight_shape`. */
-async function shapeOf(name: string | undefined, files: JoinedWeights): Promise<readonly number[] | undefined> {
-  if (name === undefined || files.info(name).byteLength > mostShapeBytes) return undefined;
-  const { data } = await files.read(name);
-  return Array.from(data, Number);
 }

@@ -23,7 +23,7 @@ import {
   usualBatchTokens,
   type WindowBatch,
   type WindowGraphOptions,
-  WindowGraphs,
+  compileWindows,
   type WindowOutputs,
 } from '../perplexity/window-batches.ts';
 import { requireSameVocabulary, type TextAgreement } from './agreement.ts';
@@ -90,7 +90,7 @@ async function compareWindows<T>(
   const lean = runsLean(original.model.parameters, options.device);
   const graphOf = (batch: WindowBatch): Graph => agreementGraph(original.model, other.model, names, batch);
   const weights = layeredWeights(parameters);
-  await using graphs = await WindowGraphs.create(windows, graphOf, vocabulary, { lean, weights, ...options });
+  await using graphs = await compileWindows(windows, graphOf, vocabulary, { lean, weights, ...options });
   return await graphs.map(parameters, result, signal);
 }
 

@@ -15,7 +15,7 @@ import type { SegmentWeights } from '../../runtime/segmented-program.ts';
 import { segmentedBytes } from '../../runtime/weighted-program.ts';
 import { processBytes } from '../../training/step-cost.ts';
 import { checkedLength, cutPositions, layerNames, sharedMixers } from './checked-extent.ts';
-import { type CheckRow, type CheckTest, checkTests, comparedRow, isLeakTest, limits } from './rows.ts';
+import { type CheckRow, checkTests, comparedRow, isLeakTest, limits } from './rows.ts';
 import { encoderRows, paddedGraph } from './encoder-rows.ts';
 import { mixerParity, modelParity, type ParameterValues, type ParityOptions } from './forms.ts';
 import { compileMovement, type Movement, movementGraph } from './future-movement.ts';
@@ -41,17 +41,7 @@ export interface CheckOptions extends Stoppable {
 }
 
 /** All comparisons of a check. */
-export interface CheckReport {
-  /** Whether any output moved when a later token changed; of an encoder, next to padding. */
-  readonly leak: boolean;
-  /** Whether every row is ok. */
-  readonly ok: boolean;
-  /** Largest relative error of the comparisons between forms. NaN if an output is not finite. */
-  readonly maxError: number;
-  readonly rows: readonly CheckRow[];
-  /** Tests of a causal model that were left out, since its engine was not made. */
-  readonly unchecked: readonly CheckTest[];
-}
+export type CheckReport = Awaited<ReturnType<typeof checkModel>>;
 
 /**
  * Checks a model, layer by layer where parameters are in files; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
@@ -66,7 +56,7 @@ export async function checkModel(
   model: CausalModel | EncoderModel,
   parameters: ParameterValues,
   options: CheckOptions = {},
-): Promise<CheckReport> {
+) {
   const { seed = 1, maximumLength = 1024, compile, engine, onRow, signal } = options;
   if (!Number.isInteger(maximumLength) || maximumLength < 8) {
     throw new LinnetError(
@@ -91,10 +81,13 @@ export async function checkModel(
     requireRunning(signal, `after ${rows.length} results of the check`);
   }
   return {
+    /** Whether any output moved when a later token changed; of an encoder, next to padding. */
     leak: rows.some(({ test, ok }) => isLeakTest(test) && !ok),
     ok: rows.every(({ ok }) => ok),
+    /** Largest relative error of the comparisons between forms. NaN if an output is not finite. */
     maxError: Math.max(0, ...rows.flatMap(({ test, error }) => (isLeakTest(test) || error === null ? [] : [error]))),
     rows,
+    /** Tests of a causal model that were left out, since its engine was not made. */
     unchecked: engine === 'none' && model.kind === 'causal' ? [checkTests.modelSteps, checkTests.modelTree] : [],
   };
 }

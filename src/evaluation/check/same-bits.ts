@@ -10,14 +10,7 @@ import type { Model } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 
 /** By way of reading: whether all logits, and all states, had the bits of one token a step. */
-export interface SameBits {
-  /** One token a step, a second time, beside other work. */
-  readonly alone: boolean;
-  readonly chain: boolean;
-  readonly tree: boolean;
-  readonly batch: boolean;
-  readonly chunks: boolean;
-}
+export type SameBits = Awaited<ReturnType<typeof bitsByReading>>;
 
 /** Tokens of the text, by default. */
 const usualLength = 160;
@@ -42,10 +35,7 @@ const sizes = { chain: 5, tree: 16, batch: 16, chunks: [7, 64, 128, 512], source
 const every = 3;
 
 /** @throws LinnetError `INPUT` for a length below 2 */
-export async function bitsByReading(
-  engine: StepEngine,
-  { length = usualLength, seed = 1 }: SameBitsOptions = {},
-): Promise<SameBits> {
+export async function bitsByReading(engine: StepEngine, { length = usualLength, seed = 1 }: SameBitsOptions = {}) {
   requireCount(length, 'the length', 2);
   const random = new Random(seed);
   const { vocabulary } = engine.model.sizes;
@@ -63,6 +53,7 @@ export async function bitsByReading(
   }
   const isRead = (output: StepOutput, from: number): boolean =>
     output.logits.every((row, i) => isEqual(row, logits[from + i]));
+  // `alone`: one token a step, a second time, beside other work.
   const result = { alone: true, chain: true, tree: true, batch: true, chunks: true };
   for (const [at, beginning] of kept) {
     const room = Math.min(engine.room(beginning), count - at);

@@ -14,16 +14,10 @@ import { decoderOf, type GeneratingModel } from '../../models/model.ts';
 import { InputParameters } from '../../nn/parameters.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { type WindowBatch, WindowGraphs, windowHidden, type WindowOutputs } from '../perplexity/window-batches.ts';
+import { compileWindows, type WindowBatch, windowHidden, type WindowOutputs } from '../perplexity/window-batches.ts';
 
 /** Ranks at positions t whose token t + 1 is scored, in the order of the windows. */
-interface HeadRanks {
-  /** H. */
-  readonly heads: number;
-  readonly positions: number;
-  /** [positions,H]: tokens that head i held more likely than token t + 2 + i; −1 where the text ends before that. */
-  readonly ranks: Int32Array;
-}
+type HeadRanks = Awaited<ReturnType<typeof headRanks>>;
 
 /**
  * Runs model and heads over windows of a text.
@@ -37,7 +31,7 @@ export async function headRanks(
   parameters: ReadonlyMap<string, Tensor>,
   windows: readonly ScoredWindow[],
   { signal, ...compileOptions }: CompileOptions & Stoppable = {},
-): Promise<HeadRanks> {
+) {
   if (decoderOf(model).cross !== undefined && windows.some(({ source }) => source === undefined)) {
     throw new LinnetError(
       'INPUT',
@@ -47,13 +41,18 @@ export async function headRanks(
   const usable = windows.filter(({ tokens, scoredFrom }) => tokens.length > scoredFrom + 1);
   if (usable.length === 0) throw new LinnetError('INPUT', 'the text is too short to measure Medusa heads on');
   const graphOf = (batch: WindowBatch): Graph => rankGraph(model, medusa, batch);
-  await using graphs = await WindowGraphs.create(usable, graphOf, model.sizes.vocabulary, compileOptions);
+  await using graphs = await compileWindows(usable, graphOf, model.sizes.vocabulary, compileOptions);
   const ranksOf = ({ window: { tokens, scoredFrom }, outputs }: WindowOutputs): number[] =>
     Array.from({ length: tokens.length - scoredFrom - 1 }, (_, i) => scoredFrom - 1 + i).flatMap((t) =>
       Object.values(outputs).map((ranks, head) => (t + 2 + head < tokens.length ? ranks[t] : -1)),
     );
   const ranks = Int32Array.from((await graphs.map(parameters, ranksOf, signal)).flat());
-  return { heads: medusa.heads, positions: ranks.length / medusa.heads, ranks };
+  return {
+    heads: medusa.heads,
+    positions: ranks.length / medusa.heads,
+    /** [positions,H]: tokens that head i held more likely than token t + 2 + i; −1 where the text ends before that. */
+    ranks,
+  };
 }
 
 /** `inputs` and `labels` int32 [B,n] → `ranks.i` [B,n] of every head: how many tokens it held more likely. */

@@ -30,20 +30,12 @@ import {
   scoredRows,
   type WindowBatch,
   windowBatches,
+  compileWindows,
   type WindowGraphOptions,
-  WindowGraphs,
+  type WindowGraphs,
   type WindowOutputs,
+  type WindowResults,
 } from './window-batches.ts';
-
-/** Losses of a window. */
-interface WindowLosses {
-  readonly window: ScoredWindow;
-  /** Index i belongs to token i + 1, the last ones to `others`; 0 may stand for tokens that are not scored. */
-  readonly losses: Float32Array;
-}
-
-/** Losses of windows, some at a time. */
-export type LossBatches = AsyncGenerator<readonly WindowLosses[], void, undefined>;
 
 /**
  * Compiles the losses of windows; parameters are inputs.
@@ -59,7 +51,7 @@ export async function compileLosses(
   const { vocabulary } = model.sizes;
   checkTokens(windows, vocabulary);
   const lean = runsLean(model.parameters, options?.device);
-  return await WindowGraphs.create(windows, (batch) => lossGraph(model, batch, gaps), vocabulary, { lean, ...options });
+  return await compileWindows(windows, (batch) => lossGraph(model, batch, gaps), vocabulary, { lean, ...options });
 }
 
 /**
@@ -82,28 +74,17 @@ export function lossesMemory(
   };
 }
 
-/** Losses by compiled graphs. @throws LinnetError as `WindowGraphs.run` */
-export async function* graphLosses(
-  graphs: WindowGraphs,
-  parameters: ReadonlyMap<string, AnyParameter>,
-  signal?: AbortSignal,
-): LossBatches {
-  for await (const batch of graphs.run(parameters, signal)) {
-    yield batch.map(({ window, outputs }) => ({ window, losses: outputs.losses }));
-  }
-}
-
 /** Losses by the step form, window by window. @throws LinnetError `ABORTED` between two windows, and as `readBySteps` */
 export async function* engineLosses(
   engine: StepEngine,
   windows: readonly ScoredWindow[],
   signal?: AbortSignal,
-): LossBatches {
+): WindowResults {
   const read = readBySteps(engine);
   for (const [done, window] of windows.entries()) {
     requireRunning(signal, `after ${done} of ${windows.length} windows`);
     const [{ losses }] = await read([window]);
-    yield [{ window, losses }];
+    yield [{ window, outputs: { losses } }];
   }
 }
 
@@ -180,7 +161,7 @@ export async function readWindow(
 export type ReadLosses = (
   windows: readonly ScoredWindow[],
   watch?: Watched,
-) => Promise<readonly (Pick<WindowLosses, 'losses'> & { readonly stateBytes: number })[]>;
+) => Promise<readonly { readonly losses: Float32Array; readonly stateBytes: number }[]>;
 
 /**
  * Losses by the step form, read in chunks: memory does not grow with the text, apart from the state. Told of tokens.

@@ -3,9 +3,9 @@ import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-param
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, type Stoppable } from '../../errors.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { compileLosses, engineLosses, graphLosses, type LossBatches } from './losses.ts';
+import { compileLosses, engineLosses } from './losses.ts';
 import { type EvaluationData, scoredTokens } from './scored-windows.ts';
-import type { WindowGraphOptions, WindowGraphs } from './window-batches.ts';
+import type { WindowGraphOptions, WindowGraphs, WindowResults } from './window-batches.ts';
 
 /** Perplexity, with the amount of text it was measured on. */
 export interface PerplexityResult {
@@ -64,12 +64,12 @@ export class PerplexityEvaluator {
     parameters: ReadonlyMap<string, AnyParameter>,
     { signal, onProgress }: EvaluateOptions = {},
   ): Promise<PerplexityResult> {
-    return perplexityOf(this.#data, graphLosses(this.#graphs, parameters, signal), onProgress);
+    return perplexityOf(this.#data, this.#graphs.run(parameters, signal), onProgress);
   }
 
   /** Frees the compiled graphs. */
   dispose(): Promise<void> {
-    return this.#graphs.dispose();
+    return this.#graphs[Symbol.asyncDispose]();
   }
 
   /** For `await using`. */
@@ -114,16 +114,16 @@ export async function stepPerplexity(
 /** Sums are kept in float64. */
 async function perplexityOf(
   { windows, documents }: EvaluationData,
-  batches: LossBatches,
+  batches: WindowResults,
   onProgress: EvaluateOptions['onProgress'],
 ): Promise<PerplexityResult> {
   let total = 0;
   let tokens = 0;
   let done = 0;
   for await (const batch of batches) {
-    for (const { window, losses } of batch) {
+    for (const { window, outputs } of batch) {
       // The loss of predicting token i is at i − 1.
-      for (let at = window.scoredFrom - 1; at < losses.length; at++) total += losses[at];
+      for (let at = window.scoredFrom - 1; at < outputs.losses.length; at++) total += outputs.losses[at];
       tokens += scoredTokens([window]);
     }
     done += batch.length;

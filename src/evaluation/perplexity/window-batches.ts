@@ -136,7 +136,7 @@ export function windowHidden(
 
 /**
  * Values of the predictions of a batch, [B·n, …], and their labels [B·n]: of the scored ones alone, [B·A, …], where they are few. A
- * head over them is smaller by as much, and `WindowGraphs` finds its results at their windows.
+ * head over them is smaller by as much, and `compileWindows` finds its results at their windows.
  */
 export function scoredRows(
   graph: Graph,
@@ -191,77 +191,62 @@ function windowOutputs({ rows, length, windows }: WindowBatch, results: NamedTen
   });
 }
 
+/** Results of windows, some at a time. */
+export type WindowResults = AsyncGenerator<readonly WindowOutputs[], void, undefined>;
+
+/** Compiled graphs over windows. Dispose of them. */
+export type WindowGraphs = Awaited<ReturnType<typeof compileWindows>>;
+
 /**
- * Compiled graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have
- * a number for every prediction, [B,n] or [B·n], or for every one of `scoredRows`. Dispose of it.
+ * Compiles graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have a
+ * number for every prediction, [B,n] or [B·n], or for every one of `scoredRows`.
  */
-export class WindowGraphs implements AsyncDisposable {
-  readonly #windows: readonly ScoredWindow[];
-  readonly #weights: SegmentWeights | undefined;
-  readonly #batches: { readonly batch: WindowBatch; readonly program: WeightedProgram }[] = [];
-  readonly #programs = new Map<string, WeightedProgram>();
-
-  private constructor(windows: readonly ScoredWindow[], weights: SegmentWeights | undefined) {
-    this.#windows = windows;
-    this.#weights = weights;
-  }
-
-  static async create(
-    windows: readonly ScoredWindow[],
-    graphOf: (batch: WindowBatch) => Graph,
-    vocabulary: number,
-    { batchTokens, weights, ...compileOptions }: WindowGraphOptions = {},
-  ): Promise<WindowGraphs> {
-    const graphs = new WindowGraphs(windows, weights);
-    try {
-      for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
-        const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}x${batch.scored}`;
-        const program = graphs.#programs.get(shape) ?? (await compileWeighted(graphOf(batch), weights, compileOptions));
-        graphs.#programs.set(shape, program);
-        graphs.#batches.push({ batch, program });
-      }
-    } catch (error) {
-      await graphs.dispose();
-      throw error;
+export async function compileWindows(
+  windows: readonly ScoredWindow[],
+  graphOf: (batch: WindowBatch) => Graph,
+  vocabulary: number,
+  { batchTokens, weights, ...compileOptions }: WindowGraphOptions = {},
+) {
+  const batches: { readonly batch: WindowBatch; readonly program: WeightedProgram }[] = [];
+  const programs = new Map<string, WeightedProgram>();
+  const dispose = async (): Promise<void> => {
+    for (const program of programs.values()) await program[Symbol.asyncDispose]();
+  };
+  try {
+    for (const batch of windowBatches(windows, batchTokens ?? usualBatchTokens(vocabulary))) {
+      const shape = `${batch.rows}x${batch.length}x${batch.sourceLength}x${batch.scored}`;
+      const program = programs.get(shape) ?? (await compileWeighted(graphOf(batch), weights, compileOptions));
+      programs.set(shape, program);
+      batches.push({ batch, program });
     }
-    return graphs;
+  } catch (error) {
+    await dispose();
+    throw error;
   }
 
   /** Runs batch by batch. @throws LinnetError as `runWeighted` */
-  async *run(
-    parameters: WindowParameters,
-    signal?: AbortSignal,
-  ): AsyncGenerator<readonly WindowOutputs[], void, undefined> {
-    const weights = new Map([...residentTensors(parameters), ...(this.#weights ?? [])]);
-    const runs = this.#batches.map(({ batch, program }) => ({ program, feeds: () => batchFeeds(batch) }));
+  async function* run(parameters: WindowParameters, signal?: AbortSignal): WindowResults {
+    const all = new Map([...residentTensors(parameters), ...(weights ?? [])]);
+    const runs = batches.map(({ batch, program }) => ({ program, feeds: () => batchFeeds(batch) }));
     let done = 0;
-    for await (const outputs of runWeighted(runs, weights, signal)) {
-      yield windowOutputs(this.#batches[done++].batch, outputs);
-    }
+    for await (const outputs of runWeighted(runs, all, signal)) yield windowOutputs(batches[done++].batch, outputs);
   }
 
-  /** Runs all batches: a result for every window, in their order. @throws LinnetError as `run` */
-  async map<T>(parameters: WindowParameters, result: (found: WindowOutputs) => T, signal?: AbortSignal): Promise<T[]> {
-    const results = new Map<ScoredWindow, T>();
-    for await (const batch of this.run(parameters, signal)) {
-      for (const found of batch) results.set(found.window, result(found));
-    }
-    return this.#windows.flatMap((window) => {
-      const found = results.get(window);
-      return found === undefined ? [] : [found];
-    });
-  }
-
-  /** One for each shape of batch. */
-  get programs(): Iterable<WeightedProgram> {
-    return this.#programs.values();
-  }
-
-  async dispose(): Promise<void> {
-    for (const program of this.#programs.values()) await program[Symbol.asyncDispose]();
-  }
-
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.dispose();
-  }
+  return {
+    run,
+    /** Runs all batches: a result for every window, in their order. @throws LinnetError as `run` */
+    async map<T>(parameters: WindowParameters, result: (found: WindowOutputs) => T, signal?: AbortSignal) {
+      const results = new Map<ScoredWindow, T>();
+      for await (const batch of run(parameters, signal)) {
+        for (const found of batch) results.set(found.window, result(found));
+      }
+      return windows.flatMap((window): T[] => {
+        const found = results.get(window);
+        return found === undefined ? [] : [found];
+      });
+    },
+    /** One for each shape of batch. */
+    programs: [...programs.values()],
+    [Symbol.asyncDispose]: dispose,
+  };
 }

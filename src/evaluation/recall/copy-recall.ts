@@ -17,9 +17,6 @@ export interface RecallProbe extends ScoredWindow {
   readonly distance: number;
 }
 
-/** Recall of a model at one distance. */
-export type RecallResult = Awaited<ReturnType<typeof copyRecall>>[number];
-
 interface ProbeOptions {
   readonly distances: readonly number[];
   /** Tokens of a passage, cue included. Default 16. */

@@ -13,12 +13,7 @@ import type { Task } from './schema.ts';
 export type Response = Score | string;
 
 /** The answers to a question after one filter, with their metrics. */
-export interface Judgement {
-  /** "none" for a task without filters. */
-  readonly filter: string;
-  readonly filtered: readonly Response[];
-  readonly metrics: Readonly<Partial<Record<string, AnswerValue>>>;
-}
+export type Judgement = ReturnType<typeof judge>[number];
 
 interface NamedFilters {
   readonly name: string;
@@ -36,7 +31,7 @@ function filtersOf(task: Task): readonly NamedFilters[] {
   return made;
 }
 
-export function judge(task: Task, question: Question, responses: readonly Response[]): Judgement[] {
+export function judge(task: Task, question: Question, responses: readonly Response[]) {
   const kind = task.output_type;
   if (responses.some((response) => (typeof response === 'string') !== (kind === 'generate_until'))) {
     throw internalError('a score was given where a text is due, or a text where a score is');
@@ -52,7 +47,8 @@ export function judge(task: Task, question: Question, responses: readonly Respon
       if (value !== undefined) return [config.metric, value];
       throw internalError(`metric ${config.metric} does not judge ${kind}`);
     });
-    return { filter: name, filtered, metrics: Object.fromEntries(values) };
+    const metricValues: Readonly<Partial<Record<string, AnswerValue>>> = Object.fromEntries(values);
+    return { filter: name, filtered, metrics: metricValues };
   });
 }
 

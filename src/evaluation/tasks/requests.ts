@@ -22,22 +22,7 @@ export type TaskRequest =
   | { readonly type: 'generate_until'; readonly context: string; readonly settings: GenerationSettings };
 
 /** A question: the row, its requests, and the right answer. */
-export interface Question {
-  readonly docId: number;
-  /** The row as it is stored. */
-  readonly doc: Row;
-  /** The row with the columns that templates see. */
-  readonly row: Row;
-  /** Indices of its examples in the rows they are taken from. */
-  readonly shots: readonly number[];
-  readonly requests: readonly TaskRequest[];
-  /** Texts of a multiple choice, without the delimiter. */
-  readonly choices: readonly string[];
-  /** Index of the right choice; −1 for other tasks. */
-  readonly gold: number;
-  /** The row's right answer: an index as text, or a text. */
-  readonly target: string;
-}
+export type Question = ReturnType<ReturnType<typeof promptWriter>>;
 
 export interface QuestionOptions {
   /** Examples in front of each question. Default: the task's number, else none. */
@@ -47,13 +32,7 @@ export interface QuestionOptions {
   readonly seed?: number;
 }
 
-export interface TaskQuestions {
-  readonly task: Task;
-  readonly shots: number;
-  /** Rows of the split, before the limit. */
-  readonly total: number;
-  readonly questions: readonly Question[];
-}
+export type TaskQuestions = Awaited<ReturnType<typeof readQuestions>>;
 
 /**
  * Reads the rows of a task and writes its prompts.
@@ -61,7 +40,7 @@ export interface TaskQuestions {
  * @throws LinnetError `NOT_FOUND` for missing files; `FORMAT` for a broken row, naming it; `INPUT` for too few examples;
  *   `CONFIG` for templates that do not fit the rows
  */
-export async function readQuestions(dir: string, task: Task, options: QuestionOptions = {}): Promise<TaskQuestions> {
+export async function readQuestions(dir: string, task: Task, options: QuestionOptions = {}) {
   // A task that says 0 never has examples.
   const shots = task.num_fewshot === 0 ? 0 : (options.shots ?? task.num_fewshot ?? 0);
   const split = evaluatedSplit(task);
@@ -75,12 +54,18 @@ export async function readQuestions(dir: string, task: Task, options: QuestionOp
   const file = await readPromptFile(dir, task);
   const pool =
     shots === 0 ? [] : (file?.samples ?? (await readSplit(dir, task, shotSplit(task))).map(({ row }) => row));
-  const writer = new PromptWriter(task, pool, file?.description);
+  const questionOf = promptWriter(task, pool, file?.description);
   const choose = shotChoice(task, pool, shots, options.seed ?? defaultFewShotSeed);
   const questions = rows
     .slice(0, limitOf(options.limit, rows.length))
-    .map((row, docId) => writer.question(row, docId, choose(row.row)));
-  return { task, shots, total: rows.length, questions };
+    .map((row, docId) => questionOf(row, docId, choose(row.row)));
+  return {
+    task,
+    shots,
+    /** Rows of the split, before the limit. */
+    total: rows.length,
+    questions,
+  };
 }
 
 /** The seed of published results. */
@@ -129,84 +114,72 @@ async function readSplit(dir: string, task: Task, split: string): Promise<Source
   );
 }
 
-class PromptWriter {
-  readonly #task: Task;
-  readonly #pool: readonly Row[];
-  readonly #description: FilledTemplate;
-  readonly #text: FilledTemplate;
-  readonly #target: FilledTemplate;
-  readonly #choices: readonly FilledTemplate[] | string | undefined;
-  readonly #settings: GenerationSettings;
-  readonly #examples = new Map<number, string>();
+/** Writes the prompts of a task. @param pool rows that examples are taken from */
+function promptWriter(task: Task, pool: readonly Row[], description: string | undefined) {
+  const { process_docs: preparation, doc_to_choice: listed, target_delimiter: delimiter } = task;
+  const template = (source: string, field: string): FilledTemplate =>
+    makeTemplate(source, `${field} of task ${task.task}`);
+  const describe = description === undefined ? template(task.description, 'description') : () => description;
+  const textOf = template(task.doc_to_text, 'doc_to_text');
+  const targetOf = template(task.doc_to_target, 'doc_to_target');
+  const templates = Array.isArray(listed) ? listed.map((choice) => template(choice, 'doc_to_choice')) : undefined;
+  const settings = generationSettings(task);
+  const examples = new Map<number, string>();
 
-  constructor(task: Task, pool: readonly Row[], description: string | undefined) {
-    const template = (source: string, field: string): FilledTemplate =>
-      makeTemplate(source, `${field} of task ${task.task}`);
-    this.#task = task;
-    this.#pool = pool;
-    this.#description = description === undefined ? template(task.description, 'description') : () => description;
-    this.#text = template(task.doc_to_text, 'doc_to_text');
-    this.#target = template(task.doc_to_target, 'doc_to_target');
-    const { doc_to_choice: choices } = task;
-    this.#choices = typeof choices === 'object' ? choices.map((choice) => template(choice, 'doc_to_choice')) : choices;
-    this.#settings = generationSettings(task);
-  }
-
-  question({ row: doc, source }: SourcedRow, docId: number, shots: readonly number[]): Question {
-    const row = prepare(this.#task.process_docs, doc);
-    const choices = this.#choicesOf(row, source);
-    const target = this.#target(row);
+  /** The row with the columns that templates see, its text, choices and right answer. */
+  function filled(doc: Row, source: string) {
+    const row = prepare(preparation, doc);
+    const choices = templates?.map((choice) => choice(row)) ?? choicesIn(row, listed, source);
+    const target = targetOf(row);
     const gold = choices.length === 0 ? -1 : goldIndex(target, choices, source);
-    const examples = shots.map((index) => this.#example(index)).join('');
-    const context = this.#description(row) + examples + this.#text(row);
-    return {
-      docId,
-      doc,
-      row,
-      shots,
-      choices,
-      gold,
-      target,
-      requests: this.#requests(context, choices, target),
-    };
-  }
-
-  #requests(context: string, choices: readonly string[], target: string): TaskRequest[] {
-    const forms: Readonly<Record<Task['output_type'], () => TaskRequest[]>> = {
-      multiple_choice: () =>
-        choices.map((choice) => ({
-          type: 'loglikelihood',
-          context,
-          continuation: this.#task.target_delimiter + choice,
-        })),
-      loglikelihood: () => [{ type: 'loglikelihood', context, continuation: target }],
-      loglikelihood_rolling: () => [{ type: 'loglikelihood_rolling', text: context }],
-      generate_until: () => [{ type: 'generate_until', context, settings: this.#settings }],
-    };
-    return forms[this.#task.output_type]();
+    return { row, choices, target, gold };
   }
 
   /** An example with its answer and the separator from the next. */
-  #example(index: number): string {
-    const known = this.#examples.get(index);
+  function example(index: number): string {
+    const known = examples.get(index);
     if (known !== undefined) return known;
-    const source = `example ${index} of task ${this.#task.task}`;
-    const row = prepare(this.#task.process_docs, this.#pool[index]);
-    const target = this.#target(row);
-    const choices = this.#choicesOf(row, source);
-    const answer = choices.length === 0 ? target : choices[goldIndex(target, choices, source)];
-    const text = this.#text(row) + this.#task.target_delimiter + answer + this.#task.fewshot_delimiter;
-    this.#examples.set(index, text);
+    const { row, choices, target, gold } = filled(pool[index], `example ${index} of task ${task.task}`);
+    const text = textOf(row) + delimiter + (choices.at(gold) ?? target) + task.fewshot_delimiter;
+    examples.set(index, text);
     return text;
   }
 
-  #choicesOf(row: Row, source: string): string[] {
-    if (this.#choices === undefined) return [];
-    if (typeof this.#choices !== 'string') return this.#choices.map((choice) => choice(row));
-    const list = columnOf(row, this.#choices);
-    if (Array.isArray(list) && list.length >= 2) return list.map(String);
-    throw new LinnetError('FORMAT', `${source}: ${this.#choices} is not a list of two or more choices`);
-  }
+  return ({ row: doc, source }: SourcedRow, docId: number, shots: readonly number[]) => {
+    const { row, choices, target, gold } = filled(doc, source);
+    const context = describe(row) + shots.map(example).join('') + textOf(row);
+    const requests: Readonly<Record<Task['output_type'], () => TaskRequest[]>> = {
+      multiple_choice: () =>
+        choices.map((choice) => ({ type: 'loglikelihood', context, continuation: delimiter + choice })),
+      loglikelihood: () => [{ type: 'loglikelihood', context, continuation: target }],
+      loglikelihood_rolling: () => [{ type: 'loglikelihood_rolling', text: context }],
+      generate_until: () => [{ type: 'generate_until', context, settings }],
+    };
+    return {
+      docId,
+      /** The row as it is stored. */
+      doc,
+      /** The row with the columns that templates see. */
+      row,
+      /** Indices of its examples in the rows they are taken from. */
+      shots,
+      /** Texts of a multiple choice, without the delimiter. */
+      choices,
+      /** Index of the right choice; −1 for other tasks. */
+      gold,
+      /** The row's right answer: an index as text, or a text. */
+      target,
+      requests: requests[task.output_type](),
+    };
+  };
+}
+
+/** The choices in a column of a row; none without a column. @throws LinnetError `FORMAT` for a column of other values */
+function choicesIn(row: Row, column: Task['doc_to_choice'], source: string): string[] {
+  if (typeof column !== 'string') return [];
+  const list = columnOf(row, column);
+  if (Array.isArray(list) && list.length >= 2) return list.map(String);
+  throw new LinnetError('FORMAT', `${source}: ${column} is not a list of two or more choices`);
 }
 
 function generationSettings({ generation_kwargs: given, fewshot_delimiter }: Task): GenerationSettings {

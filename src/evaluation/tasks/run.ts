@@ -9,7 +9,6 @@ import {
   type Response,
   summarizeJudgements,
   type SummaryOptions,
-  type TaskSummary,
 } from './judging.ts';
 import type { TaskSelection } from './registry.ts';
 import {
@@ -36,19 +35,8 @@ export interface JudgedQuestion {
   readonly judgements: readonly Judgement[];
 }
 
-export interface TaskResult {
-  readonly task: Task;
-  readonly shots: number;
-  /** Rows of the split, of which `answers` may be the first. */
-  readonly total: number;
-  readonly summary: TaskSummary;
-  readonly answers: readonly JudgedQuestion[];
-}
-
-export interface EvaluationResult {
-  readonly tasks: readonly TaskResult[];
-  readonly groups: readonly TaskSummary[];
-}
+export type EvaluationResult = Awaited<ReturnType<typeof evaluateTasks>>;
+export type TaskResult = EvaluationResult['tasks'][number];
 
 export interface RunOptions extends QuestionOptions, SummaryOptions, Stoppable {
   readonly data: string;
@@ -76,14 +64,10 @@ export async function readTasks(
  * @throws LinnetError as `readQuestions` and the scorer; `ABORTED` when the signal fires: the journal then has all batches
  *   that were answered
  */
-export async function evaluateTasks(
-  selection: TaskSelection,
-  scorer: Scorer,
-  options: RunOptions,
-): Promise<EvaluationResult> {
+export async function evaluateTasks(selection: TaskSelection, scorer: Scorer, options: RunOptions) {
   const all = await readTasks(selection, options.data, options);
   const total = all.reduce((sum, { questions }) => sum + questions.length, 0);
-  const results: TaskResult[] = [];
+  const results = [];
   let done = 0;
   for (const { task, shots, questions, total: rows } of all) {
     const answers: JudgedQuestion[] = [];
@@ -100,6 +84,7 @@ export async function evaluateTasks(
       options.onProgress?.(done, total, task.task);
     }
     const judgements = answers.map((answer) => answer.judgements);
+    // Of the rows, `answers` may be the first.
     results.push({ task, shots, total: rows, summary: summarizeJudgements(task, judgements, options), answers });
   }
   const summaries = new Map(results.map(({ summary }) => [summary.task, summary]));

@@ -23,7 +23,6 @@ import {
   type TrialHooks,
   type TrialPlace,
   trialName,
-  type Trials,
   type TrialUpdate,
 } from './study.ts';
 import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
@@ -45,7 +44,7 @@ export interface RunTrialsOptions<Trial> extends Stoppable, Pick<TrialHooks, 'me
 }
 
 /** Where and how a study is run. */
-interface RunStudyOptions
+export interface RunStudyOptions
   extends Pick<
     RunTrialsOptions<never>,
     'memory' | 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known' | 'share'
@@ -61,7 +60,7 @@ interface RunStudyOptions
 }
 
 /** Output of a study: for people, for machines, and whether its answer is no. */
-interface FinishedStudy {
+export interface FinishedStudy {
   readonly text: string;
   readonly json: JsonObject;
   readonly negative: boolean;
@@ -101,199 +100,181 @@ export function trialJob(data: unknown): z.output<typeof jobSchema> {
 }
 
 /** A study that can be run. */
-export class Study<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> implements AnyStudy {
-  readonly definition: StudyDefinition<Plan, Trial, Place, Measured>;
-
-  constructor(definition: StudyDefinition<Plan, Trial, Place, Measured>) {
-    this.definition = definition;
-  }
-
-  /** Loads a plan. Dispose of the result. @throws LinnetError `CONFIG` naming all fields that are wrong, and as `load` */
-  async open(
-    given: unknown,
-    source: PlanSource = planSource(),
-    compile?: CompileOptions,
-  ): Promise<OpenStudy<Plan, Trial, Place, Measured>> {
-    const plan = parsePlan(this.definition, given, source.name);
-    return openStudy(this.definition, given, plan, await this.definition.load(plan, source, compile));
-  }
-
-  /** Runs a plan and writes its report. @throws LinnetError as `open` and `OpenStudy.runTrials` */
-  async run(given: unknown, source: PlanSource, options: RunStudyOptions): Promise<FinishedStudy> {
-    const { out } = options;
-    requireOneWay({ ...options, store: options.resultStore });
-    await using _lock = out === undefined ? undefined : await lockFolder(out);
-    await using study = await this.open(given, source, options.compile);
-    try {
-      return await study.report(options);
-    } catch (error) {
-      if (out === undefined || !(error instanceof LinnetError) || error.code !== 'ABORTED') throw error;
-      const message = `${error.message}; to continue, give the same command again`;
-      throw new LinnetError('ABORTED', message, { cause: error });
-    }
-  }
-
-  /** Runs trials of the queue; the models and texts of the plan used last stay loaded. */
-  handler({ compile, memory, check }: HandlerOptions): JobHandler {
-    const opened = new LastOpened<OpenStudy<Plan, Trial, Place, Measured>>();
-    return async (data, { signal, folder }) => {
-      const { plan, planFile, identity, snapshotEvery } = trialJob(data);
-      const { trials } = await opened.open(JSON.stringify([plan, planFile]), () =>
-        this.open(plan, planSource(planFile, check), compile),
-      );
-      for (const trial of trials) {
-        if ((await this.definition.identity(trial)) !== identity) continue;
-        const snapshots = { folder: join(folder, 'snapshots'), every: snapshotEvery };
-        return this.definition.run(trial, { compile, memory, signal, snapshots });
-      }
-      throw new LinnetError(
-        'MISMATCH',
-        `with the text and the models that this worker finds, ${planFile} has no such trial: give all machines the same files`,
-      );
-    };
-  }
-}
-
-/** A plan with everything that it names. Dispose of it. */
-export type OpenStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object> = ReturnType<
-  typeof openStudy<Plan, Trial, Place, Measured>
->;
-
-function openStudy<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>(
-  {
-    name,
-    place: placeOf,
-    identity,
-    measured: schema,
-    run,
-    figures: figuresOf,
-    report: reportOf,
-  }: StudyDefinition<Plan, Trial, Place, Measured>,
-  given: unknown,
-  plan: Plan,
-  loaded: Trials<Trial>,
+export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Measured extends object>(
+  definition: StudyDefinition<Plan, Trial, Place, Measured>,
 ) {
-  const { trials } = loaded;
+  const { name, place: placeOf, identity, measured: schema } = definition;
   const wordsOf = (trial: Trial): string => placeWords(placeOf(trial)).join(', ');
 
   /**
-   * Runs the trials that have no result yet. Stopped, it goes on where it was when called again: inside a trial from its
-   * newest snapshot.
-   * @param onResult called for every result; `isKnown` if it was measured before
-   * @returns results in the order of the plan
-   * @throws LinnetError `ABORTED` when the signal fires, `MISMATCH` for results of another plan in the folder, and as `runJobs`
+   * Loads a plan with everything that it names. Dispose of it.
+   * @throws LinnetError `CONFIG` naming all fields that are wrong, and as `load`
    */
-  async function runTrials(
-    options: RunTrialsOptions<Trial> = {},
-    onResult?: (at: { readonly trial: Trial; readonly measured: Measured }, isKnown: boolean, done: number) => void,
-  ): Promise<(Place & Measured)[]> {
-    const {
-      store,
-      known,
-      queue,
-      results: shared,
-      share,
-      snapshotEvery = 200,
-      compile,
-      memory,
-      signal,
-      onUpdate,
-    } = options;
-    const others = known === undefined ? undefined : await readKnownTrials(known);
-    const results: ((Place & Measured) | undefined)[] = [];
-    const open: number[] = [];
-    let done = 0;
-    const jobOf = async (at: number, others: JsonObject = {}): Promise<Job> => ({
-      kind: studyTrialKind,
-      title: `trial ${wordsOf(trials[at])}`,
-      data: { study: name, ...others, identity: await identity(trials[at]) },
-    });
-    const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {
-      const place = placeOf(trials[at]);
-      if (!isKnown) await store?.store(place, await identity(trials[at]), measured);
-      results[at] = { ...place, ...measured };
-      onResult?.({ trial: trials[at], measured }, isKnown, ++done);
-    };
-    for (const [at, trial] of trials.entries()) {
-      if (!isInShare(at, share)) continue;
-      const place = placeOf(trial);
-      const stored = await store?.find(place, () => identity(trial), schema);
-      const other = stored === undefined ? others?.get(await identity(trial)) : undefined;
-      const found = stored ?? (other && measuredOf(other, place, schema, known ?? ''));
-      const kept = await shared?.find(await jobOf(at));
-      if (found !== undefined) {
-        if (kept === undefined) await shared?.keep(await jobOf(at), found);
-        await take(at, found, true);
-      } else if (kept !== undefined) {
-        const wrong = 'the store of results holds something else than the result of a trial';
-        await take(at, validated(schema, kept, 'FORMAT', wrong), false);
-      } else open.push(at);
-    }
-    if (queue !== undefined) {
-      const planned = { plan: given, planFile: resolve(queue.planFile), snapshotEvery };
-      const wrong = 'the queue holds something else than the result of a trial';
-      await runJobs(queue.url, await Promise.all(open.map((at) => jobOf(at, planned))), {
+  async function open(given: unknown, source: PlanSource = planSource(), compile?: CompileOptions) {
+    const plan = parsePlan(definition, given, source.name);
+    const loaded = await definition.load(plan, source, compile);
+    const { trials } = loaded;
+
+    /**
+     * Runs the trials that have no result yet. Stopped, it goes on where it was when called again: inside a trial from its
+     * newest snapshot.
+     * @param onResult called for every result; `isKnown` if it was measured before
+     * @returns results in the order of the plan
+     * @throws LinnetError `ABORTED` when the signal fires, `MISMATCH` for results of another plan in the folder, and as `runJobs`
+     */
+    async function runTrials(
+      options: RunTrialsOptions<Trial> = {},
+      onResult?: (at: { readonly trial: Trial; readonly measured: Measured }, isKnown: boolean, done: number) => void,
+    ): Promise<(Place & Measured)[]> {
+      const {
+        store,
+        known,
+        queue,
+        results: shared,
+        share,
+        snapshotEvery = 200,
+        compile,
+        memory,
         signal,
-        onResult: (index, result) => take(open[index], validated(schema, result, 'FORMAT', wrong), false),
+        onUpdate,
+      } = options;
+      const others = known === undefined ? undefined : await readKnownTrials(known);
+      const results: ((Place & Measured) | undefined)[] = [];
+      const missing: number[] = [];
+      let done = 0;
+      const jobOf = async (at: number, others: JsonObject = {}): Promise<Job> => ({
+        kind: studyTrialKind,
+        title: `trial ${wordsOf(trials[at])}`,
+        data: { study: name, ...others, identity: await identity(trials[at]) },
       });
-    } else {
-      for (const at of open) {
-        requireRunning(signal, `after ${done} of ${trials.length} trials`);
-        const snapshots = store && { folder: store.snapshotFolder(placeOf(trials[at])), every: snapshotEvery };
-        const update = (event: TrialUpdate): void => onUpdate?.(trials[at], event, done);
-        const measured = await run(trials[at], { compile, memory, signal, snapshots, onUpdate: update });
-        await shared?.keep(await jobOf(at), measured);
-        await take(at, measured, false);
-      }
-    }
-    return results.filter((result) => result !== undefined);
-  }
-
-  /** Runs the trials, with a record where there is a folder for it, and writes the report. */
-  async function report(options: RunStudyOptions): Promise<FinishedStudy> {
-    const { out, command, note, onProgress, resultStore, share, ...others } = options;
-    const total = trials.length;
-    if (loaded.note !== undefined) note(loaded.note);
-    const shared = resultStore === undefined ? undefined : await ResultStore.open(resultStore);
-    const measure = async (run?: Run) => {
-      const store = out === undefined ? undefined : await TrialStore.open(out);
-      const onUpdate = (trial: Trial, update: TrialUpdate, done: number): void => {
-        if (run !== undefined) recordUpdate(run, trialName(placeOf(trial)), update);
-        const info = `${wordsOf(trial)}, loss ${formatFixed(update.loss, 3)}`;
-        onProgress(done + update.update / update.total, total, info);
+      const take = async (at: number, measured: Measured, isKnown: boolean): Promise<void> => {
+        const place = placeOf(trials[at]);
+        if (!isKnown) await store?.store(place, await identity(trials[at]), measured);
+        results[at] = { ...place, ...measured };
+        onResult?.({ trial: trials[at], measured }, isKnown, ++done);
       };
-      return runTrials({ ...others, share, results: shared, store, onUpdate }, ({ trial, measured }, isKnown, done) => {
-        onProgress(done, total);
-        if (isKnown) return;
-        const figures = figuresOf(measured);
-        run?.log({ trial: trialName(placeOf(trial)), ...figures });
-        const numbers = Object.entries(figures).map(([figure, value]) => `${figure} ${formatFixed(value, 4)}`);
-        note(`${done}/${total}  ${wordsOf(trial)}: ${numbers.join(', ')}`);
-      });
-    };
-    if (share !== undefined) {
-      const { length } = await measure();
-      const json = { study: name, share, store: resultStore, trials: length, of: total };
-      return { text: `${length} of ${total} trials have their results in ${resultStore}`, json, negative: false };
+      for (const [at, trial] of trials.entries()) {
+        if (!isInShare(at, share)) continue;
+        const place = placeOf(trial);
+        const stored = await store?.find(place, () => identity(trial), schema);
+        const other = stored === undefined ? others?.get(await identity(trial)) : undefined;
+        const found = stored ?? (other && measuredOf(other, place, schema, known ?? ''));
+        const kept = await shared?.find(await jobOf(at));
+        if (found !== undefined) {
+          if (kept === undefined) await shared?.keep(await jobOf(at), found);
+          await take(at, found, true);
+        } else if (kept !== undefined) {
+          const wrong = 'the store of results holds something else than the result of a trial';
+          await take(at, validated(schema, kept, 'FORMAT', wrong), false);
+        } else missing.push(at);
+      }
+      if (queue !== undefined) {
+        const planned = { plan: given, planFile: resolve(queue.planFile), snapshotEvery };
+        const wrong = 'the queue holds something else than the result of a trial';
+        await runJobs(queue.url, await Promise.all(missing.map((at) => jobOf(at, planned))), {
+          signal,
+          onResult: (index, result) => take(missing[index], validated(schema, result, 'FORMAT', wrong), false),
+        });
+      } else {
+        for (const at of missing) {
+          requireRunning(signal, `after ${done} of ${trials.length} trials`);
+          const snapshots = store && { folder: store.snapshotFolder(placeOf(trials[at])), every: snapshotEvery };
+          const update = (event: TrialUpdate): void => onUpdate?.(trials[at], event, done);
+          const measured = await definition.run(trials[at], { compile, memory, signal, snapshots, onUpdate: update });
+          await shared?.keep(await jobOf(at), measured);
+          await take(at, measured, false);
+        }
+      }
+      return results.filter((result) => result !== undefined);
     }
-    const reported = async (run?: Run) => {
-      const made = await reportOf(await measure(run), { plan, trials });
-      run?.report({ ...made.summary, trials: total });
-      return made;
-    };
-    const configuration = plainJson({ ...plan, trials: total });
-    const made = await (out === undefined
-      ? reported()
-      : recordedWork(out, { command, configuration }, async (start) => reported(await start())));
-    const finished = { text: printedReport(made), json: made.json, negative: made.negative ?? false };
-    if (out === undefined) return finished;
-    const json = { out, ...(await writeResults(out, name, made, command)), ...made.json };
-    await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
-    return { ...finished, json, text: `${finished.text}\n\nwrote ${join(out, 'report.html')}` };
+
+    /** Runs the trials, with a record where there is a folder for it, and writes the report. */
+    async function report(options: RunStudyOptions): Promise<FinishedStudy> {
+      const { out, command, note, onProgress, resultStore, share, ...others } = options;
+      const total = trials.length;
+      if (loaded.note !== undefined) note(loaded.note);
+      const shared = resultStore === undefined ? undefined : await ResultStore.open(resultStore);
+      const measure = async (run?: Run) => {
+        const store = out === undefined ? undefined : await TrialStore.open(out);
+        const onUpdate = (trial: Trial, update: TrialUpdate, done: number): void => {
+          if (run !== undefined) recordUpdate(run, trialName(placeOf(trial)), update);
+          const info = `${wordsOf(trial)}, loss ${formatFixed(update.loss, 3)}`;
+          onProgress(done + update.update / update.total, total, info);
+        };
+        return runTrials(
+          { ...others, share, results: shared, store, onUpdate },
+          ({ trial, measured }, isKnown, done) => {
+            onProgress(done, total);
+            if (isKnown) return;
+            const figures = definition.figures(measured);
+            run?.log({ trial: trialName(placeOf(trial)), ...figures });
+            const numbers = Object.entries(figures).map(([figure, value]) => `${figure} ${formatFixed(value, 4)}`);
+            note(`${done}/${total}  ${wordsOf(trial)}: ${numbers.join(', ')}`);
+          },
+        );
+      };
+      if (share !== undefined) {
+        const { length } = await measure();
+        const json = { study: name, share, store: resultStore, trials: length, of: total };
+        return { text: `${length} of ${total} trials have their results in ${resultStore}`, json, negative: false };
+      }
+      const reported = async (run?: Run) => {
+        const made = await definition.report(await measure(run), { plan, trials });
+        run?.report({ ...made.summary, trials: total });
+        return made;
+      };
+      const configuration = plainJson({ ...plan, trials: total });
+      const made = await (out === undefined
+        ? reported()
+        : recordedWork(out, { command, configuration }, async (start) => reported(await start())));
+      const finished = { text: printedReport(made), json: made.json, negative: made.negative ?? false };
+      if (out === undefined) return finished;
+      const json = { out, ...(await writeResults(out, name, made, command)), ...made.json };
+      await writeFileAtomic(join(out, 'results.json'), `${JSON.stringify(json, null, 2)}\n`);
+      return { ...finished, json, text: `${finished.text}\n\nwrote ${join(out, 'report.html')}` };
+    }
+
+    const dispose = async (): Promise<void> => loaded[Symbol.asyncDispose]?.();
+    return { given, trials, runTrials, report, [Symbol.asyncDispose]: dispose };
   }
 
-  const dispose = async (): Promise<void> => loaded[Symbol.asyncDispose]?.();
-  return { given, trials, runTrials, report, [Symbol.asyncDispose]: dispose };
+  return {
+    definition,
+    open,
+    /** Runs a plan and writes its report. @throws LinnetError as `open` and `runTrials` */
+    async run(given: unknown, source: PlanSource, options: RunStudyOptions): Promise<FinishedStudy> {
+      const { out } = options;
+      requireOneWay({ ...options, store: options.resultStore });
+      await using _lock = out === undefined ? undefined : await lockFolder(out);
+      await using study = await open(given, source, options.compile);
+      try {
+        return await study.report(options);
+      } catch (error) {
+        if (out === undefined || !(error instanceof LinnetError) || error.code !== 'ABORTED') throw error;
+        const message = `${error.message}; to continue, give the same command again`;
+        throw new LinnetError('ABORTED', message, { cause: error });
+      }
+    },
+    /** Runs trials of the queue; the models and texts of the plan used last stay loaded. */
+    handler({ compile, memory, check }: HandlerOptions): JobHandler {
+      const opened = new LastOpened<Awaited<ReturnType<typeof open>>>();
+      return async (data, { signal, folder }) => {
+        const { plan, planFile, identity: asked, snapshotEvery } = trialJob(data);
+        const { trials } = await opened.open(JSON.stringify([plan, planFile]), () =>
+          open(plan, planSource(planFile, check), compile),
+        );
+        for (const trial of trials) {
+          if ((await identity(trial)) !== asked) continue;
+          const snapshots = { folder: join(folder, 'snapshots'), every: snapshotEvery };
+          return definition.run(trial, { compile, memory, signal, snapshots });
+        }
+        throw new LinnetError(
+          'MISMATCH',
+          `with the text and the models that this worker finds, ${planFile} has no such trial: give all machines the same files`,
+        );
+      };
+    },
+  };
 }
 
 /** Lines that a trial has in the record at most: enough to show its curve, not every batch. */

@@ -5,7 +5,7 @@ import { LinnetError } from '../../errors.ts';
 import { average } from '../../report/statistics.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { train, type TrainingJob, type TrainingOutcome } from '../../training/trainer.ts';
+import { train, type TrainingJob } from '../../training/trainer.ts';
 import { memoryLimit } from '../../training/plans/options.ts';
 import { requireMemory, stepCost } from '../../training/step-cost.ts';
 import type { PlanSource, TrialHooks } from './study.ts';
@@ -53,13 +53,7 @@ export function requireVocabulary(name: string, { sizes }: Model, { vocabularySi
   );
 }
 
-export interface TrainedTrial extends Pick<TrainingOutcome, 'parameters' | 'evaluations' | 'losses'> {
-  /** Mean training loss of the last tenth of the optimizer steps. */
-  readonly loss: number;
-  readonly tokensPerSecond: number;
-  /** Training loss, means over neighbouring optimizer steps at the last of them, steps before a resume included. */
-  readonly curve: readonly { readonly update: number; readonly loss: number }[];
-}
+export type TrainedTrial = Awaited<ReturnType<typeof trainTrial>>;
 
 const curvePoints = 60;
 
@@ -67,7 +61,7 @@ const curvePoints = 60;
 export async function trainTrial(
   job: Omit<TrainingJob, keyof TrialHooks>,
   { compile, memory = memoryLimit(undefined), signal, snapshots, onUpdate }: TrialHooks,
-): Promise<TrainedTrial> {
+) {
   requireMemory(stepCost(job), job.settings, memory);
   const outcome = await train({ ...job, compile, signal, snapshots, onUpdate: (event) => onUpdate?.(event) });
   const { updates, total, finished, losses, parameters, evaluations } = outcome;
@@ -76,13 +70,15 @@ export async function trainTrial(
     parameters,
     evaluations,
     losses,
+    /** Mean training loss of the last tenth of the optimizer steps. */
     loss: outcome.loss ?? Number.NaN,
     tokensPerSecond: outcome.tokensPerSecond ?? Number.NaN,
+    /** Training loss, means over neighbouring optimizer steps at the last of them, steps before a resume included. */
     curve: meansOfNeighbours(losses),
   };
 }
 
-function meansOfNeighbours(losses: readonly number[]): TrainedTrial['curve'] {
+function meansOfNeighbours(losses: readonly number[]) {
   const each = Math.max(1, Math.ceil(losses.length / curvePoints));
   return Array.from({ length: Math.ceil(losses.length / each) }, (_, at) => {
     const part = losses.slice(at * each, (at + 1) * each);

@@ -4,7 +4,7 @@ import { average } from '../../report/statistics.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
-import { Study } from '../frame/run-study.ts';
+import { studyOf } from '../frame/run-study.ts';
 import { meanPoints, resultSection, type StudyReport } from '../frame/study-report.ts';
 import { planSeeds, trialIdentity } from '../frame/study.ts';
 import { type LeakRun, leakRun, leakText, type LeakTraining, trainAndAsk } from './training.ts';
@@ -29,7 +29,7 @@ const planSchema = z.strictObject({
 type Plan = z.output<typeof planSchema>;
 type Place = Readonly<{ strength: number; seed: number }>;
 
-export const leakStudy = new Study<Plan, LeakTraining, Place, LeakRun>({
+export const leakStudy = studyOf<Plan, LeakTraining, Place, LeakRun>({
   name: 'leak',
   description:
     'What a convolution that reads the future does to training (paper, Figure 4): the same small model is trained on the same ' +

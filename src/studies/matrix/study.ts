@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { describeSoftware } from '../../report/provenance.ts';
 import { type Column, makeTable, markdownTable, type Table } from '../../report/table.ts';
-import { Study } from '../frame/run-study.ts';
+import { studyOf } from '../frame/run-study.ts';
 import { groupedBy, resultSection, type StudyReport } from '../frame/study-report.ts';
 import { trialIdentity } from '../frame/study.ts';
 import { type CellPlace, type CellResult, cellResult, supportCell, supportMixers, type SupportRow } from './cells.ts';
@@ -19,7 +19,7 @@ const planSchema = z.strictObject({
 type Plan = z.output<typeof planSchema>;
 type Cell = CellPlace & { readonly probe: SupportProbe; readonly seed: number };
 
-export const matrixStudy = new Study<Plan, Cell, CellPlace, CellResult>({
+export const matrixStudy = studyOf<Plan, Cell, CellPlace, CellResult>({
   name: 'matrix',
   description:
     'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and direction: forwards ' +

@@ -27,16 +27,7 @@ export async function readHaystack(documents: AsyncIterable<Document>): Promise<
   throw new LinnetError('INPUT', 'the text for the haystack has no sentence; give prose');
 }
 
-export interface NeedleQuestion {
-  /** Text that the model reads; it ends with the beginning of the answer. */
-  readonly context: string;
-  readonly answers: readonly string[];
-  readonly wrong: readonly string[];
-  /** Tokens of the context, at most the length less the tokens of an answer. */
-  readonly tokens: number;
-  /** Sentences of the haystack before the first needle, as a share of all of them. */
-  readonly depth: number;
-}
+export type NeedleQuestion = ReturnType<typeof needleQuestion>;
 
 export interface NeedleOptions {
   readonly task: NeedleTaskName;
@@ -60,7 +51,7 @@ export function needleQuestion(
   tokenizer: Tokenizer,
   sentences: readonly string[],
   { task, length, depth, answerTokens = needleTasks[task].answerTokens, seed }: NeedleOptions,
-): NeedleQuestion {
+) {
   if (!(depth >= 0 && depth <= 1)) throw new LinnetError('INPUT', `a depth of ${depth}: expected a share from 0 to 1`);
   const random = new Random(seed);
   const plan = needleTasks[task].draw(random);
@@ -87,7 +78,16 @@ export function needleQuestion(
   }
   const { context, tokens } = made(count);
   const { answers, wrong } = plan;
-  return { context, tokens, answers, wrong, depth: Math.round(depth * count) / count };
+  return {
+    /** Text that the model reads; it ends with the beginning of the answer. */
+    context,
+    /** Tokens of the context, at most the length less the tokens of an answer. */
+    tokens,
+    answers,
+    wrong,
+    /** Sentences of the haystack before the first needle, as a share of all of them. */
+    depth: Math.round(depth * count) / count,
+  };
 }
 
 interface HiddenSentence {

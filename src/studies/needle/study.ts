@@ -9,7 +9,7 @@ import { heatMap } from '../../report/charts/heat-map.ts';
 import { fixed, formatCount, formatFixed, formatTokens } from '../../report/quantities.ts';
 import { makeTable, spreadColumn } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
-import { Study } from '../frame/run-study.ts';
+import { studyOf } from '../frame/run-study.ts';
 import { groupedBy, resultSection, type StudyReport } from '../frame/study-report.ts';
 import { type PlanSource, trialIdentity } from '../frame/study.ts';
 import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
@@ -60,7 +60,7 @@ interface NeedleTrial extends NeedleSettings {
   readonly text: string;
 }
 
-export const needleStudy = new Study<Plan, NeedleTrial, Place, Measured>({
+export const needleStudy = studyOf<Plan, NeedleTrial, Place, Measured>({
   name: 'needle',
   description:
     'Hides sentences in a long text and asks for what they say, by the length of the text and how deep the first of them ' +

@@ -13,7 +13,7 @@ import { parseTrainingSettings } from '../../training/settings.ts';
 import { lineChart } from '../../report/charts/chart.ts';
 import { fixed, formatBytes, formatCount } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
-import { Study } from '../frame/run-study.ts';
+import { studyOf } from '../frame/run-study.ts';
 import { groupedBy, meanPoints, resultSection, type StudyReport } from '../frame/study-report.ts';
 import { measuredNumber, trialIdentity, type TrialHooks } from '../frame/study.ts';
 import { trainTrial } from '../frame/train-trial.ts';
@@ -42,7 +42,7 @@ type Measured = z.output<typeof measuredSchema>;
 /** Seeds of test rows: far from those of lessons. */
 const testSeed = 0x7e57;
 
-export const recallStudy = new Study<RecallPlan, RecallTrial, Place, Measured>({
+export const recallStudy = studyOf<RecallPlan, RecallTrial, Place, Measured>({
   name: 'recall',
   description:
     'Pairs of a key and a value, then the keys again, at distances that follow a power law (MQAR); a model answers with the ' +

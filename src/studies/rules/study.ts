@@ -12,7 +12,7 @@ import { Random } from '../../random.ts';
 import { fixed, formatCount } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
-import { Study } from '../frame/run-study.ts';
+import { studyOf } from '../frame/run-study.ts';
 import { resultSection, type StudyReport } from '../frame/study-report.ts';
 import { trialIdentity } from '../frame/study.ts';
 import {
@@ -61,7 +61,7 @@ interface RulesTrial {
   readonly identity: string;
 }
 
-export const rulesStudy = new Study<Plan, RulesTrial, Place, Measured>({
+export const rulesStudy = studyOf<Plan, RulesTrial, Place, Measured>({
   name: 'rules',
   description:
     'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that differ: under ' +

@@ -39,16 +39,7 @@ export const verificationRules: readonly NamedRule[] = [
 ];
 
 /** How a rule fared. */
-export interface RuleAgreement {
-  readonly name: string;
-  readonly tokens: number;
-  /** Tokens that differ from sequential decoding of the same text; the text then goes on with the right one. */
-  readonly mismatches: number;
-  readonly mismatchesPer1000: number;
-  readonly tokensPerStep: number;
-  /** Largest difference of a logit on the right path, relative to the largest logit there. */
-  readonly maxLogitError: number;
-}
+export type RuleAgreement = ReturnType<typeof ruleAgreements>[number];
 
 export interface CompareRulesOptions extends ReferenceOptions, Stoppable {
   /** Tokens decoded after each prompt. Default 256. */
@@ -65,12 +56,7 @@ export interface CompareRulesOptions extends ReferenceOptions, Stoppable {
 }
 
 /** A prompt with its greedy continuation. */
-interface SequentialText {
-  readonly prompt: readonly number[];
-  readonly text: readonly number[];
-  /** Logits [V] that predicted each token of the continuation. */
-  readonly logits: readonly Float32Array[];
-}
+type SequentialText = Awaited<ReturnType<typeof decodeSequentially>>;
 
 /**
  * Decodes prompts token by token, then by speculation under every rule, and counts differences. Drafts come from the
@@ -126,7 +112,7 @@ export async function countMismatches(
 export function ruleAgreements(
   counts: readonly (readonly RuleCount[])[],
   rules: readonly NamedRule[] = verificationRules,
-): RuleAgreement[] {
+) {
   return rules.map(({ name }, index) => {
     const rounds = counts.map((ofPrompt) => ofPrompt[index]);
     const sum = (field: keyof RuleCount): number => rounds.reduce((total, count) => total + count[field], 0);
@@ -134,23 +120,21 @@ export function ruleAgreements(
     return {
       name,
       tokens,
+      /** Tokens that differ from sequential decoding of the same text; the text then goes on with the right one. */
       mismatches,
       mismatchesPer1000: (1000 * mismatches) / tokens,
       tokensPerStep: (tokens - counts.length) / Math.max(1, sum('steps')), // the first is the prompt's
+      /** Largest difference of a logit on the right path, relative to the largest logit there. */
       maxLogitError: Math.max(...rounds.map(({ error }) => error)),
     };
   });
 }
 
-async function decodeSequentially(
-  engine: StepEngine,
-  prompt: readonly number[],
-  tokens: number,
-): Promise<SequentialText> {
+async function decodeSequentially(engine: StepEngine, prompt: readonly number[], tokens: number) {
   const sampler = new Sampler();
   const state = engine.newState();
   const text = [...prompt];
-  const logits: Float32Array[] = [];
+  const logits: Float32Array[] = []; // that predicted each token of the continuation, [V]
   for (let next = await engine.prefill(state, prompt); ; next = await engine.advance(state, text[text.length - 1])) {
     logits.push(next.logits.slice());
     text.push(sampler.next(next.logits, text));

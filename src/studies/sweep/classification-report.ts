@@ -6,26 +6,16 @@ import { groupedBy, type OverSeeds, overSeeds, resultSection } from '../frame/st
 import type { SweepResult } from './plan.ts';
 import type { SweepFindings } from './report.ts';
 
-interface ClassificationRow {
-  readonly model: string;
-  readonly method: string;
-  readonly cells: readonly {
-    readonly task: string;
-    readonly measures: Readonly<Record<string, OverSeeds>>;
-    /** Mean of the measures: the task's score. */
-    readonly score: number;
-  }[];
-  /** Mean score of the tasks, as GLUE averages them. */
-  readonly average: number;
-}
+type ClassificationRow = ReturnType<typeof summarize>[number];
 
-function summarize(results: readonly SweepResult[]): ClassificationRow[] {
+function summarize(results: readonly SweepResult[]) {
   return groupedBy(results, ({ model, method }) => JSON.stringify([model, method])).map((group) => {
     const cells = groupedBy(group, ({ task = '' }) => task).map((trials) => {
       const measured = trials.flatMap(({ measures = {} }) => Object.entries(measures));
       const measures = Object.fromEntries(
         groupedBy(measured, ([name]) => name).map((same) => [same[0][0], overSeeds(same.map(([, value]) => value))]),
       );
+      // The mean of the measures is the score of a task; the mean of the scores is the average, as in GLUE.
       return { task: trials[0].task ?? '', measures, score: average(Object.values(measures).map(({ mean }) => mean)) };
     });
     return { model: group[0].model, method: group[0].method, cells, average: average(cells.map(({ score }) => score)) };

@@ -11,17 +11,10 @@ import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport }
 import type { SweepMeasured, SweepResult } from './plan.ts';
 
 /** A method of a sweep over its seeds; numbers are means. */
-interface SweepRow extends Pick<SweepResult, 'model' | 'method' | 'augmented' | 'description' | 'parameters'> {
-  readonly perplexity: number;
-  /** Sample standard deviation of the perplexity; NaN for one seed. */
-  readonly deviation: number;
-  readonly loss: number;
-  readonly tokensPerSecond: number;
-  readonly trials: readonly SweepResult[];
-}
+type SweepRow = ReturnType<typeof summarizeSweep>[number];
 
 /** Results by model, method and augmentation, in the order in which they first appear. */
-export function summarizeSweep(results: readonly SweepResult[]): SweepRow[] {
+export function summarizeSweep(results: readonly SweepResult[]) {
   const rows = groupedBy(results, ({ model, method, augmented }) => JSON.stringify([model, method, augmented]));
   return rows.map((trials) => {
     const [{ model, method, augmented, description, parameters }] = trials;
@@ -33,6 +26,7 @@ export function summarizeSweep(results: readonly SweepResult[]): SweepRow[] {
       description,
       parameters,
       perplexity,
+      /** Sample standard deviation of the perplexity; NaN for one seed. */
       deviation,
       trials,
       loss: overSeeds(trials.map(({ loss }) => loss)).mean,

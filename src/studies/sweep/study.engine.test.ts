@@ -4,15 +4,15 @@ import { beforeAll, describe, expect, it } from 'vitest';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
-import type { OpenStudy, RunTrialsOptions } from '../frame/run-study.ts';
+import type { RunTrialsOptions } from '../frame/run-study.ts';
 import { planSource, trialName } from '../frame/study.ts';
 import { TrialStore } from '../frame/trial-store.ts';
 import { studyTrialHandler } from '../registry.ts';
-import type { SweepMeasured, SweepPlace, SweepPlan, SweepResult } from './plan.ts';
+import type { SweepResult } from './plan.ts';
 import { summarizeSweep } from './report.ts';
 import { sweepStudy, type SweepTrial } from './study.ts';
 
-type Sweep = OpenStudy<SweepPlan, SweepTrial, SweepPlace, SweepMeasured>;
+type Sweep = Awaited<ReturnType<typeof sweepStudy.open>>;
 const runStudy = (
   open: Sweep,
   store: TrialStore,

@@ -8,7 +8,7 @@ import { Random } from '../../random.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { withRecipe } from '../../training/recipes.ts';
 import { type TrainingSettings, parseTrainingSettings } from '../../training/settings.ts';
-import { Study } from '../frame/run-study.ts';
+import { studyOf } from '../frame/run-study.ts';
 import type { StudyReport } from '../frame/study-report.ts';
 import type { PlanSource, TrialHooks, Trials } from '../frame/study.ts';
 import { parameterCount } from '../../nn/parameters.ts';
@@ -36,7 +36,7 @@ export interface SweepTrial extends SweepPlace {
   readonly lesson: SweepLesson;
 }
 
-export const sweepStudy = new Study<SweepPlan, SweepTrial, SweepPlace, SweepMeasured>({
+export const sweepStudy = studyOf<SweepPlan, SweepTrial, SweepPlace, SweepMeasured>({
   name: 'sweep',
   description:
     'Which method is better, and is the difference more than noise? Every method of the plan, plain and with the masked ' +

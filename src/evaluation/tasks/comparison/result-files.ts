@@ -32,21 +32,9 @@ const sampleSchema = z.looseObject({
   prompt_hash: z.string(),
 });
 
-export interface Sample {
-  readonly docId: number;
-  readonly docHash: string;
-  readonly promptHash: string;
-  readonly values: ReadonlyMap<string, AnswerValue>;
-}
+export type Sample = ReturnType<typeof sampleOf>;
 
-export interface ModelResults {
-  readonly model: string;
-  readonly file: string;
-  /** By task or group: numbers by `metric,filter`, standard errors by `metric_stderr,filter`. */
-  readonly results: z.output<typeof resultsSchema>['results'];
-  readonly higherIsBetter: z.output<typeof resultsSchema>['higher_is_better'];
-  readonly samples: ReadonlyMap<string, string>;
-}
+export type ModelResults = NonNullable<Awaited<ReturnType<typeof resultsIn>>>;
 
 /**
  * The newest results of each model below a folder: of the folder itself, or of the folders of models in it, as
@@ -68,7 +56,7 @@ async function sortedEntries(folder: string) {
   return (await entriesOf(folder)).sort((a, b) => (a.name < b.name ? -1 : 1));
 }
 
-async function resultsIn(folder: string): Promise<ModelResults | undefined> {
+async function resultsIn(folder: string) {
   const names = (await sortedEntries(folder)).filter((entry) => entry.isFile()).map(({ name }) => name);
   // Their names hold the time, so that the last one is the newest.
   const name = names.filter((entry) => /^results_.*\.json$/.test(entry)).at(-1);
@@ -83,6 +71,7 @@ async function resultsIn(folder: string): Promise<ModelResults | undefined> {
       .filter((task) => names.includes(`samples_${task}_${stamp}.jsonl`))
       .map((task) => [task, join(folder, `samples_${task}_${stamp}.jsonl`)]),
   );
+  // Results by task or group: numbers by `metric,filter`, standard errors by `metric_stderr,filter`.
   return { model, file, results, higherIsBetter, samples };
 }
 
@@ -108,7 +97,7 @@ export async function readSamples(file: string): Promise<Map<string, Map<number,
   return filters;
 }
 
-function sampleOf(line: z.output<typeof sampleSchema>, source: string): Sample {
+function sampleOf(line: z.output<typeof sampleSchema>, source: string) {
   const fields = new Map(Object.entries(line));
   const values = line.metrics.map((metric): [string, AnswerValue] => {
     const parsed = value.safeParse(fields.get(metric));

@@ -2,52 +2,14 @@
 import { pearson, spearman } from './statistics.ts';
 import { average, meanError } from '../../../report/statistics.ts';
 
-/** How one class fared. */
-export interface ClassAccuracy {
-  readonly label: string;
-  /** Texts of the class. */
-  readonly texts: number;
-  /** Texts taken for it. */
-  readonly predicted: number;
-  /** Texts of it taken for it. */
-  readonly correct: number;
-  /** 2·correct / (texts + predicted); 0 where neither occurs. */
-  readonly f1: number;
-}
-
 /** How good predicted classes are. */
-export interface AccuracyResult {
-  /** correct / texts. */
-  readonly accuracy: number;
-  /** Standard error of the accuracy: sample deviation / √texts; NaN for one text. */
-  readonly standardError: number;
-  /** Texts that were classified. */
-  readonly texts: number;
-  /** Those that got their label. */
-  readonly correct: number;
-  /** F1 of the second of two classes, which GLUE calls positive; undefined for any other number of classes. */
-  readonly f1?: number;
-  /** Mean F1 of the classes that occur. */
-  readonly f1Macro: number;
-  /** Matthews's correlation, of any number of classes; 0 where it is undefined. */
-  readonly matthews: number;
-  /** In the order of the labels. */
-  readonly classes: readonly ClassAccuracy[];
-  /** Texts of each class (rows) taken for each class (columns). */
-  readonly confusion: readonly (readonly number[])[];
-}
+export type AccuracyResult = ReturnType<typeof classQuality>;
+
+/** How one class fared. */
+export type ClassAccuracy = AccuracyResult['classes'][number];
 
 /** How good predicted numbers are. */
-export interface RegressionResult {
-  /** Texts that were classified. */
-  readonly texts: number;
-  /** Pearson's correlation of predicted and true numbers; NaN where one side is constant. */
-  readonly pearson: number;
-  /** That of their ranks. */
-  readonly spearman: number;
-  /** Mean of (prediction − label)². */
-  readonly meanSquaredError: number;
-}
+export type RegressionResult = ReturnType<typeof numberQuality>;
 
 /**
  * The quality of predicted classes.
@@ -58,34 +20,43 @@ export interface RegressionResult {
  * const { matthews } = classQuality(['no', 'yes'], [0, 1, 1], [0, 1, 0]);
  * ```
  */
-export function classQuality(
-  labels: readonly string[],
-  gold: readonly number[],
-  predicted: readonly number[],
-): AccuracyResult {
+export function classQuality(labels: readonly string[], gold: readonly number[], predicted: readonly number[]) {
   const confusion = labels.map(() => labels.map(() => 0));
   gold.forEach((truth, i) => confusion[truth][predicted[i]]++);
   const counts = countClasses(gold, predicted);
   const classes = labels.map((label, id) => {
     const { correct, actual, predicted: taken } = counts.get(id) ?? unseen;
-    return { label, texts: actual, predicted: taken, correct, f1: f1(counts.get(id)) };
+    return {
+      label,
+      texts: actual,
+      /** Texts taken for it. */
+      predicted: taken,
+      /** Texts of it taken for it. */
+      correct,
+      f1: f1(counts.get(id)),
+    };
   });
   const correct = classes.reduce((sum, each) => sum + each.correct, 0);
   return {
     accuracy: correct / gold.length,
+    /** Sample deviation / √texts; NaN for one text. */
     standardError: meanError(gold.map((truth, i) => Number(truth === predicted[i]))),
     texts: gold.length,
     correct,
+    /** F1 of the second of two classes, which GLUE calls positive; absent for any other number of classes. */
     ...(labels.length === 2 && { f1: classes[1].f1 }),
+    /** Mean F1 of the classes that occur. */
     f1Macro: average([...counts.values()].map(f1)),
     matthews: matthews(gold, predicted),
+    /** In the order of the labels. */
     classes,
+    /** Texts of each class (rows) taken for each class (columns). */
     confusion,
   };
 }
 
 /** The quality of predicted numbers, as STS-B is measured. */
-export function numberQuality(gold: readonly number[], predicted: readonly number[]): RegressionResult {
+export function numberQuality(gold: readonly number[], predicted: readonly number[]) {
   return {
     texts: gold.length,
     pearson: pearson(gold, predicted),
