@@ -102,7 +102,7 @@ abstract class Writer<
    * @param from where it goes on, and stays as it is. Default: an empty text
    * @param options.runner runs its texts among others. Default: each text runs by itself
    */
-  session(from?: Snapshot, { runner }: { readonly runner?: Runner } = {}): Session {
+  session(from?: Snapshot, options: { readonly runner?: Runner } = {}): Session {
     this.#sessionModel ??= {
       decoder: this.decoder,
       tokenizer: this.hasTokenizer ? this.tokenizer : undefined,
@@ -115,7 +115,7 @@ abstract class Writer<
       engine: () => this.engine(),
       runner: (options) => this.runner(options),
     };
-    return new Session(this.#sessionModel, from, runner);
+    return new Session(this.#sessionModel, from, options.runner);
   }
 
   /**

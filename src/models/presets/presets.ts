@@ -275,7 +275,7 @@ const falcons = sizesOf(
 );
 
 /** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
-export const flashPaperShape = {
+const flashPaperShape = {
   model_type: 'flash',
   vocab_size: 50257,
   dim: 768,

@@ -110,13 +110,9 @@ export interface HeadsSubject {
 }
 
 /**
- * The model with its heads, whose description has what else a resumed run must agree on; and what of it is trained.
+ * The model with its heads, and what of it is trained, to be spread into a job of `train` whose objective is
+ * `medusaObjective`; the description has what else a resumed run must agree on.
  * @param seed draws a fresh layer of multi-token prediction; default 0
- * @example
- * ```ts
- * const objective = medusaObjective(medusa, model, dataset.length);
- * const { parameters } = await train({ ...job, ...withHeads({ model, parameters, medusa }), objective });
- * ```
  */
 export function withHeads({ model, medusa, parameters }: HeadsSubject, seed = 0) {
   const isMtp = medusa.mtp === true;
@@ -125,10 +121,13 @@ export function withHeads({ model, medusa, parameters }: HeadsSubject, seed = 0)
   return {
     model: {
       parameters: new Map([...model.parameters, ...heads]),
+      /** The description with the heads and how they are trained. */
       toJson: () => ({ ...model.toJson(), medusa }),
     },
     parameters: new Map([...fresh, ...parameters]),
+    /** Which parameters are trained. Default: all, where the model is trained with its heads. */
     trainable: medusa.joint === undefined ? (name: string) => heads.has(name) : undefined,
+    /** The factor of the learning rate, by a parameter's name. */
     rateFactor: (name: string) => (heads.has(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),
   };
 }
