@@ -95,8 +95,15 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'study recall': study('recall', { models: [unread] }),
   'study leak': study('leak', { data: [book] }),
   'study sweep': study('sweep', {
-    ...{ version: 1, title: 'a sweep', data: [book], heldOut: 4, windows: 2, tokenizer: base },
-    ...{ models: { a: { folder: unread } }, methods: { softmax: { preset: 'softmax' } }, seeds: [1] },
+    version: 1,
+    title: 'a sweep',
+    data: [book],
+    heldOut: 4,
+    windows: 2,
+    tokenizer: base,
+    models: { a: { folder: unread } },
+    methods: { softmax: { preset: 'softmax' } },
+    seeds: [1],
     training: { steps: 1, batch: 1, length: 16, learningRate: 1e-3 },
   }),
 };
@@ -189,8 +196,15 @@ describe('--memory', () => {
   it('counts the logits of steps while texts are scored and bits compared', async () => {
     const wide = join(folder, 'wide');
     const model = describeCausalModel({
-      ...{ model_type: 'llama', vocab_size: 65_536, hidden_size: 16, intermediate_size: 16, num_hidden_layers: 1 },
-      ...{ num_attention_heads: 2, num_key_value_heads: 2, max_position_embeddings: 64, bos_token_id: 256 },
+      model_type: 'llama',
+      vocab_size: 65_536,
+      hidden_size: 16,
+      intermediate_size: 16,
+      num_hidden_layers: 1,
+      num_attention_heads: 2,
+      num_key_value_heads: 2,
+      max_position_embeddings: 64,
+      bos_token_id: 256,
     });
     const parameters = initializeParameters(model, new Random(1));
     await saveModel(wide, { model, parameters }, { tokenizerFiles: tokenizerFileContents(byteTokenizerFiles()) });
@@ -248,8 +262,15 @@ describe('a model that does not fit', () => {
 
   beforeAll(async () => {
     const model = describeCausalModel({
-      ...{ model_type: 'llama', vocab_size: 258, hidden_size: 192, intermediate_size: 768, num_hidden_layers: 24 },
-      ...{ num_attention_heads: 4, num_key_value_heads: 2, max_position_embeddings: 512, bos_token_id: 256 },
+      model_type: 'llama',
+      vocab_size: 258,
+      hidden_size: 192,
+      intermediate_size: 768,
+      num_hidden_layers: 24,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      max_position_embeddings: 512,
+      bos_token_id: 256,
     });
     const parameters = initializeParameters(model, new Random(1));
     const tokenizerFiles = tokenizerFileContents(byteTokenizerFiles());

@@ -135,22 +135,18 @@ export function translate(metadata: Metadata): { readonly config: JsonObject; re
 
 /** Keys that repeat what tensors tell, or belong to training or pictures; all under a name that ends in a dot. */
 const harmless = [
-  ...[
-    'vocab_size',
-    'tensor_data_layout',
-    'pooling_type',
-    'normalize_embeddings',
-    'rope.dimension_sections',
-    'attention.causal',
-  ],
-  ...[
-    'vision.',
-    'mm.',
-    'expert_used_count',
-    'attention.layer_norm_epsilon',
-    'attention.layer_norm_rms_epsilon',
-    'context_length',
-  ],
+  'vocab_size',
+  'tensor_data_layout',
+  'pooling_type',
+  'normalize_embeddings',
+  'rope.dimension_sections',
+  'attention.causal',
+  'vision.',
+  'mm.',
+  'expert_used_count',
+  'attention.layer_norm_epsilon',
+  'attention.layer_norm_rms_epsilon',
+  'context_length',
 ];
 
 /** Ids of BOS and of all tokens that end a text. */

@@ -275,17 +275,27 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
 ]);
 
 /** Formats that are known by name alone. */
-const otherNames = new Map(
-  (
-    '9:Q8_1 10:Q2_K 11:Q3_K 15:Q8_K 16:IQ2_XXS 17:IQ2_XS 18:IQ3_XXS 19:IQ1_S 21:IQ3_S 22:IQ2_S ' +
-    '24:I8 25:I16 26:I32 27:I64 28:F64 29:IQ1_M 34:TQ1_0 35:TQ2_0 40:NVFP4'
-  )
-    .split(' ')
-    .map((one): [number, string] => {
-      const [id, name] = one.split(':');
-      return [Number(id), name];
-    }),
-);
+const otherNames: Readonly<Record<number, string>> = {
+  9: 'Q8_1',
+  10: 'Q2_K',
+  11: 'Q3_K',
+  15: 'Q8_K',
+  16: 'IQ2_XXS',
+  17: 'IQ2_XS',
+  18: 'IQ3_XXS',
+  19: 'IQ1_S',
+  21: 'IQ3_S',
+  22: 'IQ2_S',
+  24: 'I8',
+  25: 'I16',
+  26: 'I32',
+  27: 'I64',
+  28: 'F64',
+  29: 'IQ1_M',
+  34: 'TQ1_0',
+  35: 'TQ2_0',
+  40: 'NVFP4',
+};
 
 /** The format of a number in a file; undefined for one that is not read. */
 export function blockType(id: number): BlockType | undefined {
@@ -299,5 +309,5 @@ export function blockTypeNames(): readonly string[] {
 
 /** How errors name a format that is not read. */
 export function otherTypeName(id: number): string {
-  return otherNames.get(id) ?? `number ${id}`;
+  return Object.hasOwn(otherNames, id) ? otherNames[id] : `number ${id}`;
 }

@@ -58,8 +58,10 @@ it.each<[what: string, folder: string, changes: Changes, expected: JsonObject]>(
     "Ollama's Gemma 3 of one billion",
     'gemma3-q8_0',
     {
-      ...{ 'gemma3.rope.freq_base': null, 'gemma3.rope.freq_base_swa': null },
-      ...{ 'gemma3.rope.global.freq_base': 2e6, 'gemma3.rope.local.freq_base': 3e4 },
+      'gemma3.rope.freq_base': null,
+      'gemma3.rope.freq_base_swa': null,
+      'gemma3.rope.global.freq_base': 2e6,
+      'gemma3.rope.local.freq_base': 3e4,
       'gemma3.attention.sliding_window_pattern': Array.from({ length: 12 }, (_, layer) => layer % 2 === 0),
     },
     { rope_theta: 2e6, rope_local_base_freq: 3e4 },
@@ -85,7 +87,9 @@ it("reads the text model of Ollama's Gemma 3 with pictures, which leaves out wha
   const changes = { ...pictures, ...left, 'gemma3.context_length': 131_072 };
   const config = await configOf('gemma3-q8_0', changes, ['v.blk.0.attn_q.weight', 'mm.mm_input_projection.weight']);
   expect(config).toMatchObject({
-    ...{ rms_norm_eps: 1e-6, rope_theta: 1e6, rope_local_base_freq: 1e4 },
+    rms_norm_eps: 1e-6,
+    rope_theta: 1e6,
+    rope_local_base_freq: 1e4,
     rope_scaling: { rope_type: 'linear', factor: 8 },
   });
 });

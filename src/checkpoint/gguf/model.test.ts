@@ -41,7 +41,8 @@ async function modelWith(changes: Readonly<Record<string, MetadataValue>>): Prom
 
 const scaling = { 'llama.rope.scaling.type': 'longrope', 'llama.rope.scaling.factor': 4 };
 const yarn = {
-  ...{ 'llama.rope.scaling.type': 'yarn', 'llama.rope.scaling.factor': 4 },
+  'llama.rope.scaling.type': 'yarn',
+  'llama.rope.scaling.factor': 4,
   'llama.rope.scaling.original_context_length': 64,
 };
 
@@ -50,8 +51,10 @@ it.each<[Readonly<Record<string, MetadataValue>>, object]>([
   [
     {
       ...yarn,
-      ...{ 'llama.rope.scaling.yarn_beta_fast': 16, 'llama.rope.scaling.yarn_beta_slow': 2 },
-      ...{ 'llama.rope.scaling.yarn_attn_factor': 1.5, 'llama.rope.scaling.yarn_ext_factor': 1 },
+      'llama.rope.scaling.yarn_beta_fast': 16,
+      'llama.rope.scaling.yarn_beta_slow': 2,
+      'llama.rope.scaling.yarn_attn_factor': 1.5,
+      'llama.rope.scaling.yarn_ext_factor': 1,
     },
     { factor: 4, beta_fast: 16, beta_slow: 2, attention_factor: 1.5 },
   ],
