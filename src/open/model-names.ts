@@ -40,7 +40,7 @@ export function includedFiles({ file }: HubPlace): string[] {
   if (file === undefined) return [];
   if (/\.gguf$/i.test(file)) return [file.replace(/-\d{5}-of-/, '-?????-of-')];
   const type = file.replace(/[a-z]/gi, (letter) => `[${letter.toLowerCase()}${letter.toUpperCase()}]`);
-  return [`{,*/}*${type}{,-?????-of-?????}.gguf`];
+  return [`{,*/}{,*[-._]}${type}{,-?????-of-?????}.gguf`];
 }
 
 /**

@@ -107,6 +107,7 @@ describe('a file of the hub', () => {
     const { hub, endpoint } = await hubWithModel();
     hub.files.set('quants/model-Q4_K_M.gguf', await readFile(file));
     hub.files.set('quants/model-Q8_0.gguf', Buffer.from('not asked for'));
+    hub.files.set('quants/model-IQ4_K_M.gguf', Buffer.from('another type, whose name ends so'));
     vi.stubEnv('HOME', await scratchFolder());
     const environment = { HF_ENDPOINT: endpoint };
     const fetched = await runCaptured(['download', `${id}:${name}`], { environment });
