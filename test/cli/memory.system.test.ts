@@ -97,8 +97,8 @@ const commands: Readonly<Record<string, readonly string[]>> = {
   'study sweep': study('sweep', {
     version: 1,
     title: 'a sweep',
-    data: [book],
-    heldOut: 4,
+    data: [book, book],
+    heldOut: 1,
     windows: 2,
     tokenizer: base,
     models: { a: { folder: unread } },
