@@ -6,7 +6,7 @@ import { initializeParameters } from '../../src/models/initialize.ts';
 import type { CausalModel } from '../../src/models/model.ts';
 import { Random } from '../../src/random.ts';
 import { compile, type CompileOptions } from '../../src/runtime/compile.ts';
-import { adamWDefaults } from '../../src/training/adamw.ts';
+import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
 import { fusedGraph, initialState, TrainingProgram } from '../../src/training/step-program.ts';
@@ -65,14 +65,14 @@ export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOp
 
 /** A compiled training step with random weights and one batch of random tokens. */
 async function compileStep(model: CausalModel, { rows, length, compile: compiled }: TrainingSpeedOptions) {
-  const { parameters } = model;
-  const objective = causalObjective(model, length);
-  const training = { parameters, objective, rows, accumulate: 1, optimizer: adamWDefaults, clip: 1 };
-  const flops = graphCost(fusedGraph(training, parameterBlocks(parameters))).operations;
+  const parameters = initializeParameters(model, new Random(1));
+  const settings = parseTrainingSettings({ batch: rows, microBatch: rows, length });
+  const training = { model, objective: causalObjective(model, length), parameters, settings };
+  const flops = graphCost(fusedGraph(training, parameterBlocks(model.parameters))).operations;
   const started = performance.now();
-  const program = await TrainingProgram.create({ ...training, compile: (graph) => compile(graph, compiled) });
+  const program = await TrainingProgram.create(training, (graph) => compile(graph, compiled));
   const compileMs = performance.now() - started;
-  const state = initialState(program.blocks, initializeParameters(model, new Random(1)));
+  const state = initialState(program.blocks, parameters);
   const random = new Random(2);
   const shape = [rows, length];
   const tokens = () => int32(shape, random.integers(rows * length, model.sizes.vocabulary));

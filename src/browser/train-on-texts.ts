@@ -10,7 +10,6 @@ import { TrainingProgram } from '../training/step-program.ts';
 import {
   allParameters,
   type LoopJob,
-  programOptions,
   startingState,
   totalUpdates,
   type UpdateEvent,
@@ -79,7 +78,7 @@ export async function trainOnTexts(
   const job: LoopJob = { model, objective, parameters, dataset, settings };
   onPlan?.({ tokens: dataset.predictedTokens, rows: dataset.rows, updates: totalUpdates(dataset, settings) });
   const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device: 'wasm', ...engine });
-  await using program = await TrainingProgram.create(programOptions(job, compile));
+  await using program = await TrainingProgram.create(job, compile);
   const updates = updatesOf(job, program, { state: startingState(job, program), update: 0 });
   while (updates.done < updates.total && signal?.aborted !== true) {
     onUpdate?.(await updates.next());

@@ -7,11 +7,13 @@ import { join } from 'node:path';
 import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
+import type { GraphCompiler } from '../runtime/program.ts';
 import { SegmentedProgram } from '../runtime/segmented-program.ts';
 import { runWeighted, type WeightedRun } from '../runtime/weighted-program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
-import { lossGraph, type TrainingProgramOptions } from './step-program.ts';
+import { microBatchRows } from './settings.ts';
+import { lossGraph, type ProgramJob } from './step-program.ts';
 import { float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
@@ -62,17 +64,16 @@ export interface HeldOutLoss extends AsyncDisposable {
 
 /** @throws LinnetError `INPUT` for a data set without rows */
 export async function heldOutLoss(
-  options: TrainingProgramOptions,
+  job: ProgramJob,
+  { dataset, objective }: Pick<EvaluationPlan, 'dataset' | 'objective'>,
   blocks: readonly ParameterBlock[],
-  dataset: RowDataset,
+  compile: GraphCompiler,
 ): Promise<HeldOutLoss> {
   if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure on');
-  const { rows, frozen = [], objective, weights } = options;
-  const graph = lossGraph(options, blocks);
-  const program =
-    weights === undefined
-      ? await options.compile(graph)
-      : await SegmentedProgram.create(graph, weights, options.compile);
+  const { settings, parameters: start, weights } = job;
+  const rows = microBatchRows(settings);
+  const graph = lossGraph({ ...job, objective }, blocks);
+  const program = weights === undefined ? await compile(graph) : await SegmentedProgram.create(graph, weights, compile);
   return {
     async measure(parameters) {
       let weight = 0;
@@ -90,7 +91,7 @@ export async function heldOutLoss(
         runs.push({ program, feeds });
       }
       let loss = 0;
-      for await (const result of runWeighted(runs, weights ?? new Map(frozen))) loss += Number(result.loss.data[0]);
+      for await (const result of runWeighted(runs, weights ?? start)) loss += Number(result.loss.data[0]);
       if (weight === 0) throw new LinnetError('INPUT', 'the held-out data has nothing to predict: all weights are 0');
       return loss / weight;
     },

@@ -66,15 +66,15 @@ export function joinParameterBlocks(
   return joined;
 }
 
-/** The trainable parameters of a model as inputs; frozen ones come from `frozen`. */
+/** The trained parameters of a model as inputs; the others come from `frozen`. */
 export class BlockParameters implements ParameterSource {
   readonly graph: Graph;
   /** The graph input of every block, in their order. */
   readonly inputs: readonly Value[];
   readonly #values = new Map<string, Value>();
-  readonly #frozen: ParameterSource | undefined;
+  readonly #frozen: ParameterSource;
 
-  constructor(graph: Graph, blocks: readonly ParameterBlock[], frozen?: ParameterSource) {
+  constructor(graph: Graph, blocks: readonly ParameterBlock[], frozen: ParameterSource) {
     this.graph = graph;
     this.#frozen = frozen;
     this.inputs = blocks.map(({ name, shape }) => graph.input(name, 'float32', shape));
@@ -86,9 +86,6 @@ export class BlockParameters implements ParameterSource {
   }
 
   parameter(name: string, shape: readonly number[]): Value {
-    const value = this.#values.get(name);
-    if (value !== undefined) return value;
-    if (this.#frozen !== undefined) return this.#frozen.parameter(name, shape);
-    throw new LinnetError('TENSOR', `parameter "${name}" is neither trained nor given`);
+    return this.#values.get(name) ?? this.#frozen.parameter(name, shape);
   }
 }

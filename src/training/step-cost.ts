@@ -11,11 +11,10 @@ import { type TrainingSettings, microBatchRows } from './settings.ts';
 import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { segmentedGradientsCost } from './segmented-gradients.ts';
-import { microBatchGraph } from './step-program.ts';
-import { type LoopJob, stepDescription } from './updates.ts';
+import { microBatchGraph, type StepJob } from './step-program.ts';
 
 /** A job before its data and weights are read; weights that are there are not looked at. */
-export interface PlannedJob extends Omit<LoopJob, 'dataset' | 'feature'> {
+export interface PlannedJob extends StepJob {
   /** Of weights that are in memory and not in the graph. Default: none. */
   readonly otherWeightBytes?: number;
   /** Whether its graphs are compiled as `lean`. Default: as `runsLean` of the model. */
@@ -61,7 +60,7 @@ function timesKeptOf({ lean, model }: PlannedJob): number {
 
 /** @throws LinnetError `CONFIG` if nothing is trainable */
 export function stepCost(job: PlannedJob): StepCost {
-  const { graph, fused, blocks } = microBatchGraph(stepDescription(job));
+  const { graph, fused, blocks } = microBatchGraph(job);
   if (job.weights !== undefined) return segmentedStepCost(job, job.weights, graph, blocks);
   const { peakBytes, inputBytes, outputBytes, operations } = graphCost(graph);
   const { trainable = () => true } = job;

@@ -6,9 +6,8 @@ import { describeCausalModel } from '../models/families/index.ts';
 import { initializeParameters } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
-import { adamWDefaults } from './adamw.ts';
 import { causalObjective } from './objectives/next-token.ts';
-import { type StepDescription, type StepResult, TrainingProgram, type TrainingState } from './step-program.ts';
+import { type ProgramJob, type StepResult, TrainingProgram, type TrainingState } from './step-program.ts';
 import { startingState } from './updates.ts';
 import { parseTrainingSettings } from './settings.ts';
 
@@ -19,25 +18,19 @@ const isTrained = (name: string): boolean => !name.includes('mlp');
 
 /** Three optimizer steps of two rows each, in which half of the rates count and matrices decay. */
 async function threeSteps(
-  changes: Partial<StepDescription>,
+  changes: Partial<ProgramJob>,
 ): Promise<{ state: TrainingState; results: StepResult[]; names: readonly string[] }> {
   const dataset = await songRows();
-  await using program = await TrainingProgram.create({
-    parameters: model.parameters,
+  const job = {
+    model,
     objective,
-    rows: 2,
-    accumulate: 1,
-    clip: 0.5,
+    parameters,
+    settings: parseTrainingSettings({ length: 20, batch: 2, clip: 0.5, weightDecay: 0.1 }),
     trainable: isTrained,
-    optimizer: { ...adamWDefaults, weightDecay: 0.1 },
-    frozen: parameters,
-    blockBytes: 4096,
-    compile,
-    rateFactor: (name) => (name.includes('embed') ? 0.5 : 1),
-    ...changes,
-  });
-  const settings = parseTrainingSettings({ length: 20 });
-  const state = startingState({ model, objective, parameters, dataset, settings }, program);
+    rateFactor: (name: string) => (name.includes('embed') ? 0.5 : 1),
+  };
+  await using program = await TrainingProgram.create({ ...job, blockBytes: 4096, ...changes }, compile);
+  const state = startingState({ ...job, dataset }, program);
   const results: StepResult[] = [];
   for (let update = 0; update < 3; update++) {
     const visits = [2 * update, 2 * update + 1].map((row) => ({ row, epoch: 0 }));

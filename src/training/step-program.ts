@@ -9,8 +9,8 @@ import { gradients } from '../graph/gradients.ts';
 import { declareInputs, Graph } from '../graph/graph.ts';
 import { add, div, mul } from '../graph/ops/elementwise.ts';
 import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights, zeros } from '../graph/tensor.ts';
+import type { ModelDescription } from '../models/model.ts';
 import {
-  type DeclaredParameters,
   InputParameters,
   WeightParameters,
   consequencesOf,
@@ -23,6 +23,7 @@ import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, gl
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
 import { SegmentedGradients } from './segmented-gradients.ts';
+import { microBatchRows, type TrainingSettings } from './settings.ts';
 
 /** Everything an optimizer step changes, by block name. */
 export interface TrainingState {
@@ -38,27 +39,28 @@ export interface StepResult {
   readonly gradientNorm: number;
 }
 
-export interface StepDescription {
-  /** All parameters that the objective asks for, trained or not. */
-  readonly parameters: DeclaredParameters;
+/** The model to train, by which loss, and how. */
+export interface StepJob {
+  /** Names and shapes of all parameters. */
+  readonly model: Pick<ModelDescription, 'parameters'>;
+  /** The loss. */
   readonly objective: Objective;
-  /** Rows of a micro-batch. */
-  readonly rows: number;
-  /** Micro-batches per optimizer step; 1 fuses everything into one graph. */
-  readonly accumulate: number;
-  readonly optimizer: AdamWConfig;
-  /** Largest norm of all gradients together; undefined does not clip. */
-  readonly clip?: number;
+  /** Where training starts. Not written to. */
+  readonly parameters: Weights;
+  /** Frozen parameters that are not among `parameters`: read layer by layer, in which gradients are computed then. */
+  readonly weights?: SegmentWeights;
+  /** Steps, rates, batch, length and the rest, with defaults filled in. */
+  readonly settings: TrainingSettings;
   /** Which parameters are trained; default all. */
   readonly trainable?: (name: string) => boolean;
-  /** Values of the parameters that are not trained; those of trained ones are not read. */
-  readonly frozen?: ReadonlyMap<string, Tensor>;
-  /** Frozen parameters that are read layer by layer, in place of `frozen`: gradients are computed so. */
-  readonly weights?: SegmentWeights;
-  /** Whether programs keep frozen parameters, on a device with its own memory. Default: they are read where they lie. */
-  readonly keepFrozen?: boolean;
   /** Factor of a parameter's learning rate; default 1. */
   readonly rateFactor?: (parameter: string) => number;
+}
+
+/** A job, and the form of its programs. */
+export interface ProgramJob extends StepJob {
+  /** Whether programs keep frozen parameters, on a device with its own memory. Default: they are read where they lie. */
+  readonly keepFrozen?: boolean;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
   /** Bytes of trained parameters that one graph may update. Default: 64 MiB. */
@@ -66,11 +68,6 @@ export interface StepDescription {
 }
 
 const usualFusedBytes = 2 ** 26;
-
-export interface TrainingProgramOptions extends StepDescription {
-  /** Compiler of the programs, in Node or in a page. */
-  readonly compile: GraphCompiler;
-}
 
 export const stateParts = ['parameters', 'first', 'second'] as const;
 /** What names of inputs begin with, by the part of the state, and for sums of gradients. */
@@ -90,43 +87,39 @@ interface SplitPrograms {
 /** Runs optimizer steps. Make it with `TrainingProgram.create`, and dispose of it. */
 export class TrainingProgram implements AsyncDisposable {
   readonly blocks: readonly ParameterBlock[];
-  readonly #options: TrainingProgramOptions;
+  readonly #job: StepJob;
   readonly #programs: Program | SplitPrograms;
 
-  private constructor(
-    options: TrainingProgramOptions,
-    blocks: readonly ParameterBlock[],
-    programs: Program | SplitPrograms,
-  ) {
-    this.#options = options;
+  private constructor(job: StepJob, blocks: readonly ParameterBlock[], programs: Program | SplitPrograms) {
+    this.#job = job;
     this.blocks = blocks;
     this.#programs = programs;
   }
 
-  /** Builds and compiles the graphs. @throws LinnetError `CONFIG` if nothing is trainable */
-  static async create(options: TrainingProgramOptions): Promise<TrainingProgram> {
-    const { graph, blocks, fused } = microBatchGraph(options);
+  /** Builds and compiles the graphs, in Node or in a page. @throws LinnetError `CONFIG` if nothing is trainable */
+  static async create(job: ProgramJob, compile: GraphCompiler): Promise<TrainingProgram> {
+    const { graph, blocks, fused } = microBatchGraph(job);
     const names = new Set(blocks.map(({ name }) => name));
     const gradients =
-      options.weights === undefined
-        ? await options.compile(graph)
-        : await SegmentedGradients.create(graph, names, options.weights, options.compile);
-    if (fused && !(gradients instanceof SegmentedGradients)) return new TrainingProgram(options, blocks, gradients);
+      job.weights === undefined
+        ? await compile(graph)
+        : await SegmentedGradients.create(graph, names, job.weights, compile);
+    if (fused && !(gradients instanceof SegmentedGradients)) return new TrainingProgram(job, blocks, gradients);
     const updates = new Map<boolean, Program>();
     try {
-      for (const decays of new Set(blocks.map((block) => isDecayed(options, block)))) {
-        updates.set(decays, await options.compile(blockUpdateGraph(options.optimizer, decays)));
+      for (const decays of new Set(blocks.map((block) => isDecayed(job, block)))) {
+        updates.set(decays, await compile(blockUpdateGraph(job.settings, decays)));
       }
     } catch (error) {
       for (const program of [gradients, ...updates.values()]) await program[Symbol.asyncDispose]();
       throw error;
     }
-    return new TrainingProgram(options, blocks, { gradients, updates });
+    return new TrainingProgram(job, blocks, { gradients, updates });
   }
 
   /**
    * One optimizer step. The state's maps are replaced, their tensors are not written to.
-   * @param batches `accumulate` micro-batches, by input name; the loss is the mean over all their weighted predictions
+   * @param batches the micro-batches of a batch, by input name; the loss is the mean over all their weighted predictions
    * @param update counted from 0, for the bias correction
    */
   async step(
@@ -135,9 +128,10 @@ export class TrainingProgram implements AsyncDisposable {
     learningRate: number,
     update: number,
   ): Promise<StepResult> {
-    const { accumulate, optimizer } = this.#options;
-    if (batches.length !== accumulate) {
-      throw new LinnetError('CONFIG', `an update needs ${accumulate} micro-batches, got ${batches.length}`);
+    const { settings } = this.#job;
+    const count = microBatches(settings);
+    if (batches.length !== count) {
+      throw new LinnetError('CONFIG', `an update needs ${count} micro-batches, got ${batches.length}`);
     }
     const weight = totalWeight(batches);
     const programs = this.#programs;
@@ -147,7 +141,7 @@ export class TrainingProgram implements AsyncDisposable {
     }
     const feeds = {
       ...this.#batchFeeds(programs, batches[0], weight),
-      ...adamWFeeds(optimizer, learningRate, update),
+      ...adamWFeeds(settings, learningRate, update),
       ...stateFeeds(state, this.blocks),
     };
     const fetch = this.blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
@@ -194,11 +188,11 @@ export class TrainingProgram implements AsyncDisposable {
     learningRate: number,
     update: number,
   ): Promise<number> {
-    const { optimizer, clip, rateFactor } = this.#options;
+    const { settings, rateFactor } = this.#job;
     let squares = 0;
     for (const { data } of sums.values()) for (const x of data) squares += x * x;
     const norm = Math.sqrt(squares);
-    const factor = clip === undefined ? 1 : Math.min(1, clip / (norm + 1e-6));
+    const factor = settings.clip === 0 ? 1 : Math.min(1, settings.clip / (norm + 1e-6));
     const [parameters, first, second] = [state.parameters, state.first, state.second].map((part) => new Map(part));
     Object.assign(state, { parameters, first, second });
     for (const block of this.blocks) {
@@ -211,8 +205,8 @@ export class TrainingProgram implements AsyncDisposable {
       const feeds = { ...flatFeeds([parameters, first, second, sums].map(flat)), factor: float32([], [factor]) };
       sums.delete(name);
       const results = await updates
-        .get(isDecayed(this.#options, block))
-        ?.run({ ...adamWFeeds(optimizer, rate, update), ...feeds }, flatResults);
+        .get(isDecayed(this.#job, block))
+        ?.run({ ...adamWFeeds(settings, rate, update), ...feeds }, flatResults);
       if (results === undefined) throw internalError(`no program updates block "${name}"`);
       [parameters, first, second].forEach((part, i) => {
         part.set(name, { ...asFloat32(results[flatResults[i]]), shape });
@@ -223,12 +217,12 @@ export class TrainingProgram implements AsyncDisposable {
 
   /** Parameters that are not trained, the total weight, and the objective's inputs; a data set may give more. */
   #batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const frozen = onlyInputs(program, Object.fromEntries(this.#options.frozen ?? []));
+    const frozen = onlyInputs(program, Object.fromEntries(this.#job.parameters));
     return { ...frozen, ...this.#batchInputs(batch, weight) };
   }
 
   #batchInputs(batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const inputs = Object.keys(this.#options.objective.inputs).map((name) => [name, batch[name]] as const);
+    const inputs = Object.keys(this.#job.objective.inputs).map((name) => [name, batch[name]] as const);
     return { ...Object.fromEntries(inputs), total_weight: float32([], [weight]) };
   }
 
@@ -240,22 +234,27 @@ export class TrainingProgram implements AsyncDisposable {
 }
 
 /** The graph of a micro-batch, which is the whole step where `fused`. @throws LinnetError `CONFIG` if nothing is trainable */
-export function microBatchGraph(options: StepDescription): {
+export function microBatchGraph(job: ProgramJob): {
   graph: Graph;
   blocks: readonly ParameterBlock[];
   fused: boolean;
 } {
-  const { trainable = () => true, blockBytes, accumulate, fusedBytes = usualFusedBytes } = options;
-  const trained = selectParameters(options.parameters, trainable);
+  const { trainable = () => true, blockBytes, fusedBytes = usualFusedBytes } = job;
+  const trained = selectParameters(job.model.parameters, trainable);
   if (trained.size === 0) throw new LinnetError('CONFIG', 'no parameter is trainable');
   const blocks = parameterBlocks(trained, blockBytes);
-  if (options.weights !== undefined) return { graph: lossGraph(options, blocks), blocks, fused: false };
-  const fused = accumulate === 1 && 4 * parameterCount(trained) <= fusedBytes;
-  return { graph: (fused ? fusedGraph : gradientGraph)(options, blocks), blocks, fused };
+  if (job.weights !== undefined) return { graph: lossGraph(job, blocks), blocks, fused: false };
+  const fused = microBatches(job.settings) === 1 && 4 * parameterCount(trained) <= fusedBytes;
+  return { graph: (fused ? fusedGraph : gradientGraph)(job, blocks), blocks, fused };
 }
 
-function isDecayed({ parameters }: StepDescription, { parameter }: ParameterBlock): boolean {
-  const role = parameters.get(parameter)?.role;
+/** Micro-batches of an optimizer step; one is fused with it into a graph. */
+function microBatches(settings: TrainingSettings): number {
+  return settings.batch / microBatchRows(settings);
+}
+
+function isDecayed({ model }: StepJob, { parameter }: ParameterBlock): boolean {
+  const role = model.parameters.get(parameter)?.role;
   return role !== undefined && consequencesOf(role).decays;
 }
 
@@ -302,24 +301,26 @@ function scalar(value: Tensor): number {
  * add up.
  * @returns the inputs of the blocks, too, in their order
  */
-function beginGraph(name: string, options: StepDescription, blocks: readonly ParameterBlock[]) {
-  const { objective, rows, frozen = options.weights && new Map(), keepFrozen = false } = options;
+function beginGraph(name: string, job: ProgramJob, blocks: readonly ParameterBlock[]) {
+  const { objective, settings, parameters, weights, keepFrozen = false } = job;
   const graph = new Graph(name);
-  const rest = keepFrozen && frozen !== undefined ? new WeightParameters(graph, frozen) : new InputParameters(graph);
-  const source = new BlockParameters(graph, blocks, frozen && rest);
-  const batch = declareInputs(graph, objective.inputs, [rows]);
+  const isKept = keepFrozen && weights === undefined;
+  const frozen = isKept ? new WeightParameters(graph, parameters) : new InputParameters(graph);
+  const source = new BlockParameters(graph, blocks, frozen);
+  const batch = declareInputs(graph, objective.inputs, [microBatchRows(settings)]);
   const loss = div(objective.loss(source, batch), graph.input('total_weight', 'float32', []));
   graph.output('loss', loss);
   return { graph, loss, inputs: source.inputs };
 }
 
 /** The whole step as one graph: loss, gradients, clipping, optimizer step. */
-export function fusedGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const { graph, loss, inputs: values } = beginGraph('training step', options, blocks);
+export function fusedGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Graph {
+  const { settings, rateFactor } = job;
+  const { graph, loss, inputs: values } = beginGraph('training step', job, blocks);
   const found = gradients(loss, values);
   const norm = globalNorm(found);
   graph.output('gradient_norm', norm);
-  const clipped = options.clip === undefined ? found : clipByNorm(found, norm, options.clip);
+  const clipped = settings.clip === 0 ? found : clipByNorm(found, norm, settings.clip);
   const inputs = declareAdamWInputs(graph);
   blocks.forEach((block, index) => {
     const { name, shape, parameter } = block;
@@ -327,8 +328,8 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
       first: graph.input(prefixes.first + name, 'float32', shape),
       second: graph.input(prefixes.second + name, 'float32', shape),
     };
-    const rates = { ...inputs, learningRate: mul(inputs.learningRate, options.rateFactor?.(parameter) ?? 1) };
-    const next = adamW(options.optimizer, rates, values[index], clipped[index], moments, isDecayed(options, block));
+    const rates = { ...inputs, learningRate: mul(inputs.learningRate, rateFactor?.(parameter) ?? 1) };
+    const next = adamW(settings, rates, values[index], clipped[index], moments, isDecayed(job, block));
     graph.output(updated('parameters', name), next.parameter);
     graph.output(updated('first', name), next.moments.first);
     graph.output(updated('second', name), next.moments.second);
@@ -337,16 +338,16 @@ export function fusedGraph(options: StepDescription, blocks: readonly ParameterB
 }
 
 /** The loss alone, for data that is not trained on; divided by `total_weight` as in training. */
-export function lossGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  return beginGraph('held-out loss', options, blocks).graph;
+export function lossGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Graph {
+  return beginGraph('held-out loss', job, blocks).graph;
 }
 
 /** Loss and gradients of a micro-batch; with several of them, added to the sums so far. */
-function gradientGraph(options: StepDescription, blocks: readonly ParameterBlock[]): Graph {
-  const { graph, loss, inputs } = beginGraph('gradients', options, blocks);
+function gradientGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Graph {
+  const { graph, loss, inputs } = beginGraph('gradients', job, blocks);
   const found = gradients(loss, inputs);
   blocks.forEach(({ name, shape }, index) => {
-    const sum = options.accumulate > 1 ? graph.input(prefixes.sum + name, 'float32', shape) : undefined;
+    const sum = microBatches(job.settings) > 1 ? graph.input(prefixes.sum + name, 'float32', shape) : undefined;
     graph.output(updated('sum', name), sum === undefined ? found[index] : add(sum, found[index]));
   });
   return graph;

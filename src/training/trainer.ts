@@ -6,14 +6,15 @@ import { LinnetError } from '../errors.ts';
 import type { WeightMap, Weights } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
+import type { GraphCompiler } from '../runtime/program.ts';
 import { bestParameters, type Evaluation, type EvaluationPlan, heldOutLoss, isExhausted } from './held-out.ts';
 import { runsLean } from './step-cost.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
 import { TrainingProgram } from './step-program.ts';
 import {
   allParameters,
+  assertInputs,
   type LoopJob,
-  programOptions,
   startingState,
   totalUpdates,
   type UpdateEvent,
@@ -92,11 +93,10 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const total = totalUpdates(job.dataset, settings);
   const { device = 'cpu' } = job.compile ?? {};
   const lean = job.compile?.lean ?? runsLean(job.model.parameters, device);
-  const options = {
-    ...programOptions(job, (graph) => compile(graph, { ...job.compile, lean })),
-    keepFrozen: device !== 'cpu',
-  };
-  await using program = await TrainingProgram.create(options);
+  const formed = { ...job, keepFrozen: device !== 'cpu' };
+  const compiler: GraphCompiler = (graph) => compile(graph, { ...job.compile, lean });
+  assertInputs(job);
+  await using program = await TrainingProgram.create(formed, compiler);
   const identity = runIdentity(job);
   if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
   const resumed = snapshots && (await readSnapshot(snapshots.folder, program.blocks, identity));
@@ -117,8 +117,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const losses = [...position.losses];
   const evaluations = [...(position.evaluations ?? [])];
   const measures = job.evaluation;
-  await using heldOut =
-    measures && (await heldOutLoss({ ...options, objective: measures.objective }, program.blocks, measures.dataset));
+  await using heldOut = measures && (await heldOutLoss(formed, measures, program.blocks, compiler));
   const best = bestParameters(measures, snapshots?.folder, program.blocks);
   await best.restore(evaluations);
   let seconds = 0;

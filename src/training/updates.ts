@@ -3,19 +3,9 @@ import { type Batch, type BatchCursor, batchStream } from '../data/rows/batches.
 import type { BatchTensors, RowSource } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
 import { elementCount, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
-import type { ModelDescription } from '../models/model.ts';
-import type { GraphCompiler } from '../runtime/program.ts';
-import type { SegmentWeights } from '../runtime/segmented-program.ts';
-import type { Objective } from './objectives/next-token.ts';
 import { blockTensor, joinParameterBlocks } from './parameter-blocks.ts';
 import { type TrainingSettings, learningRate, microBatchRows, warmupSteps } from './settings.ts';
-import {
-  initialState,
-  type StepDescription,
-  type TrainingProgramOptions,
-  type TrainingProgram,
-  type TrainingState,
-} from './step-program.ts';
+import { initialState, type StepJob, type TrainingProgram, type TrainingState } from './step-program.ts';
 
 /** Results of one optimizer step. */
 export interface UpdateEvent {
@@ -50,25 +40,11 @@ export interface KeptFeature extends RowFeature, AsyncDisposable {
 }
 
 /** The model to train, its data and its settings. */
-export interface LoopJob {
-  /** Names and shapes of all parameters. */
-  readonly model: Pick<ModelDescription, 'parameters'>;
-  /** The loss. */
-  readonly objective: Objective;
-  /** Where training starts. Not written to. */
-  readonly parameters: Weights;
-  /** Frozen parameters that are not among `parameters`: read layer by layer, in which gradients are computed then. */
-  readonly weights?: SegmentWeights;
+export interface LoopJob extends StepJob {
   /** The rows that batches are made of. */
   readonly dataset: RowSource;
-  /** Steps, rates, batch, length and the rest, with defaults filled in. */
-  readonly settings: TrainingSettings;
-  /** Which parameters are trained; default all. */
-  readonly trainable?: (name: string) => boolean;
   /** A further input of the objective next to the data set's. */
   readonly feature?: RowFeature;
-  /** Factor of a parameter's learning rate; default 1. */
-  readonly rateFactor?: (parameter: string) => number;
 }
 
 /** How many optimizer steps a job makes. @throws LinnetError `INPUT` if the data is too small for one batch */
@@ -82,29 +58,6 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
   );
 }
 
-export function stepDescription(job: Omit<LoopJob, 'dataset' | 'feature'>): StepDescription {
-  const { model, settings, trainable, objective, parameters, weights, rateFactor } = job;
-  const rows = microBatchRows(settings);
-  return {
-    parameters: model.parameters,
-    objective,
-    rows,
-    accumulate: settings.batch / rows,
-    optimizer: settings,
-    clip: settings.clip === 0 ? undefined : settings.clip,
-    trainable,
-    frozen: trainable === undefined || weights !== undefined ? undefined : parameters,
-    rateFactor,
-    weights,
-  };
-}
-
-/** How the programs of a job are built. @throws LinnetError `CONFIG` if the data set lacks an input of the objective */
-export function programOptions(job: LoopJob, compile: GraphCompiler): TrainingProgramOptions {
-  assertInputs(job);
-  return { ...stepDescription(job), compile };
-}
-
 export interface LoopStart {
   readonly state: TrainingState;
   /** Optimizer steps done. */
@@ -115,7 +68,7 @@ export interface LoopStart {
 
 /**
  * The optimizer steps of a job, one after the other.
- * @param program made with `programOptions` of the job
+ * @param program of the job
  */
 export function updatesOf(job: LoopJob, program: TrainingProgram, { state, update, cursor }: LoopStart) {
   const { settings, dataset, feature } = job;
@@ -201,7 +154,7 @@ async function withFeature({ values, visits }: Batch, feature: RowFeature | unde
 }
 
 /** @throws LinnetError `CONFIG` if the data set lacks an input of the objective */
-function assertInputs({ objective, dataset, feature }: LoopJob): void {
+export function assertInputs({ objective, dataset, feature }: LoopJob): void {
   for (const [name, { dtype, shape }] of Object.entries(objective.inputs)) {
     if (name === feature?.name) continue;
     const input = Object.hasOwn(dataset.inputs, name) ? dataset.inputs[name] : undefined;

@@ -15,7 +15,7 @@ import { dataOf, elementCount, float32, type Tensor, tensor } from '../../src/gr
 import { Random } from '../../src/random.ts';
 import { isDeviceAvailable } from '../../src/runtime/availability.ts';
 import { compile, type Device } from '../../src/runtime/compile.ts';
-import { adamWDefaults } from '../../src/training/adamw.ts';
+import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
 import { initialState, TrainingProgram } from '../../src/training/step-program.ts';
 import { relativeToPeak } from '../parity/golden.ts';
@@ -96,18 +96,12 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
         weights: tensor('float32', [rows, length], new Float32Array(rows * length).fill(1)),
       };
       const step = async (device: Device): Promise<{ loss: number; norm: number; moments: Map<string, Tensor> }> => {
-        await using program = await TrainingProgram.create({
-          parameters: model.parameters,
-          objective: causalObjective(model, length),
-          rows,
-          accumulate: 1,
-          optimizer: adamWDefaults,
-          clip: 1,
-          compile: (graph) => compile(graph, { device }),
-        });
         const start = new Map(
           [...parameters].map(([name, value]) => [name, tensor('float32', value.shape, dataOf(value, 'float32'))]),
         );
+        const settings = parseTrainingSettings({ batch: rows, length });
+        const job = { model, objective: causalObjective(model, length), parameters: start, settings };
+        await using program = await TrainingProgram.create(job, (graph) => compile(graph, { device }));
         const state = initialState(program.blocks, start);
         const { loss, gradientNorm } = await program.step(state, [batch], 1e-3, 0);
         return { loss, norm: gradientNorm, moments: state.first };
