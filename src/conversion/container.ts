@@ -22,7 +22,7 @@ import { forget, conversionIdentity, openConversion } from './convert.ts';
 import type { ConversionOptions } from './options.ts';
 import { newProgress } from './progress-file.ts';
 import { planStage } from './stage-plan.ts';
-import { requireKept, stageWork } from './stage-training.ts';
+import { requireKept, trainStage } from './stage-training.ts';
 import { requireStep } from './step-form.ts';
 import { fewestSteps, isTrained, logitsLesson, type TrainingStage, type Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
@@ -235,7 +235,7 @@ export async function convertIntoQwen35(
   // What both have is one tensor.
   const shared = [...made.parameters].map(([name, own]) => [name, teacher.parameters.get(name) ?? own] as const);
   const student = { model: made.model, parameters: new Map(shared) };
-  const trained = await stageWork.model.train(containerStage, {
+  const trained = await trainStage(containerStage, {
     teacher,
     student,
     tokenizer,

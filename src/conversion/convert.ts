@@ -24,7 +24,8 @@ import { isBetter, judgeOf, type ModelJudgement, ownTextFile } from './judge.ts'
 import type { ConversionOptions } from './options.ts';
 import { type ConversionProgress, newProgress, progressFile, type StageResult } from './progress-file.ts';
 import { layersToKeep, layerSensitivity, sensitivityProbes } from './sensitivity.ts';
-import { mixerFor, requireStages, type StageContext, stageWork } from './stage-training.ts';
+import { chooseMixer } from './plan.ts';
+import { requireStages, type StageContext, trainStage } from './stage-training.ts';
 import { type ConvertedWeights, readConverted, writeConverted } from './converted-weights.ts';
 import { converted, type Original, sequences, trainingStages, type Weighted } from './stages.ts';
 import { calibrationTexts, type ConversionTexts } from './texts.ts';
@@ -95,8 +96,8 @@ export async function convert(
   const { run, progress, planned } = await openConversion(options, identity, () =>
     begin(original, tokenizer, texts, options, identity),
   );
-  const mixer = mixerFor(original.model, options, progress.keptLayers.length);
   const layers = exchangeableLayers(original.model).filter((layer) => !progress.keptLayers.includes(layer));
+  const mixer = chooseMixer(original.model, options, layers.length);
   const start = converted(original, mixer, layers);
   const bestSoFar = bestOf(progress);
   let best: ConvertedWeights =
@@ -146,7 +147,7 @@ export async function convert(
   for (const stage of trainingStages) {
     if (isDone(stage.name)) continue;
     const started = performance.now();
-    const trained = await stageWork[stage.by].train(stage, {
+    const trained = await trainStage(stage, {
       teacher: original,
       student: best,
       tokenizer,
@@ -290,7 +291,7 @@ async function begin(
   if (keep.auto === 0) return newProgress({ ...start, keptLayers: [], sensitivity: [] });
   const sensitivity = await layerSensitivity(
     original,
-    mixerFor(original.model, options, keep.auto),
+    chooseMixer(original.model, options, exchangeableLayers(original.model).length - keep.auto),
     {
       texts: await calibrationTexts(texts.training, tokenizer),
       data: texts.validation,

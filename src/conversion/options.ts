@@ -4,7 +4,7 @@ import type { Share } from '../jobs/result-store.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
 import type { TransferInputs } from './layer-states.ts';
 import type { JudgeName } from './judge.ts';
-import type { ConversionMemory } from './plan.ts';
+import type { MixerOptions } from './plan.ts';
 import type { StageResult } from './progress-file.ts';
 import type { StageSteps } from './stages.ts';
 
@@ -12,23 +12,13 @@ import type { StageSteps } from './stages.ts';
 export type KeptLayers = { readonly layers: readonly number[] } | { readonly auto: number };
 
 /** Options of a conversion. */
-export interface ConversionOptions {
+export interface ConversionOptions extends MixerOptions {
   /** Seconds for all training together. */
   readonly budget: number;
   /** Optimizer steps of each stage in place of `budget`: the same result on every machine. */
   readonly steps?: StageSteps;
-  /** Bytes of float32 state of the converted layers; default: G = 64. */
-  readonly stateBytes?: number;
-  /** G, in place of `stateBytes`. */
-  readonly group?: number;
-  /** Feature map of the memory of positions older than the window; default `learned`. */
-  readonly memory?: ConversionMemory;
-  /** First positions that are always read; default 4. */
-  readonly sinks?: number;
   /** Layers that keep softmax: named, or chosen by measurement. */
   readonly keep: KeptLayers;
-  /** Instead of a window that is chosen by `group`, `stateBytes`, `memory` and `sinks`. */
-  readonly mixer?: MixerConfig;
   /** What decides about the best weights and about branches. Default `both`. */
   readonly judge?: JudgeName;
   /** Sequences per optimizer step. Default 8. */

@@ -7,28 +7,28 @@ const model = tinyLlama([{ kind: 'softmax' }, { kind: 'softmax' }, { kind: 'soft
 
 describe('chooseMixer', () => {
   it('takes groups of 64 where nothing is said', () => {
-    expect(chooseMixer(model, { converted: 3 })).toMatchObject({ kind: 'window', group: 64, window: 2, sinks: 4 });
+    expect(chooseMixer(model, {}, 3)).toMatchObject({ kind: 'window', group: 64, window: 2, sinks: 4 });
   });
 
   it('takes the widest window whose state fits, to the byte', () => {
-    const bytes = stateOfLayers(model, chooseMixer(model, { converted: 3 }), 3);
-    expect(chooseMixer(model, { bytes, converted: 3 })).toMatchObject({ group: 64 });
-    expect(chooseMixer(model, { bytes: bytes - 1, converted: 3 })).toMatchObject({ group: 32 });
-    expect(chooseMixer(model, { bytes, converted: 1 })).toMatchObject({ group: 128 });
+    const bytes = stateOfLayers(model, chooseMixer(model, {}, 3), 3);
+    expect(chooseMixer(model, { stateBytes: bytes }, 3)).toMatchObject({ group: 64 });
+    expect(chooseMixer(model, { stateBytes: bytes - 1 }, 3)).toMatchObject({ group: 32 });
+    expect(chooseMixer(model, { stateBytes: bytes }, 1)).toMatchObject({ group: 128 });
   });
 
   it('takes a group in place of a state, and leaves memory and sinks out if told', () => {
-    expect(chooseMixer(model, { group: 20, converted: 3 })).toMatchObject({ group: 20, memory: { decay: 'learned' } });
-    expect(chooseMixer(model, { memory: 'none', converted: 3 })).toMatchObject({ group: 64, memory: null });
-    const bytes = stateOfLayers(model, chooseMixer(model, { group: 32, converted: 3 }), 3);
-    expect(chooseMixer(model, { sinks: 0, converted: 3 })).toMatchObject({ group: 64, sinks: 0 });
-    const plain = chooseMixer(model, { memory: 'none', bytes, converted: 3 });
+    expect(chooseMixer(model, { group: 20 }, 3)).toMatchObject({ group: 20, memory: { decay: 'learned' } });
+    expect(chooseMixer(model, { memory: 'none' }, 3)).toMatchObject({ group: 64, memory: null });
+    const bytes = stateOfLayers(model, chooseMixer(model, { group: 32 }, 3), 3);
+    expect(chooseMixer(model, { sinks: 0 }, 3)).toMatchObject({ group: 64, sinks: 0 });
+    const plain = chooseMixer(model, { memory: 'none', stateBytes: bytes }, 3);
     expect(plain).toMatchObject({ group: 32 });
     expect(stateOfLayers(model, plain, 3)).toBeLessThan(bytes);
   });
 
   it('refuses a state that holds no window, and says what would do', () => {
-    expect(() => chooseMixer(model, { bytes: 100, converted: 3 })).toThrow(
+    expect(() => chooseMixer(model, { stateBytes: 100 }, 3)).toThrow(
       /a state of 100 B is too small for 3 layers; give at least [\d.]+ KiB/,
     );
   });

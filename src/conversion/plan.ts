@@ -24,16 +24,18 @@ function windowOf(group: number, memory: ConversionMemory, sinks: number): Mixer
   return parseMixer({ kind: 'window', group, window, sinks, memory: memoryConfigs[memory] });
 }
 
-/** The size of the window, and the memory of older positions. */
-interface WindowChoice {
-  /** G; in place of `bytes`. */
+/** The mixer of the converted layers: the size of a window, and the memory of older positions. */
+export interface MixerOptions {
+  /** Bytes of float32 state of the converted layers; default: G = 64. */
+  readonly stateBytes?: number;
+  /** G, in place of `stateBytes`. */
   readonly group?: number;
-  /** The largest state of all converted layers together, float32; default: G = 64, of any size. */
-  readonly bytes?: number;
-  /** Default `learned`. */
+  /** Feature map of the memory of positions older than the window; default `learned`. */
   readonly memory?: ConversionMemory;
   /** First positions that are always read; default 4. */
   readonly sinks?: number;
+  /** Instead of a window that is chosen by `group`, `stateBytes`, `memory` and `sinks`. */
+  readonly mixer?: MixerConfig;
 }
 
 /** @throws LinnetError `INPUT` for keeping all layers or more */
@@ -48,13 +50,15 @@ export function stateOfLayers(model: CausalModel, mixer: MixerConfig, layers: nu
 
 /**
  * The mixer for the layers that are converted.
- * @param options.converted how many layers are converted
+ * @param converted how many they are
  * @throws LinnetError `INPUT` for a state that is too small for the smallest window
  */
 export function chooseMixer(
   model: CausalModel,
-  { group, bytes, memory = 'learned', sinks = usualSinks, converted }: WindowChoice & { readonly converted: number },
+  { mixer, group, stateBytes: bytes, memory = 'learned', sinks = usualSinks }: MixerOptions,
+  converted: number,
 ): MixerConfig {
+  if (mixer !== undefined) return mixer;
   if (group !== undefined) return windowOf(group, memory, sinks);
   if (bytes === undefined) return windowOf(usualGroup, memory, sinks);
   const fitting = groups

@@ -1,5 +1,4 @@
 /** Training a stage of a conversion: the whole model, or every layer by itself on hidden states of the teacher. */
-import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError, requireRunning } from '../errors.ts';
 import { loadTensors } from '../checkpoint/stored-parameter.ts';
 import { exchangeableLayers, parametersOfMixers, withMixer } from '../models/linearization/linearize.ts';
@@ -12,7 +11,6 @@ import type { MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import { openCachedLogits, usualTop } from '../training/objectives/cached-logits.ts';
 import type { Objective } from '../training/objectives/next-token.ts';
-import type { TrainingSettings } from '../training/settings.ts';
 import { measureOperations, stepCost } from '../training/step-cost.ts';
 import { changedIn, type FormedStep, jobInForm, stepForms } from '../training/step-form.ts';
 import { train } from '../training/trainer.ts';
@@ -24,14 +22,14 @@ import { layerStepTimes } from './layer-transfer.ts';
 import { type TransferCost, transferCost, transferLayers } from './transfer-layers.ts';
 import type { StageResult } from './progress-file.ts';
 import { layersInStore, trainLayersInQueue } from './remote-layers.ts';
-import { chooseMixer, requireConverted } from './plan.ts';
+import { chooseMixer, type MixerOptions, requireConverted } from './plan.ts';
 import { memoryBesides, requireStep, type StepOptions } from './step-form.ts';
 import {
   fewestSteps,
   isTrained,
   type Original,
-  rowLength,
   sequences,
+  stageLength,
   stageSettings,
   stepsWithin,
   timedSteps,
@@ -81,14 +79,19 @@ export interface StageCostOptions extends StepOptions {
   readonly rows?: number;
 }
 
+/** A stage about to be trained. */
+interface OpenStage {
+  /** Optimizer steps that fit into its time, after a trial; 0 for too few. */
+  fittingSteps(): Promise<number>;
+  /** @throws LinnetError `ABORTED` by the signal, when the folder has all that a resumed stage needs */
+  train(steps: number, onStep: (done: number, total: number, loss: number) => void): Promise<TrainedStage>;
+}
+
 interface StageWork {
   /** Undefined where there is nothing to train. @throws LinnetError as `requireStep` */
   cost(stage: TrainingStage, teacher: Weighted, student: Weighted, options: StageCostOptions): StageCost | undefined;
-  /**
-   * Undefined where there is nothing to train, or no time.
-   * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has all that a resumed stage needs
-   */
-  train(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined>;
+  /** Undefined where there is nothing to train. @throws LinnetError as `train` */
+  open(stage: TrainingStage, context: StageContext): Promise<OpenStage | undefined>;
 }
 
 export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
@@ -98,7 +101,7 @@ export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
       if (step === undefined) return undefined;
       const { form, cost } = step;
       return {
-        length: stage.lengths * rowLength(student.model, options.length),
+        length: stageLength(stage, student.model, options),
         batch: options.batch ?? sequences,
         microBatch: cost.microBatch,
         form: form === 'whole' ? form : 'layers',
@@ -108,7 +111,7 @@ export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
         stepOperations: cost.operations,
       };
     },
-    train: trainModel,
+    open: openModel,
   },
   layers: {
     // With all else in memory: the largest micro-batch that fits.
@@ -117,26 +120,46 @@ export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
       const rows = transferRows(options.rows);
       if (layers.length === 0 || rows < 2) return undefined;
       const { memoryBytes: limit = memoryLimit(undefined) } = options;
-      const length = stage.lengths * rowLength(student.model, options.length);
+      const length = stageLength(stage, student.model, options);
       const batch = Math.max(1, Math.min(options.batch ?? sequences, Math.floor(rows / 2)));
       const besides = memoryBesides(teacher, student, options);
       const cost = transferCost(teacher.model, student.model, layers, { rows, length, batch }, limit - besides);
       return { ...cost, memoryBytes: cost.memoryBytes + besides, length, batch, form: 'layers' };
     },
-    train: trainLayers,
+    open: openLayers,
   },
 };
 
-async function trainModel(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
+/**
+ * Trains a stage for the steps that an earlier run planned, that the options say, or that fit into its time. Undefined where there is
+ * nothing to train, or no time.
+ * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has all that a resumed stage needs
+ */
+export async function trainStage(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
+  const { options, planned } = context;
+  const { budget, onEvent } = options;
+  const { name, share, description } = stage;
+  if (!isTrained(stage, options)) return undefined;
+  const opened = await stageWork[stage.by].open(stage, context);
+  if (opened === undefined) return undefined;
+  const steps = await planned(name, async () => options.steps?.[name] ?? (await opened.fittingSteps()));
+  if (steps === 0) {
+    const time = formatDuration(share * budget);
+    const reason = `fewer than ${fewestSteps} optimizer steps fit into its ${time}; give more time, or its number of steps`;
+    onEvent?.({ kind: 'skipped', stage: name, reason });
+    return undefined;
+  }
+  onEvent?.({ kind: 'started', stage: name, steps, description });
+  return await opened.train(steps, (done, total, loss) => onEvent?.({ kind: 'step', stage: name, done, total, loss }));
+}
+
+async function openModel(stage: TrainingStage, context: StageContext): Promise<OpenStage | undefined> {
   const { teacher, student, tokenizer, texts, options, origin, folder, planned } = context;
-  const length = stage.lengths * rowLength(student.model, options.length);
+  const length = stageLength(stage, student.model, options);
   const prepared = stage.prepare(teacher, student, length);
   if (prepared === undefined) return undefined;
   const dataset = await trainingRows(texts.training, tokenizer, length);
-  if (!isTrained(stage, options)) return undefined;
-  const given = options.steps?.[stage.name];
-  const { batch = sequences, seed = 0 } = options;
-  const base = { length, batch, seed };
+  const { batch = sequences, seed = 0, budget, compile, signal } = options;
   let step: FormedStep | undefined;
   const required = () => (step ??= requireStep(stage, teacher, student, options));
   const microBatch = await planned(`${stage.name} micro-batch`, async () => required()?.cost.microBatch ?? batch);
@@ -146,91 +169,71 @@ async function trainModel(stage: TrainingStage, context: StageContext): Promise<
   const changed = changedIn(form, prepared);
   const inMemory = selectParameters(prepared.parameters, (name) => form === 'whole' || changed.has(name));
   const { lora, ...formed } = jobInForm(form, prepared, await loadTensors(inMemory), seed);
-  const { compile } = options;
   const job = { ...formed, dataset, compile, rateFactor: rateFactors(stage, student), origin };
   const k = Math.min(usualTop, student.model.sizes.vocabulary);
   const cached = form === 'whole' ? prepared.cached?.(k) : undefined;
-  const settings = (steps: number): TrainingSettings => ({ ...stageSettings(stage, { ...base, steps }), microBatch });
+  const settings = (steps: number) => stageSettings(stage, { steps, length, batch, microBatch, seed });
   // Steps in which rows are read for the first time.
-  const once = Math.floor(dataset.rows / base.batch);
-  const steps = await planned(stage.name, async () => {
-    if (given !== undefined) return given;
-    const started = performance.now();
-    const seconds = (): number => (performance.now() - started) / 1000;
-    const times: number[] = [];
-    const enough = new AbortController();
-    const onUpdate = (event: { readonly seconds: number }): void => {
-      times.push(event.seconds);
-      // Two steps tell the time where four would take much of it.
-      if (times.length === 2 && seconds() > trialShare * stage.share * options.budget) enough.abort();
-    };
-    const stopped = [enough.signal, ...(options.signal === undefined ? [] : [options.signal])];
-    await train({ ...job, settings: settings(timedSteps), onUpdate, signal: AbortSignal.any(stopped) });
-    requireRunning(options.signal, `while steps of ${stage.name} were timed`);
-    const steps = stepsWithin(stage.share * options.budget, seconds(), times);
-    const beyond = steps - once;
-    if (cached === undefined || beyond <= 0) return steps;
-    const costOf = (objective: Objective): number =>
-      stepCost({ ...job, objective, settings: settings(timedSteps) }).operations;
-    return once + Math.floor((beyond * costOf(job.objective)) / costOf(cached));
-  });
-  if (steps === 0) {
-    sayTooFewSteps(stage, options);
-    return undefined;
-  }
-  options.onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
-  await using feature =
-    cached === undefined || steps <= once
-      ? undefined
-      : await openCachedLogits({
-          teacher: teacher.model,
-          student: student.model,
-          trained,
-          parameters: formed.parameters,
-          origin: teacher.fingerprint,
-          dataset,
-          k,
-          folder,
-          compile: options.compile,
-        });
-  const outcome = await train({
-    ...job,
-    ...(feature !== undefined && cached !== undefined && { objective: cached, feature }),
-    settings: settings(steps),
-    snapshots: { folder, every: snapshotEvery },
-    signal: options.signal,
-    onUpdate: ({ update, total, loss }) =>
-      options.onEvent?.({ kind: 'step', stage: stage.name, done: update, total, loss }),
-  });
-  if (!outcome.finished) {
-    throw new LinnetError(
-      'ABORTED',
-      `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${folder} has a snapshot`,
-    );
-  }
-  const learned = selectParameters(outcome.parameters, (name) => job.trainable?.(name) === true);
-  const { model, updates } = student;
-  const parameters = new Map([...student.parameters, ...[...learned].filter(([name]) => !isLoraParameter(name))]);
-  if (lora === undefined) return { parameters, updates, steps };
-  const values = selectParameters(learned, isLoraParameter);
-  return { ...withUpdates({ model, parameters }, { lora, values }), steps };
+  const once = Math.floor(dataset.rows / batch);
+  return {
+    async fittingSteps() {
+      const started = performance.now();
+      const seconds = (): number => (performance.now() - started) / 1000;
+      const times: number[] = [];
+      const enough = new AbortController();
+      const onUpdate = (event: { readonly seconds: number }): void => {
+        times.push(event.seconds);
+        // Two steps tell the time where four would take much of it.
+        if (times.length === 2 && seconds() > trialShare * stage.share * budget) enough.abort();
+      };
+      const stopped = [enough.signal, ...(signal === undefined ? [] : [signal])];
+      await train({ ...job, settings: settings(timedSteps), onUpdate, signal: AbortSignal.any(stopped) });
+      requireRunning(signal, `while steps of ${stage.name} were timed`);
+      const steps = stepsWithin(stage.share * budget, seconds(), times);
+      const beyond = steps - once;
+      if (cached === undefined || beyond <= 0) return steps;
+      const costOf = (objective: Objective): number =>
+        stepCost({ ...job, objective, settings: settings(timedSteps) }).operations;
+      return once + Math.floor((beyond * costOf(job.objective)) / costOf(cached));
+    },
+    async train(steps, onStep) {
+      await using feature =
+        cached === undefined || steps <= once
+          ? undefined
+          : await openCachedLogits({
+              teacher: teacher.model,
+              student: student.model,
+              trained,
+              parameters: formed.parameters,
+              origin: teacher.fingerprint,
+              dataset,
+              k,
+              folder,
+              compile,
+            });
+      const outcome = await train({
+        ...job,
+        ...(feature !== undefined && cached !== undefined && { objective: cached, feature }),
+        settings: settings(steps),
+        snapshots: { folder, every: snapshotEvery },
+        signal,
+        onUpdate: ({ update, total, loss }) => onStep(update, total, loss),
+      });
+      if (!outcome.finished) {
+        throw new LinnetError(
+          'ABORTED',
+          `stopped in stage ${stage.name} after ${outcome.updates} of ${steps} steps; ${folder} has a snapshot`,
+        );
+      }
+      const learned = selectParameters(outcome.parameters, (name) => job.trainable?.(name) === true);
+      const { model, updates } = student;
+      const parameters = new Map([...student.parameters, ...[...learned].filter(([name]) => !isLoraParameter(name))]);
+      if (lora === undefined) return { parameters, updates, steps };
+      const values = selectParameters(learned, isLoraParameter);
+      return { ...withUpdates({ model, parameters }, { lora, values }), steps };
+    },
+  };
 }
-
-function sayTooFewSteps({ name, share }: TrainingStage, { budget, onEvent }: ConversionOptions): void {
-  const time = formatDuration(share * budget);
-  const reason = `fewer than ${fewestSteps} optimizer steps fit into its ${time}; give more time, or its number of steps`;
-  onEvent?.({ kind: 'skipped', stage: name, reason });
-}
-
-/** The mixer of the converted layers. @param kept how many layers keep softmax, of those that can have another mixer */
-export function mixerFor(model: Weighted['model'], options: MixerOptions, kept: number): MixerConfig {
-  const { mixer, group, stateBytes: bytes, memory, sinks } = options;
-  return (
-    mixer ?? chooseMixer(model, { group, bytes, memory, sinks, converted: exchangeableLayers(model).length - kept })
-  );
-}
-
-type MixerOptions = Pick<ConversionOptions, 'mixer' | 'group' | 'stateBytes' | 'memory' | 'sinks'>;
 
 /** The converted model before layers are chosen by measurement: the first ones stand for those. @throws LinnetError `INPUT` for keeping all, or layers without attention */
 export function plannedStudent(
@@ -242,7 +245,7 @@ export function plannedStudent(
   const kept = 'layers' in keep ? keep.layers : layers.slice(0, keep.auto);
   requireKept(kept, layers);
   requireConverted(new Set(kept).size, layers.length);
-  const changed = withMixer(model, mixerFor(model, options, kept.length), kept);
+  const changed = withMixer(model, chooseMixer(model, options, layers.length - kept.length), kept);
   return { model: changed, parameters };
 }
 
@@ -270,22 +273,22 @@ export function requireStages(original: Weighted, options: ConversionOptions & S
   }
 }
 
-async function trainLayers(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
+async function openLayers(stage: TrainingStage, context: StageContext): Promise<OpenStage | undefined> {
   const { teacher, student, tokenizer, texts, options, origin, folder, planned, weights } = context;
-  if (!isTrained(stage, options)) return undefined;
-  const given = options.steps?.[stage.name];
   const layers = trainedLayers(teacher.model, student.model);
   if (layers.length === 0) return undefined;
   const started = performance.now();
-  const length = stage.lengths * rowLength(student.model, options.length);
+  const length = stageLength(stage, student.model, options);
   const dataset = await trainingRows(texts.training, tokenizer, length);
   const rows = transferRows(dataset.rows);
-  const { compile, signal, queue, onEvent, seed = 0 } = options;
+  const { compile, signal, queue, seed = 0 } = options;
   const cost = stageWork.layers.cost(stage, teacher, student, { ...options, rows });
   if (cost === undefined) {
-    onEvent?.({ kind: 'skipped', stage: stage.name, reason: `${rows} rows of text, and 2 are needed; give more data` });
+    const reason = `${rows} rows of text, and 2 are needed; give more data`;
+    options.onEvent?.({ kind: 'skipped', stage: stage.name, reason });
     return undefined;
   }
+  const { batch } = cost;
   const stored = await layersInStore(student, layers, { ...options, origin, stage: stage.name });
   const states = new LayerStates(folder, {
     teacher,
@@ -299,52 +302,45 @@ async function trainLayers(stage: TrainingStage, context: StageContext): Promise
     signal,
   });
   const microBatch = await planned(`${stage.name} micro-batch`, async () => cost.microBatch);
-  const settings = (steps: number): TrainingSettings => ({
-    ...stageSettings(stage, { steps, length, batch: cost.batch, seed }),
-    microBatch,
-  });
-  const steps = await planned(stage.name, async () => {
-    if (given !== undefined) return given;
-    const inputs = { teacher, student, states: await states.before(layers[0]) };
-    const before = (performance.now() - started) / 1000;
-    const timed = await layerStepTimes(inputs, layers[0], { settings: settings(timedSteps), compile, signal });
-    const { operations, rows: atOnce } = passCost(teacher.model, layers[0], length);
-    const passes = (layers.length * operations * (rows / atOnce)) / (await measureOperations(compile));
-    const each = (stage.share * options.budget - before - passes - timed.seconds) / layers.length;
-    return stepsWithin(each + timed.seconds, timed.seconds, timed.times);
-  });
-  if (steps === 0) {
-    sayTooFewSteps(stage, options);
-    return undefined;
-  }
-  onEvent?.({ kind: 'started', stage: stage.name, steps, description: stage.description });
-  const total = stored.open.length * steps;
-  if (queue !== undefined) {
-    const queued = [];
-    for (const layer of layers) queued.push({ layer, states: await states.before(layer) });
-    await trainLayersInQueue(student, queued, folder, {
-      queue,
-      teacher: teacher.path,
-      weights,
-      settings: settings(steps),
-      signal,
-      onLayer: (done, _, { after: loss }) =>
-        onEvent?.({ kind: 'step', stage: stage.name, done: done * steps, total, loss }),
-    });
-  }
-  const trained = await transferLayers({ teacher, student }, stored.open, states, folder, {
-    settings: settings(steps),
-    compile,
-    signal,
-    onResult: stored.keep,
-    onUpdate: (done, { loss }) => onEvent?.({ kind: 'step', stage: stage.name, done, total, loss }),
-  });
-  const results = [...stored.known.values(), ...trained].sort((one, other) => one.layer - other.layer);
+  const settings = (steps: number) => stageSettings(stage, { steps, length, batch, microBatch, seed });
   return {
-    parameters: new Map([...student.parameters, ...results.flatMap((result) => [...result.parameters])]),
-    updates: student.updates,
-    steps,
-    layers: results.map(({ layer, before, after }) => ({ layer, before, after })),
+    async fittingSteps() {
+      const inputs = { teacher, student, states: await states.before(layers[0]) };
+      const before = (performance.now() - started) / 1000;
+      const timed = await layerStepTimes(inputs, layers[0], { settings: settings(timedSteps), compile, signal });
+      const { operations, rows: atOnce } = passCost(teacher.model, layers[0], length);
+      const passes = (layers.length * operations * (rows / atOnce)) / (await measureOperations(compile));
+      const each = (stage.share * options.budget - before - passes - timed.seconds) / layers.length;
+      return stepsWithin(each + timed.seconds, timed.seconds, timed.times);
+    },
+    async train(steps, onStep) {
+      const total = stored.open.length * steps;
+      const learned = { settings: settings(steps), signal };
+      if (queue !== undefined) {
+        const queued = [];
+        for (const layer of layers) queued.push({ layer, states: await states.before(layer) });
+        await trainLayersInQueue(student, queued, folder, {
+          ...learned,
+          queue,
+          teacher: teacher.path,
+          weights,
+          onLayer: (done, _, { after }) => onStep(done * steps, total, after),
+        });
+      }
+      const trained = await transferLayers({ teacher, student }, stored.open, states, folder, {
+        ...learned,
+        compile,
+        onResult: stored.keep,
+        onUpdate: (done, { loss }) => onStep(done, total, loss),
+      });
+      const results = [...stored.known.values(), ...trained].sort((one, other) => one.layer - other.layer);
+      return {
+        parameters: new Map([...student.parameters, ...results.flatMap((result) => [...result.parameters])]),
+        updates: student.updates,
+        steps,
+        layers: results.map(({ layer, before, after }) => ({ layer, before, after })),
+      };
+    },
   };
 }
 

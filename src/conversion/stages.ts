@@ -12,7 +12,7 @@ import {
 } from '../training/objectives/distillation.ts';
 import { cachedLogitsObjective } from '../training/objectives/cached-logits.ts';
 import { type Objective, causalObjective } from '../training/objectives/next-token.ts';
-import { type TrainingSettings, parseTrainingSettings } from '../training/settings.ts';
+import { parseTrainingSettings, type TrainingInput, type TrainingSettings } from '../training/settings.ts';
 import type { Lesson } from '../training/step-form.ts';
 
 /** A model with its weights, in memory or in files. */
@@ -156,10 +156,19 @@ export function isTrained(
   return (steps?.[name] ?? budget) > 0;
 }
 
+/** Tokens of a row of a stage. */
+export function stageLength(
+  { lengths }: TrainingStage,
+  model: CausalModel,
+  { length }: { readonly length?: number },
+): number {
+  return lengths * rowLength(model, length);
+}
+
 /** Settings of a stage, from its rates. */
 export function stageSettings(
   stage: TrainingStage,
-  given: { readonly steps: number; readonly length: number; readonly batch: number; readonly seed: number },
+  given: Pick<TrainingInput, 'length' | 'batch' | 'microBatch' | 'seed'> & { readonly steps: number },
 ): TrainingSettings {
   return parseTrainingSettings({
     ...given,

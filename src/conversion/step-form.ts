@@ -9,7 +9,7 @@ import { memoryLimit } from '../training/plans/options.ts';
 import { fitForm, type FormedStep, formsOf, jobInForm } from '../training/step-form.ts';
 import { writingForm } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
-import { rowLength, sequences, stageSettings, timedSteps, type TrainingStage, type Weighted } from './stages.ts';
+import { sequences, stageLength, stageSettings, timedSteps, type TrainingStage, type Weighted } from './stages.ts';
 
 /** Options that the size of a step depends on. */
 export interface StepOptions extends Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes' | 'judge'> {
@@ -30,7 +30,7 @@ export function requireStep(
 ): FormedStep | undefined {
   const { batch = sequences, seed = 0, memoryBytes: limit = memoryLimit(undefined) } = options;
   const { weightsForm = formOf(teacher) } = options;
-  const length = stage.lengths * rowLength(student.model, options.length);
+  const length = stageLength(stage, student.model, options);
   const [taught, own] = unread(teacher, student);
   const prepared = stage.prepare(taught, own, length);
   if (prepared === undefined) return undefined;
