@@ -9,7 +9,7 @@ import { compile, type CompileOptions } from '../../src/runtime/compile.ts';
 import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
 import { parameterBlocks } from '../../src/training/parameter-blocks.ts';
-import { fusedGraph, initialState, TrainingProgram } from '../../src/training/step-program.ts';
+import { fusedGraph, initialState, compileTraining } from '../../src/training/step-program.ts';
 import { ceilingSize, compileProduct, gigaflopsOf } from './peak-throughput.ts';
 import { median, timeInTurns, timingOf } from '../../src/evaluation/speed/timing.ts';
 
@@ -70,7 +70,7 @@ async function compileStep(model: CausalModel, { rows, length, compile: compiled
   const training = { model, objective: causalObjective(model, length), parameters, settings };
   const flops = graphCost(fusedGraph(training, parameterBlocks(model.parameters))).operations;
   const started = performance.now();
-  const program = await TrainingProgram.create(training, (graph) => compile(graph, compiled));
+  const program = await compileTraining(training, (graph) => compile(graph, compiled));
   const compileMs = performance.now() - started;
   const state = initialState(program.blocks, parameters);
   const random = new Random(2);

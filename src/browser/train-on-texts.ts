@@ -6,7 +6,7 @@ import { compileForWeb } from '../runtime/web-compile.ts';
 import type { WebEngineSettings } from '../runtime/web-engine.ts';
 import { causalObjective } from '../training/objectives/next-token.ts';
 import { type TrainingInput, parseTrainingSettings } from '../training/settings.ts';
-import { TrainingProgram } from '../training/step-program.ts';
+import { compileTraining } from '../training/step-program.ts';
 import {
   allParameters,
   type LoopJob,
@@ -78,7 +78,7 @@ export async function trainOnTexts(
   const job: LoopJob = { model, objective, parameters, dataset, settings };
   onPlan?.({ tokens: dataset.predictedTokens, rows: dataset.rows, updates: totalUpdates(dataset, settings) });
   const compile = (graph: Parameters<typeof compileForWeb>[0]) => compileForWeb(graph, { device: 'wasm', ...engine });
-  await using program = await TrainingProgram.create(job, compile);
+  await using program = await compileTraining(job, compile);
   const updates = updatesOf(job, program, { state: startingState(job, program), update: 0 });
   while (updates.done < updates.total && signal?.aborted !== true) {
     onUpdate?.(await updates.next());

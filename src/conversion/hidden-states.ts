@@ -189,48 +189,31 @@ async function writePass(
 }
 
 /** A file of hidden states, open. Dispose of it. */
-export class HiddenFile implements AsyncDisposable {
-  readonly description: Description;
-  readonly #file: SafetensorsFile;
+export type HiddenFile = Awaited<ReturnType<typeof openHiddenFile>>;
 
-  private constructor(file: SafetensorsFile, description: Description) {
-    this.#file = file;
-    this.description = description;
-  }
-
-  /** @throws LinnetError `NOT_FOUND` without the file, `FORMAT` for another or a damaged one */
-  static async open(path: string): Promise<HiddenFile> {
-    const file = await openSafetensors(path);
-    try {
-      const described = jsonIn(file.metadata.get(metadataKey));
-      const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it anew`);
-      requireRows(file, description, path);
-      return new HiddenFile(file, description);
-    } catch (error) {
-      await file.close();
-      throw error;
-    }
-  }
-
-  get identity(): string {
-    return this.description.identity;
-  }
-
-  get rows(): number {
-    return this.description.counts.length;
-  }
-
-  /** SHA-256 of the numbers of all rows. */
-  async hash(): Promise<string> {
-    const hash = createHash('sha256');
-    for (let row = 0; row < this.rows; row++) hash.update((await this.read(row)).data);
-    return hash.digest('hex');
-  }
-
-  /** Rows from `first` up to but excluding `last`: their batches hold weights, and no hidden states. */
-  dataset(first: number, last: number): RowDataset {
-    const { identity, length, counts } = this.description;
-    return {
+/** @throws LinnetError `NOT_FOUND` without the file, `FORMAT` for another or a damaged one */
+export async function openHiddenFile(path: string) {
+  const file = await openSafetensors(path);
+  const description = await describedRows(file, path).catch(async (error: unknown) => {
+    await file.close();
+    throw error;
+  });
+  const { identity, length, width, counts } = description;
+  /** One row, [n,width]. @throws LinnetError `NOT_FOUND` for a row that is not in the file */
+  const read = (row: number): Promise<Tensor<'float32'>> => file.readFloat32(String(row));
+  return {
+    description,
+    identity,
+    rows: counts.length,
+    read,
+    /** SHA-256 of the numbers of all rows. */
+    async hash(): Promise<string> {
+      const hash = createHash('sha256');
+      for (const row of counts.keys()) hash.update((await read(row)).data);
+      return hash.digest('hex');
+    },
+    /** Rows from `first` up to but excluding `last`: their batches hold weights, and no hidden states. */
+    dataset: (first: number, last: number): RowDataset => ({
       rows: last - first,
       length,
       inputs: { weights: { dtype: 'float32', shape: [length] } },
@@ -240,29 +223,23 @@ export class HiddenFile implements AsyncDisposable {
         return { weights: float32([visits.length, length], weights) };
       },
       fingerprint: () => fingerprint({ identity, first, last }, []),
-    };
-  }
-
-  /** The hidden states, as the rows of `dataset(first, …)` have them. */
-  feature(first: number): RowFeature {
-    const { length, width } = this.description;
-    return {
+    }),
+    /** The hidden states, as the rows of `dataset(first, …)` have them. */
+    feature: (first: number): RowFeature => ({
       name: hiddenInput,
       shape: [length, width],
-      copyRow: async (row, target) => {
-        target.set((await this.read(first + row)).data);
-      },
-    };
-  }
+      copyRow: async (row, target) => target.set((await read(first + row)).data),
+    }),
+    [Symbol.asyncDispose]: () => file.close(),
+  };
+}
 
-  /** One row, [n,width]. @throws LinnetError `NOT_FOUND` for a row that is not in the file */
-  read(row: number): Promise<Tensor<'float32'>> {
-    return this.#file.readFloat32(String(row));
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    await this.#file.close();
-  }
+/** What a file says of itself. @throws LinnetError `FORMAT` where it is damaged, and as `requireRows` */
+async function describedRows(file: SafetensorsFile, path: string): Promise<Description> {
+  const described = jsonIn(file.metadata.get(metadataKey));
+  const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it anew`);
+  requireRows(file, description, path);
+  return description;
 }
 
 /** @throws LinnetError `FORMAT` where a row is missing, or of another size than described */

@@ -17,7 +17,7 @@ import {
   type EmbeddedRows,
   embeddingIdentity,
   embedRows,
-  HiddenFile,
+  openHiddenFile,
   type PassOptions,
   passLayer,
 } from './hidden-states.ts';
@@ -115,7 +115,7 @@ export class LayerStates {
 
   async #write(layer: number, target: { readonly path: string; readonly identity: string }): Promise<string> {
     if (layer === 0) return await embedRows(this.#options.teacher, this.#options, target.path, this.#options);
-    await using from = await HiddenFile.open(await this.before(layer - 1));
+    await using from = await openHiddenFile(await this.before(layer - 1));
     return await passLayer(this.#passed(layer - 1), layer - 1, from, target, this.#options);
   }
 
@@ -138,7 +138,7 @@ export class LayerStates {
     const recorded = states.find((state) => state.layer === layer && state.identity === identity);
     if (recorded === undefined) return false;
     try {
-      await using file = await HiddenFile.open(path);
+      await using file = await openHiddenFile(path);
       if (file.identity !== identity || (await file.hash()) !== recorded.sha256) return false;
     } catch (error) {
       if (error instanceof LinnetError) return false;

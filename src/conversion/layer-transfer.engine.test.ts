@@ -18,7 +18,7 @@ import { linearize } from '../models/linearization/linearize.ts';
 import { WeightParameters } from '../nn/parameters.ts';
 import { compile as runtimeCompile } from '../runtime/compile.ts';
 import { parseTrainingSettings } from '../training/settings.ts';
-import { HiddenFile } from './hidden-states.ts';
+import { openHiddenFile } from './hidden-states.ts';
 import { LayerStates, type LayerStatesOptions } from './layer-states.ts';
 import { layerStepTimes, type LayerTrainingOptions, transferLayer } from './layer-transfer.ts';
 
@@ -85,7 +85,7 @@ describe('hidden states', () => {
     const whole = await program.run({ tokens: int32([1, n], rows.row(3).inputs) }, ['0', '1']);
     const states = statesIn(place);
     for (const layer of [1, 2]) {
-      await using file = await HiddenFile.open(await states.before(layer));
+      await using file = await openHiddenFile(await states.before(layer));
       const { data } = await file.read(3);
       whole[layer === 1 ? '0' : '1'].data.forEach((x, i) => expect(data[i]).toBeCloseTo(Number(x), 5));
     }
@@ -105,13 +105,13 @@ describe('hidden states', () => {
       teacher: { model, parameters },
       origin: 'granite',
     });
-    await using file = await HiddenFile.open(await states.before(1));
+    await using file = await openHiddenFile(await states.before(1));
     const { data } = await file.read(3);
     whole['0'].data.forEach((x, i) => expect(data[i]).toBeCloseTo(Number(x), 5));
   });
 
   it('weigh padding with nothing', async () => {
-    await using states = await HiddenFile.open(await statesIn(join(folder, 'padded')).before(0));
+    await using states = await openHiddenFile(await statesIn(join(folder, 'padded')).before(0));
     const { weights } = states.dataset(10, 12).batch([{ row: 1, epoch: 0 }]);
     expect([...weights.data].map(Number)).toEqual(Array.from({ length: n }, (_, t) => (t < 7 ? 1 : 0)));
   });
@@ -156,7 +156,7 @@ describe('hidden states', () => {
         ] as const,
     );
     states.learned(0, new Map(halves));
-    await using file = await HiddenFile.open(await states.before(1));
+    await using file = await openHiddenFile(await states.before(1));
     expect(file.identity).toBe(states.identity(1));
     expect(file.identity).not.toBe(first);
   });
@@ -170,7 +170,7 @@ describe('hidden states', () => {
     const hidden = JSON.stringify({ version: 1, identity: '', width: 4, ...described });
     const data = new Float32Array(row[0] * row[1]);
     await writeSafetensors(path, [{ name: '0', dtype: 'F32', shape: row, data }], { hidden });
-    await expect(HiddenFile.open(path)).rejects.toThrow(message);
+    await expect(openHiddenFile(path)).rejects.toThrow(message);
   });
 });
 

@@ -31,7 +31,7 @@ import { readerOf } from '../quantization/weight-reader.ts';
 import type { TrainingSettings } from '../training/settings.ts';
 import { runsLean } from '../training/step-cost.ts';
 import { train, type TrainingJob, type UpdateEvent } from '../training/trainer.ts';
-import { HiddenFile, hiddenInput } from './hidden-states.ts';
+import { type HiddenFile, hiddenInput, openHiddenFile } from './hidden-states.ts';
 import type { Weighted } from './stages.ts';
 import { remove } from '../files/remove.ts';
 
@@ -91,7 +91,7 @@ export async function transferLayer(
   folder: string,
   options: LayerTrainingOptions,
 ): Promise<LayerTransfer> {
-  await using states = await HiddenFile.open(inputs.states);
+  await using states = await openHiddenFile(inputs.states);
   const identity = layerIdentity(inputs.student, layer, states.identity, options.settings);
   const done = await storedLayer(folder, layer, identity);
   if (done !== undefined) return done;
@@ -157,7 +157,7 @@ function trainedRows({ rows }: HiddenFile): number {
 
 /** A layer's rows, its mixer as it is (`start`), options of `train` but for the settings, and its error. Dispose of it. */
 async function openLayer({ teacher, student, states: path }: LayerInputs, layer: number, options: CompileOptions = {}) {
-  const states = await HiddenFile.open(path);
+  const states = await openHiddenFile(path);
   try {
     const start: Weights = requireTrainable(student, layer);
     const learned = layerJob(teacher.model, student.model, layer, states.description.length);

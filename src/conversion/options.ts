@@ -40,7 +40,7 @@ export interface ConversionOptions extends MixerOptions {
   /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
   readonly queue?: string;
   /**
-   * Folder or `s3://bucket/prefix` (`ResultStore.open`) of results of layers, in stages that train each by itself. A layer with a
+   * Folder or `s3://bucket/prefix` (`openResults`) of results of layers, in stages that train each by itself. A layer with a
    * result is not trained; others are, and their results are kept. Needs `steps`.
    */
   readonly store?: string;

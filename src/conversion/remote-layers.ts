@@ -22,11 +22,11 @@ import {
   storedLayer,
   storeLayer,
 } from './layer-transfer.ts';
-import { HiddenFile } from './hidden-states.ts';
+import { openHiddenFile } from './hidden-states.ts';
 import { readConverted } from './converted-weights.ts';
 import { openReader, type Weighted } from './stages.ts';
 import { transferCost } from './transfer-layers.ts';
-import { isInShare, ResultStore } from '../jobs/result-store.ts';
+import { isInShare, openResults } from '../jobs/result-store.ts';
 import type { ConversionOptions } from './options.ts';
 
 /** Names the jobs. */
@@ -113,7 +113,7 @@ export async function trainLayersInQueue(
 }
 
 async function identityAt(student: Weighted, layer: number, path: string, settings: TrainingSettings): Promise<string> {
-  await using states = await HiddenFile.open(path);
+  await using states = await openHiddenFile(path);
   return layerIdentity(student, layer, states.identity, settings);
 }
 
@@ -173,7 +173,7 @@ export function layerJobHandler(compile: CompileOptions, memory?: number): JobHa
 /**
  * Looks for results of layers. Without a store there are none, and none are kept.
  * @param options.origin identity of the conversion, steps included
- * @throws LinnetError as `ResultStore.open` and `ResultStore.find`, `FORMAT` for a result that is not of the layer
+ * @throws LinnetError as `openResults` and `find` of the store, `FORMAT` for a result that is not of the layer
  */
 export async function layersInStore(
   student: Weighted,
@@ -181,7 +181,7 @@ export async function layersInStore(
   options: Pick<ConversionOptions, 'store' | 'share'> & { readonly origin: string; readonly stage: string },
 ) {
   const { store, share, origin, stage } = options;
-  const results = store === undefined ? undefined : await ResultStore.open(store);
+  const results = store === undefined ? undefined : await openResults(store);
   // A name by the work and not by the weights at its start: closed forms differ by rounding among processors.
   const jobOf = (layer: number): Job => ({
     kind: 'conversion-layer',

@@ -36,11 +36,6 @@ const mostErrorBytes = 1 << 16;
 
 const bucketUrl = /^s3:\/\/([a-z0-9][a-z0-9.-]{1,61}[a-z0-9])((?:\/[\w.-]{1,128}){0,8})\/?$/;
 
-/** Whether a place names a bucket and not a folder. */
-export function isBucketUrl(place: string): boolean {
-  return /^s3:/i.test(place);
-}
-
 /**
  * A bucket, or the objects under a prefix of it. The environment says who asks and where: `AWS_ACCESS_KEY_ID`,
  * `AWS_SECRET_ACCESS_KEY`, `AWS_SESSION_TOKEN`, `AWS_REGION` (default us-east-1), `AWS_ENDPOINT_URL` (default Amazon's).

@@ -3,7 +3,7 @@ import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
-import { isInShare, ResultStore } from './result-store.ts';
+import { isInShare, openResults, type ResultStore } from './result-store.ts';
 import { openBucket } from './object-store.ts';
 
 const job = { kind: 'sum', data: [1, 2], title: 'one and two' };
@@ -11,13 +11,13 @@ const other = { ...job, data: [1, 3] };
 
 async function filled(): Promise<{ store: ResultStore; file: string }> {
   const folder = join(await scratchFolder(), 'results');
-  const store = await ResultStore.open(folder);
+  const store = await openResults(folder);
   await store.keep(job, { sum: 3, parts: [1, 2] });
   const [name] = await readdir(folder);
   return { store, file: join(folder, name) };
 }
 
-describe('ResultStore', () => {
+describe('openResults', () => {
   it('keeps results by job, and replaces them', async () => {
     const { store } = await filled();
     expect(await store.find(job)).toEqual({ sum: 3, parts: [1, 2] });
@@ -46,7 +46,7 @@ describe('ResultStore', () => {
   it.each(['s3://', 's3://ab', 's3://Name', 's3://name/../other', 's3://name//x', 's3://name/a b', 'S3:name'])(
     'refuses %s as a bucket',
     async (place) => {
-      await expect(ResultStore.open(place)).rejects.toMatchObject({ code: 'INPUT' });
+      await expect(openResults(place)).rejects.toMatchObject({ code: 'INPUT' });
     },
   );
 

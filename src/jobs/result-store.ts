@@ -9,7 +9,7 @@ import { z } from 'zod';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { parseJsonObject } from '../files/json-object.ts';
 import { type Job, jobId } from './queue.ts';
-import { isBucketUrl, type ObjectStore, openBucket, openFolder } from './object-store.ts';
+import { type ObjectStore, openBucket, openFolder } from './object-store.ts';
 import { sha256 } from '../files/digest.ts';
 
 /** Larger files are not ours: mixers of one layer have some megabytes. */
@@ -48,45 +48,43 @@ export function requireOneWay(way: {
 }
 
 /** Results by job. */
-export class ResultStore {
-  readonly #objects: ObjectStore;
+export type ResultStore = ReturnType<typeof resultStore>;
 
-  constructor(objects: ObjectStore) {
-    this.#objects = objects;
-  }
+/**
+ * Opens a store of results; a folder is created if need be.
+ * @param place a folder, or `s3://bucket/prefix` with the variables of the environment that `openBucket` names
+ * @throws LinnetError as `openBucket`, `PATH` from the file system
+ */
+export async function openResults(place: string): Promise<ResultStore> {
+  return resultStore(/^s3:/i.test(place) ? await openBucket(place) : await openFolder(place));
+}
 
-  /**
-   * Opens a store; a folder is created if need be.
-   * @param place a folder, or `s3://bucket/prefix` with the variables of the environment that `openBucket` names
-   * @throws LinnetError as `openBucket`, `PATH` from the file system
-   */
-  static async open(place: string): Promise<ResultStore> {
-    return new ResultStore(isBucketUrl(place) ? await openBucket(place) : await openFolder(place));
-  }
-
-  /** The result of a job; undefined where there is none. @throws LinnetError `FORMAT` for a damaged one */
-  async find(job: Job): Promise<unknown> {
-    const id = jobId(job);
-    const name = fileOf(id);
-    const content = await this.#objects.read(name, mostBytes);
-    if (content === undefined) return undefined;
-    const source = `${name} in ${this.#objects.place}`;
-    const end = content.subarray(0, mostHeadBytes).indexOf(10) + 1;
-    const head = headSchema.safeParse(parseJsonObject(content.subarray(0, end), source));
-    const rest = content.subarray(end);
-    if (!head.success || head.data.job !== id || head.data.sha256 !== sha256(rest)) throw damaged(source, job);
-    const body = bodySchema.safeParse(parseJsonObject(rest, source));
-    if (!body.success) throw damaged(source, job);
-    return body.data.result;
-  }
-
-  /** Keeps the result of a job, as JSON. */
-  async keep(job: Job, result: unknown): Promise<void> {
-    const id = jobId(job);
-    const body = Buffer.from(`${JSON.stringify({ result })}\n`);
-    const head: z.infer<typeof headSchema> = { format: 'linnet-result', version: 1, job: id, sha256: sha256(body) };
-    await this.#objects.write(fileOf(id), Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), body]));
-  }
+/** Results by job among named contents. */
+export function resultStore(objects: ObjectStore) {
+  return {
+    /** The result of a job; undefined where there is none. @throws LinnetError `FORMAT` for a damaged one */
+    async find(job: Job): Promise<unknown> {
+      const id = jobId(job);
+      const name = fileOf(id);
+      const content = await objects.read(name, mostBytes);
+      if (content === undefined) return undefined;
+      const source = `${name} in ${objects.place}`;
+      const end = content.subarray(0, mostHeadBytes).indexOf(10) + 1;
+      const head = headSchema.safeParse(parseJsonObject(content.subarray(0, end), source));
+      const rest = content.subarray(end);
+      if (!head.success || head.data.job !== id || head.data.sha256 !== sha256(rest)) throw damaged(source, job);
+      const body = bodySchema.safeParse(parseJsonObject(rest, source));
+      if (!body.success) throw damaged(source, job);
+      return body.data.result;
+    },
+    /** Keeps the result of a job, as JSON. */
+    async keep(job: Job, result: unknown): Promise<void> {
+      const id = jobId(job);
+      const body = Buffer.from(`${JSON.stringify({ result })}\n`);
+      const head: z.infer<typeof headSchema> = { format: 'linnet-result', version: 1, job: id, sha256: sha256(body) };
+      await objects.write(fileOf(id), Buffer.concat([Buffer.from(`${JSON.stringify(head)}\n`), body]));
+    },
+  };
 }
 
 function fileOf(id: string): string {

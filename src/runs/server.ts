@@ -4,7 +4,7 @@ import { LinnetError } from '../errors.ts';
 import { isLoopback } from '../serving/http/access.ts';
 import { addPage, pageHeaders, type PageFiles } from '../serving/http/page.ts';
 import { listen } from '../serving/listen.ts';
-import { WatchedRuns } from './watched-runs.ts';
+import { type WatchedRuns, watchRuns } from './watched-runs.ts';
 
 export interface DashboardOptions {
   /** 0 takes a free one. Default 8081. */
@@ -29,7 +29,7 @@ const idPattern = /^[0-9a-f]{16}$/;
  */
 export async function startDashboard(folder: string, options: DashboardOptions = {}): Promise<RunningDashboard> {
   const { port = 8081, page } = options;
-  const runs = new WatchedRuns(folder);
+  const runs = watchRuns(folder);
   await runs.list();
   const server = await listen(makeApp(runs, page), { port, requestTimeout: 10_000 });
   return { url: server.url, [Symbol.asyncDispose]: () => server.drain() };

@@ -49,60 +49,60 @@ interface KnownRun {
 /** Runs whose curves are kept in memory. */
 const mostKept = 200;
 
-/** Follows the runs of a folder. */
-export class WatchedRuns {
-  readonly folder: string;
-  readonly #known = new LRUCache<string, KnownRun>({ max: mostKept });
-  #found = new Map<string, FoundRun>();
+/** The runs of a folder, followed. */
+export type WatchedRuns = ReturnType<typeof watchRuns>;
 
-  /** @param folder where runs are looked for */
-  constructor(folder: string) {
-    this.folder = resolve(folder);
-  }
+/** Follows the runs of a folder. @param dir where runs are looked for */
+export function watchRuns(dir: string) {
+  const folder = resolve(dir);
+  const known = new LRUCache<string, KnownRun>({ max: mostKept });
+  let found = new Map<string, FoundRun>();
 
-  /**
-   * All runs as they are now, the newest first.
-   * @throws LinnetError `NOT_FOUND` or `PATH` if the folder cannot be read
-   */
-  async list(): Promise<RunList> {
-    const { runs: found, isComplete } = await findRuns(this.folder);
-    this.#found = new Map(found.map((run) => [idOf(run), run]));
-    const runs: ListedRun[] = [];
-    const unreadable: UnreadableRun[] = [];
-    for (const [id, run] of this.#found) {
-      try {
-        const { record, series } = await this.#open(id, run);
-        runs.push({ id, ...(await summarizeRun(run, record, series.groups(), Date.now())) });
-      } catch (error) {
-        if (!(error instanceof LinnetError)) throw error;
-        unreadable.push({ name: run.name, reason: error.message });
-      }
-    }
-    return { folder: this.folder, runs: runs.sort(newestFirst), unreadable, isComplete };
-  }
-
-  /**
-   * The curves of a run that was listed; undefined for any other.
-   * @throws LinnetError as `readRun`
-   */
-  async curves(id: string): Promise<RunCurves | undefined> {
-    const run = this.#found.get(id);
-    if (run === undefined) return undefined;
-    const { series, stamp, record } = await this.#open(id, run);
-    const groups = series.groups().map((group) => ({ ...group, quantity: lossQuantity(record, group.name) }));
-    return { id, name: run.name, version: `${series.version()}-${stamp}`, groups };
-  }
-
-  async #open(id: string, found: FoundRun): Promise<KnownRun> {
-    const status = await stat(join(found.folder, 'run.json')).catch(() => undefined);
+  async function open(id: string, run: FoundRun): Promise<KnownRun> {
+    const status = await stat(join(run.folder, 'run.json')).catch(() => undefined);
     const stamp = `${status?.mtimeMs}-${status?.size}`;
-    const before = this.#known.get(id);
-    const record = before?.stamp === stamp ? before.record : await readRunRecord(found.folder);
-    const run = { series: before?.series ?? runSeries(found.folder), stamp, record };
-    await run.series.update();
-    this.#known.set(id, run);
-    return run;
+    const before = known.get(id);
+    const record = before?.stamp === stamp ? before.record : await readRunRecord(run.folder);
+    const opened = { series: before?.series ?? runSeries(run.folder), stamp, record };
+    await opened.series.update();
+    known.set(id, opened);
+    return opened;
   }
+
+  return {
+    /**
+     * All runs as they are now, the newest first.
+     * @throws LinnetError `NOT_FOUND` or `PATH` if the folder cannot be read
+     */
+    async list(): Promise<RunList> {
+      const { runs: all, isComplete } = await findRuns(folder);
+      found = new Map(all.map((run) => [idOf(run), run]));
+      const runs: ListedRun[] = [];
+      const unreadable: UnreadableRun[] = [];
+      for (const [id, run] of found) {
+        try {
+          const { record, series } = await open(id, run);
+          runs.push({ id, ...(await summarizeRun(run, record, series.groups(), Date.now())) });
+        } catch (error) {
+          if (!(error instanceof LinnetError)) throw error;
+          unreadable.push({ name: run.name, reason: error.message });
+        }
+      }
+      return { folder, runs: runs.sort(newestFirst), unreadable, isComplete };
+    },
+
+    /**
+     * The curves of a run that was listed; undefined for any other.
+     * @throws LinnetError as `readRun`
+     */
+    async curves(id: string): Promise<RunCurves | undefined> {
+      const run = found.get(id);
+      if (run === undefined) return undefined;
+      const { series, stamp, record } = await open(id, run);
+      const groups = series.groups().map((group) => ({ ...group, quantity: lossQuantity(record, group.name) }));
+      return { id, name: run.name, version: `${series.version()}-${stamp}`, groups };
+    },
+  };
 }
 
 function newestFirst(a: ListedRun, b: ListedRun): number {

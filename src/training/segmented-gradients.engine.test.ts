@@ -20,7 +20,7 @@ import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
 import { loraOf, parseLoraChoice, trainLora } from './lora.ts';
 import { causalObjective } from './objectives/next-token.ts';
-import { SegmentedGradients, segmentedGradientsCost } from './segmented-gradients.ts';
+import { compileSegmentedGradients, segmentedGradientsCost } from './segmented-gradients.ts';
 import { type TrainingInput, parseTrainingSettings } from './settings.ts';
 import { type TrainingJob, train } from './trainer.ts';
 
@@ -36,9 +36,9 @@ describe.each(lossFamilies)('%s', (family) => {
     // Odd parameters are frozen, and read.
     const trained = new Set([...source.values.keys()].filter((_, i) => i % 2 === 0));
     const frozen = new Map([...parameters].filter(([name]) => !trained.has(name)));
-    await using segmented = await SegmentedGradients.create(graph, trained, frozen, compile);
+    await using segmented = await compileSegmentedGradients(graph, trained, frozen, compile);
     const own = Object.fromEntries([...parameters].filter(([name]) => trained.has(name)));
-    const result = await segmented.run([{ ...own, ...batch }]);
+    const result = await segmented.gradients([{ ...own, ...batch }]);
     expect(Math.abs(result.loss / Number(expected.loss.data[0]) - 1)).toBeLessThan(1e-6);
     expect([...result.gradients.keys()].sort()).toEqual([...trained].sort());
     for (const [name, gradient] of result.gradients) expectClose(gradient, expected[gradientName(name)], name);

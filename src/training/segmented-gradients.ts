@@ -93,105 +93,92 @@ export function segmentedGradientsCost(
 }
 
 /** Compiled passes forwards and backwards. Dispose of it. */
-export class SegmentedGradients implements AsyncDisposable {
-  readonly #segments: readonly DifferentiatedSegment[];
-  readonly #programs: ReadonlyMap<string, Program>;
-  readonly #memory: WeightMemory;
+export type SegmentedGradients = Awaited<ReturnType<typeof compileSegmentedGradients>>;
 
-  private constructor(
-    segments: readonly DifferentiatedSegment[],
-    programs: ReadonlyMap<string, Program>,
-    weights: SegmentWeights,
-  ) {
-    this.#segments = segments;
-    this.#programs = programs;
-    this.#memory = new WeightMemory(weights);
-    const all = segments.flatMap(({ forward, backward }) => [forward ?? [], backward ?? []].flat());
-    this.#memory.reserve(all.map((segment) => [segment]));
-  }
-
-  /**
-   * @param loss a graph with one output, a scalar
-   * @param trained names of the inputs whose gradients are computed
-   */
-  static async create(
-    loss: Graph,
-    trained: ReadonlySet<string>,
-    weights: SegmentWeights,
-    compile: GraphCompiler,
-  ): Promise<SegmentedGradients> {
-    const segments = differentiated(loss, trained, weights);
-    const programs = new Map<string, Program>();
-    try {
-      for (const { forward, backward, kind } of segments) {
-        if (forward !== undefined && !programs.has(forward.kind)) {
-          programs.set(forward.kind, await compile(forward.graph));
-        }
-        const name = backwardName(kind);
-        if (backward !== undefined && !programs.has(name)) programs.set(name, await compile(backward.graph));
+/**
+ * @param loss a graph with one output, a scalar
+ * @param trained names of the inputs whose gradients are computed
+ */
+export async function compileSegmentedGradients(
+  loss: Graph,
+  trained: ReadonlySet<string>,
+  weights: SegmentWeights,
+  compile: GraphCompiler,
+) {
+  const segments = differentiated(loss, trained, weights);
+  const programs = new Map<string, Program>();
+  const dispose = async (): Promise<void> => {
+    for (const program of programs.values()) await program.dispose();
+  };
+  try {
+    for (const { forward, backward, kind } of segments) {
+      if (forward !== undefined && !programs.has(forward.kind)) {
+        programs.set(forward.kind, await compile(forward.graph));
       }
-    } catch (error) {
-      for (const program of programs.values()) await program.dispose();
-      throw error;
+      const name = backwardName(kind);
+      if (backward !== undefined && !programs.has(name)) programs.set(name, await compile(backward.graph));
     }
-    return new SegmentedGradients(segments, programs, weights);
+  } catch (error) {
+    await dispose();
+    throw error;
   }
-
-  /** The sum of the losses of batches, and of their gradients by the names of trained inputs; those that no loss depends on are missing. */
-  async run(batches: readonly NamedTensors[]): Promise<{ readonly loss: number; readonly gradients: Weights }> {
-    const states = batches.map((feeds) => ({
-      feeds,
-      cuts: new Map<Value, Tensor>(),
-      upstream: new Map<Value, Tensor<'float32'>>(),
-    }));
-    for (const { forward } of this.#segments) {
-      if (forward === undefined) continue;
-      const read = await this.#memory.read([forward]);
-      const program = this.#program(forward.kind);
-      for (const { feeds, cuts } of states) {
-        const results = await program.run(onlyInputs(program, segmentFeeds(forward, cuts, feeds, read)), [
-          ...forward.cuts.keys(),
-        ]);
-        for (const [name, cut] of forward.cuts) cuts.set(cut, results[name]);
-      }
-    }
-    const gradients: WeightMap = new Map();
-    let loss = 0;
-    for (const { forward, backward, wanted, kind } of this.#segments.toReversed()) {
-      if (backward === undefined) continue;
-      const read = await this.#memory.read([backward]);
-      const program = this.#program(backwardName(kind));
-      const [cut] = backward.cuts.values();
-      for (const { feeds, cuts, upstream: above } of states) {
-        const given = { ...segmentFeeds(backward, cuts, feeds, read) };
-        const own = cut && above.get(cut);
-        if (own !== undefined) given[upstream] = own;
-        const fetch = wanted.map(([name]) => gradientOf(name)).filter((name) => program.outputs.has(name));
-        const results = await program.run(onlyInputs(program, given), forward === undefined ? ['y0', ...fetch] : fetch);
-        if (forward === undefined) loss += Number(results.y0.data[0]);
-        for (const [name, value] of wanted) {
-          const gradient = results[gradientOf(name)];
-          if (value.origin.kind === 'input') addTo(gradients, value.origin.name, gradient);
-          else addTo(above, value, gradient);
-        }
-        if (cut !== undefined) {
-          above.delete(cut);
-          cuts.delete(cut);
-        }
-      }
-    }
-    return { loss, gradients };
-  }
-
-  #program(kind: string): Program {
-    const program = this.#programs.get(kind);
+  const memory = new WeightMemory(weights);
+  memory.reserve(
+    segments.flatMap(({ forward, backward }) => [forward ?? [], backward ?? []].flat()).map((one) => [one]),
+  );
+  const programOf = (kind: string): Program => {
+    const program = programs.get(kind);
     if (program === undefined) throw internalError('a segment was not compiled');
     return program;
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const program of this.#programs.values()) await program.dispose();
-  }
+  };
+  return {
+    /** The sum of the losses of batches, and of their gradients by the names of trained inputs; those that no loss depends on are missing. */
+    async gradients(batches: readonly NamedTensors[]): Promise<{ readonly loss: number; readonly gradients: Weights }> {
+      const states = batches.map((feeds) => ({
+        feeds,
+        cuts: new Map<Value, Tensor>(),
+        upstream: new Map<Value, Tensor<'float32'>>(),
+      }));
+      for (const { forward } of segments) {
+        if (forward === undefined) continue;
+        const read = await memory.read([forward]);
+        const program = programOf(forward.kind);
+        for (const { feeds, cuts } of states) {
+          const given = onlyInputs(program, segmentFeeds(forward, cuts, feeds, read));
+          const results = await program.run(given, [...forward.cuts.keys()]);
+          for (const [name, cut] of forward.cuts) cuts.set(cut, results[name]);
+        }
+      }
+      const gradients: WeightMap = new Map();
+      let loss = 0;
+      for (const { forward, backward, wanted, kind } of segments.toReversed()) {
+        if (backward === undefined) continue;
+        const read = await memory.read([backward]);
+        const program = programOf(backwardName(kind));
+        const [cut] = backward.cuts.values();
+        for (const { feeds, cuts, upstream: above } of states) {
+          const given = { ...segmentFeeds(backward, cuts, feeds, read) };
+          const own = cut && above.get(cut);
+          if (own !== undefined) given[upstream] = own;
+          const fetch = wanted.map(([name]) => gradientOf(name)).filter((name) => program.outputs.has(name));
+          const asked = forward === undefined ? ['y0', ...fetch] : fetch;
+          const results = await program.run(onlyInputs(program, given), asked);
+          if (forward === undefined) loss += Number(results.y0.data[0]);
+          for (const [name, value] of wanted) {
+            const gradient = results[gradientOf(name)];
+            if (value.origin.kind === 'input') addTo(gradients, value.origin.name, gradient);
+            else addTo(above, value, gradient);
+          }
+          if (cut !== undefined) {
+            above.delete(cut);
+            cuts.delete(cut);
+          }
+        }
+      }
+      return { loss, gradients };
+    },
+    [Symbol.asyncDispose]: dispose,
+  };
 }
 
 function backwardName(kind: string): string {

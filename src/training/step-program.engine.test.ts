@@ -7,7 +7,7 @@ import { initializeParameters } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import { compile } from '../runtime/compile.ts';
 import { causalObjective } from './objectives/next-token.ts';
-import { type ProgramJob, type StepResult, TrainingProgram, type TrainingState } from './step-program.ts';
+import { type ProgramJob, type StepResult, compileTraining, type TrainingState } from './step-program.ts';
 import { startingState } from './updates.ts';
 import { parseTrainingSettings } from './settings.ts';
 
@@ -29,7 +29,7 @@ async function threeSteps(
     trainable: isTrained,
     rateFactor: (name: string) => (name.includes('embed') ? 0.5 : 1),
   };
-  await using program = await TrainingProgram.create({ ...job, blockBytes: 4096, ...changes }, compile);
+  await using program = await compileTraining({ ...job, blockBytes: 4096, ...changes }, compile);
   const state = startingState({ ...job, dataset }, program);
   const results: StepResult[] = [];
   for (let update = 0; update < 3; update++) {

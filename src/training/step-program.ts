@@ -22,7 +22,7 @@ import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import { BlockParameters, type ParameterBlock, parameterBlocks } from './parameter-blocks.ts';
-import { SegmentedGradients } from './segmented-gradients.ts';
+import { compileSegmentedGradients, type SegmentedGradients } from './segmented-gradients.ts';
 import { microBatchRows, type TrainingSettings } from './settings.ts';
 
 /** Everything an optimizer step changes, by block name. */
@@ -78,158 +78,161 @@ function updated(part: keyof typeof prefixes, name: string): string {
   return `new ${prefixes[part]}${name}`;
 }
 
-/** Programs of the two-graph form: gradients, and the optimizer step of a block whose parameter decays (true) or does not. */
-interface SplitPrograms {
-  readonly gradients: Program | SegmentedGradients;
-  readonly updates: ReadonlyMap<boolean, Program>;
-}
+/** An optimizer step over the micro-batches of a batch. @param weight of all their predictions */
+type Step = (
+  state: TrainingState,
+  batches: readonly BatchTensors[],
+  weight: number,
+  learningRate: number,
+  update: number,
+) => Promise<StepResult>;
 
-/** Runs optimizer steps. Make it with `TrainingProgram.create`, and dispose of it. */
-export class TrainingProgram implements AsyncDisposable {
-  readonly blocks: readonly ParameterBlock[];
-  readonly #job: StepJob;
-  readonly #programs: Program | SplitPrograms;
+/** Loss and gradients of all micro-batches, the gradients by block. */
+type Gradients = (...[state, batches, weight]: Parameters<Step>) => Promise<{ loss: number; sums: WeightMap }>;
 
-  private constructor(job: StepJob, blocks: readonly ParameterBlock[], programs: Program | SplitPrograms) {
-    this.#job = job;
-    this.blocks = blocks;
-    this.#programs = programs;
-  }
+/** Runs optimizer steps. Dispose of it. */
+export type TrainingProgram = Awaited<ReturnType<typeof compileTraining>>;
 
-  /** Builds and compiles the graphs, in Node or in a page. @throws LinnetError `CONFIG` if nothing is trainable */
-  static async create(job: ProgramJob, compile: GraphCompiler): Promise<TrainingProgram> {
-    const { graph, blocks, fused } = microBatchGraph(job);
-    const names = new Set(blocks.map(({ name }) => name));
-    const gradients =
-      job.weights === undefined
-        ? await compile(graph)
-        : await SegmentedGradients.create(graph, names, job.weights, compile);
-    if (fused && !(gradients instanceof SegmentedGradients)) return new TrainingProgram(job, blocks, gradients);
-    const updates = new Map<boolean, Program>();
-    try {
-      for (const decays of new Set(blocks.map((block) => isDecayed(job, block)))) {
-        updates.set(decays, await compile(blockUpdateGraph(job.settings, decays)));
-      }
-    } catch (error) {
-      for (const program of [gradients, ...updates.values()]) await program[Symbol.asyncDispose]();
-      throw error;
-    }
-    return new TrainingProgram(job, blocks, { gradients, updates });
-  }
+/** Builds and compiles the graphs, in Node or in a page. @throws LinnetError `CONFIG` if nothing is trainable */
+export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
+  const { settings, objective, weights, rateFactor } = job;
+  const { graph, blocks, fused } = microBatchGraph(job);
+  const opened: AsyncDisposable[] = [];
+  const dispose = async (): Promise<void> => {
+    for (const program of opened) await program[Symbol.asyncDispose]();
+  };
+  const compiled = async (part: Graph): Promise<Program> => {
+    const program = await compile(part);
+    opened.push(program);
+    return program;
+  };
 
-  /**
-   * One optimizer step. The state's maps are replaced, their tensors are not written to.
-   * @param batches the micro-batches of a batch, by input name; the loss is the mean over all their weighted predictions
-   * @param update counted from 0, for the bias correction
-   */
-  async step(
-    state: TrainingState,
-    batches: readonly BatchTensors[],
-    learningRate: number,
-    update: number,
-  ): Promise<StepResult> {
-    const { settings } = this.#job;
-    const count = microBatches(settings);
-    if (batches.length !== count) {
-      throw new LinnetError('CONFIG', `an update needs ${count} micro-batches, got ${batches.length}`);
-    }
-    const weight = totalWeight(batches);
-    const programs = this.#programs;
-    if ('gradients' in programs) {
-      const { loss, sums } = await this.#gradients(programs.gradients, state, batches, weight);
-      return { loss, gradientNorm: await this.#updateBlocks(programs.updates, state, sums, learningRate, update) };
-    }
-    const feeds = {
-      ...this.#batchFeeds(programs, batches[0], weight),
-      ...adamWFeeds(settings, learningRate, update),
-      ...stateFeeds(state, this.blocks),
-    };
-    const fetch = this.blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
-    const results = await programs.run(feeds, ['loss', 'gradient_norm', ...fetch]);
-    for (const part of stateParts) {
-      state[part] = new Map(this.blocks.map(({ name }) => [name, asFloat32(results[updated(part, name)])]));
-    }
-    return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
-  }
-
-  /** Loss and gradients of all micro-batches, the gradients by block. */
-  async #gradients(
-    program: Program | SegmentedGradients,
-    state: TrainingState,
-    batches: readonly BatchTensors[],
-    weight: number,
-  ): Promise<{ loss: number; sums: WeightMap }> {
-    if (program instanceof SegmentedGradients) {
-      const parameters = stateFeeds(state, this.blocks, ['parameters']);
-      const { loss, gradients } = await program.run(
-        batches.map((batch) => ({ ...this.#batchInputs(batch, weight), ...parameters })),
-      );
-      const of = ({ name, shape }: ParameterBlock) => gradients.get(name) ?? zeros('float32', shape);
-      return { loss, sums: new Map(this.blocks.map((block) => [block.name, of(block)])) };
-    }
-    let sums = new Map<string, Tensor<'float32'>>();
-    if (batches.length > 1) for (const { name, shape } of this.blocks) sums.set(name, zeros('float32', shape));
-    let loss = 0;
-    for (const batch of batches) {
-      const feeds = { ...this.#batchFeeds(program, batch, weight), ...stateFeeds(state, this.blocks, ['parameters']) };
-      for (const [name, sum] of sums) feeds[prefixes.sum + name] = sum;
-      const results = await program.run(feeds, ['loss', ...this.blocks.map(({ name }) => updated('sum', name))]);
-      sums = new Map(this.blocks.map(({ name }) => [name, asFloat32(results[updated('sum', name)])]));
-      loss += scalar(results.loss);
-    }
-    return { loss, sums };
-  }
-
-  /** Updates block by block; the norm of all gradients. @param sums gradients by block, which are taken out of it */
-  async #updateBlocks(
-    updates: ReadonlyMap<boolean, Program>,
-    state: TrainingState,
-    sums: WeightMap,
-    learningRate: number,
-    update: number,
-  ): Promise<number> {
-    const { settings, rateFactor } = this.#job;
-    let squares = 0;
-    for (const { data } of sums.values()) for (const x of data) squares += x * x;
-    const norm = Math.sqrt(squares);
-    const factor = settings.clip === 0 ? 1 : Math.min(1, settings.clip / (norm + 1e-6));
-    const [parameters, first, second] = [state.parameters, state.first, state.second].map((part) => new Map(part));
-    Object.assign(state, { parameters, first, second });
-    for (const block of this.blocks) {
-      const { name, parameter, shape } = block;
-      const flat = (tensors: Weights): Tensor<'float32'> => {
-        const { data } = given(tensors, name);
-        return tensor('float32', [data.length], data);
-      };
-      const rate = learningRate * (rateFactor?.(parameter) ?? 1);
-      const feeds = { ...flatFeeds([parameters, first, second, sums].map(flat)), factor: float32([], [factor]) };
-      sums.delete(name);
-      const results = await updates
-        .get(isDecayed(this.#job, block))
-        ?.run({ ...adamWFeeds(settings, rate, update), ...feeds }, flatResults);
-      if (results === undefined) throw internalError(`no program updates block "${name}"`);
-      [parameters, first, second].forEach((part, i) => {
-        part.set(name, { ...asFloat32(results[flatResults[i]]), shape });
-      });
-    }
-    return norm;
-  }
-
-  /** Parameters that are not trained, the total weight, and the objective's inputs; a data set may give more. */
-  #batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const frozen = onlyInputs(program, Object.fromEntries(this.#job.parameters));
-    return { ...frozen, ...this.#batchInputs(batch, weight) };
-  }
-
-  #batchInputs(batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const inputs = Object.keys(this.#job.objective.inputs).map((name) => [name, batch[name]] as const);
+  /** The objective's inputs, of which a data set may give more, and the total weight. */
+  function batchInputs(batch: BatchTensors, weight: number): Record<string, Tensor> {
+    const inputs = Object.keys(objective.inputs).map((name) => [name, batch[name]] as const);
     return { ...Object.fromEntries(inputs), total_weight: float32([], [weight]) };
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
-    const programs = this.#programs;
-    const all = 'gradients' in programs ? [programs.gradients, ...programs.updates.values()] : [programs];
-    for (const program of all) await program[Symbol.asyncDispose]();
+  /** The same with parameters that are not trained. */
+  function batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
+    return { ...onlyInputs(program, Object.fromEntries(job.parameters)), ...batchInputs(batch, weight) };
+  }
+
+  const inOneGraph = (program: Program): Step => {
+    const fetch = blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
+    return async (state, [batch], weight, learningRate, update) => {
+      const feeds = {
+        ...batchFeeds(program, batch, weight),
+        ...adamWFeeds(settings, learningRate, update),
+        ...stateFeeds(state, blocks),
+      };
+      const results = await program.run(feeds, ['loss', 'gradient_norm', ...fetch]);
+      for (const part of stateParts) {
+        state[part] = new Map(blocks.map(({ name }) => [name, asFloat32(results[updated(part, name)])]));
+      }
+      return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
+    };
+  };
+
+  const bySegments =
+    (program: SegmentedGradients): Gradients =>
+    async (state, batches, weight) => {
+      const parameters = stateFeeds(state, blocks, ['parameters']);
+      const { loss, gradients } = await program.gradients(
+        batches.map((batch) => ({ ...batchInputs(batch, weight), ...parameters })),
+      );
+      const sums = blocks.map(({ name, shape }) => [name, gradients.get(name) ?? zeros('float32', shape)] as const);
+      return { loss, sums: new Map(sums) };
+    };
+
+  const byMicroBatches =
+    (program: Program): Gradients =>
+    async (state, batches, weight) => {
+      let sums = new Map<string, Tensor<'float32'>>();
+      if (batches.length > 1) for (const { name, shape } of blocks) sums.set(name, zeros('float32', shape));
+      let loss = 0;
+      for (const batch of batches) {
+        const feeds = { ...batchFeeds(program, batch, weight), ...stateFeeds(state, blocks, ['parameters']) };
+        for (const [name, sum] of sums) feeds[prefixes.sum + name] = sum;
+        const results = await program.run(feeds, ['loss', ...blocks.map(({ name }) => updated('sum', name))]);
+        sums = new Map(blocks.map(({ name }) => [name, asFloat32(results[updated('sum', name)])]));
+        loss += scalar(results.loss);
+      }
+      return { loss, sums };
+    };
+
+  /** @param updates the optimizer step of a block whose parameter decays (true) or does not */
+  const byBlocks =
+    (gradients: Gradients, updates: ReadonlyMap<boolean, Program>): Step =>
+    async (state, batches, weight, learningRate, update) => {
+      const { loss, sums } = await gradients(state, batches, weight, learningRate, update);
+      let squares = 0;
+      for (const { data } of sums.values()) for (const x of data) squares += x * x;
+      const gradientNorm = Math.sqrt(squares);
+      const factor = settings.clip === 0 ? 1 : Math.min(1, settings.clip / (gradientNorm + 1e-6));
+      const [parameters, first, second] = [state.parameters, state.first, state.second].map((part) => new Map(part));
+      Object.assign(state, { parameters, first, second });
+      for (const block of blocks) {
+        const { name, parameter, shape } = block;
+        const flat = (tensors: Weights): Tensor<'float32'> => {
+          const { data } = given(tensors, name);
+          return tensor('float32', [data.length], data);
+        };
+        const rate = learningRate * (rateFactor?.(parameter) ?? 1);
+        const flats = [parameters, first, second, sums].map(flat);
+        const feeds = Object.fromEntries(flatInputs.map((input, i) => [input, flats[i]]));
+        sums.delete(name);
+        const results = await updates
+          .get(isDecayed(job, block))
+          ?.run({ ...adamWFeeds(settings, rate, update), ...feeds, factor: float32([], [factor]) }, flatResults);
+        if (results === undefined) throw internalError(`no program updates block "${name}"`);
+        [parameters, first, second].forEach((part, i) => {
+          part.set(name, { ...asFloat32(results[flatResults[i]]), shape });
+        });
+      }
+      return { loss, gradientNorm };
+    };
+
+  async function compiledByBlocks(): Promise<Step> {
+    let gradients: Gradients;
+    if (weights === undefined) gradients = byMicroBatches(await compiled(graph));
+    else {
+      const names = new Set(blocks.map(({ name }) => name));
+      const program = await compileSegmentedGradients(graph, names, weights, compile);
+      opened.push(program);
+      gradients = bySegments(program);
+    }
+    const updates = new Map<boolean, Program>();
+    for (const decays of new Set(blocks.map((block) => isDecayed(job, block)))) {
+      updates.set(decays, await compiled(blockUpdateGraph(settings, decays)));
+    }
+    return byBlocks(gradients, updates);
+  }
+
+  try {
+    const step = fused ? inOneGraph(await compiled(graph)) : await compiledByBlocks();
+    return {
+      blocks,
+      /**
+       * One optimizer step. The state's maps are replaced, their tensors are not written to.
+       * @param batches the micro-batches of a batch, by input name; the loss is the mean over all their weighted predictions
+       * @param update counted from 0, for the bias correction
+       */
+      async step(
+        state: TrainingState,
+        batches: readonly BatchTensors[],
+        learningRate: number,
+        update: number,
+      ): Promise<StepResult> {
+        const count = microBatches(settings);
+        if (batches.length === count) return await step(state, batches, totalWeight(batches), learningRate, update);
+        throw new LinnetError('CONFIG', `an update needs ${count} micro-batches, got ${batches.length}`);
+      },
+      [Symbol.asyncDispose]: dispose,
+    };
+  } catch (error) {
+    await dispose();
+    throw error;
   }
 }
 
@@ -355,10 +358,6 @@ function gradientGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Grap
 
 const flatInputs = ['parameter', 'first', 'second', 'gradient'] as const;
 const flatResults = ['new parameter', 'new first', 'new second'] as const;
-
-function flatFeeds(tensors: readonly Tensor<'float32'>[]): Record<string, Tensor> {
-  return Object.fromEntries(flatInputs.map((name, i) => [name, tensors[i]]));
-}
 
 /** The optimizer step of a block of any size, as a row of numbers; its gradient counts `factor` times. */
 function blockUpdateGraph(optimizer: AdamWConfig, decays: boolean): Graph {

@@ -8,9 +8,10 @@ import type { ModelDescription } from '../models/model.ts';
 import { compile, type CompileOptions } from '../runtime/compile.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
 import { bestParameters, type Evaluation, type EvaluationPlan, heldOutLoss, isExhausted } from './held-out.ts';
+import { average } from '../report/statistics.ts';
 import { runsLean } from './step-cost.ts';
 import { readSnapshot, type SnapshotPosition, writeSnapshot } from './snapshot.ts';
-import { TrainingProgram } from './step-program.ts';
+import { compileTraining } from './step-program.ts';
 import {
   allParameters,
   assertInputs,
@@ -96,7 +97,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   const formed = { ...job, keepFrozen: device !== 'cpu' };
   const compiler: GraphCompiler = (graph) => compile(graph, { ...job.compile, lean });
   assertInputs(job);
-  await using program = await TrainingProgram.create(formed, compiler);
+  await using program = await compileTraining(formed, compiler);
   const identity = runIdentity(job);
   if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
   const resumed = snapshots && (await readSnapshot(snapshots.folder, program.blocks, identity));
@@ -141,7 +142,8 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
       evaluations,
     };
     await job.onUpdate?.(event, () => allParameters(job, program, state));
-    if (heldOut !== undefined && isMeasured(measures, position.update, total)) {
+    const isDue = position.update % (measures?.every ?? Infinity) === 0 || position.update === total;
+    if (heldOut !== undefined && isDue) {
       const measured = { update: position.update, loss: await heldOut.measure(state.parameters) };
       evaluations.push(measured);
       await best.take(measured, state.parameters, evaluations);
@@ -161,12 +163,8 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
     best: best.kept?.measured,
     finished,
     losses,
-    loss: recent.length === 0 ? undefined : recent.reduce((a, b) => a + b, 0) / recent.length,
+    loss: recent.length === 0 ? undefined : average(recent),
     tokensPerSecond: seconds === 0 ? undefined : tokens / seconds,
     tokens: position.tokens,
   };
-}
-
-function isMeasured(plan: EvaluationPlan | undefined, update: number, total: number): boolean {
-  return plan !== undefined && (update % plan.every === 0 || update === total);
 }

@@ -17,7 +17,7 @@ import { isDeviceAvailable } from '../../src/runtime/availability.ts';
 import { compile, type Device } from '../../src/runtime/compile.ts';
 import { parseTrainingSettings } from '../../src/training/settings.ts';
 import { causalObjective } from '../../src/training/objectives/next-token.ts';
-import { initialState, TrainingProgram } from '../../src/training/step-program.ts';
+import { initialState, compileTraining } from '../../src/training/step-program.ts';
 import { relativeToPeak } from '../parity/golden.ts';
 import { randomParameters, randomTokens, tinyLlama } from '../models/tiny-llama.ts';
 
@@ -101,7 +101,7 @@ describe.skipIf(absent)(`webgpu equals cpu${skipped}`, () => {
         );
         const settings = parseTrainingSettings({ batch: rows, length });
         const job = { model, objective: causalObjective(model, length), parameters: start, settings };
-        await using program = await TrainingProgram.create(job, (graph) => compile(graph, { device }));
+        await using program = await compileTraining(job, (graph) => compile(graph, { device }));
         const state = initialState(program.blocks, start);
         const { loss, gradientNorm } = await program.step(state, [batch], 1e-3, 0);
         return { loss, norm: gradientNorm, moments: state.first };

@@ -100,19 +100,19 @@ describe('linnet eval tasks', () => {
       signal: controller.signal,
     });
     expect(stopped.exitCode).toBe(130);
-    const { Journal } = await import('../../src/evaluation/tasks/journal.ts');
+    const { openJournal } = await import('../../src/evaluation/tasks/journal.ts');
     const path = join(folder, 'journal.jsonl');
-    const journal = await Journal.open(path);
+    const journal = await openJournal(path);
     journal.add([
       { key: 'a', responses: ['text'] },
       { key: 'b', responses: [{ logLikelihood: -1.5, isGreedy: true }] },
     ]);
     await truncate(path, (await readFile(path)).length - 5);
-    const reopened = await Journal.open(path);
+    const reopened = await openJournal(path);
     expect(reopened.get('a', 1)).toEqual(['text']);
     expect(reopened.get('b', 1)).toBeUndefined();
     reopened.add([{ key: 'b', responses: [{ logLikelihood: -1.5, isGreedy: true }] }]);
-    expect((await Journal.open(path)).get('b', 1)).toEqual([{ logLikelihood: -1.5, isGreedy: true }]);
+    expect((await openJournal(path)).get('b', 1)).toEqual([{ logLikelihood: -1.5, isGreedy: true }]);
     const resumed = await runJson('eval', 'tasks', model, '--data', data, ...options, '--out', out);
     expect(resumed.results).toEqual(whole.results);
   });

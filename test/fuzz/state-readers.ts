@@ -13,7 +13,7 @@ import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { LearnedTexts } from '../../src/decoding/speculation/drafters/registry.ts';
 import { restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
 import { LinnetError } from '../../src/errors.ts';
-import { Journal } from '../../src/evaluation/tasks/journal.ts';
+import { openJournal } from '../../src/evaluation/tasks/journal.ts';
 import { lockFolder } from '../../src/files/folder-lock.ts';
 import { listWrittenFiles, requireReplaceable, WRITTEN_FILES } from '../../src/files/written-folder.ts';
 import { float32 } from '../../src/graph/tensor.ts';
@@ -178,7 +178,7 @@ async function downloadReader(folder: string): Promise<FuzzReader> {
 
 async function journalReader(folder: string): Promise<FuzzReader> {
   const path = join(folder, 'answers.jsonl');
-  const journal = await Journal.open(path);
+  const journal = await openJournal(path);
   journal.add([{ key: 'a', responses: [{ type: 'text', text: 'yes' }] as never }]);
   const samples = [await readFile(path)];
   const write = asFile(folder, 'answers.jsonl');
@@ -187,7 +187,7 @@ async function journalReader(folder: string): Promise<FuzzReader> {
     kind: 'json',
     samples,
     cost: 6,
-    read: (bytes) => Journal.open(write(bytes)),
+    read: (bytes) => openJournal(write(bytes)),
   };
 }
 

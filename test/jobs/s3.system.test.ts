@@ -1,7 +1,7 @@
 /** Results in a bucket of a server that checks signatures, and on servers that fail. */
 import { createServer, type RequestListener } from 'node:http';
 import { afterAll, beforeAll, describe, expect, it, onTestFinished } from 'vitest';
-import { ResultStore } from '../../src/jobs/result-store.ts';
+import { type ResultStore, resultStore } from '../../src/jobs/result-store.ts';
 import { openBucket } from '../../src/jobs/object-store.ts';
 import { freePort } from '../serving/local-process.ts';
 import { needsS3, noS3, type RunningS3, startS3 } from './s3-server.ts';
@@ -16,7 +16,7 @@ describe.skipIf(noS3)(`a bucket${needsS3}`, () => {
   });
   afterAll(() => s3.stop());
   const open = async (prefix: string, others: Record<string, string> = {}): Promise<ResultStore> =>
-    new ResultStore(await openBucket(`s3://${s3.bucket}${prefix}`, { ...s3.environment, ...others }));
+    resultStore(await openBucket(`s3://${s3.bucket}${prefix}`, { ...s3.environment, ...others }));
 
   it.each(['', '/one/', '/one/two.3'])('keeps results under the prefix "%s"', async (prefix) => {
     const store = await open(prefix);
@@ -31,7 +31,7 @@ describe.skipIf(noS3)(`a bucket${needsS3}`, () => {
     const stranger = await open('', { AWS_SECRET_ACCESS_KEY: 'guessed' });
     await expect(stranger.find(job)).rejects.toThrow(/403 SignatureDoesNotMatch/);
     await expect(stranger.keep(job, 1)).rejects.toThrow(/cannot write .* 403/);
-    const missing = new ResultStore(await openBucket('s3://no-such-bucket/x', s3.environment));
+    const missing = resultStore(await openBucket('s3://no-such-bucket/x', s3.environment));
     await expect(missing.find(job)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 });

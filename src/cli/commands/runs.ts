@@ -6,7 +6,7 @@ import { type Column, makeTable, textTable } from '../../report/table.ts';
 import { runsCsv } from '../../runs/csv.ts';
 import { startDashboard } from '../../runs/server.ts';
 import type { RunSummary } from '../../runs/summary.ts';
-import { WatchedRuns } from '../../runs/watched-runs.ts';
+import { watchRuns } from '../../runs/watched-runs.ts';
 import { readPage } from '../../serving/http/page.ts';
 import { defineCommand, flag, optional, withDefault } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
@@ -54,7 +54,7 @@ export const runsCommand = defineCommand({
   writes: ['csv'],
   async run(context, { folder, csv, serve, port }) {
     if (port !== undefined && !serve) throw new UsageError('--port is of the page; give --serve too');
-    const { runs, unreadable, isComplete } = await new WatchedRuns(folder).list();
+    const { runs, unreadable, isComplete } = await watchRuns(folder).list();
     for (const { name, reason } of unreadable) context.note(`warning: ${name} cannot be read: ${reason}`);
     if (!isComplete) context.note(`warning: ${folder} holds more than is looked at; name a folder below it`);
     if (csv !== undefined) await writeFileAtomic(csv, runsCsv(runs));

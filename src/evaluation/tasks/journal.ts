@@ -1,7 +1,7 @@
 /** Answers that a run has had already, one line per question, so that a run that was stopped goes on where it was. */
 import { basename, dirname } from 'node:path';
 import { z } from 'zod';
-import { type LineJournal, RunFolder } from '../../files/run-folder.ts';
+import { RunFolder } from '../../files/run-folder.ts';
 import type { Response } from './judging.ts';
 import { pythonJson } from './text/python-json.ts';
 import type { Question, TaskRequest } from './requests.ts';
@@ -20,36 +20,24 @@ export function journalKey(model: string, task: string, question: Question): str
 
 type Answers = z.output<typeof journalLineSchema>;
 
-/** A file of answers. A line that was cut off when the machine stopped, and a line of another kind, is passed over. */
-export class Journal {
-  readonly #file: LineJournal<Answers>;
-  readonly #known: Map<string, Answers['responses']>;
+/** A file of answers. */
+export type Journal = Awaited<ReturnType<typeof openJournal>>;
 
-  private constructor(file: LineJournal<Answers>) {
-    this.#file = file;
-    this.#known = new Map(file.kept.map(({ key, responses }) => [key, responses]));
-  }
-
-  static async open(path: string): Promise<Journal> {
-    const kind = { file: basename(path), schema: journalLineSchema, what: 'a journal of answers', isForgiving: true };
-    return new Journal(await new RunFolder(dirname(path)).journal({ ...kind, mostBytes: 512 << 20 }));
-  }
-
-  get(key: string, count: number): readonly Response[] | undefined {
-    const responses = this.#known.get(key);
-    return responses?.length === count ? responses : undefined;
-  }
-
-  add(entries: readonly Answers[]): void {
-    for (const { key, responses } of entries) this.#known.set(key, responses);
-    this.#file.append(...entries);
-  }
-
-  entries(): Answers[] {
-    return Array.from(this.#known, ([key, responses]) => ({ key, responses }));
-  }
-
-  remove(): Promise<void> {
-    return this.#file.remove();
-  }
+/** Opens a file of answers. A line that was cut off when the machine stopped, and a line of another kind, is passed over. */
+export async function openJournal(path: string) {
+  const kind = { file: basename(path), schema: journalLineSchema, what: 'a journal of answers', isForgiving: true };
+  const file = await new RunFolder(dirname(path)).journal({ ...kind, mostBytes: 512 << 20 });
+  const known = new Map(file.kept.map(({ key, responses }) => [key, responses]));
+  return {
+    get(key: string, count: number): readonly Response[] | undefined {
+      const responses = known.get(key);
+      return responses?.length === count ? responses : undefined;
+    },
+    add(entries: readonly Answers[]): void {
+      for (const { key, responses } of entries) known.set(key, responses);
+      file.append(...entries);
+    },
+    entries: (): Answers[] => Array.from(known, ([key, responses]) => ({ key, responses })),
+    remove: () => file.remove(),
+  };
 }

@@ -8,7 +8,7 @@ import { LinnetError } from '../../errors.ts';
 import { positiveNumber, whole } from '../../files/schema-values.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type JobHandler, runJobs } from '../../jobs/queue.ts';
-import { Journal, journalLineSchema } from './journal.ts';
+import { type Journal, journalLineSchema, openJournal } from './journal.ts';
 import type { QuestionOptions, TaskQuestions } from './requests.ts';
 import { evaluateTasks, readTasks, type RunOptions } from './run.ts';
 import type { Scorer, ScorerUsage } from '../../engine/scoring/scorer.ts';
@@ -116,7 +116,7 @@ export function evalTaskHandler(
         `${described.model} is another model on this worker: give all machines the same files`,
       );
     }
-    const file = await Journal.open(join(folder, 'answers.jsonl'));
+    const file = await openJournal(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };
     // Standard errors are computed by the caller.
     const options = { ...questions, data, bootstrapIterations: 0, journal: { file, model: identity }, signal };

@@ -1,5 +1,5 @@
 /** Results in the format of lm-evaluation-harness: one object of numbers, and a line for every question. */
-import type { Score } from '../../engine/scoring/scorer.ts';
+import type { Score, ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { metrics } from './metrics/registry.ts';
 import type { Response } from './judging.ts';
 import { type TaskGroup, tasksOf } from './registry.ts';
@@ -9,7 +9,7 @@ import { pythonJson } from './text/python-json.ts';
 import { sha256 } from '../../files/digest.ts';
 
 /** Description of the run in its results. */
-export interface EvaluationDescription {
+export interface EvaluationDescription extends ScorerUsage {
   /** The model's folder, as it was named. */
   readonly model: string;
   readonly version: string;
@@ -20,9 +20,6 @@ export interface EvaluationDescription {
   readonly limit: number | undefined;
   readonly bootstrapIterations: number;
   readonly seeds: readonly [python: number, numpy: number, torch: number, fewshot: number];
-  readonly tokensRead: number;
-  readonly tokensReused: number;
-  readonly tokensGenerated: number;
   readonly stateBytes: number;
   /** Seconds. */
   readonly elapsed: number;

@@ -8,7 +8,7 @@ import type { JsonObject } from '../../files/json-object.ts';
 import { validated } from '../../files/schema-problems.ts';
 import { type Job, type JobHandler, runJobs } from '../../jobs/queue.ts';
 import { LastOpened } from '../../jobs/last-opened.ts';
-import { isInShare, requireOneWay, ResultStore, type Share } from '../../jobs/result-store.ts';
+import { isInShare, openResults, requireOneWay, type ResultStore, type Share } from '../../jobs/result-store.ts';
 import { formatFixed } from '../../report/quantities.ts';
 import { plainJson, recordedWork, type Run } from '../../report/record.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
@@ -25,11 +25,11 @@ import {
   trialName,
   type TrialUpdate,
 } from './study.ts';
-import { measuredOf, readKnownTrials, TrialStore } from './trial-store.ts';
+import { measuredOf, openTrials, readKnownTrials } from './trial-store.ts';
 
 export interface RunTrialsOptions<Trial> extends Stoppable, Pick<TrialHooks, 'memory' | 'compile'> {
   /** Where results are kept. Default: nowhere. */
-  readonly store?: TrialStore;
+  readonly store?: Awaited<ReturnType<typeof openTrials>>;
   /** A file with results of other runs, a JSON object a line. */
   readonly known?: string;
   /** Runs the trials on other machines, which take them from a queue in the Redis of this URL. */
@@ -49,7 +49,7 @@ export interface RunStudyOptions
     RunTrialsOptions<never>,
     'memory' | 'compile' | 'signal' | 'snapshotEvery' | 'queue' | 'known' | 'share'
   > {
-  /** A folder or `s3://bucket/prefix` of results (`ResultStore.open`). */
+  /** A folder or `s3://bucket/prefix` of results (`openResults`). */
   readonly resultStore?: string;
   /** The folder of results; without one nothing is kept. */
   readonly out?: string;
@@ -193,9 +193,9 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
       const { out, command, note, onProgress, resultStore, share, ...others } = options;
       const total = trials.length;
       if (loaded.note !== undefined) note(loaded.note);
-      const shared = resultStore === undefined ? undefined : await ResultStore.open(resultStore);
+      const shared = resultStore === undefined ? undefined : await openResults(resultStore);
       const measure = async (run?: Run) => {
-        const store = out === undefined ? undefined : await TrialStore.open(out);
+        const store = out === undefined ? undefined : await openTrials(out);
         const onUpdate = (trial: Trial, update: TrialUpdate, done: number): void => {
           if (run !== undefined) recordUpdate(run, trialName(placeOf(trial)), update);
           const info = `${wordsOf(trial)}, loss ${formatFixed(update.loss, 3)}`;

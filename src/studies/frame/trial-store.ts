@@ -32,56 +32,43 @@ export function measuredOf<Measured>(
   return validated(schema, measured, 'FORMAT', `${source} is not a result of this study`);
 }
 
-export class TrialStore {
-  readonly path: string;
-  readonly #trials: RunFolder;
-
-  private constructor(path: string) {
-    this.path = path;
-    this.#trials = new RunFolder(join(path, 'trials'));
-  }
-
-  /** Opens the folder; it is created if it does not exist. @throws LinnetError `PATH` from the file system */
-  static async open(path: string): Promise<TrialStore> {
-    const store = new TrialStore(path);
-    await mkdir(store.#trials.path, { recursive: true });
-    return store;
-  }
-
+/** Opens the results of a study; the folder is created if it does not exist. @throws LinnetError `PATH` from the file system */
+export async function openTrials(path: string) {
+  const trials = new RunFolder(join(path, 'trials'));
+  await mkdir(trials.path, { recursive: true });
   /** Where the training of a trial keeps its snapshots. */
-  snapshotFolder(place: TrialPlace): string {
-    return join(this.#trials.path, `${trialName(place)}.snapshots`);
-  }
-
-  /**
-   * The result of an earlier run; undefined where there is none.
-   * @param identity of the trial, computed only where there is a result
-   * @throws LinnetError `MISMATCH` for the result of another trial of the same name, `FORMAT` for a damaged file
-   */
-  async find<Measured>(
-    place: TrialPlace,
-    identity: () => string | Promise<string>,
-    schema: z.ZodType<Measured>,
-  ): Promise<Measured | undefined> {
-    const kind = trialFile(`${trialName(place)}.json`);
-    const stored = await this.#trials.read(kind);
-    if (stored === undefined) return undefined;
-    const path = join(this.#trials.path, kind.file);
-    const isHere = Object.entries(place).every(([name, value]) => stored[name] === value);
-    if (isHere && stored.identity === (await identity())) return measuredOf(stored, place, schema, path);
-    throw new LinnetError(
-      'MISMATCH',
-      `${path} is of another trial, or was measured with another model, text or budget than the plan says now; ` +
-        'name another --out, or delete the file to measure it again',
-    );
-  }
-
-  /** Keeps a result, and drops the snapshots that led to it. */
-  async store(place: TrialPlace, identity: string, measured: object): Promise<void> {
-    const content = { format: 'linnet-trial', version: 1, identity, ...place, ...measured } as const;
-    await this.#trials.write(trialFile(`${trialName(place)}.json`), content);
-    await remove(this.snapshotFolder(place));
-  }
+  const snapshotFolder = (place: TrialPlace): string => join(trials.path, `${trialName(place)}.snapshots`);
+  return {
+    snapshotFolder,
+    /**
+     * The result of an earlier run; undefined where there is none.
+     * @param identity of the trial, computed only where there is a result
+     * @throws LinnetError `MISMATCH` for the result of another trial of the same name, `FORMAT` for a damaged file
+     */
+    async find<Measured>(
+      place: TrialPlace,
+      identity: () => string | Promise<string>,
+      schema: z.ZodType<Measured>,
+    ): Promise<Measured | undefined> {
+      const kind = trialFile(`${trialName(place)}.json`);
+      const stored = await trials.read(kind);
+      if (stored === undefined) return undefined;
+      const source = join(trials.path, kind.file);
+      const isHere = Object.entries(place).every(([name, value]) => stored[name] === value);
+      if (isHere && stored.identity === (await identity())) return measuredOf(stored, place, schema, source);
+      throw new LinnetError(
+        'MISMATCH',
+        `${source} is of another trial, or was measured with another model, text or budget than the plan says now; ` +
+          'name another --out, or delete the file to measure it again',
+      );
+    },
+    /** Keeps a result, and drops the snapshots that led to it. */
+    async store(place: TrialPlace, identity: string, measured: object): Promise<void> {
+      const content = { format: 'linnet-trial', version: 1, identity, ...place, ...measured } as const;
+      await trials.write(trialFile(`${trialName(place)}.json`), content);
+      await remove(snapshotFolder(place));
+    },
+  };
 }
 
 /** Results of other runs by identity, from JSON lines. @throws LinnetError `FORMAT` naming a wrong line, and for the file */

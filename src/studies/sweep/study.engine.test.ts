@@ -6,7 +6,7 @@ import { byteTokenizerFiles } from '../../tokenizer/bytes.ts';
 import { tokenizerFileContents } from '../../tokenizer/byte-level.ts';
 import type { RunTrialsOptions } from '../frame/run-study.ts';
 import { planSource, trialName } from '../frame/study.ts';
-import { TrialStore } from '../frame/trial-store.ts';
+import { openTrials } from '../frame/trial-store.ts';
 import { studyTrialHandler } from '../registry.ts';
 import type { SweepResult } from './plan.ts';
 import { summarizeSweep } from './report.ts';
@@ -15,7 +15,7 @@ import { sweepStudy, type SweepTrial } from './study.ts';
 type Sweep = Awaited<ReturnType<typeof sweepStudy.open>>;
 const runStudy = (
   open: Sweep,
-  store: TrialStore,
+  store: RunTrialsOptions<never>['store'],
   options: RunTrialsOptions<SweepTrial> = {},
   onResult?: (result: unknown, isKnown: boolean) => void,
 ): Promise<SweepResult[]> => open.runTrials({ ...options, store }, onResult);
@@ -76,7 +76,7 @@ describe('a study', () => {
       'small--local--plain--seed_2',
       'small--local--augmented--seed_2',
     ]);
-    const out = await TrialStore.open(join(folder, 'whole'));
+    const out = await openTrials(join(folder, 'whole'));
     const first = await runStudy(await study(), out);
     const known: boolean[] = [];
     const second = await runStudy(await study(), out, {}, (_, wasKnown) => known.push(wasKnown));
@@ -87,8 +87,8 @@ describe('a study', () => {
   });
 
   it('goes on inside a trial after a stop, to the same numbers', async () => {
-    const unbroken = await runStudy(await study(), await TrialStore.open(join(folder, 'unbroken')));
-    const out = await TrialStore.open(join(folder, 'broken'));
+    const unbroken = await runStudy(await study(), await openTrials(join(folder, 'unbroken')));
+    const out = await openTrials(join(folder, 'broken'));
     const stop = new AbortController();
     const stopped = runStudy(await study(), out, {
       signal: stop.signal,
@@ -121,7 +121,7 @@ describe('a study', () => {
   });
 
   it('does not mix results of different budgets', async () => {
-    const out = await TrialStore.open(join(folder, 'budgets'));
+    const out = await openTrials(join(folder, 'budgets'));
     const methods = { softmax: { preset: 'softmax' } };
     await runStudy(await study({ methods, seeds: [1] }), out);
     const longer = await study({ methods, seeds: [1], training: { steps: 5, batch: 2, length: 16 } });
@@ -129,12 +129,12 @@ describe('a study', () => {
   });
 
   it('keeps trials apart whose names are nearly the same, and takes no result for that of another', async () => {
-    const out = await TrialStore.open(join(folder, 'names'));
+    const out = await openTrials(join(folder, 'names'));
     const softmax = { preset: 'softmax' };
     const both = await study({ methods: { 'aug 8': softmax, 'aug.8': softmax }, seeds: [1] });
     expect(new Set(both.trials.map(nameOf)).size).toBe(2);
     await runStudy(both, out);
-    const [first, second] = both.trials.map((trial) => join(out.path, 'trials', `${nameOf(trial)}.json`));
+    const [first, second] = both.trials.map((trial) => join(folder, 'names', 'trials', `${nameOf(trial)}.json`));
     await copyFile(first, second);
     await expect(runStudy(both, out)).rejects.toMatchObject({ code: 'MISMATCH' });
   });
@@ -179,7 +179,7 @@ describe('a study of models that are not causal', () => {
       Object.keys(lesson.prepare(described, settings).dataset.inputs);
     expect(inputsOf(first)).toContain('mask');
     expect(inputsOf(third)).toContain('sourceMask');
-    const out = await TrialStore.open(join(folder, 'kinds'));
+    const out = await openTrials(join(folder, 'kinds'));
     const results = await runStudy(prepared, out);
     expect(results.map(({ model, method }) => `${model} ${method}`)).toEqual([
       'BERT softmax',
@@ -200,7 +200,7 @@ describe('a study of models that are not causal', () => {
   it('learns: the perplexity of what is masked falls with the updates', async () => {
     const longer = { ...fields, methods: { softmax: { preset: 'softmax' } } };
     const training = { steps: 60, batch: 4, length: 16, learningRate: 0.02 };
-    const results = await runStudy(await study({ ...longer, training }), await TrialStore.open(join(folder, 'longer')));
+    const results = await runStudy(await study({ ...longer, training }), await openTrials(join(folder, 'longer')));
     for (const perplexity of perplexities(results)) expect(perplexity).toBeLessThan(60);
   });
 

@@ -6,7 +6,7 @@ import { z } from 'zod';
 import { ifFound, LinnetError } from '../../../errors.ts';
 import { compareResults } from '../../../evaluation/tasks/comparison/compare.ts';
 import { type ModelResults, readResults } from '../../../evaluation/tasks/comparison/result-files.ts';
-import { Journal } from '../../../evaluation/tasks/journal.ts';
+import { openJournal } from '../../../evaluation/tasks/journal.ts';
 import type { TaskSummary } from '../../../evaluation/tasks/judging.ts';
 import { defaultBootstrapIterations } from '../../../evaluation/tasks/metrics/statistics.ts';
 import { answerTasksInQueue, type ScorerDescription } from '../../../evaluation/tasks/queued.ts';
@@ -241,7 +241,7 @@ async function evaluateModel(
   const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));
   await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
   const place = folder ?? own?.path;
-  const file = place === undefined ? undefined : await Journal.open(join(place, 'answers.partial.jsonl'));
+  const file = place === undefined ? undefined : await openJournal(join(place, 'answers.partial.jsonl'));
   const journal = file && { file, model: identity };
   const elsewhere =
     file !== undefined && queue !== undefined
@@ -260,7 +260,7 @@ async function evaluateModel(
   const result = await context.withProgress('tasks', 'questions', (hooks) =>
     evaluateTasks(selection, scorer, { ...questions, data, bootstrapIterations, journal, ...hooks }),
   );
-  const { tokensRead, tokensReused, tokensGenerated } = elsewhere ?? scorer.usage;
+  const usage = elsewhere ?? scorer.usage;
   const object = resultsObject(result, selection.groups, {
     model: path,
     version: describeSoftware().linnet,
@@ -271,9 +271,7 @@ async function evaluateModel(
     date,
     maxLength: scorer.maxLength,
     bos: scorer.bos,
-    tokensRead,
-    tokensReused,
-    tokensGenerated,
+    ...usage,
     parameters,
     stateBytes,
     elapsed: (performance.now() - started) / 1000,
@@ -299,12 +297,12 @@ async function evaluateModel(
     context.note(`${cut.length} tasks have more than ${defaultLimit} questions; --limit all asks all of them`);
   }
   context.print(
-    `\n${formatCount(tokensRead)} prompt tokens read, ${formatCount(tokensReused)} not read again, ` +
-      `${formatCount(tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
+    `\n${formatCount(usage.tokensRead)} prompt tokens read, ${formatCount(usage.tokensReused)} not read again, ` +
+      `${formatCount(usage.tokensGenerated)} generated in ${formatCount(scorer.generationSteps)} steps`,
   );
   const { results, groups, 'n-shot': shots, 'n-samples': samples } = object;
   const { generationSteps } = scorer;
-  const counted = { tokensRead, tokensReused, tokensGenerated, generationSteps };
+  const counted = { ...usage, generationSteps };
   return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, ...plan, files }, folder };
 }
 
