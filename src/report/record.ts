@@ -178,17 +178,17 @@ export async function readRun(dir: string): Promise<{ record: RunRecord; metrics
 /**
  * Does work next to the record in `folder`, which is taken up where it is there already: for work that finds by itself where
  * it was. The record says `finished`, or `interrupted` for an error with the code `ABORTED`, or `failed`.
- * @param start begins the record and returns it; work that is refused before leaves none
+ * @param start begins the record and returns it, with the earlier metrics to keep; work that is refused before leaves none
  * @throws as `work`
  */
 export async function recordedWork<T>(
   folder: string,
   description: RunDescription,
-  work: (start: () => Promise<Run>) => Promise<T>,
+  work: (start: (keep?: OpenRunOptions['keep']) => Promise<Run>) => Promise<T>,
 ): Promise<T> {
   let run: Run | undefined;
-  const start = async (): Promise<Run> => {
-    run ??= await openRun(folder, description, { resume: existsSync(join(folder, recordFile.file)) });
+  const start = async (keep?: OpenRunOptions['keep']): Promise<Run> => {
+    run ??= await openRun(folder, description, { resume: existsSync(join(folder, recordFile.file)), keep });
     return run;
   };
   try {

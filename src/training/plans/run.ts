@@ -6,7 +6,7 @@ import { requireFree } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { peakMemoryBytes } from '../../report/provenance.ts';
-import { type JsonValue, openRun, plainJson, readRun, readRunRecord, type Run } from '../../report/record.ts';
+import { type JsonValue, plainJson, readRun, readRunRecord, recordedWork, type Run } from '../../report/record.ts';
 import type { Evaluation, EvaluationPlan } from '../held-out.ts';
 import { type TrainingOptions, memoryLimit } from './options.ts';
 import { type TrainingSettings, microBatchRows } from '../settings.ts';
@@ -104,7 +104,7 @@ export async function runPlan<Details extends object = object>(
   requireResume();
   await using _lock = await lockFolder(folder);
   requireResume();
-  return await recordedTraining(options, hooks, { folder, settings, plan: await prepare(settings) });
+  return await recordedTraining(options, hooks, folder, settings, await prepare(settings));
 }
 
 function runFolder({ run, out }: TrainingOptions): string {
@@ -115,16 +115,12 @@ function isRecorded(folder: string): boolean {
   return existsSync(join(folder, 'run.json'));
 }
 
-interface Prepared<Details extends object> {
-  readonly folder: string;
-  readonly settings: TrainingSettings;
-  readonly plan: TrainingPlan<Details>;
-}
-
 async function recordedTraining<Details extends object>(
   options: TrainingOptions,
   hooks: TrainingHooks,
-  { folder, settings: given, plan }: Prepared<Details>,
+  folder: string,
+  given: TrainingSettings,
+  plan: TrainingPlan<Details>,
 ): Promise<TrainingResult<Details>> {
   const { summary, configuration, train: trainPlan, save, heldOutRows, trainedLength, feature, ...trained } = plan;
   const { out, data, heldOut, snapshotEvery, device, threads } = options;
@@ -157,36 +153,35 @@ async function recordedTraining<Details extends object>(
   const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
   const description = { command: hooks.command ?? [], configuration: described, seed: settings.seed };
   const started = performance.now();
-  let run: Run | undefined;
-  let made = 0; // in this process
-  const evaluation = await evaluationOf(options, heldOutRows, (measured) => {
-    run?.log({ update: measured.update, heldOutLoss: measured.loss });
-    hooks.onEvaluation?.(measured);
-  });
-  await using opened = await feature?.open(folder, { device, threads });
-  const job: TrainingJob = {
-    ...trained,
-    settings,
-    feature: opened,
-    evaluation,
-    snapshots: { folder: join(folder, 'snapshots'), every: snapshotEvery },
-    compile: { device, threads },
-    signal: hooks.signal,
-    async onStart(done) {
-      // A run that falls back to a snapshot repeats the later measurements.
-      const keep = ({ update }: { readonly update?: unknown }): boolean => Number(update) <= done;
-      run = await openRun(folder, description, { resume: isRecorded(folder), keep });
-      hooks.onStart?.(done);
-    },
-    onUpdate(event) {
-      const { update, loss, gradientNorm, learningRate, seconds } = event;
-      run?.log({ update, loss, gradientNorm, learningRate, tokens: stepTokens * update, seconds });
-      const slow = ++made === pacedAfter ? paceWarning(seconds, steps - update) : undefined;
-      if (slow !== undefined) hooks.onWarning?.(slow);
-      hooks.onUpdate?.(event);
-    },
-  };
-  try {
+  const result = await recordedWork(folder, description, async (start) => {
+    let run: Run | undefined;
+    let made = 0; // in this process
+    const evaluation = await evaluationOf(options, heldOutRows, (measured) => {
+      run?.log({ update: measured.update, heldOutLoss: measured.loss });
+      hooks.onEvaluation?.(measured);
+    });
+    await using opened = await feature?.open(folder, { device, threads });
+    const job: TrainingJob = {
+      ...trained,
+      settings,
+      feature: opened,
+      evaluation,
+      snapshots: { folder: join(folder, 'snapshots'), every: snapshotEvery },
+      compile: { device, threads },
+      signal: hooks.signal,
+      async onStart(done) {
+        // A run that falls back to a snapshot repeats the later measurements.
+        run = await start(({ update }) => Number(update) <= done);
+        hooks.onStart?.(done);
+      },
+      onUpdate(event) {
+        const { update, loss, gradientNorm, learningRate, seconds } = event;
+        run?.log({ update, loss, gradientNorm, learningRate, tokens: stepTokens * update, seconds });
+        const slow = ++made === pacedAfter ? paceWarning(seconds, steps - update) : undefined;
+        if (slow !== undefined) hooks.onWarning?.(slow);
+        hooks.onUpdate?.(event);
+      },
+    };
     const outcome = await sameRun(folder, described, () => trainPlan?.(job, folder) ?? train(job));
     if (!outcome.finished) {
       const state =
@@ -200,17 +195,13 @@ async function recordedTraining<Details extends object>(
     const { loss, updates, tokens, tokensPerSecond, best } = outcome;
     const seconds = (performance.now() - started) / 1000;
     const heldOutLoss = (best ?? outcome.evaluations.at(-1))?.loss;
-    const result = { loss, heldOutLoss, best: best?.update, steps: updates, tokens, tokensPerSecond, seconds };
-    run?.report({ ...plainJson(result), peakMemoryBytes: peakMemoryBytes() });
-    await run?.finish('finished');
-    await writeCurves(folder);
-    hooks.onSaved?.(out);
-    return { ...result, out, run: folder, details };
-  } catch (error) {
-    const stopped = error instanceof LinnetError && error.code === 'ABORTED';
-    await run?.finish(stopped ? 'interrupted' : 'failed', error);
-    throw error;
-  }
+    const numbers = { loss, heldOutLoss, best: best?.update, steps: updates, tokens, tokensPerSecond, seconds };
+    run?.report({ ...plainJson(numbers), peakMemoryBytes: peakMemoryBytes() });
+    return { ...numbers, out, run: folder, details };
+  });
+  await writeCurves(folder);
+  hooks.onSaved?.(out);
+  return result;
 }
 
 /** The recorded configuration of a run that is resumed; empty where none is. */
