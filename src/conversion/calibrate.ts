@@ -26,7 +26,7 @@ import { segmentsCost, type SegmentWeights } from '../runtime/segmented-program.
 import type { MemoryForm } from '../training/memory-form.ts';
 import { processBytes } from '../training/step-cost.ts';
 import { type LayerSample, sampleLayers, samplingGraph } from './layer-samples.ts';
-import { NormalEquations } from './least-squares.ts';
+import { normalEquations } from './least-squares.ts';
 import type { Weighted } from './stages.ts';
 
 /** λ, α and filter weights are kept within: larger ones are fits to noise. */
@@ -208,7 +208,7 @@ function fittedLayer(program: Program, samples: readonly LayerSample[], heads: n
       size += perHead ? heads : 1;
       return index;
     });
-    const equations = new NormalEquations(size);
+    const equations = normalEquations(size);
     for (const sample of samples) {
       const base = await run(sample, zero);
       const rest = sample.mixed.data.map((x, i) => x - base[i]);

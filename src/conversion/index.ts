@@ -11,7 +11,7 @@ export {
 export { LayerStates, type LayerStatesOptions, type TransferInputs } from './layer-states.ts';
 export { type LayerInputs, type LayerTrainingOptions, type LayerTransfer, transferLayer } from './layer-transfer.ts';
 export { type ConversionMeasures, measureConversion, type MeasureConversionOptions, type Pair } from './measure.ts';
-export type { ConversionMemory } from './plan.ts';
+export type { ConversionMemory, MixerOptions } from './plan.ts';
 export type { ConversionProgress, StageResult } from './progress-file.ts';
 export { type ConversionCharts, conversionCharts, conversionReport } from './report.ts';
 export { layerSensitivity, type LayerSensitivity, layersToKeep } from './sensitivity.ts';

@@ -1,49 +1,39 @@
 /** Ridge regression by normal equations, in float64. */
 import { LinnetError } from '../errors.ts';
 
-/** AᵀA and Aᵀb of an overdetermined system, gathered row block by row block. */
-export class NormalEquations {
-  readonly size: number;
-  /** Row-major, symmetric. */
-  readonly #gram: Float64Array;
-  readonly #right: Float64Array;
-
-  constructor(size: number) {
-    this.size = size;
-    this.#gram = new Float64Array(size * size);
-    this.#right = new Float64Array(size);
-  }
-
-  /**
-   * Adds equations Σ_i column_i · x_{index_i} = target.
-   * @param columns of equal length, as many as `indices`; unknowns that are not named do not occur in these equations
-   */
-  add(columns: readonly Float64Array[], indices: readonly number[], target: Float64Array): void {
-    for (const [a, column] of columns.entries()) {
-      const row = indices[a] * this.size;
-      for (let b = 0; b <= a; b++) {
-        const product = dot(column, columns[b]);
-        this.#gram[row + indices[b]] += product;
-        if (a !== b) this.#gram[indices[b] * this.size + indices[a]] += product;
+/** AᵀA and Aᵀb of an overdetermined system of `size` unknowns, gathered row block by row block. */
+export function normalEquations(size: number) {
+  const gram = new Float64Array(size * size); // row-major, symmetric
+  const right = new Float64Array(size);
+  return {
+    /**
+     * Adds equations Σ_i column_i · x_{index_i} = target.
+     * @param columns of equal length, as many as `indices`; unknowns that are not named do not occur in these equations
+     */
+    add(columns: readonly Float64Array[], indices: readonly number[], target: Float64Array): void {
+      for (const [a, column] of columns.entries()) {
+        const row = indices[a] * size;
+        for (let b = 0; b <= a; b++) {
+          const product = dot(column, columns[b]);
+          gram[row + indices[b]] += product;
+          if (a !== b) gram[indices[b] * size + indices[a]] += product;
+        }
+        right[indices[a]] += dot(column, target);
       }
-      this.#right[indices[a]] += dot(column, target);
-    }
-  }
-
-  /**
-   * x of least ‖Ax − b‖² + ρ‖x‖², with ρ the given share of the mean diagonal of AᵀA; zeros where A is zero.
-   * @param share in (0, 1); keeps nearly parallel columns from growing against each other
-   */
-  solve(share = 1e-4): Float64Array {
-    const { size } = this;
-    if (size === 0) return new Float64Array(0);
-    let trace = 0;
-    for (let i = 0; i < size; i++) trace += this.#gram[i * size + i];
-    if (trace === 0) return new Float64Array(size);
-    const matrix = this.#gram.slice();
-    for (let i = 0; i < size; i++) matrix[i * size + i] += (share * trace) / size;
-    return solveByCholesky(matrix, this.#right, size);
-  }
+    },
+    /**
+     * x of least ‖Ax − b‖² + ρ‖x‖², with ρ the given share of the mean diagonal of AᵀA; zeros where A is zero.
+     * @param share in (0, 1); keeps nearly parallel columns from growing against each other
+     */
+    solve(share = 1e-4): Float64Array {
+      let trace = 0;
+      for (let i = 0; i < size; i++) trace += gram[i * size + i];
+      if (trace === 0) return new Float64Array(size);
+      const matrix = gram.slice();
+      for (let i = 0; i < size; i++) matrix[i * size + i] += (share * trace) / size;
+      return solveByCholesky(matrix, right, size);
+    },
+  };
 }
 
 function dot(a: Float64Array, b: Float64Array): number {
