@@ -12,7 +12,6 @@ import {
 import { weightAgreement } from '../evaluation/agreement/weight-agreement.ts';
 import { perplexity, perplexityByPosition } from '../evaluation/perplexity/perplexity.ts';
 import { tokenLosses } from '../evaluation/perplexity/losses.ts';
-import type { ScoredWindow } from '../evaluation/perplexity/scored-windows.ts';
 import { average, meanError } from '../report/statistics.ts';
 import { copyRecall, recallProbes } from '../evaluation/recall/copy-recall.ts';
 import { decodingSpeed } from '../evaluation/speed/decoding-speed.ts';
@@ -78,9 +77,11 @@ export async function measureConversion(
   };
   const textPerplexity = async (model: CausalModel, { parameters }: Weighted): Promise<number> =>
     (await perplexity(model, parameters, test, options)).perplexity;
-  const losses = await both('perplexity', async ({ model, parameters }) =>
-    scoredLosses(test.windows, await tokenLosses(model, parameters, test.windows, options)),
-  );
+  // Of the tokens that count.
+  const losses = await both('perplexity', async ({ model, parameters }) => {
+    const all = await tokenLosses(model, parameters, test.windows, options);
+    return test.windows.flatMap(({ scoredFrom }, at) => [...all[at].subarray(scoredFrom - 1)]);
+  });
   const quality = {
     original: Math.exp(average(losses.original)),
     converted: Math.exp(average(losses.converted)),
@@ -168,9 +169,4 @@ async function samplesOf(
     texts.push(written.text);
   }
   return texts;
-}
-
-/** Losses of the tokens that count. */
-function scoredLosses(windows: readonly ScoredWindow[], losses: readonly Float32Array[]): number[] {
-  return windows.flatMap(({ scoredFrom }, at) => [...losses[at].subarray(scoredFrom - 1)]);
 }

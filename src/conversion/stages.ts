@@ -132,18 +132,14 @@ export const trainingStages: readonly TrainingStage[] = [
     sharedRate: 0,
     lengths: 2,
     prepare(teacher, student, length) {
-      const trained = mixersOwn(teacher, student);
+      const layers = transferredLayers(teacher.model, student.model);
+      const trained = new Set(parametersOfMixers(student.model, layers).keys());
       if (trained.size === 0) return undefined;
       const objective = () => causalObjective(student.model, length);
       return { model: student.model, trained, parameters: student.parameters, objective, variant: { stage: 'long' } };
     },
   },
 ];
-
-/** Names of the parameters that the mixers of converted layers add. */
-function mixersOwn(teacher: Weighted, student: Weighted): Set<string> {
-  return new Set(parametersOfMixers(student.model, transferredLayers(teacher.model, student.model)).keys());
-}
 
 /** Default number of sequences per optimizer step. */
 export const sequences = 8;

@@ -1,4 +1,11 @@
-/** Means of samples, and how far they are to be trusted. */
+/** Groups and means of samples, and how far means are to be trusted. */
+import { group } from 'd3-array';
+
+/** Items with the same key, in the order in which keys first appear. */
+export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string | number): T[][] {
+  return [...group(items, keyOf).values()];
+}
+
 export function average(values: Iterable<number> & { readonly length: number }): number {
   let sum = 0;
   for (const value of values) sum += value;

@@ -6,17 +6,12 @@ import { convolutionReach } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.ts';
 import type { ModelDescription } from '../../models/model.ts';
+import { groupedBy } from '../../report/statistics.ts';
 
 /** The different mixers of a model, in the order of the first layer that has each. */
 export function sharedMixers(model: Pick<ModelDescription, 'mixers'>) {
-  const shared = new Map<string, { mixer: MixerConfig; layers: number[] }>();
-  model.mixers.forEach((mixer, layer) => {
-    const key = JSON.stringify(mixer);
-    const known = shared.get(key) ?? { mixer, layers: [] };
-    shared.set(key, known);
-    known.layers.push(layer);
-  });
-  return [...shared.values()];
+  const layers = groupedBy([...model.mixers.keys()], (layer) => JSON.stringify(model.mixers[layer]));
+  return layers.map((same) => ({ mixer: model.mixers[same[0]], layers: same }));
 }
 
 /** `layer 3`, `layers 0–4`, `layers 0, 2–3`. Layers are in ascending order. */

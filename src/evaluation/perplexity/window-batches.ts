@@ -1,4 +1,5 @@
 /** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
+import { group } from 'd3-array';
 import { residentTensors } from '../../checkpoint/stored-parameter.ts';
 import { mostLogits } from '../../decoding/log-sum-exp.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
@@ -57,13 +58,7 @@ function predictionCount({ tokens, scoredFrom, others }: ScoredWindow): number {
  * length are spread evenly, so that the batches of a length have one shape and almost no empty rows.
  */
 export function windowBatches(windows: readonly ScoredWindow[], batchTokens: number): WindowBatch[] {
-  const byLength = new Map<number, ScoredWindow[]>();
-  for (const window of windows) {
-    const length = paddedLength(window.tokens.length - 1);
-    const bucket = byLength.get(length) ?? [];
-    byLength.set(length, bucket);
-    bucket.push(window);
-  }
+  const byLength = group(windows, ({ tokens }) => paddedLength(tokens.length - 1));
   const batches: WindowBatch[] = [];
   for (const [length, bucket] of [...byLength].sort(([a], [b]) => a - b)) {
     const most = Math.max(1, Math.floor(batchTokens / length));

@@ -9,7 +9,7 @@ import type { CausalModel } from '../../models/model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { tokenLosses } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
-import { average } from '../../report/statistics.ts';
+import { average, groupedBy } from '../../report/statistics.ts';
 
 /** One text in which a passage comes twice, scored after the cue. */
 export interface RecallProbe extends ScoredWindow {
@@ -65,10 +65,13 @@ export async function copyRecall(
   options: CompileOptions & { readonly signal?: AbortSignal } = {},
 ) {
   const losses = await tokenLosses(model, parameters, probes, options);
-  return [...new Set(probes.map(({ distance }) => distance))].map((distance) => {
-    const scored = probes.flatMap((probe, index) =>
-      probe.distance === distance ? [losses[index].subarray(probe.scoredFrom - 1)] : [],
-    );
-    return { distance, nll: average(scored.flatMap((row) => [...row])), probes: scored.length };
-  });
+  const scored = probes.map(({ distance, scoredFrom }, i) => ({
+    distance,
+    losses: losses[i].subarray(scoredFrom - 1),
+  }));
+  return groupedBy(scored, ({ distance }) => distance).map((group) => ({
+    distance: group[0].distance,
+    nll: average(group.flatMap((probe) => [...probe.losses])),
+    probes: group.length,
+  }));
 }

@@ -3,6 +3,7 @@ import type { ChartLine, ChartPoint } from './chart-description.ts';
 import { marker, spreadBar } from './chart-frame.ts';
 import { CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
 import { extent } from './scale.ts';
+import { groupedBy } from '../statistics.ts';
 import { linePath, type Point, stroke, type SvgElement, writing } from './svg-element.ts';
 
 /** Longer lines carry no markers: they would hide the line. */
@@ -56,14 +57,9 @@ function finiteRuns(points: readonly ChartPoint[]): ChartPoint[][] {
 
 /** Of many points in one column of pixels, the first, the highest, the lowest and the last. */
 function thinned(points: readonly Point[]): readonly Point[] {
-  const columns = new Map<number, Point[]>();
-  for (const point of points) {
-    const column = columns.get(Math.round(point[0]));
-    if (column === undefined) columns.set(Math.round(point[0]), [point]);
-    else column.push(point);
-  }
-  if (points.length < 4 * columns.size) return points;
-  return [...columns.values()].flatMap((column) => {
+  const columns = groupedBy(points, ([x]) => Math.round(x));
+  if (points.length < 4 * columns.length) return points;
+  return columns.flatMap((column) => {
     const heights = column.map(([, y]) => y);
     const kept = [0, heights.indexOf(Math.min(...heights)), heights.indexOf(Math.max(...heights)), column.length - 1];
     return [...new Set(kept)].sort((a, b) => a - b).map((index) => column[index]);

@@ -1,6 +1,6 @@
 /** The report of a study: printed, as a page with charts and files, and the parts that reports of several studies share. */
 import { join } from 'node:path';
-import { average, sampleDeviation } from '../../report/statistics.ts';
+import { average, groupedBy, sampleDeviation } from '../../report/statistics.ts';
 import { writeFileAtomic } from '../../files/atomic.ts';
 import type { ChartPoint } from '../../report/charts/chart-description.ts';
 import type { Chart } from '../../report/charts/chart-renderer.ts';
@@ -91,16 +91,4 @@ export function meanPoints<T>(items: readonly T[], x: (item: T) => number, y: (i
     return { x: x(group[0]), y: average(values), low: Math.min(...values), high: Math.max(...values) };
   });
   return points.sort((a, b) => a.x - b.x);
-}
-
-/** Items with the same key, in the order in which keys first appear. */
-export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string): T[][] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const key = keyOf(item);
-    const group = groups.get(key);
-    if (group === undefined) groups.set(key, [item]);
-    else group.push(item);
-  }
-  return [...groups.values()];
 }

@@ -10,7 +10,8 @@ import { fixed, formatCount, formatFixed, formatTokens } from '../../report/quan
 import { makeTable, spreadColumn } from '../../report/table.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { studyOf } from '../frame/run-study.ts';
-import { groupedBy, resultSection, type StudyReport } from '../frame/study-report.ts';
+import { groupedBy } from '../../report/statistics.ts';
+import { resultSection, type StudyReport } from '../frame/study-report.ts';
 import { type PlanSource, trialIdentity } from '../frame/study.ts';
 import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
 import { readHaystack } from './question.ts';

@@ -1,8 +1,8 @@
 /** Results of classifiers: a table a model, a row a task, a column a method; means over the seeds. */
-import { average } from '../../report/statistics.ts';
+import { average, groupedBy } from '../../report/statistics.ts';
 import { formatFixed, formatSpread } from '../../report/quantities.ts';
 import { type Column, makeTable, type Table } from '../../report/table.ts';
-import { groupedBy, type OverSeeds, overSeeds, resultSection } from '../frame/study-report.ts';
+import { type OverSeeds, overSeeds, resultSection } from '../frame/study-report.ts';
 import type { SweepResult } from './plan.ts';
 import type { SweepFindings } from './report.ts';
 

@@ -7,7 +7,8 @@ import { csvText } from '../../report/csv.ts';
 import type { Block, Section } from '../../report/html.ts';
 import { formatFixed, formatShortCount } from '../../report/quantities.ts';
 import { type Column, makeTable, spreadColumn, type Table } from '../../report/table.ts';
-import { groupedBy, type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
+import { groupedBy } from '../../report/statistics.ts';
+import { type OverSeeds, overSeeds, resultSection, type StudyReport } from '../frame/study-report.ts';
 import type { SweepMeasured, SweepResult } from './plan.ts';
 
 /** A method of a sweep over its seeds; numbers are means. */
@@ -56,7 +57,7 @@ export async function textFindings(results: readonly SweepResult[], heldOutToken
   }
   const found = rows.flatMap(({ trials }) => trials.map(perplexityOf)).filter(Number.isFinite);
   return {
-    json: { heldOutTokens, rows: rows.map(reportedRow) },
+    json: { heldOutTokens, rows: rows.map(({ trials, ...row }) => ({ ...row, seeds: trials.map(numbersOf) })) },
     summary: { perplexity: found.length === 0 ? null : Math.min(...found) },
     sections,
     charts,
@@ -68,8 +69,8 @@ function perplexityOf({ perplexity = Number.NaN }: SweepResult): number {
   return perplexity;
 }
 
-function reportedRow({ trials, ...row }: SweepRow): Record<string, unknown> {
-  return { ...row, seeds: trials.map(({ seed, perplexity, loss, seconds }) => ({ seed, perplexity, loss, seconds })) };
+function numbersOf({ seed, perplexity, loss, seconds }: SweepResult) {
+  return { seed, perplexity, loss, seconds };
 }
 
 /** The results as comma-separated values: a line a trial, models and methods together. */

@@ -15,7 +15,7 @@ import { parameterCount } from '../../nn/parameters.ts';
 import { type StartingModel, trainTrial } from '../frame/train-trial.ts';
 import { classificationFindings } from './classification-report.ts';
 import { classificationSubjects } from './classification.ts';
-import type { PreparedLesson, SweepLesson } from './lesson.ts';
+import type { SweepLesson } from './lesson.ts';
 import {
   type SweepMeasured,
   sweepMeasured,
@@ -94,13 +94,9 @@ function once(facts: readonly Fact[]): Fact[] {
   return [...new Map(facts.map((fact) => [fact.join('\n'), fact])).values()];
 }
 
-function preparedLesson({ lesson, described, settings }: SweepTrial): PreparedLesson {
-  return lesson.prepare(described, settings);
-}
-
 function sweepIdentity(trial: SweepTrial): string {
-  const { model, dataset, measuredOn } = preparedLesson(trial);
-  const { start, settings } = trial;
+  const { start, described, settings, lesson } = trial;
+  const { model, dataset, measuredOn } = lesson.prepare(described, settings);
   const origin = start.loaded?.fingerprint;
   const hash = createHash('sha256');
   hash.update(JSON.stringify({ model: model.toJson(), origin, settings, data: dataset.fingerprint() }));
@@ -109,9 +105,9 @@ function sweepIdentity(trial: SweepTrial): string {
 }
 
 async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<SweepMeasured> {
-  const { start, described, settings } = trial;
+  const { start, described, settings, lesson } = trial;
   const started = performance.now();
-  const { measuredOn: _, measure, start: startOf, ...job } = preparedLesson(trial);
+  const { measuredOn: _, measure, start: startOf, ...job } = lesson.prepare(described, settings);
   const weights =
     start.loaded === undefined
       ? initializeParameters(described, new Random(settings.seed))

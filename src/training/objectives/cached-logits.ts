@@ -25,7 +25,7 @@ import { softmax } from '../../graph/ops/normalization.ts';
 import { dataOf, int32, type Weights } from '../../graph/tensor.ts';
 import { parallelHidden } from '../../models/graphs/parallel-graph.ts';
 import type { CausalModel } from '../../models/model.ts';
-import { InputParameters, parameterCount, selectParameters } from '../../nn/parameters.ts';
+import { InputParameters } from '../../nn/parameters.ts';
 import { compile, type CompileOptions } from '../../runtime/compile.ts';
 import { onlyInputs, type Program } from '../../runtime/program.ts';
 import { runsLean } from '../step-cost.ts';
@@ -92,11 +92,6 @@ export interface CachedLogitsOptions {
   readonly k: number;
   readonly folder: string;
   readonly compile?: CompileOptions;
-}
-
-/** Bytes of the teacher's weights that the student does not share. */
-export function teacherBytes({ parameters }: CausalModel, trained: ReadonlySet<string>): number {
-  return 4 * parameterCount(selectParameters(parameters, (name) => trained.has(name)));
 }
 
 /** Bytes of the file of all rows. */

@@ -6,6 +6,7 @@ import { lineChart } from '../../report/charts/chart.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { type Metric, readRun } from '../../report/record.ts';
+import { average } from '../../report/statistics.ts';
 
 /** Columns of the table; those without any value are left out. */
 const columns = ['update', 'loss', 'heldOutLoss', 'gradientNorm', 'learningRate', 'tokens', 'seconds'] as const;
@@ -64,8 +65,6 @@ function averaged(points: readonly Point[]): Point[] {
   const size = Math.ceil(points.length / mostPoints);
   return Array.from({ length: Math.ceil(points.length / size) }, (_, i) => {
     const part = points.slice(i * size, (i + 1) * size);
-    const mean = (of: (point: Point) => number): number =>
-      part.reduce((sum, point) => sum + of(point), 0) / part.length;
-    return { x: mean(({ x }) => x), y: mean(({ y }) => y) };
+    return { x: average(part.map(({ x }) => x)), y: average(part.map(({ y }) => y)) };
   });
 }

@@ -15,13 +15,7 @@ import {
   transferredParameters,
   unequalNumbers,
 } from '../objectives/distillation.ts';
-import {
-  openCachedLogits,
-  cachedLogitsBytes,
-  cachedLogitsObjective,
-  teacherBytes,
-  usualTop,
-} from '../objectives/cached-logits.ts';
+import { openCachedLogits, cachedLogitsBytes, cachedLogitsObjective, usualTop } from '../objectives/cached-logits.ts';
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { OptionsError } from '../../errors.ts';
 import {
@@ -42,7 +36,7 @@ import { resumedConfiguration, runPlan, type TrainingHooks, type TrainingResult 
 import { loadPackedText } from './text.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 import { mergedParameters } from '../../nn/lora.ts';
-import { selectParameters } from '../../nn/parameters.ts';
+import { parameterCount, selectParameters } from '../../nn/parameters.ts';
 import { offByDefault, whole } from '../../files/schema-values.ts';
 
 export const transferShape = {
@@ -111,11 +105,6 @@ export async function planDistill(teacher: string, student: string, options: Dis
   return await planTraining('distill', await prepare(original, converted, false)(settings), parsed, settings);
 }
 
-/** Some parameters of a folder, in memory. */
-function loadNamed({ parameters }: ModelWeights<CausalModel>, includes: (name: string) => boolean) {
-  return loadTensors(selectParameters(parameters, includes));
-}
-
 /** Of the numbers of a parameter, which are read in pieces. */
 async function digestOf(value: StoredParameter): Promise<string> {
   const hash = createHash('sha256');
@@ -168,7 +157,8 @@ function distillation(options: DistillOptions) {
         const job = jobInForm(form, lesson, resident, settings.seed);
         if (form !== 'whole') return job;
         if (k === 0) return { ...job, objective: exact };
-        const otherWeightBytes = teacherBytes(original, trained);
+        // The teacher's weights that the student does not share.
+        const otherWeightBytes = 4 * parameterCount(selectParameters(original.parameters, (name) => trained.has(name)));
         return { ...job, objective: cachedLogitsObjective(learner, length, k), otherWeightBytes };
       };
       // Before weights are read.
@@ -177,7 +167,7 @@ function distillation(options: DistillOptions) {
       const { form } = step;
       const isWhole = form === 'whole';
       const load = async (includes: (name: string) => boolean, from: typeof converted) =>
-        reads ? await loadNamed(from, includes) : new Map<string, Tensor<'float32'>>();
+        reads ? await loadTensors(selectParameters(from.parameters, includes)) : new Map<string, Tensor<'float32'>>();
       // In pieces: the teacher's shared parameters are not read into memory besides the student's.
       const shared = selectParameters(
         taught.parameters,

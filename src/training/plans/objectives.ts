@@ -27,7 +27,6 @@ import { type TrainingSettings, described } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPackedText, loadPairs, loadTrainingDocuments, pairShape, withoutHeldOut } from './text.ts';
-import type { JsonObject } from '../../files/json-object.ts';
 
 const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as const;
 /** An objective of fine-tuning. */
@@ -73,7 +72,8 @@ export async function objectiveOf(
 ): Promise<ObjectiveName> {
   if (objective !== undefined) return objective;
   const config = await readModelConfig(folder);
-  return isClassifierConfig(config) ? headObjective(config) : defaultObjectives[describeModel(config).kind];
+  if (!isClassifierConfig(config)) return defaultObjectives[describeModel(config).kind];
+  return describeClassifier(config).isRegression ? 'regress' : 'classify';
 }
 
 /** Loads model and data for the requested objective; causal models by `load`. @throws LinnetError `CONFIG` for a model it does not fit */
@@ -88,10 +88,6 @@ export async function prepareObjective(
     throw new OptionsError(`\`recompute\` is for models that predict the next token; the objective is ${objective}`);
   }
   return await preparations[objective](folder, options, settings, load);
-}
-
-function headObjective(config: JsonObject): ObjectiveName {
-  return describeClassifier(config).isRegression ? 'regress' : 'classify';
 }
 
 /** Model, data and loss of an objective. */
