@@ -234,7 +234,7 @@ export async function openHiddenFile(path: string) {
   };
 }
 
-/** What a file says of itself. @throws LinnetError `FORMAT` where it is damaged, and as `requireRows` */
+/** The description in a file. @throws LinnetError `FORMAT` where it is damaged, and as `requireRows` */
 async function describedRows(file: SafetensorsFile, path: string): Promise<Description> {
   const described = jsonIn(file.metadata.get(metadataKey));
   const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it anew`);
