@@ -73,9 +73,7 @@ export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, '
  * @throws LinnetError as `loadModel`; later `MISMATCH` where the files have changed
  */
 export async function openInPlace(dir: string, known?: string): Promise<ModelInFolder<Model | ClassifierModel>> {
-  await using first = await openDescribed<Model | ClassifierModel>(dir, (config) =>
-    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
-  );
+  await using first = await openAnyWeights(dir);
   const { model, path, names } = first;
   const fingerprint = known ?? (await first.fingerprint());
   const places = new Map(names.map((name) => [name, first.place(name)]));
@@ -101,7 +99,7 @@ export async function openInPlace(dir: string, known?: string): Promise<ModelInF
       },
     };
   }
-  async function* through<T>(use: (files: Pick<ModelWeights, 'rows' | 'codes'>) => AsyncIterable<T>) {
+  async function* through<T>(use: (files: ModelWeights<unknown>) => AsyncIterable<T>) {
     await using _held = hold();
     yield* use(await (opened ??= openAgain()));
   }
@@ -189,6 +187,13 @@ export async function openModelWeights(dir: string): Promise<ModelWeights> {
   return await openDescribed(
     dir,
     describeAs(dir, (model) => model),
+  );
+}
+
+/** As `openModelWeights`, also of a classifier. @throws LinnetError as `loadModel`, but for classifiers */
+export function openAnyWeights(dir: string): Promise<ModelWeights<Model | ClassifierModel>> {
+  return openDescribed<Model | ClassifierModel>(dir, (config) =>
+    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
   );
 }
 

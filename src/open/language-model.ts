@@ -31,8 +31,8 @@ export interface DraftHeads extends AsyncDisposable {
 
 /** Parts of a model that writes texts. */
 export interface WriterParts<Self> extends ModelSurroundings {
-  /** The engine, which is disposed of with the model; or makes it, called once, when it is first needed. */
-  readonly engine: StepEngine | (() => Promise<StepEngine>);
+  /** Makes the engine, which is disposed of with the model; called once, when it is first needed. */
+  readonly engine: () => Promise<StepEngine>;
   readonly sessionFiles?: SessionFiles;
   /** Of an exported model: how it is stored. */
   readonly manifest?: ExportManifest;
@@ -44,11 +44,10 @@ export interface WriterParts<Self> extends ModelSurroundings {
 }
 
 /** A model that writes texts token by token. */
-abstract class Writer<
-  Kind extends 'causal' | 'encoder-decoder',
-  Described extends CausalModel | EncoderDecoderModel,
-  Self,
-> extends OpenedModel<Kind, Described> {
+abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self> extends OpenedModel<
+  Described['kind'],
+  Described
+> {
   /** The model that predicts the next token. */
   readonly decoder: AutoregressiveModel;
   /** Sampling where a text's options say nothing, before the program's own: of generation_config.json. */
@@ -63,13 +62,12 @@ abstract class Writer<
   #grammars: Grammars | undefined;
   #sessionModel: SessionModel | undefined;
 
-  constructor(kind: Kind, description: Described, parts: WriterParts<Self>) {
-    super(kind, description, description, parts);
+  constructor(description: Described, parts: WriterParts<Self>) {
+    super(description.kind, description, description, parts);
     this.decoder = decoderOf(description);
     this.defaults = parts.defaults ?? {};
     this.manifest = parts.manifest;
     this.#parts = parts;
-    if (typeof parts.engine === 'object') this.#engine = Promise.resolve(parts.engine);
   }
 
   /** Grammars that texts are held to, made ready once. @throws LinnetError as `tokenizer` */
@@ -85,9 +83,8 @@ abstract class Writer<
 
   /** The engine that decodes, compiled when first asked for. @throws LinnetError `RUNTIME` after disposal */
   async engine(): Promise<StepEngine> {
-    const { engine } = this.#parts;
     if (this.#isDisposed) throw new LinnetError('RUNTIME', `${this.origin} has been disposed; open it again`);
-    this.#engine ??= typeof engine === 'object' ? Promise.resolve(engine) : engine();
+    this.#engine ??= this.#parts.engine();
     return await this.#engine;
   }
 
@@ -187,11 +184,7 @@ abstract class Writer<
 }
 
 /** A model that predicts the next token of a text. */
-export class LanguageModel extends Writer<'causal', CausalModel, LanguageModel> {
-  constructor(description: CausalModel, parts: WriterParts<LanguageModel>) {
-    super('causal', description, parts);
-  }
-
+export class LanguageModel extends Writer<CausalModel, LanguageModel> {
   /** Whether there is a chat template. */
   get canChat(): boolean {
     return this.template !== undefined;
@@ -208,8 +201,4 @@ export class LanguageModel extends Writer<'causal', CausalModel, LanguageModel> 
 }
 
 /** A model that reads a text and writes another about it. */
-export class EncoderDecoder extends Writer<'encoder-decoder', EncoderDecoderModel, EncoderDecoder> {
-  constructor(description: EncoderDecoderModel, parts: WriterParts<EncoderDecoder>) {
-    super('encoder-decoder', description, parts);
-  }
-}
+export class EncoderDecoder extends Writer<EncoderDecoderModel, EncoderDecoder> {}

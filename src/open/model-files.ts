@@ -76,6 +76,8 @@ export async function openExport(
   const exported = await readExport(files);
   const { manifest, model } = exported;
   const around = await companions(exported);
-  const parts = { ...around, manifest, engine: await assembleEngine(files.graphs(manifest), manifest, model) };
-  return model.kind === 'causal' ? new LanguageModel(model, parts) : new EncoderDecoder(model, parts);
+  const parts = { ...around, manifest, engine: () => assembleEngine(files.graphs(manifest), manifest, model) };
+  const opened = model.kind === 'causal' ? new LanguageModel(model, parts) : new EncoderDecoder(model, parts);
+  await opened.engine();
+  return opened;
 }

@@ -96,7 +96,7 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
   constructor(
     kind: Kind,
     description: Described,
-    model: Pick<ModelDescription, 'family' | 'sizes' | 'parameters'>,
+    model: ModelDescription,
     { origin, fingerprint, name = origin, tokenizer, template }: ModelSurroundings,
   ) {
     this.kind = kind;

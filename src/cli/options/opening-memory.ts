@@ -1,7 +1,7 @@
 /** Memory of a model that is opened to generate, known before its weights are read. */
-import { type ModelWeights, openDescribed } from '../../checkpoint/load-model.ts';
-import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../../models/classifiers/classifier.ts';
-import { describeModel, type Model } from '../../models/families/index.ts';
+import { type ModelWeights, openAnyWeights } from '../../checkpoint/load-model.ts';
+import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
+import type { Model } from '../../models/model.ts';
 import type { WeightType } from '../../quantization/sources.ts';
 import { formatBytes } from '../../report/quantities.ts';
 import { chooseForm, codedMemory, engineMemory, type FormPlan } from '../../training/memory-form.ts';
@@ -26,7 +26,7 @@ export interface OpeningLimits {
 /** The memory of an opened model at its peak. @param dtype of a checkpoint; default: codes of its files, else f32 */
 export async function openingMemory(folder: string, dtype?: WeightType): Promise<number> {
   if (await isExport(folder)) return exportMemory(folder);
-  await using weights = await openAny(folder);
+  await using weights = await openAnyWeights(folder);
   return checkpointMemory(weights, dtype);
 }
 
@@ -41,13 +41,6 @@ function checkpointMemory(weights: ModelWeights<Model | ClassifierModel>, dtype?
   const { parameters } = weights.model;
   const hasCodes = dtype === undefined && weights.names.some((name) => weights.codes(name) !== undefined);
   return hasCodes ? codedMemory(parameters, (name) => weights.codes(name)) : engineMemory(parameters, dtype ?? 'f32');
-}
-
-/** A checkpoint of any task. */
-function openAny(folder: string): Promise<ModelWeights<Model | ClassifierModel>> {
-  return openDescribed<Model | ClassifierModel>(folder, (config) =>
-    isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
-  );
 }
 
 /** Memory of a measure that reads a model layer by layer; undefined, and why not, where it cannot. */
@@ -71,7 +64,7 @@ export async function requireOpeningMemory(
   const dtype = limits.dtype ?? (decodes ? 'f32' : undefined);
   const work = `opening ${folder}`;
   if (await isExport(folder)) return chooseForm(work, { whole: await exportMemory(folder, results) }, memory);
-  await using weights = await openAny(folder);
+  await using weights = await openAnyWeights(folder);
   const { model } = weights;
   // A classifier is refused, if it is, when it is opened.
   const generating = 'kind' in model ? { ...weights, model } : undefined;
