@@ -85,17 +85,19 @@ function savedJson({ raw, head, variant }: BertConfig): JsonObject {
 }
 
 function encode(model: EncoderModel, config: BertConfig, source: ParameterSource, input: EncoderInput): Value {
-  const { width } = config;
-  const { names } = config.variant;
+  const { width, heads, variant } = config;
+  const { names } = variant;
   let x = embed(config, source, input); // [B,n,width]
   for (let layer = 0; layer < config.layers; layer++) {
     source.graph.cutAt(x);
-    const block = scoped(source, bertBlockPrefix(config.variant, layer));
+    const block = scoped(source, bertBlockPrefix(variant, layer));
     const parameters = mixerParameterValues(model, source, layer);
-    const mixed = attention(config, scoped(block, names.attention), x, (projected) =>
-      mixBidirectional(config.mixers[layer], projected, input.mask, parameters),
+    const own = scoped(block, names.attention);
+    const [q, k, v] = [names.query, names.key, names.value].map(
+      (name) => inHeads(biasedLinear(own, name, x, width), heads), // [B,n,H,D]
     );
-    const attended = biasedLinear(block, names.attentionOutput, mixed, width);
+    const mixed = mixBidirectional(config.mixers[layer], { q, k, v }, input.mask, parameters);
+    const attended = biasedLinear(block, names.attentionOutput, reshape(mixed, x.shape), width);
     x = namedLayerNorm(block, names.attentionNorm, add(x, attended), config.normEpsilon);
     const inner = activations[config.activation](biasedLinear(block, names.inner, x, config.feedForwardWidth));
     const fed = biasedLinear(block, names.output, inner, width);
@@ -126,18 +128,6 @@ function embed(config: BertConfig, source: ParameterSource, { tokens, segments }
       ? words
       : add(words, embedding(tables, 'token_type_embeddings', told, config.segments, width));
   return namedLayerNorm(tables, 'LayerNorm', add(texts, places), config.normEpsilon);
-}
-
-/** Queries, keys and values, mixed: [B,n,width]. The following projection belongs to the block. */
-function attention(
-  { width, heads, variant: { names } }: BertConfig,
-  source: ParameterSource,
-  x: Value,
-  mix: (projected: { q: Value; k: Value; v: Value }) => Value,
-): Value {
-  const [B, n] = x.shape;
-  const project = (name: string): Value => inHeads(biasedLinear(source, name, x, width), heads); // [B,n,H,D]
-  return reshape(mix({ q: project(names.query), k: project(names.key), v: project(names.value) }), [B, n, width]);
 }
 
 /** Logits of the token at every position. @throws LinnetError `CONFIG` for a folder without that head */

@@ -2,7 +2,7 @@
  * FLASH (Hua et al., arXiv 2202.10447) as the paper trains it from scratch: token and scaled sinusoidal positions, gated
  * attention units, LayerNorm and an untied head. Parameters have the names of the reference code.
  */
-import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
+import type { MixerConfig } from '../../../attention/mixer.ts';
 import { unitParallel } from '../../../attention/kinds/gau/parallel.ts';
 import { scaledScoring } from '../../../attention/scoring.ts';
 import type { Value } from '../../../graph/graph.ts';
@@ -43,12 +43,6 @@ function rotaryWidth({ query_key_dim }: FlashConfig): number {
   return Math.min(rotaryLimit, query_key_dim);
 }
 
-/** A unit's projected positions before mixing, and the gate [B,n,E] of the result. */
-export interface UnitPositions {
-  readonly projected: ProjectedPositions;
-  readonly gate: Value;
-}
-
 /** Parameters of mixers that the reference draws, where others start at the mixer's own initial values. */
 const drawnMixerParameters: Readonly<Record<string, (shape: readonly number[]) => InitialValues>> = {
   [filterName]: ([, , kernel]) => ({ uniformOfInputs: kernel }),
@@ -82,50 +76,11 @@ function unitParameters(config: FlashConfig, mixer: MixerConfig): DeclaredParame
 }
 
 /**
- * From the residual stream to queries, keys and values of one head.
- *
- * @param x [B,n,D]
- * @param shift delays features [B,n,D/2] by a token; only used where the configuration shifts tokens
- */
-function projectUnit(
-  config: FlashConfig,
-  mixer: MixerConfig,
-  source: ParameterSource,
-  x: Value,
-  { cos, sin }: PositionValues,
-  shift: (half: Value) => Value,
-): UnitPositions {
-  const { dim: D, query_key_dim: S, shift_tokens } = config;
-  const E = flashValueWidth(config);
-  const [B, n] = x.shape;
-  let u = normalized(config, source, x);
-  if (shift_tokens) {
-    const [delayed, kept] = split(u, 2, [D / 2, D / 2]);
-    u = concat([shift(delayed), kept], 2);
-  }
-  const [v, gate] = split(silu(biasedLinear(source, 'to_hidden.0', u, 2 * E)), 2, [E, E]);
-  const shared = reshape(silu(biasedLinear(source, 'to_qk.0', u, S)), [B, n, 1, S]);
-  const count = offsetScaleRows(mixer);
-  const gamma = source.parameter('qk_offset_scale.gamma', [count, S]);
-  const scaled = add(mul(shared, gamma), source.parameter('qk_offset_scale.beta', [count, S])); // [B,n,rows,S]
-  const turned = partialRotary(scaled, rotaryWidth(config), cos, sin);
-  const { queries, keys } = unitRows(mixer);
-  const pick = ([first, end]: readonly [number, number]): Value =>
-    reshape(slice(turned, 2, first, end), [B, n, 1, (end - first) * S]);
-  return { projected: { q: pick(queries), k: pick(keys), v: reshape(v, [B, n, 1, E]) }, gate };
-}
-
-/** FLASH's layer norm. */
-function flashLayerNorm(source: ParameterSource, name: string, x: Value): Value {
-  return namedLayerNorm(source, name, x, layerNormEpsilon);
-}
-
-/**
  * ScaleNorm is RMS norm with one gain for all features. The reference bounds the root mean square below by 1e-5; here
  * its square goes under the root, which differs only for rows that are all but zero.
  */
 function normalized({ norm, dim }: FlashConfig, source: ParameterSource, x: Value): Value {
-  if (norm === 'layernorm') return flashLayerNorm(source, 'norm', x);
+  if (norm === 'layernorm') return namedLayerNorm(source, 'norm', x, layerNormEpsilon);
   return rmsNorm(x, broadcastTo(source.parameter('norm.g', [1]), [dim]), 1e-10);
 }
 
@@ -177,10 +132,14 @@ function describe(config: FlashConfig, json: JsonObject): CausalModel {
     toJson: () => withSection(json, mixers, everyLayer(config.depth, nativeMixer(config))),
     withMixers: (others) =>
       flashModel({ ...json, linnet: { version: 1, mixers: others.map((mixer) => unitMixer(config, mixer)) } }),
-    embed: (source, tokens, positions) => embed(config, source, tokens, positions),
+    embed: (source, tokens, { sinusoids }) =>
+      add(
+        embedding(source, 'token_emb', tokens, config.vocab_size, config.dim),
+        mul(sinusoids, source.parameter('abs_pos_emb.scale', [1])),
+      ),
     layer: (source, layer, hidden, positions, mixing) =>
       unit(config, mixers[layer], source, layer, hidden, positions, mixing),
-    finalNorm: (source, hidden) => flashLayerNorm(source, 'to_logits.0', hidden),
+    finalNorm: (source, hidden) => namedLayerNorm(source, 'to_logits.0', hidden, layerNormEpsilon),
     head: (source, hidden) => biasedLinear(source, 'to_logits.1', hidden, config.vocab_size),
     attentionPrefix,
     parameterName: flashParameterName,
@@ -237,28 +196,37 @@ export function flashPositions(config: FlashConfig): PositionEncoding {
   };
 }
 
-function embed(
-  { vocab_size: V, dim: D }: FlashConfig,
-  source: ParameterSource,
-  tokens: Value,
-  { sinusoids }: PositionValues,
-): Value {
-  return add(embedding(source, 'token_emb', tokens, V, D), mul(sinusoids, source.parameter('abs_pos_emb.scale', [1])));
-}
-
+/** A unit with its residual: x [B,n,D] → [B,n,D]. */
 function unit(
   config: FlashConfig,
   mixer: MixerConfig,
   source: ParameterSource,
   layer: number,
   x: Value,
-  positions: PositionValues,
+  { cos, sin }: PositionValues,
   { mix, shift }: Pick<LayerMixing, 'mix' | 'shift'>,
 ): Value {
-  const attentionSource = scoped(source, attentionPrefix(layer));
-  const { projected, gate } = projectUnit(config, mixer, attentionSource, x, positions, (half) => shift(layer, half));
+  const { dim: D, query_key_dim: S, shift_tokens } = config;
+  const own = scoped(source, attentionPrefix(layer));
+  const E = flashValueWidth(config);
+  const [B, n] = x.shape;
+  let u = normalized(config, own, x);
+  if (shift_tokens) {
+    const [delayed, kept] = split(u, 2, [D / 2, D / 2]);
+    u = concat([shift(layer, delayed), kept], 2);
+  }
+  const [v, gate] = split(silu(biasedLinear(own, 'to_hidden.0', u, 2 * E)), 2, [E, E]);
+  const shared = reshape(silu(biasedLinear(own, 'to_qk.0', u, S)), [B, n, 1, S]);
+  const count = offsetScaleRows(mixer);
+  const gamma = own.parameter('qk_offset_scale.gamma', [count, S]);
+  const scaled = add(mul(shared, gamma), own.parameter('qk_offset_scale.beta', [count, S])); // [B,n,rows,S]
+  const turned = partialRotary(scaled, rotaryWidth(config), cos, sin);
+  const { queries, keys } = unitRows(mixer);
+  const pick = ([first, end]: readonly [number, number]): Value =>
+    reshape(slice(turned, 2, first, end), [B, n, 1, (end - first) * S]);
+  const projected = { q: pick(queries), k: pick(keys), v: reshape(v, [B, n, 1, E]) };
   const mixed = reshape(mix(layer, projected), gate.shape);
-  return add(biasedLinear(attentionSource, 'to_out', mul(gate, mixed), config.dim), x);
+  return add(biasedLinear(own, 'to_out', mul(gate, mixed), D), x);
 }
 
 /**

@@ -10,7 +10,7 @@ import {
   type ParameterSource,
   scoped,
 } from '../../../nn/parameters.ts';
-import { learnedPositions, type PositionValues } from '../../../nn/positions.ts';
+import { learnedPositions } from '../../../nn/positions.ts';
 import { withSection } from '../../config-fields.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { CausalModel, LayerMixing } from '../../model.ts';
@@ -22,24 +22,29 @@ import type { JsonObject } from '../../../files/json-object.ts';
 /** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
 export function gpt2Model(json: JsonObject): CausalModel {
   const config = parseGpt2Config(json);
+  const { width, vocabulary, trainedLength, tiedHead } = config;
   return causalModel({
     family: 'gpt2',
     className: 'GPT2',
     sizes: sizesOf(config),
     mixers: config.mixers,
-    positions: learnedPositions(config.trainedLength),
+    positions: learnedPositions(trainedLength),
     parameters: gpt2Parameters(config),
     bosId: config.bosId,
     eosIds: config.eosIds,
     unknownFields: config.unknownFields,
     toJson: () => withSection(config.raw, config.mixers),
     withMixers: (mixers) => gpt2Model({ ...config.raw, linnet: { version: 1, mixers } }),
-    embed: (source, tokens, positions) => embed(config, source, tokens, positions),
+    embed: (source, tokens, { positions }) =>
+      add(
+        embedding(source, 'transformer.wte', tokens, vocabulary, width),
+        embedding(source, 'transformer.wpe', positions, trainedLength, width),
+      ),
     layer: (source, layer, hidden, _positions, mixing) => block(config, source, layer, hidden, mixing),
     finalNorm: (source, hidden) => namedLayerNorm(source, 'transformer.ln_f', hidden, config.normEpsilon),
-    head: (source, hidden) => head(config, source, hidden),
+    head: (source, hidden) => linear(source, tiedHead ? 'transformer.wte' : 'lm_head', hidden, vocabulary),
     attentionPrefix,
-    parameterName: (stored) => gpt2ParameterName(stored, config.tiedHead),
+    parameterName: (stored) => gpt2ParameterName(stored, tiedHead),
   });
 }
 
@@ -82,18 +87,6 @@ function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
   return list.all;
 }
 
-function embed(
-  { vocabulary, width, trainedLength: count }: Gpt2Config,
-  source: ParameterSource,
-  tokens: Value,
-  { positions }: PositionValues,
-): Value {
-  return add(
-    embedding(source, 'transformer.wte', tokens, vocabulary, width),
-    embedding(source, 'transformer.wpe', positions, count, width),
-  );
-}
-
 function block(
   config: Gpt2Config,
   source: ParameterSource,
@@ -101,40 +94,14 @@ function block(
   x: Value,
   { mix }: Pick<LayerMixing, 'mix'>,
 ): Value {
+  const { width, heads, feedForwardWidth, activation, normEpsilon } = config;
   const prefix = blockPrefix(layer);
-  const attentionSource = scoped(source, attentionPrefix(layer));
-  const normed = namedLayerNorm(source, `${prefix}.ln_1`, x, config.normEpsilon);
-  const attended = add(
-    x,
-    attention(config, attentionSource, normed, (projected) => mix(layer, projected)),
-  );
-  return add(
-    attended,
-    feedForward(
-      config,
-      scoped(source, `${prefix}.mlp`),
-      namedLayerNorm(source, `${prefix}.ln_2`, attended, config.normEpsilon),
-    ),
-  );
-}
-
-function attention(
-  { width, heads }: Gpt2Config,
-  source: ParameterSource,
-  x: Value,
-  mix: (projected: { q: Value; k: Value; v: Value }) => Value,
-): Value {
-  const [B, T] = x.shape;
-  const projected = affine(source, 'c_attn', x, 3 * width); // [B,T,3*width]
+  const attention = scoped(source, attentionPrefix(layer));
+  const projected = affine(attention, 'c_attn', namedLayerNorm(source, `${prefix}.ln_1`, x, normEpsilon), 3 * width); // [B,T,3*width]
   const [q, k, v] = split(projected, 2, [width, width, width]).map((part) => inHeads(part, heads)); // [B,T,H,D]
-  return affine(source, 'c_proj', reshape(mix({ q, k, v }), [B, T, width]), width);
-}
-
-function feedForward({ width, feedForwardWidth, activation }: Gpt2Config, source: ParameterSource, x: Value): Value {
-  const inner = activations[activation](affine(source, 'c_fc', x, feedForwardWidth));
-  return affine(source, 'c_proj', inner, width);
-}
-
-function head({ tiedHead, vocabulary }: Gpt2Config, source: ParameterSource, hidden: Value): Value {
-  return linear(source, tiedHead ? 'transformer.wte' : 'lm_head', hidden, vocabulary);
+  const attended = add(x, affine(attention, 'c_proj', reshape(mix(layer, { q, k, v }), x.shape), width));
+  const mlp = scoped(source, `${prefix}.mlp`);
+  const normed = namedLayerNorm(source, `${prefix}.ln_2`, attended, normEpsilon);
+  const inner = activations[activation](affine(mlp, 'c_fc', normed, feedForwardWidth));
+  return add(attended, affine(mlp, 'c_proj', inner, width));
 }

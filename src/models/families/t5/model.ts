@@ -15,13 +15,7 @@ import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { noPositions } from '../../../nn/positions.ts';
 import { type PartMixers, configError, withPartSection } from '../../config-fields.ts';
 import { lastStates } from '../../classifiers/causal-classifier.ts';
-import type {
-  AutoregressiveModel,
-  ClassifierParts,
-  EncoderDecoderModel,
-  EncoderInput,
-  LayerMixing,
-} from '../../model.ts';
+import type { AutoregressiveModel, ClassifierParts, EncoderDecoderModel, LayerMixing } from '../../model.ts';
 import { mixerParameterValues, parallelHidden } from '../../graphs/parallel-graph.ts';
 import { sizesOf } from '../family.ts';
 import { type T5Config, parseT5Config, plainMixers } from './config.ts';
@@ -81,6 +75,7 @@ export function t5Model(json: JsonObject): EncoderDecoderModel {
 function describe(config: T5Config): EncoderDecoderModel {
   const attentions = attentionsOf(config);
   const decoder = describeDecoder(config);
+  const encoder = { mixers: config.mixers.encoder, attentionPrefix: attentionNames.encoder };
   const model: EncoderDecoderModel = {
     family: 't5',
     kind: 'encoder-decoder',
@@ -101,9 +96,15 @@ function describe(config: T5Config): EncoderDecoderModel {
     parameterName: (stored) => t5ParameterName(stored, config.tiedHead),
     decoder,
     asClassifier: ({ length: classes }) => classifierOf(model, classes),
-    encode: (source, input) => encode(config, source, input),
+    encode: (source, { tokens, mask }) =>
+      readStack(config, source, 'encoder', tokens, {
+        mix(layer, positions, scoring) {
+          const parameters = mixerParameterValues({ ...decoder, ...encoder }, source, layer);
+          return mixBidirectional(encoder.mixers[layer], positions, mask, parameters, scoring);
+        },
+      }),
     decode: (source, input) => parallelHidden(decoder, source, input.tokens, input),
-    head: (source, hidden) => head(config, source, hidden),
+    head: (source, hidden) => decoder.head(source, hidden),
   };
   return model;
 }
@@ -120,6 +121,9 @@ function inParts(config: T5Config, mixers: readonly MixerConfig[]): PartMixers {
 }
 
 function describeDecoder(config: T5Config): AutoregressiveModel {
+  const { tiedHead, width, vocabulary } = config;
+  // A tied head is the token embedding, with rows about √width too long.
+  const headScale = tiedHead ? width ** -0.5 : 1;
   return {
     family: 't5',
     sizes: sizesOf({ ...config, layers: config.mixers.decoder.length }),
@@ -128,7 +132,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
     eosIds: config.eosIds,
     positions: noPositions,
     scoreScale: 1,
-    headScale: headScale(config),
+    headScale,
     biasReach: config.farthest,
     attentionPrefix: attentionNames.decoder,
     cross: {
@@ -142,8 +146,14 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
         };
       },
     },
-    backbone: (source, tokens, _positions, mixing) => decode(config, source, tokens, mixing),
-    head: (source, hidden) => head(config, source, hidden),
+    backbone(source, tokens, _positions, mixing) {
+      if (mixing.cross === undefined) throw internalError('a decoder is given no encoded text');
+      return readStack(config, source, 'decoder', tokens, mixing);
+    },
+    head: (source, hidden) =>
+      tiedHead
+        ? linear(source, 'shared', mul(hidden, headScale), vocabulary)
+        : linear(source, 'lm_head', hidden, vocabulary),
   };
 }
 
@@ -154,106 +164,50 @@ function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): 
   return { scale: 1, bias: { table, scheme: { buckets, farthest, causal: stack === 'decoder' } } };
 }
 
-function encode(config: T5Config, source: ParameterSource, { tokens, mask }: EncoderInput): Value {
-  const scoring = stackScoring(config, source, 'encoder');
-  const attentions = {
-    mixers: config.mixers.encoder,
-    sizes: describeDecoder(config).sizes,
-    attentionPrefix: attentionNames.encoder,
-  };
-  let x = embed(config, source, tokens); // [B,n,width]
-  for (let layer = 0; layer < config.mixers.encoder.length; layer++) {
-    source.graph.cutAt(x);
-    x = add(
-      x,
-      selfAttention(config, source, 'encoder', layer, x, (positions) => {
-        const parameters = mixerParameterValues(attentions, source, layer);
-        return mixBidirectional(config.mixers.encoder[layer], positions, mask, parameters, scoring);
-      }),
-    );
-    x = add(x, feedForward(config, source, 'encoder', layer, x));
-  }
-  source.graph.cutAt(x);
-  return norm(config, source, 'encoder.final_layer_norm', x);
-}
-
-/** The decoder, whose positions are mixed by `mixing`: tokens int32 [B,T] → [B,T,width]. */
-function decode(config: T5Config, source: ParameterSource, tokens: Value, { mix, cross }: LayerMixing): Value {
-  if (cross === undefined) throw internalError('a decoder is given no encoded text');
-  const scoring = stackScoring(config, source, 'decoder');
-  let x = embed(config, source, tokens);
-  for (let layer = 0; layer < config.mixers.decoder.length; layer++) {
-    source.graph.cutAt(x);
-    x = add(
-      x,
-      selfAttention(config, source, 'decoder', layer, x, (positions) => mix(layer, positions, scoring)),
-    );
-    const asked = norm(config, source, `${crossAttentionLayer(layer)}.layer_norm`, x);
-    const between = scoped(source, attentionNames.cross(layer));
-    x = add(x, joinHeads(config, between, cross(layer, projectHeads(config, between, 'q', asked))));
-    x = add(x, feedForward(config, source, 'decoder', layer, x));
-  }
-  source.graph.cutAt(x);
-  return norm(config, source, 'decoder.final_layer_norm', x);
-}
-
-/** Tokens int32 [...] → [..., width]. */
-function embed({ vocabulary, width }: T5Config, source: ParameterSource, tokens: Value): Value {
-  return embedding(source, 'shared', tokens, vocabulary, width);
-}
-
-function norm({ width, normEpsilon }: T5Config, source: ParameterSource, name: string, x: Value): Value {
-  return rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
-}
-
-/** Norm and self-attention of a block, without the residual. */
-function selfAttention(
+/**
+ * The blocks of a stack: tokens int32 [B,n] → [B,n,width].
+ * @param mixing its `cross` reads the encoded text, between self-attention and feed-forward
+ */
+function readStack(
   config: T5Config,
   source: ParameterSource,
   stack: Stack,
-  layer: number,
-  x: Value,
-  mix: (positions: { q: Value; k: Value; v: Value }) => Value,
+  tokens: Value,
+  { mix, cross }: Pick<LayerMixing, 'mix' | 'cross'>,
 ): Value {
-  const normed = norm(config, source, `${selfAttentionLayer(stack, layer)}.layer_norm`, x);
-  const attentionSource = scoped(source, attentionNames[stack](layer));
-  const project = (name: 'q' | 'k' | 'v'): Value => projectHeads(config, attentionSource, name, normed);
-  return joinHeads(config, attentionSource, mix({ q: project('q'), k: project('k'), v: project('v') }));
+  const { width, heads, headWidth, vocabulary, feedForwardWidth: inner, normEpsilon } = config;
+  const { gated, activation } = config.feedForward;
+  const scoring = stackScoring(config, source, stack);
+  const norm = (name: string, x: Value): Value => rmsNorm(x, source.parameter(`${name}.weight`, [width]), normEpsilon);
+  const joinHeads = (attention: ParameterSource, mixed: Value): Value => {
+    const [B, n] = mixed.shape;
+    return linear(attention, 'o', reshape(mixed, [B, n, heads * headWidth]), width);
+  };
+  let x = embedding(source, 'shared', tokens, vocabulary, width);
+  for (let block = 0; block < config.mixers[stack].length; block++) {
+    source.graph.cutAt(x);
+    const read = norm(`${selfAttentionLayer(stack, block)}.layer_norm`, x);
+    const own = scoped(source, attentionNames[stack](block));
+    const [q, k, v] = (['q', 'k', 'v'] as const).map((name) => projectHeads(config, own, name, read));
+    x = add(x, joinHeads(own, mix(block, { q, k, v }, scoring)));
+    if (cross !== undefined) {
+      const asked = norm(`${crossAttentionLayer(block)}.layer_norm`, x);
+      const between = scoped(source, attentionNames.cross(block));
+      x = add(x, joinHeads(between, cross(block, projectHeads(config, between, 'q', asked))));
+    }
+    const layer = feedForwardLayer(stack, block);
+    const normed = norm(`${layer}.layer_norm`, x);
+    const dense = scoped(source, `${layer}.DenseReluDense`);
+    const activated = gated
+      ? mul(activation(linear(dense, 'wi_0', normed, inner)), linear(dense, 'wi_1', normed, inner))
+      : activation(linear(dense, 'wi', normed, inner));
+    x = add(x, linear(dense, 'wo', activated, width));
+  }
+  source.graph.cutAt(x);
+  return norm(`${stack}.final_layer_norm`, x);
 }
 
 /** A projection in heads: [B,n,width] → [B,n,H,D]. `source` holds the parameters of the attention. */
 function projectHeads({ heads, headWidth }: T5Config, source: ParameterSource, name: 'q' | 'k' | 'v', x: Value): Value {
   return inHeads(linear(source, name, x, heads * headWidth), heads);
-}
-
-/** The output projection: [B,n,H,D] → [B,n,width]. */
-function joinHeads({ width, heads, headWidth }: T5Config, source: ParameterSource, mixed: Value): Value {
-  const [B, n] = mixed.shape;
-  const inner = heads * headWidth;
-  return linear(source, 'o', reshape(mixed, [B, n, inner]), width);
-}
-
-/** Norm and feed-forward of a block, without the residual. */
-function feedForward(config: T5Config, source: ParameterSource, stack: Stack, block: number, x: Value): Value {
-  const { width, feedForwardWidth: inner } = config;
-  const { gated, activation } = config.feedForward;
-  const layer = feedForwardLayer(stack, block);
-  const normed = norm(config, source, `${layer}.layer_norm`, x);
-  const dense = scoped(source, `${layer}.DenseReluDense`);
-  const activated = gated
-    ? mul(activation(linear(dense, 'wi_0', normed, inner)), linear(dense, 'wi_1', normed, inner))
-    : activation(linear(dense, 'wi', normed, inner));
-  return linear(dense, 'wo', activated, width);
-}
-
-/** Hidden states [..., width] → logits [..., V]. */
-function head(config: T5Config, source: ParameterSource, hidden: Value): Value {
-  const { tiedHead, vocabulary } = config;
-  if (!tiedHead) return linear(source, 'lm_head', hidden, vocabulary);
-  return linear(source, 'shared', mul(hidden, headScale(config)), vocabulary);
-}
-
-/** Factor of hidden states before the head: a tied head is the token embedding, with rows about √width too long. */
-function headScale({ tiedHead, width }: T5Config): number {
-  return tiedHead ? width ** -0.5 : 1;
 }
