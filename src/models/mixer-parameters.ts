@@ -22,9 +22,9 @@ const initials: Readonly<Partial<Record<ParameterInit, InitialValues>>> = { inau
 /** The parameters of a mixer by their names inside the attention. */
 export function declareMixer(mixer: MixerConfig, dims: AttentionDims): DeclaredParameters {
   return new Map(
-    mixerParameters(mixer, dims).map(({ name, shape, init }) => {
-      const initial = initials[init];
-      return [name, { shape, role: roles[init], ...(initial && { initial }) }];
-    }),
+    mixerParameters(mixer, dims).map(({ name, shape, init }) => [
+      name,
+      { shape, role: roles[init], initial: initials[init] },
+    ]),
   );
 }

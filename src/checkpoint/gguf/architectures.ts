@@ -49,7 +49,6 @@ const architectures: Readonly<Record<string, Architecture>> = {
         metadata.layers === gemma27Layers
           ? metadata.number('embedding_length') / metadata.number('attention.head_count')
           : headWidthOf(metadata);
-      const cap = metadata.numberIf('final_logit_softcapping');
       return {
         ...decoderConfig(metadata, 'gemma3_text', 'Gemma3'),
         hidden_activation: 'gelu_pytorch_tanh',
@@ -63,7 +62,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
           : layerTypes(metadata, metadata.number('attention.sliding_window_pattern', gemmaPeriod), 'sliding_attention'),
         query_pre_attn_scalar: scores,
         rope_local_base_freq: metadata.number('rope.freq_base_swa', metadata.number('rope.local.freq_base', 10_000)),
-        ...(cap !== undefined && { final_logit_softcapping: cap }),
+        final_logit_softcapping: metadata.numberIf('final_logit_softcapping'),
       };
     },
     rules: ({ tensors }) =>
@@ -153,9 +152,8 @@ const harmless = [
 function textEnds(metadata: Metadata): JsonObject {
   const named = [metadata.token('eos'), metadata.token('eot'), metadata.token('eom')].filter((id) => id !== undefined);
   const ends = [...new Set([...named, ...metadata.turnEnds])];
-  const bos = metadata.token('bos');
   return {
-    ...(bos !== undefined && { bos_token_id: bos }),
+    bos_token_id: metadata.token('bos'),
     ...(ends.length > 0 && { eos_token_id: ends.length === 1 ? ends[0] : ends }),
   };
 }

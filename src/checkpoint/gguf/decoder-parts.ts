@@ -82,7 +82,6 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   }
   if (!metadata.flag('attention.causal', true))
     throw refusal(metadata.source, `reads tokens behind, which ${type} does not`);
-  const scaling = ropeScaling(metadata, headWidth);
   return {
     model_type: type,
     architectures: [`${className}ForCausalLM`],
@@ -98,7 +97,7 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
     rms_norm_eps: metadata.number('attention.layer_norm_rms_epsilon', type === 'gemma3_text' ? 1e-6 : undefined),
     rope_theta: metadata.number('rope.freq_base', 10_000),
     tie_word_embeddings: !metadata.tensors.has('output.weight'),
-    ...(scaling !== undefined && { rope_scaling: scaling }),
+    rope_scaling: ropeScaling(metadata, headWidth),
   };
 }
 

@@ -112,7 +112,7 @@ export const check = defineCommand({
       );
     }
     return {
-      json: { ...report, ...plan, ...(inMemory && { memoryBytes }), ...(bits && { sameBits: bits.sameBits }) },
+      json: { ...report, ...plan, ...(inMemory && { memoryBytes }), sameBits: bits?.sameBits },
       negative: !report.ok || bits?.ok === false,
     };
   },

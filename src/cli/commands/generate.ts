@@ -152,7 +152,7 @@ export const generateCommand = defineCommand({
     return {
       json: {
         text: generation.text,
-        ...(thoughts !== undefined && { thoughts }),
+        thoughts,
         tokens,
         tokensPerSecond,
         steps,

@@ -99,7 +99,7 @@ export const inspect = defineCommand({
       json: {
         family,
         kind: labels === undefined ? model.kind : 'classifier',
-        ...(labels && { labels }),
+        labels,
         parameters: counts.total,
         mixerParameters: counts.mixers,
         sizes,
@@ -117,13 +117,13 @@ export const inspect = defineCommand({
         unknownFields,
         generation: { ...generation, eosIds: model.eosIds },
         stateFormula: memory === undefined ? null : stateFormula(model).join('\n'),
-        ...(gguf && { architecture: gguf.architecture, types: gguf.types }),
+        architecture: gguf?.architecture,
+        types: gguf?.types,
         contextLength: sizes.trainedLength,
         template: template?.source ?? null,
         toolFormat: template === undefined ? null : toolFormatOf(template).name,
         thinking: thinkingFormatOf(template)?.name ?? null,
-        tokenizer:
-          tokenizer === undefined ? null : { ...tokenizerJson(tokenizer), ...(gguf && { model: gguf.tokenizer }) },
+        tokenizer: tokenizer === undefined ? null : { ...tokenizerJson(tokenizer), model: gguf?.tokenizer },
       },
     };
   },

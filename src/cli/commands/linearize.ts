@@ -119,7 +119,7 @@ export const linearizeCommand = defineCommand({
         mixerParameters: counts.mixers,
         dtype,
         ...changed,
-        ...(calibration && { calibration: calibration.layers }),
+        calibration: calibration?.layers,
         mixers: runs.map(({ layers, description, mixer: config }) => ({ layers, description, config })),
       },
     };

@@ -137,7 +137,7 @@ export const evalPositions = defineCommand({
       await writeFileAtomic(chart, drawn.svgFile());
       context.print(`wrote ${chart}`);
     }
-    return { json: { length, models: results, ...(chart === undefined ? {} : { chart }) } };
+    return { json: { length, models: results, chart } };
   },
 });
 

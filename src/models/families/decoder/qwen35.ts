@@ -138,8 +138,8 @@ export const qwen3NextModel = decoderFamily(nextVariant, nextSchema, harmless, (
 /** The text model of a composite config.json. Whether the head is tied is said at its top, and which tokens end a text. */
 export function qwen35Model(json: JsonObject): CausalModel {
   const given = parseConfigFields(compositeVariant.title, compositeSchema, json, ofPictures);
-  const { text_config: text, tie_word_embeddings, linnet, eos_token_id: eos = text.eos_token_id } = given;
-  const flat = { ...text, tie_word_embeddings, eos_token_id: eos, ...(linnet !== undefined && { linnet }) };
+  const { text_config: text, tie_word_embeddings, linnet = text.linnet, eos_token_id: eos = text.eos_token_id } = given;
+  const flat = { ...text, tie_word_embeddings, eos_token_id: eos, linnet };
   const parsed = parseDecoderConfig(compositeVariant, textSchema, flat, harmless, (found) =>
     own(compositeVariant, found),
   );
