@@ -262,7 +262,7 @@ export async function exportFolder(
  * @throws LinnetError as `openMedusaHeads`; `CONFIG` for a model that generates nothing
  */
 export async function headsOfFolder(
-  weights: Pick<ModelWeights, 'model' | 'path' | 'fingerprint'>,
+  weights: ModelWeights,
 ): Promise<MedusaWeights | undefined> {
   const { path } = weights;
   if (!(await hasMedusaHeads(path))) return undefined;

@@ -26,7 +26,7 @@ export interface GraphFile {
  *   `CONFIG` where a parameter is in none of the graphs, as in folders of other types than f32
  */
 export function exportedParameters(
-  model: Pick<ModelDescription, 'parameters'>,
+  model: ModelDescription,
   graphs: readonly GraphFile[],
 ): WeightMap {
   const stored = new Map<string, { readonly graph: GraphFile; readonly tensor: TensorProto }>();

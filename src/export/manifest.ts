@@ -232,7 +232,7 @@ const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> 
  * @throws LinnetError `MISMATCH` for a device that the export was not made for
  */
 export function chosenDevice<D extends string>(
-  { device }: Pick<ExportManifest, 'device'>,
+  { device }: ExportManifest,
   asked: D | undefined,
   source: string,
 ): D | ExportManifest['device'] {

@@ -43,7 +43,7 @@ export function removeTokensWithoutRow(
 }
 
 /** A remark on the tokens that were left out of a tokenizer; undefined where all have a row. */
-export function remarkOnRows({ withoutRow = [] }: Pick<Tokenizer, 'withoutRow'>): string | undefined {
+export function remarkOnRows({ withoutRow = [] }: Tokenizer): string | undefined {
   if (withoutRow.length === 0) return undefined;
   return `the model has no row for ${listNames(withoutRow)} of the tokenizer: no text becomes such a token`;
 }

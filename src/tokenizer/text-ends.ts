@@ -89,6 +89,6 @@ function namesAround({ single, cls, sep }: JsonObject): [before: unknown[], afte
 }
 
 /** Tokens that end a turn: the tokenizer's EOS, which is not always the end of a text in the model's configuration. */
-export function endOfTurn(tokenizer: Pick<Tokenizer, 'eosId'> | undefined): readonly number[] {
+export function endOfTurn(tokenizer: Tokenizer | undefined): readonly number[] {
   return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
 }

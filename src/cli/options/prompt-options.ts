@@ -42,7 +42,7 @@ interface PromptSource {
 }
 
 /** @throws UsageError for options that exclude each other */
-export function promptSource(options: PromptValues, context: Pick<CommandContext, 'input' | 'note'>): PromptSource {
+export function promptSource(options: PromptValues, context: CommandContext): PromptSource {
   const { prompt, promptTokens, promptFile, parseSpecial, chat, system, thinking } = options;
   const ofTokens = (kind: 'none' | 'tokens', tokens: readonly number[]): PromptSource => {
     return { kind, input: () => Promise.resolve({ tokens }) };
@@ -79,12 +79,12 @@ export function promptSource(options: PromptValues, context: Pick<CommandContext
 const patienceMs = 2000;
 
 /** The standard input without the line break that `echo` ends with. */
-async function readInput({ input, note }: Pick<CommandContext, 'input' | 'note'>): Promise<string> {
+async function readInput(context: CommandContext): Promise<string> {
   const waiting = setTimeout(() => {
-    note('reading the prompt from the standard input; --prompt "" begins without one');
+    context.note('reading the prompt from the standard input; --prompt "" begins without one');
   }, patienceMs);
   try {
-    return (await input.read()).replace(/\n$/, '');
+    return (await context.input.read()).replace(/\n$/, '');
   } finally {
     clearTimeout(waiting);
   }

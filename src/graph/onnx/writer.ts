@@ -97,7 +97,7 @@ export function oneFile(path: string, inlineBytes: number): Placement {
  * The deferred initializers of several graphs in one file, equal names once; all other initializers stay in the models.
  * @param graphs all that refer to the file; initializers of one name are the same numbers
  */
-export function sharedFile(path: string, graphs: readonly Pick<OnnxGraph, 'deferred'>[]): Placement {
+export function sharedFile(path: string, graphs: readonly OnnxGraph[]): Placement {
   const places = new Map<string, Place>();
   const append = appending(path);
   for (const { name, tensor } of graphs.flatMap(({ deferred = [] }) => deferred)) {

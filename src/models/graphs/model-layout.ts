@@ -260,7 +260,7 @@ function slotLayout(
 }
 
 /** Matrices S of a layer of a layout. */
-export function countOfSums({ name, inputs }: Pick<SlotLayout, 'name' | 'inputs'>): string {
+export function countOfSums({ name, inputs }: SlotLayout): string {
   return inputs?.sumsOf === undefined ? 'B' : `X${name}`;
 }
 
@@ -284,7 +284,7 @@ function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {
 }
 
 /** The fold graphs of a model, each once: its name, and the first of the layers that it can be made of. */
-export function foldGraphs({ folds }: Pick<ModelLayout, 'folds'>): { readonly name: string; readonly layer: number }[] {
+export function foldGraphs({ folds }: ModelLayout): { readonly name: string; readonly layer: number }[] {
   const firstLayers = new Map<string, number>();
   for (const { program, layers } of folds) firstLayers.set(program, firstLayers.get(program) ?? layers[0]);
   return Array.from(firstLayers, ([name, layer]) => ({ name, layer }));

@@ -28,7 +28,7 @@ export function parallelHidden(
   model: AutoregressiveModel,
   source: ParameterSource,
   tokens: Value,
-  text?: Pick<DecoderInput, 'encoded' | 'encodedMask'>,
+  text?: Omit<DecoderInput, 'tokens'>,
 ): Value {
   const [batch, length] = tokens.shape.map(Number);
   const positions = constantPositions(model, source.graph, batch, length);
@@ -73,7 +73,7 @@ function readWhole(
   source: ParameterSource,
   layer: number,
   q: Value,
-  { encoded, encodedMask }: Pick<DecoderInput, 'encoded' | 'encodedMask'>,
+  { encoded, encodedMask }: Omit<DecoderInput, 'tokens'>,
 ): Value {
   const { cross, sizes } = decoder;
   if (cross === undefined) throw internalError('a decoder that reads no text');

@@ -191,7 +191,7 @@ function isDisconnect(error: unknown): boolean {
 }
 
 /** An error in the shape of the API that was asked: Ollama's is below /api/. */
-function errorBody({ req: { path } }: Pick<Context, 'req'>, { body, message }: ApiError) {
+function errorBody({ req: { path } }: Context, { body, message }: ApiError) {
   return path.startsWith('/api/') ? { error: message } : body;
 }
 

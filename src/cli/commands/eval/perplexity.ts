@@ -105,7 +105,7 @@ export const evalPerplexity = defineCommand({
       rows.push({ model: folder, ...form, ...result });
     }
     if (plan) return reportForms(context, stages, memory);
-    const asked = { length, ...(without === undefined ? {} : { without }) };
+    const asked = { length, without };
     const [first] = rows;
     if (rows.length === 1) {
       const { model: _, ...result } = first;
@@ -174,7 +174,7 @@ function selectedRange(range: IndexRange | undefined, limit: number | undefined)
 
 /** The documents of a range; reading ends with the last of them. */
 async function* selectDocuments(
-  { note }: Pick<CommandContext, 'note'>,
+  context: CommandContext,
   documents: AsyncIterable<Document>,
   range: IndexRange | undefined,
 ): AsyncGenerator<Document> {
@@ -189,5 +189,5 @@ async function* selectDocuments(
   if (index <= first) {
     throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${first}-${last}`);
   }
-  note(`warning: there are ${index} documents; of ${first}-${last} only ${first}-${index - 1} are read`);
+  context.note(`warning: there are ${index} documents; of ${first}-${last} only ${first}-${index - 1} are read`);
 }

@@ -108,10 +108,7 @@ const nextSentence = 'cls.seq_relationship.';
  * The parameter that a stored tensor is; undefined for stored positions, copies of a tied head and the next-sentence
  * head. Names that are not the variant's are given back as they are.
  */
-export function bertParameterName(
-  { variant, head, tiedHead }: Pick<BertConfig, 'variant' | 'head' | 'tiedHead'>,
-  stored: string,
-): string | undefined {
+export function bertParameterName({ variant, head, tiedHead }: BertConfig, stored: string): string | undefined {
   const { root, tokenHead } = variant;
   const biasCopy = `${tokenHead.decoder}.bias`;
   const isCopy = stored === biasCopy && biasCopy !== tokenHead.bias;

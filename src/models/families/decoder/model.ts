@@ -173,7 +173,7 @@ function block(
   layer: number,
   x: Value,
   positions: PositionValues,
-  { mix: mixLayer, rows = everyRow }: Pick<LayerMixing, 'mix' | 'rows'>,
+  { mix: mixLayer, rows = everyRow }: LayerMixing,
 ): Value {
   const { ownLayer } = config.variant;
   const names = namesInLayer(config, layer);

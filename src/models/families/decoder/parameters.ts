@@ -5,29 +5,23 @@ import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.t
 import { declareMixer } from '../../mixer-parameters.ts';
 import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
 
-export function blockPrefix(
-  { variant: { names = usualNames } }: Pick<DecoderConfig, 'variant'>,
-  layer: number,
-): string {
+export function blockPrefix({ variant: { names = usualNames } }: DecoderConfig, layer: number): string {
   return `${names.root}.layers.${layer}`;
 }
 
 /** The table of tokens. */
-export function embeddingName({ variant: { names = usualNames } }: Pick<DecoderConfig, 'variant'>): string {
+export function embeddingName({ variant: { names = usualNames } }: DecoderConfig): string {
   return `${names.root}.embed_tokens`;
 }
 
 /** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
-export function attentionPrefix(config: Pick<DecoderConfig, 'natives' | 'variant' | 'layers'>, layer: number): string {
+export function attentionPrefix(config: DecoderConfig, layer: number): string {
   const prefix = isExchangeable(config.natives[layer]) ? undefined : config.variant.ownLayer?.prefix;
   return `${blockPrefix(config, layer % config.layers)}.${prefix ?? 'self_attn'}`;
 }
 
 /** The names of modules inside a layer. */
-export function namesInLayer(
-  { natives, variant }: Pick<DecoderConfig, 'natives' | 'variant'>,
-  layer: number,
-): DecoderNames {
+export function namesInLayer({ natives, variant }: DecoderConfig, layer: number): DecoderNames {
   const { names = usualNames, ownLayer } = variant;
   return isExchangeable(natives[layer]) ? names : (ownLayer?.names ?? names);
 }

@@ -50,7 +50,7 @@ const pingEvery = 15_000;
 export function eventStream(
   events: AsyncGenerator<string, void, undefined>,
   abort: AbortController,
-  { type, ping = '' }: Pick<Framing, 'type' | 'ping'>,
+  { type, ping = '' }: Framing,
   headers: Readonly<Record<string, string>>,
 ): Response {
   const encoder = new TextEncoder();
