@@ -161,12 +161,6 @@ function norm({ normEpsilon, variant }: DecoderConfig, source: ParameterSource, 
   return rmsNorm(x, variant.zeroCentredNorms === true ? add(stored, 1) : stored, normEpsilon);
 }
 
-/** The angles of a layer; empty where it turns nothing. */
-function anglesOf(config: DecoderConfig, positions: PositionValues, layer: number): Partial<PositionValues> {
-  const rope = config.ropes[layer];
-  return rope === null ? {} : partOf(positions, distinctRopes(config).indexOf(rope));
-}
-
 function block(
   config: DecoderConfig,
   source: ParameterSource,
@@ -176,6 +170,9 @@ function block(
   { mix: mixLayer, rows = everyRow }: LayerMixing,
 ): Value {
   const { ownLayer } = config.variant;
+  const rope = config.ropes[layer];
+  // A layer that turns nothing has none.
+  const angles = rope === null ? {} : partOf(positions, distinctRopes(config).indexOf(rope));
   const names = namesInLayer(config, layer);
   const prefix = blockPrefix(config, layer);
   const normed = (value: Value, name: string | null | undefined): Value =>
@@ -186,7 +183,7 @@ function block(
     const mix = (projected: ProjectedPositions): Value => mixLayer(index, projected);
     const mixer = config.mixers[index];
     return ownLayer === undefined || isExchangeable(mixer)
-      ? attention(config, own, read, anglesOf(config, positions, layer), mix, rows)
+      ? attention(config, own, read, angles, mix, rows)
       : ownLayer.mixed(config, own, read, mixer, mix, rows);
   };
   const beside = config.layers + layer;
@@ -246,19 +243,22 @@ function projectedPositions(
   enter: MixedRows['enter'],
 ): Projections {
   const { heads, keyValueHeads, headWidth } = config;
-  const { queryKeyValueBias = false, outputGate = false } = config.variant;
+  const { queryKeyValueBias = false, queryKeyNorm, joinedQueryKeyNorm, outputGate = false } = config.variant;
+  const { queryNorm, keyNorm } = config.variant.names ?? usualNames;
   const layer = queryKeyValueBias ? biasedLinear : linear;
   const joined = (name: string, count: number): Value => enter(layer(source, name, x, count * headWidth)); // [B,T,H·D]
-  const apart = inHeads; // [B,T,H,D]
+  const normed = (given: Value, name: string, count: number): Value => {
+    const all = inHeads(joinedQueryKeyNorm === true ? norm(config, source, name, given) : given, count); // [B,T,H,D]
+    return queryKeyNorm === true ? norm(config, source, name, all) : all;
+  };
   const [queries, gate] = queriesAndGate(config, joined('q_proj', (outputGate ? 2 : 1) * heads));
-  const q = headNorm(config, source, 'queryNorm', apart(joinedNorm(config, source, 'queryNorm', queries), heads));
-  const keys = (): Value => joinedNorm(config, source, 'keyNorm', joined('k_proj', keyValueHeads));
+  const q = normed(queries, queryNorm, heads);
   return {
     gate,
     q: turned(rotary, q, cos, sin),
     far: farCos && turned(rotary, q, farCos, farSin),
-    k: turned(rotary, headNorm(config, source, 'keyNorm', apart(keys(), keyValueHeads)), cos, sin),
-    v: apart(joined('v_proj', keyValueHeads), keyValueHeads),
+    k: turned(rotary, normed(joined('k_proj', keyValueHeads), keyNorm, keyValueHeads), cos, sin),
+    v: inHeads(joined('v_proj', keyValueHeads), keyValueHeads),
   };
 }
 
@@ -272,6 +272,7 @@ function joinedPositions(
 ): Projections | undefined {
   const { heads: H, keyValueHeads: M, headWidth: D } = config;
   const { queryKeyValueBias, queryKeyNorm = false, joinedQueryKeyNorm = false, outputGate = false } = config.variant;
+  const { queryNorm, keyNorm } = config.variant.names ?? usualNames;
   const outputs = { q_proj: (outputGate ? 2 : 1) * H * D, k_proj: M * D, v_proj: M * D };
   const all = joinedLinear(source, x, outputs, queryKeyValueBias);
   if (all === undefined) return undefined;
@@ -286,16 +287,17 @@ function joinedPositions(
   }
   if (joinedQueryKeyNorm) {
     const [queries, keys, values] = split(product, 2, [H * D, M * D, M * D]);
-    const normal = [joinedNorm(config, source, 'queryNorm', queries), joinedNorm(config, source, 'keyNorm', keys)];
+    const normal = [norm(config, source, queryNorm, queries), norm(config, source, keyNorm, keys)];
     product = concat([...normal, values], 2);
   }
   const heads = swapHeads(reshape(product, [B, T, H + 2 * M, D])); // [B,H+2M,T,D]
   const [qk, v] = split(heads, 1, [H + M, M]);
   let [q, k] = split(qk, 1, [H, M]);
-  const far = farCos && turned(rotaryHeads, headNorm(config, source, 'queryNorm', q), farCos, farSin);
+  if (queryKeyNorm) q = norm(config, source, queryNorm, q);
+  const far = farCos && turned(rotaryHeads, q, farCos, farSin);
   if (queryKeyNorm) {
-    q = turned(rotaryHeads, headNorm(config, source, 'queryNorm', q), cos, sin);
-    k = turned(rotaryHeads, headNorm(config, source, 'keyNorm', k), cos, sin);
+    q = turned(rotaryHeads, q, cos, sin);
+    k = turned(rotaryHeads, norm(config, source, keyNorm, k), cos, sin);
   } else {
     [q, k] = split(turned(rotaryHeads, qk, cos, sin), 1, [H, M]);
   }
@@ -310,18 +312,6 @@ function turned(turn: typeof rotaryHeads, x: Value, cos: Value | undefined, sin:
 /** [B,T,H,D] ↔ [B,H,T,D] */
 function swapHeads(x: Value): Value {
   return transpose(x, [0, 2, 1, 3]);
-}
-
-/** The norm of every head where the variant has it. @param x [...,D] */
-function headNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm' | 'keyNorm', x: Value): Value {
-  const { queryKeyNorm = false, names = usualNames } = config.variant;
-  return queryKeyNorm ? norm(config, source, names[of], x) : x;
-}
-
-/** The norm of all heads together where the variant has it. @param x [B,T,H·D] */
-function joinedNorm(config: DecoderConfig, source: ParameterSource, of: 'queryNorm' | 'keyNorm', x: Value): Value {
-  const { joinedQueryKeyNorm = false, names = usualNames } = config.variant;
-  return joinedQueryKeyNorm ? norm(config, source, names[of], x) : x;
 }
 
 /** Gated: down(silu(gate x) · up x), or with another activation. */
