@@ -1,7 +1,7 @@
 /** What decoders in GGUF files share: names of tensors, and fields of their configurations. */
 import { LinnetError } from '../../errors.ts';
 import { shownValue } from '../../files/name-list.ts';
-import { ropeOf } from '../../models/families/decoder/config.ts';
+import { ropeOf } from '../../models/families/decoder/rope.ts';
 import { rotaryFrequencies } from '../../nn/positions.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { centred, turnedHeads } from './changes.ts';

@@ -4,9 +4,8 @@ import { z } from 'zod';
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
 import { isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { mul } from '../../../graph/ops/elementwise.ts';
+import { mul, silu } from '../../../graph/ops/elementwise.ts';
 import type { ParameterList, ParameterSource } from '../../../nn/parameters.ts';
-import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
 import {
   configError,
   idList,
@@ -21,135 +20,9 @@ import {
   usualFields,
 } from '../../config-fields.ts';
 import type { FamilyConfig } from '../family.ts';
+import { type Rope, ropeFields, ropeOf } from './rope.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { offByDefault, positiveNumber } from '../../../files/schema-values.ts';
-
-/** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
-export const scalingSchema = z.looseObject({
-  type: z.string().optional(),
-  rope_type: z.string().optional(),
-  factor: positiveNumber.optional(),
-  low_freq_factor: positiveNumber.optional(),
-  high_freq_factor: positiveNumber.optional(),
-  original_max_position_embeddings: size.optional(),
-  partial_rotary_factor: positiveNumber.max(1).optional(),
-  rope_theta: positiveNumber.optional(),
-  attention_factor: positiveNumber.optional(),
-  beta_fast: positiveNumber.optional(),
-  beta_slow: positiveNumber.optional(),
-  short_factor: z.array(positiveNumber).optional(),
-  long_factor: z.array(positiveNumber).optional(),
-});
-
-type ScalingJson = z.infer<typeof scalingSchema>;
-
-const ropeFields = {
-  rope_theta: positiveNumber.default(10000),
-  rope_scaling: scalingSchema.nullish(),
-  // Since version 5, transformers writes base and scaling together; where it finds both, the older one counts.
-  rope_parameters: scalingSchema.nullish(),
-};
-
-/** Fields and formula of a type of scaling. `read` is given the numbers in the order of `fields`, and all of the section. */
-interface ScalingType {
-  readonly fields: readonly ScalingNumber[];
-  /** Fields that may be there, besides. */
-  readonly optional?: readonly string[];
-  readonly read: (numbers: readonly number[], json: ScalingJson) => RotaryScaling | undefined;
-}
-
-type ScalingNumber =
-  | 'factor'
-  | 'low_freq_factor'
-  | 'high_freq_factor'
-  | 'original_max_position_embeddings'
-  | 'attention_factor';
-
-const scalings: Readonly<Record<string, ScalingType>> = {
-  default: { fields: [], read: () => undefined },
-  linear: { fields: ['factor'], read: ([factor]) => ({ type: 'linear', factor }) },
-  llama3: {
-    fields: ['factor', 'low_freq_factor', 'high_freq_factor', 'original_max_position_embeddings'],
-    read: ([factor, lowFrequencyFactor, highFrequencyFactor, originalLength]) => ({
-      type: 'llama3',
-      factor,
-      lowFrequencyFactor,
-      highFrequencyFactor,
-      originalLength,
-    }),
-  },
-  yarn: {
-    fields: ['factor', 'original_max_position_embeddings'],
-    optional: ['beta_fast', 'beta_slow', 'attention_factor'],
-    read: ([factor, originalLength], { beta_fast: fastTurns = 32, beta_slow: slowTurns = 1, attention_factor }) => ({
-      type: 'yarn',
-      factor,
-      originalLength,
-      fastTurns,
-      slowTurns,
-      magnitude: attention_factor ?? 1 + 0.1 * Math.log(Math.max(1, factor)),
-    }),
-  },
-  // Two lists that differ would make a text of one length read another than the same text that goes on.
-  longrope: {
-    fields: ['attention_factor', 'original_max_position_embeddings'],
-    optional: ['short_factor', 'long_factor', 'factor'],
-    read: ([magnitude], { short_factor: factors = [], long_factor: others }) =>
-      String(factors) === String(others) ? { type: 'factors', factors, magnitude } : undefined,
-  },
-};
-
-/**
- * Base and scaling.
- * @param title of the family, for errors
- * @param others names that the family also allows next to the base
- * @throws LinnetError `CONFIG` for an unknown type, a number that is missing, or a field that its type does not have
- */
-export function ropeOf(
-  title: string,
-  config: z.infer<z.ZodObject<typeof ropeFields>>,
-  others: readonly string[] = [],
-): Rope {
-  const { rope_theta, rope_scaling, rope_parameters } = config;
-  const where = rope_scaling ? 'rope_scaling' : 'rope_parameters';
-  const json = rope_scaling ?? rope_parameters;
-  return {
-    base: json?.rope_theta ?? rope_parameters?.rope_theta ?? rope_theta,
-    scaling: json ? scalingOf(title, where, json, others) : undefined,
-  };
-}
-
-function scalingOf(
-  title: string,
-  where: string,
-  json: ScalingJson,
-  others: readonly string[],
-): RotaryScaling | undefined {
-  const type = json.rope_type ?? json.type ?? 'default';
-  if (!Object.hasOwn(scalings, type)) {
-    const known = Object.keys(scalings).join(', ');
-    throw configError(title, [`${where} type ${JSON.stringify(type)} is not supported; known: ${known}`]);
-  }
-  const { fields, optional = [], read } = scalings[type];
-  const allowed: readonly string[] = ['type', 'rope_type', 'rope_theta', ...fields, ...optional, ...others];
-  const problems = Object.keys(json)
-    .filter((name) => !allowed.includes(name))
-    .map((name) => `${where}.${name.slice(0, 80)} is not a field of type "${type}"`);
-  const numbers = fields.flatMap((name) => {
-    const number = json[name];
-    if (number === undefined) problems.push(`${where}.${name} is missing`);
-    return number ?? [];
-  });
-  if (problems.length > 0) throw configError(title, problems);
-  const scaling = read(numbers, json);
-  if (type === 'longrope' && scaling === undefined) {
-    throw configError(title, [`${where}: short_factor and long_factor differ; only equal ones are supported`]);
-  }
-  if (scaling?.type === 'llama3' && scaling.lowFrequencyFactor >= scaling.highFrequencyFactor) {
-    throw configError(title, [`${where}.high_freq_factor must be greater than low_freq_factor`]);
-  }
-  return scaling;
-}
 
 /** Rotary frequencies of a head are computed when a model is described. */
 const mostHeadWidth = 65_536;
@@ -210,6 +83,19 @@ export const usualNames: DecoderNames = {
   down: 'mlp.down_proj',
 };
 
+/** LLaMA's, which a family has where its variant says nothing else. */
+const usualVariant = {
+  queryKeyValueBias: false,
+  queryKeyNorm: false,
+  joinedQueryKeyNorm: false,
+  zeroCentredNorms: false,
+  outputBias: false,
+  feedForwardBias: false,
+  outputGate: false,
+  activation: silu,
+  names: usualNames,
+};
+
 /** How a family differs from the others. */
 export interface DecoderVariant {
   /** The `model_type` of its config.json. */
@@ -243,13 +129,10 @@ export interface DecoderVariant {
 /** Whether projections have biases, as of transformers. */
 export const biasFields = { attention_bias: z.boolean().nullish(), mlp_bias: z.boolean().nullish() };
 
-/** A variant with the biases that a configuration names. */
-export function withBiases(
-  variant: DecoderVariant,
-  fields: { readonly attention_bias?: boolean | null; readonly mlp_bias?: boolean | null },
-): DecoderVariant {
-  const bias = fields.attention_bias === true;
-  return { ...variant, queryKeyValueBias: bias, outputBias: bias, feedForwardBias: fields.mlp_bias === true };
+/** The biases that a configuration names. */
+export function variantBiases({ attention_bias, mlp_bias }: Partial<z.infer<z.ZodObject<typeof biasFields>>>) {
+  const bias = attention_bias === true;
+  return { queryKeyValueBias: bias, outputBias: bias, feedForwardBias: mlp_bias === true };
 }
 
 /** A layer of a family's own in place of attention: its projections, around a mixer. */
@@ -271,12 +154,9 @@ export interface OwnLayer {
   ): Value;
 }
 
-/** Frequencies that queries and keys are turned by. */
-export type Rope = Pick<RotaryConfig, 'base' | 'scaling'> & Partial<Pick<RotaryConfig, 'width'>>;
-
 /** A checked configuration. */
 export interface DecoderConfig extends FamilyConfig {
-  readonly variant: DecoderVariant;
+  readonly variant: DecoderVariant & typeof usualVariant;
   /** Whether there may be a layer of multi-token prediction; false: such tensors are left out. Default: the family has none. */
   readonly hasMtp?: boolean;
   /** Of every layer, equal ones being one object; null: queries and keys are not turned. */
@@ -297,6 +177,11 @@ export interface DecoderConfig extends FamilyConfig {
   readonly mixers: readonly MixerConfig[];
   /** The same where the `linnet` section names none. */
   readonly natives: readonly MixerConfig[];
+}
+
+/** Values that a family makes of its checked fields. */
+export interface DecoderChanges extends Partial<Omit<DecoderConfig, 'variant'>> {
+  readonly variant?: Partial<DecoderVariant>;
 }
 
 /** A value times a factor that a family may have. */
@@ -343,7 +228,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   schema: Schema,
   json: JsonObject,
   harmless: readonly string[] = [],
-  own: (config: z.infer<Schema>) => Partial<DecoderConfig> = () => ({}),
+  own: (config: z.infer<Schema>) => DecoderChanges = () => ({}),
 ): DecoderConfig {
   const { title } = variant;
   const fields = parseConfigFields(title, schema, json, [...ignored, ...harmless]);
@@ -358,7 +243,12 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   if (heads % keyValueHeads !== 0) {
     problems.push(`num_key_value_heads ${keyValueHeads} does not divide num_attention_heads ${heads}`);
   }
-  const { natives = everyLayer(config.num_hidden_layers, originalMixer), ropes: given, ...others } = own(fields);
+  const {
+    natives = everyLayer(config.num_hidden_layers, originalMixer),
+    ropes: given,
+    variant: changes,
+    ...others
+  } = own(fields);
   const all = given ?? everyLayer(config.num_hidden_layers, ropeOf(title, config));
   const ropes = all.map((rope, layer) => (isExchangeable(natives[layer]) ? rope : null));
   const isTurned = ropes.some((rope) => rope !== null);
@@ -373,7 +263,7 @@ export function parseDecoderConfig<Schema extends DecoderSchema>(
   problems.push(...mixerProblems(mixers, natives, `${perLayer === 1 ? '' : `${perLayer} · `}num_hidden_layers`));
   if (problems.length > 0) throw configError(title, problems);
   return {
-    variant,
+    variant: { ...usualVariant, ...variant, ...changes },
     raw: json,
     unknownFields: fields.unknownFields,
     vocabulary: config.vocab_size,

@@ -64,7 +64,6 @@ export const falconH1Model = decoderFamily(variant, schema, harmless, (fields) =
   const mamba = mambaMixer(variant.title, fields, inner ?? expanded);
   return {
     variant: {
-      ...variant,
       queryKeyValueBias: hasBias,
       outputBias: hasBias,
       ownLayer: mambaLayer({

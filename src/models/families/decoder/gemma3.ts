@@ -7,8 +7,9 @@ import { parseMixer } from '../../../attention/mixers.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { geluTanh } from '../../../graph/ops/activations.ts';
 import { onlyValue, originalMixer, size } from '../../config-fields.ts';
-import { decoderFields, decoderSchema, type DecoderVariant, ofLayers, ropeOf, usualNames } from './config.ts';
+import { decoderFields, decoderSchema, type DecoderVariant, ofLayers, usualNames } from './config.ts';
 import { decoderFamily } from './model.ts';
+import { ropeOf } from './rope.ts';
 import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 const variant: DecoderVariant = {

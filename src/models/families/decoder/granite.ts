@@ -11,7 +11,7 @@ import {
   type DecoderVariant,
   ofLayers,
   usualNames,
-  withBiases,
+  variantBiases,
 } from './config.ts';
 import { harmlessOfMamba, mambaFields, mambaLayer, mambaMixer } from './mamba.ts';
 import { decoderFamily } from './model.ts';
@@ -36,14 +36,12 @@ function factorsOf(fields: z.infer<z.ZodObject<typeof factorFields>>): Partial<D
   };
 }
 
-const denseVariant: DecoderVariant = { family: 'granite', title: 'Granite', className: 'Granite' };
-
-const denseSchema = decoderSchema(denseVariant.family, { ...biasFields, ...factorFields });
-
-export const graniteModel = decoderFamily(denseVariant, denseSchema, ['logits_to_keep'], (fields) => ({
-  ...factorsOf(fields),
-  variant: withBiases(denseVariant, fields),
-}));
+export const graniteModel = decoderFamily(
+  { family: 'granite', title: 'Granite', className: 'Granite' },
+  decoderSchema('granite', { ...biasFields, ...factorFields }),
+  ['logits_to_keep'],
+  (fields) => ({ ...factorsOf(fields), variant: variantBiases(fields) }),
+);
 
 const variant: DecoderVariant = {
   family: 'granitemoehybrid',
@@ -80,7 +78,7 @@ export const graniteHybridModel = decoderFamily(variant, schema, harmless, (fiel
   const mamba = mambaMixer(variant.title, fields, fields.mamba_expand * fields.hidden_size);
   const bias = fields.mamba_proj_bias;
   return {
-    variant: { ...withBiases(variant, fields), ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }) },
+    variant: { ...variantBiases(fields), ownLayer: mambaLayer({ inputBias: bias, outputBias: bias }) },
     natives: ofLayers(variant.title, 'layer_types', layers, types, () => 'mamba').map((type) =>
       type === 'attention' ? originalMixer : mamba,
     ),

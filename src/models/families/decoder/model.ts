@@ -7,7 +7,7 @@ import type { z } from 'zod';
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
 import { growsWithText, horizonOf, isExchangeable } from '../../../attention/mixers.ts';
 import type { Value } from '../../../graph/graph.ts';
-import { add, mul, sigmoid, silu, tanh } from '../../../graph/ops/elementwise.ts';
+import { add, mul, sigmoid, tanh } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, split, transpose } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary, rotaryHeads } from '../../../graph/ops/rotary.ts';
@@ -24,13 +24,12 @@ import { withSection } from '../../config-fields.ts';
 import type { CausalModel, LayerMixing, MtpLayer, MixedRows } from '../../model.ts';
 import { causalModel, sizesOf } from '../family.ts';
 import {
+  type DecoderChanges,
   type DecoderConfig,
   type DecoderSchema,
   type DecoderVariant,
   parseDecoderConfig,
-  type Rope,
   times,
-  usualNames,
 } from './config.ts';
 import {
   attentionPrefix,
@@ -43,6 +42,7 @@ import {
   mtpParameters,
   namesInLayer,
 } from './parameters.ts';
+import type { Rope } from './rope.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
 type ReadModel = (json: JsonObject) => CausalModel;
@@ -55,7 +55,7 @@ export function decoderFamily<Schema extends DecoderSchema>(
   variant: DecoderVariant,
   schema: Schema,
   harmless?: readonly string[],
-  own?: (config: z.infer<Schema>) => Partial<DecoderConfig>,
+  own?: (config: z.infer<Schema>) => DecoderChanges,
 ): ReadModel {
   const read: ReadModel = (json) => decoderModel(parseDecoderConfig(variant, schema, json, harmless, own), read);
   return read;
@@ -113,7 +113,7 @@ function piecesOf(config: DecoderConfig, read: ReadModel): Parameters<typeof cau
     withMixers: (mixers) => read({ ...config.raw, linnet: { version: 1, mixers } }),
     embed: (source, tokens) => embed(config, source, tokens),
     layer: (source, layer, hidden, positions, mixing) => block(config, source, layer, hidden, positions, mixing),
-    finalNorm: (source, hidden) => norm(config, source, (config.variant.names ?? usualNames).finalNorm, hidden),
+    finalNorm: (source, hidden) => norm(config, source, config.variant.names.finalNorm, hidden),
     head: (source, hidden) => head(config, source, hidden),
     attentionPrefix: (layer) => attentionPrefix(config, layer),
     parameterName: (stored) => decoderParameterName(config, stored),
@@ -158,7 +158,7 @@ function embed(config: DecoderConfig, source: ParameterSource, tokens: Value): V
 /** @param x [...,D] */
 function norm({ normEpsilon, variant }: DecoderConfig, source: ParameterSource, name: string, x: Value): Value {
   const stored = source.parameter(`${name}.weight`, [Number(x.shape[x.rank - 1])]);
-  return rmsNorm(x, variant.zeroCentredNorms === true ? add(stored, 1) : stored, normEpsilon);
+  return rmsNorm(x, variant.zeroCentredNorms ? add(stored, 1) : stored, normEpsilon);
 }
 
 function block(
@@ -203,7 +203,7 @@ function attention(
   { enter, leave }: MixedRows,
 ): Value {
   const { width, heads, headWidth } = config;
-  const { names = usualNames, outputBias = false } = config.variant;
+  const { names, outputBias } = config.variant;
   const [input, keys, output] = config.attentionScales ?? [];
   const read = times(x, input);
   const angles = Object.fromEntries(Object.entries(allAngles).map(([name, of]) => [name, of && enter(of)]));
@@ -228,7 +228,7 @@ function queriesAndGate(
   { heads: H, headWidth: D, variant }: DecoderConfig,
   product: Value,
 ): readonly [queries: Value, gate?: Value] {
-  if (variant.outputGate !== true) return [product];
+  if (!variant.outputGate) return [product];
   const [B, T] = product.shape;
   const parts = split(reshape(product, [B, T, H, 2 * D]), 3, [D, D]);
   const [queries, gate] = parts.map((part) => reshape(part, [B, T, H * D]));
@@ -243,21 +243,20 @@ function projectedPositions(
   enter: MixedRows['enter'],
 ): Projections {
   const { heads, keyValueHeads, headWidth } = config;
-  const { queryKeyValueBias = false, queryKeyNorm, joinedQueryKeyNorm, outputGate = false } = config.variant;
-  const { queryNorm, keyNorm } = config.variant.names ?? usualNames;
+  const { queryKeyValueBias, queryKeyNorm, joinedQueryKeyNorm, outputGate, names } = config.variant;
   const layer = queryKeyValueBias ? biasedLinear : linear;
   const joined = (name: string, count: number): Value => enter(layer(source, name, x, count * headWidth)); // [B,T,H·D]
   const normed = (given: Value, name: string, count: number): Value => {
-    const all = inHeads(joinedQueryKeyNorm === true ? norm(config, source, name, given) : given, count); // [B,T,H,D]
-    return queryKeyNorm === true ? norm(config, source, name, all) : all;
+    const all = inHeads(joinedQueryKeyNorm ? norm(config, source, name, given) : given, count); // [B,T,H,D]
+    return queryKeyNorm ? norm(config, source, name, all) : all;
   };
   const [queries, gate] = queriesAndGate(config, joined('q_proj', (outputGate ? 2 : 1) * heads));
-  const q = normed(queries, queryNorm, heads);
+  const q = normed(queries, names.queryNorm, heads);
   return {
     gate,
     q: turned(rotary, q, cos, sin),
     far: farCos && turned(rotary, q, farCos, farSin),
-    k: turned(rotary, normed(joined('k_proj', keyValueHeads), keyNorm, keyValueHeads), cos, sin),
+    k: turned(rotary, normed(joined('k_proj', keyValueHeads), names.keyNorm, keyValueHeads), cos, sin),
     v: inHeads(joined('v_proj', keyValueHeads), keyValueHeads),
   };
 }
@@ -271,8 +270,8 @@ function joinedPositions(
   enter: MixedRows['enter'],
 ): Projections | undefined {
   const { heads: H, keyValueHeads: M, headWidth: D } = config;
-  const { queryKeyValueBias, queryKeyNorm = false, joinedQueryKeyNorm = false, outputGate = false } = config.variant;
-  const { queryNorm, keyNorm } = config.variant.names ?? usualNames;
+  const { queryKeyValueBias, queryKeyNorm, joinedQueryKeyNorm, outputGate } = config.variant;
+  const { queryNorm, keyNorm } = config.variant.names;
   const outputs = { q_proj: (outputGate ? 2 : 1) * H * D, k_proj: M * D, v_proj: M * D };
   const all = joinedLinear(source, x, outputs, queryKeyValueBias);
   if (all === undefined) return undefined;
@@ -317,8 +316,8 @@ function swapHeads(x: Value): Value {
 /** Gated: down(silu(gate x) · up x), or with another activation. */
 function feedForward(config: DecoderConfig, source: ParameterSource, x: Value): Value {
   const { width, feedForwardWidth: F, variant, feedForwardScales: [ofGate, ofOutput] = [] } = config;
-  const { activation = silu, feedForwardBias = false } = variant;
-  const { gate: first, up: second, down } = variant.names ?? usualNames;
+  const { activation, feedForwardBias } = variant;
+  const { gate: first, up: second, down } = variant.names;
   const layer = feedForwardBias ? biasedLinear : linear;
   const both =
     second === null

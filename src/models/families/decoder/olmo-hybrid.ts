@@ -5,17 +5,10 @@
  */
 import { z } from 'zod';
 import { everyLayer, linnetSectionOf, onlyValue, size } from '../../config-fields.ts';
-import {
-  biasFields,
-  decoderSchema,
-  type DecoderVariant,
-  ropeOf,
-  scalingSchema,
-  usualNames,
-  withBiases,
-} from './config.ts';
+import { biasFields, decoderSchema, type DecoderVariant, usualNames, variantBiases } from './config.ts';
 import { apart, deltaNetFields, deltaNetLayer, deltaNetMixers } from './delta-net.ts';
 import { decoderFamily } from './model.ts';
+import { ropeOf, scalingSchema } from './rope.ts';
 import { onByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
 const variant: DecoderVariant = {
@@ -72,7 +65,7 @@ export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields)
   const options = { ...(fields.linear_allow_neg_eigval && ({ doubled: true } as const)), apart: true } as const;
   const isAttention = (layer: number): boolean => layer % 4 === 3 || (layers < 4 && layer === layers - 1);
   return {
-    variant: withBiases(variant, fields),
+    variant: variantBiases(fields),
     natives: deltaNetMixers(variant.title, { ...fields, ...sizes }, options, isAttention),
     ropes: everyLayer(fields.num_hidden_layers, fields.rope_parameters && ropeOf(variant.title, fields)),
   };

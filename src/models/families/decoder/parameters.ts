@@ -3,14 +3,14 @@ import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
-import { type DecoderConfig, type DecoderNames, usualNames } from './config.ts';
+import type { DecoderConfig, DecoderNames } from './config.ts';
 
-export function blockPrefix({ variant: { names = usualNames } }: DecoderConfig, layer: number): string {
+export function blockPrefix({ variant: { names } }: DecoderConfig, layer: number): string {
   return `${names.root}.layers.${layer}`;
 }
 
 /** The table of tokens. */
-export function embeddingName({ variant: { names = usualNames } }: DecoderConfig): string {
+export function embeddingName({ variant: { names } }: DecoderConfig): string {
   return `${names.root}.embed_tokens`;
 }
 
@@ -22,7 +22,7 @@ export function attentionPrefix(config: DecoderConfig, layer: number): string {
 
 /** The names of modules inside a layer. */
 export function namesInLayer({ natives, variant }: DecoderConfig, layer: number): DecoderNames {
-  const { names = usualNames, ownLayer } = variant;
+  const { names, ownLayer } = variant;
   return isExchangeable(natives[layer]) ? names : (ownLayer?.names ?? names);
 }
 
@@ -51,14 +51,14 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
     list.add('matrix', `${block}.${names.gate}.weight`, [(names.up === null ? 2 : 1) * feedForwardWidth, width]);
     if (names.up !== null) list.add('matrix', `${block}.${names.up}.weight`, [feedForwardWidth, width]);
     list.add('residual output', `${block}.${names.down}.weight`, [width, feedForwardWidth]);
-    if (config.variant.feedForwardBias === true) {
+    if (config.variant.feedForwardBias) {
       list.add('bias', `${block}.${names.gate}.bias`, [(names.up === null ? 2 : 1) * feedForwardWidth]);
       if (names.up !== null) list.add('bias', `${block}.${names.up}.bias`, [feedForwardWidth]);
       list.add('bias', `${block}.${names.down}.bias`, [width]);
     }
     addNorm(names.feedForwardOutputNorm);
   }
-  list.add(normRole(config), `${(config.variant.names ?? usualNames).finalNorm}.weight`, [width]);
+  list.add(normRole(config), `${config.variant.names.finalNorm}.weight`, [width]);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);
   return list.all;
 }
@@ -74,7 +74,7 @@ export function mtpConfig(config: DecoderConfig): DecoderConfig {
     natives: [native],
     mixers: [native],
     ropes: [ropes[Math.max(0, attention)]],
-    variant: { ...variant, names: { ...(variant.names ?? usualNames), root: 'mtp', finalNorm: 'mtp.norm' } },
+    variant: { ...variant, names: { ...variant.names, root: 'mtp', finalNorm: 'mtp.norm' } },
   };
 }
 
@@ -97,14 +97,13 @@ export function mtpParameters(config: DecoderConfig): DeclaredParameters {
 }
 
 function normRole({ variant }: DecoderConfig): 'norm' | 'centred norm' {
-  return variant.zeroCentredNorms === true ? 'centred norm' : 'norm';
+  return variant.zeroCentredNorms ? 'centred norm' : 'norm';
 }
 
 /** Of an attention. */
 function addProjections(list: ParameterList, attention: string, config: DecoderConfig): void {
   const { width, heads, keyValueHeads, headWidth } = config;
-  const { names = usualNames, queryKeyNorm = false, joinedQueryKeyNorm = false } = config.variant;
-  const { queryKeyValueBias = false, outputBias = false, outputGate = false } = config.variant;
+  const { names, queryKeyNorm, joinedQueryKeyNorm, queryKeyValueBias, outputBias, outputGate } = config.variant;
   const queries = (outputGate ? 2 : 1) * heads * headWidth;
   list.add('query-key matrix', `${attention}.q_proj.weight`, [queries, width]);
   list.add('query-key matrix', `${attention}.k_proj.weight`, [keyValueHeads * headWidth, width]);

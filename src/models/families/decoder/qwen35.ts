@@ -7,17 +7,17 @@ import { z } from 'zod';
 import { configError, everyLayer, linnetSectionOf, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
 import type { CausalModel } from '../../model.ts';
 import {
-  type DecoderConfig,
+  variantBiases,
+  type DecoderChanges,
   decoderFields,
   decoderSchema,
   type DecoderVariant,
   parseDecoderConfig,
-  ropeOf,
   usualNames,
-  withBiases,
 } from './config.ts';
 import { byKeyHead, deltaNetFields, deltaNetLayer, deltaNetMixers, joined } from './delta-net.ts';
 import { decoderFamily, decoderModel } from './model.ts';
+import { ropeOf } from './rope.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { offByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
@@ -113,8 +113,7 @@ const ofPictures = [
 /** Tensors of a published folder that are no part of the text model. */
 const otherTensors = /^(model\.visual|visual)\./;
 
-function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
-  const { title } = variant;
+function own({ title }: DecoderVariant, config: Fields): DecoderChanges {
   const factor = (config.rope_parameters ?? config.rope_scaling)?.partial_rotary_factor ?? config.partial_rotary_factor;
   const width = config.head_dim * factor;
   if (!Number.isInteger(width / 2)) {
@@ -127,7 +126,7 @@ function own(variant: DecoderVariant, config: Fields): Partial<DecoderConfig> {
     natives: deltaNetMixers(title, config, {}, (layer) => (layer + 1) % config.full_attention_interval === 0),
     ropes: everyLayer(config.num_hidden_layers, rope),
     hasMtp: config.mtp_num_hidden_layers !== 0 && config.mtp_use_dedicated_embeddings !== true,
-    variant: withBiases(variant, config),
+    variant: variantBiases(config),
   };
 }
 

@@ -10,16 +10,17 @@ import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { onlyValue, everyLayer, size } from '../../config-fields.ts';
 import {
+  variantBiases,
   biasFields,
+  type DecoderChanges,
   type DecoderConfig,
   decoderSchema,
   type DecoderVariant,
   ofLayers,
   parseDecoderConfig,
-  ropeOf,
-  withBiases,
 } from './config.ts';
 import { decoderFamily } from './model.ts';
+import { ropeOf } from './rope.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
@@ -45,8 +46,8 @@ const llamaSchema = decoderSchema('llama', {
   rope_interleaved: onlyValue(false, 'the halves of a head are turned together'),
 });
 
-function llamaBiases(fields: z.infer<typeof llamaSchema>): Partial<DecoderConfig> {
-  return { variant: withBiases(llamaVariant, fields) };
+function llamaBiases(fields: z.infer<typeof llamaSchema>): DecoderChanges {
+  return { variant: variantBiases(fields) };
 }
 
 /** Fields that conversions of the first LLaMA, SmolLM2 and fine-tuning tools add. */
