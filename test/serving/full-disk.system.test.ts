@@ -5,7 +5,7 @@ import { randomParameters, tinyLlama } from '../models/tiny-llama.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { DecodingEngine } from '../../src/decoding/engine.ts';
 import { asApiError } from '../../src/serving/http/api-error.ts';
-import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
+import { folderStore } from '../../src/serving/sessions/folder-store.ts';
 
 vi.mock(import('../../src/files/atomic.ts'), async (original) => {
   const { fileError } = await import('../../src/files/regular-file.ts');
@@ -17,7 +17,7 @@ it('answers 507 with a reason, and leaves no folder', async () => {
   const described = tinyLlama([{ kind: 'softmax' }]);
   await using engine = await DecodingEngine.create(described, randomParameters(described, 1), { threads: 1 });
   const folder = await scratchFolder();
-  const store = await FolderStore.open(folder, { engine, fingerprint: 'f'.repeat(64) });
+  const store = await folderStore(folder, { engine, fingerprint: 'f'.repeat(64) });
   const session = { state: engine.newState(), tokens: [1] };
   const failure: unknown = await store
     .write({ owner: '', id: 'one' }, session, { expected: 0 })

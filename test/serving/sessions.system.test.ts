@@ -9,7 +9,7 @@ import { sessionTensors } from '../../src/decoding/state/session-tensors.ts';
 import { open } from '../../src/open/index.ts';
 import type { LanguageModel } from '../../src/open/language-model.ts';
 import type { RunningServer } from '../../src/serving/server.ts';
-import { FolderStore } from '../../src/serving/sessions/folder-store.ts';
+import { folderStore } from '../../src/serving/sessions/folder-store.ts';
 import { linnet } from '../cli/captured-cli.ts';
 import { scratchFolder, suiteFolder } from '../scratch-folder.ts';
 import { chatTemplate, openTiny, serve, storedModel, tinyLlamaFolder } from './served.ts';
@@ -192,7 +192,7 @@ describe('sessions', () => {
 
   it('in a folder outlive the server', async () => {
     const kept = join(await scratchFolder(), 'sessions');
-    const sessions = await FolderStore.open(kept, await storedModel(model));
+    const sessions = await folderStore(kept, await storedModel(model));
     const { server } = await serve(model, { stores: { sessions }, runner: { drafter: 'recycle' } });
     const id = await create(server, 'Once upon a time');
     const first = await turn(server, id);

@@ -14,7 +14,7 @@ import { startEncoderServer } from '../../serving/encoders/encoder-server.ts';
 import { enginePlacements, placeEngine } from '../../serving/engine-placement.ts';
 import { open } from '../../open/index.ts';
 import { openedKinds } from '../../open/opened-model.ts';
-import { FolderStore } from '../../serving/sessions/folder-store.ts';
+import { folderStore, scratchStore } from '../../serving/sessions/folder-store.ts';
 import { MemoryStore } from '../../serving/sessions/memory-store.ts';
 import type { StateModel } from '../../engine/session-store.ts';
 import { openSharedState } from '../../serving/sessions/shared-state.ts';
@@ -212,8 +212,7 @@ async function openSessions(
   log: Logger,
 ): Promise<Pick<StoreOptions, 'sessions' | 'shared'> & AsyncDisposable> {
   const shared = place !== undefined && isRedisUrl(place) ? await openSharedState(place, model, log) : undefined;
-  const inFolder = (): Promise<FolderStore> =>
-    place === undefined ? FolderStore.scratch(model) : FolderStore.open(place, model);
+  const inFolder = () => (place === undefined ? scratchStore(model) : folderStore(place, model));
   const sessions = new MemoryStore({ cold: shared?.sessions ?? (await inFolder()), maxBytes: sessionCache });
   return {
     sessions,

@@ -10,7 +10,7 @@ import { mixerPreset } from '../../attention/presets.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
 import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { openRedis, type Redis } from '../../redis/client.ts';
-import { FolderStore } from './folder-store.ts';
+import { folderStore } from './folder-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
 import { sessionBytes, type StateModel, type SessionStore } from '../../engine/session-store.ts';
@@ -46,7 +46,7 @@ async function text(length: number, seed = 2): Promise<Snapshot> {
 }
 
 let opened = 0;
-const freshFolder = (): Promise<FolderStore> => FolderStore.open(join(folder, String(opened++)), model);
+const freshFolder = () => folderStore(join(folder, String(opened++)), model);
 
 interface Kind {
   readonly title: string;
@@ -74,7 +74,7 @@ const kinds: readonly Kind[] = [
     skipped: false,
     open: async () => {
       const place = join(folder, String(opened++));
-      return [await FolderStore.open(place, model), await FolderStore.open(place, model)];
+      return [await folderStore(place, model), await folderStore(place, model)];
     },
   },
   { title: `Redis${needsRedis}`, skipped: noRedis, open: inRedis },
