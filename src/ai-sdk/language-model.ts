@@ -27,7 +27,7 @@ import { requireOneOf } from '../files/arguments.ts';
 import type { OpenOptions } from '../open/index.ts';
 import type { LanguageModel } from '../open/language-model.ts';
 import type { ChatMessage } from '../tokenizer/chat-template.ts';
-import { TextMemory } from '../tokenizer/encode-text.ts';
+import { TextMemory } from '../tokenizer/text-memory.ts';
 import { OpenedOnce } from './opened-once.ts';
 
 /** How a model is opened, with its limits. */

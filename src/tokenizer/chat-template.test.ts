@@ -3,7 +3,6 @@ import { describe, expect, it } from 'vitest';
 import { errorCode } from '../../test/error-code.ts';
 import { byteTokenizer } from './bytes.ts';
 import { type ChatMessage, ChatTemplate } from './chat-template.ts';
-import { TextMemory } from './encode-text.ts';
 import { findChatTemplate } from './chat-template-sources.ts';
 
 const bytes = byteTokenizer();
@@ -43,26 +42,13 @@ describe('a chat template', () => {
       },
     };
     const remembering = new ChatTemplate(turns, counted);
-    const memory = new TextMemory();
+    const memory = new Map<string, Int32Array>();
     const messages = ['One', 'Two </s>', 'Three'].map((content) => ({ role: 'user', content }));
     for (let turn = 1; turn <= 3; turn++) {
       const [said, expected] = [messages.slice(0, turn), template(turns).encode(messages.slice(0, turn))];
       expect(remembering.encode(said, { memory })).toEqual(expected);
     }
     expect(encoded).toEqual(['[user]One', '[assistant]', '[user]Two </s>', '[user]Three']);
-  });
-
-  it('remembers no more than a million characters, the last ones', () => {
-    const memory = new TextMemory();
-    let encoded = 0;
-    const take = (letter: string): void => {
-      const text = letter.repeat(300_000);
-      memory.keep(text, memory.find(text) ?? Int32Array.of(encoded++));
-    };
-    for (const letter of 'abcacda') take(letter);
-    expect(encoded).toBe(4);
-    take('b');
-    expect(encoded).toBe(5);
   });
 
   it('gets the parts of a message where it knows them, else the joined text', () => {

@@ -5,7 +5,7 @@
  * broken apart by a mark, which is taken out of what lies between the control tokens of the template's text.
  */
 import { LinnetError, reasonOf } from '../errors.ts';
-import { ControlNames, type TextMemory, textTokens } from './encode-text.ts';
+import { ControlNames, type KnownTexts, textTokens } from './encode-text.ts';
 import { JinjaTemplate } from './jinja-template.ts';
 import type { Tokenizer } from './text-tokens.ts';
 import type { JsonObject } from '../files/json-object.ts';
@@ -40,7 +40,7 @@ export interface TemplateOptions {
   /** Variables of the model's own template. */
   readonly variables?: JsonObject;
   /** Tokens of the texts of one user, whose messages are told again with every turn. Default: every text is encoded. */
-  readonly memory?: TextMemory;
+  readonly memory?: KnownTexts;
 }
 
 /** In templates that read the parts of a message by their types: the type is one of these. */

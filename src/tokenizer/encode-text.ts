@@ -12,31 +12,13 @@ export interface TextEncoding {
   /** Kind of the token before the text. Default: none, the text begins. */
   readonly follows?: EncodeOptions['follows'];
   /** Where tokens of texts that come again are found. Default: every text is encoded. */
-  readonly memory?: TextMemory;
+  readonly memory?: KnownTexts;
 }
 
-/** Characters of remembered texts. */
-const mostRemembered = 1 << 20;
-
-/** Tokens of texts, the last ones used. For the texts of one user: others could tell by the time that a text was known. */
-export class TextMemory {
-  readonly #known = new Map<string, Int32Array>();
-  #characters = 0;
-
-  find(text: string): Int32Array | undefined {
-    return this.#known.get(text);
-  }
-
-  /** Keeps the tokens of a text that was just used. */
-  keep(text: string, tokens: Int32Array): void {
-    if (!this.#known.delete(text)) this.#characters += text.length;
-    this.#known.set(text, tokens);
-    for (const oldest of this.#known.keys()) {
-      if (this.#characters <= mostRemembered) break;
-      this.#known.delete(oldest);
-      this.#characters -= oldest.length;
-    }
-  }
+/** Tokens of texts. For the texts of one user: others could tell by the time that a text was known. */
+export interface KnownTexts {
+  get(text: string): Int32Array | undefined;
+  set(text: string, tokens: Int32Array): unknown;
 }
 
 /** Control tokens before a text. @throws LinnetError `INPUT` for `bos: true` and a tokenizer without one */
@@ -66,8 +48,8 @@ export function textTokens(
     if (typeof part === 'number') tokens.push(part);
     else {
       const key = `${after} ${part}`;
-      const ids = memory?.find(key) ?? tokenizer.encode(part, { follows: after });
-      memory?.keep(key, ids);
+      const ids = memory?.get(key) ?? tokenizer.encode(part, { follows: after });
+      memory?.set(key, ids);
       for (const id of ids) tokens.push(id);
     }
     after = tokenKind(tokenizer, tokens.at(-1)) ?? after;
