@@ -261,9 +261,7 @@ export async function exportFolder(
  * to find out whether the heads are its own. Dispose of them.
  * @throws LinnetError as `openMedusaHeads`; `CONFIG` for a model that generates nothing
  */
-export async function headsOfFolder(
-  weights: ModelWeights,
-): Promise<MedusaWeights | undefined> {
+export async function headsOfFolder(weights: ModelWeights): Promise<MedusaWeights | undefined> {
   const { path } = weights;
   if (!(await hasMedusaHeads(path))) return undefined;
   const model = requireGenerating(weights.model);

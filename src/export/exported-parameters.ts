@@ -25,10 +25,7 @@ export interface GraphFile {
  * @throws LinnetError `FORMAT` for a graph that is malformed, or a parameter of another type or shape than the model's;
  *   `CONFIG` where a parameter is in none of the graphs, as in folders of other types than f32
  */
-export function exportedParameters(
-  model: ModelDescription,
-  graphs: readonly GraphFile[],
-): WeightMap {
+export function exportedParameters(model: ModelDescription, graphs: readonly GraphFile[]): WeightMap {
   const stored = new Map<string, { readonly graph: GraphFile; readonly tensor: TensorProto }>();
   for (const graph of graphs) {
     for (const tensor of initializersOf(graph)) {
