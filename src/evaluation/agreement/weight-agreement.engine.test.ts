@@ -5,12 +5,16 @@ import { saveTinyModel } from '../../../test/models/tiny-model.ts';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { loadCausalModel, openCausalWeights, saveModel } from '../../checkpoint/load-model.ts';
+import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { DecodingEngine } from '../../decoding/engine.ts';
+import { describeCausalModel } from '../../models/families/index.ts';
+import { initializeParameters } from '../../models/initialize.ts';
 import { linearize } from '../../models/linearization/linearize.ts';
+import { Random } from '../../random.ts';
 import { recallProbes } from '../recall/copy-recall.ts';
 import { greedyTexts, textAgreement } from './agreement.ts';
 import { recalledAnswers } from './recalled-answers.ts';
-import { weightAgreement, weightRecall } from './weight-agreement.ts';
+import { agreementMemory, weightAgreement, weightRecall } from './weight-agreement.ts';
 
 const folder = suiteFolder();
 const [base, student] = ['base', 'student'].map((name) => join(folder, name));
@@ -47,4 +51,27 @@ it('compares models as their engines do', async () => {
     }
     expect(await weightRecall(first, last, probes)).toEqual({ original: own, other: theirs });
   }
+});
+
+it('compares models of other widths, and refuses other vocabularies before they are read', async () => {
+  const sizes = { vocab_size: 259, hidden_size: 24, intermediate_size: 32, num_hidden_layers: 1 };
+  const weighted = (changed: object) => {
+    const config = { model_type: 'llama', ...sizes, num_attention_heads: 2, max_position_embeddings: 64, ...changed };
+    const model = describeCausalModel(config);
+    return { model, parameters: initializeParameters(model, new Random(2), 0.3) };
+  };
+  const [original, wide, others] = [weighted({}), weighted({ hidden_size: 40 }), weighted({ vocab_size: 300 })];
+  const [first, second] = [
+    await DecodingEngine.create(original.model, original.parameters),
+    await DecodingEngine.create(wide.model, wide.parameters),
+  ];
+  const texts = await greedyTexts(first, [tokensOf(12, 3)], 8);
+  const [expected] = await textAgreement(first, second, texts);
+  await Promise.all([first.dispose(), second.dispose()]);
+  const [found] = await weightAgreement(original, wide, texts);
+  expect(found.same).toEqual(expected.same);
+  for (const [at, value] of found.kl.entries()) expect(value).toBeCloseTo(expected.kl[at], 5);
+  const weights = segmentWeights(others.parameters);
+  const refused = () => agreementMemory(original.model, others.model, { count: 1, length: 20 }, weights);
+  expect(refused).toThrow(/259 tokens in its vocabulary, the other model 300/);
 });

@@ -82,9 +82,8 @@ async function compareWindows<T>(
   { signal, ...options }: WeightOptions = {},
   result: (found: WindowOutputs) => T,
 ): Promise<T[]> {
-  requireSameVocabulary(original.model, other.model);
-  const isOwn = (name: string): boolean => !isSameParameter(original.parameters.get(name), other.parameters.get(name));
-  const names = new Set([...original.parameters.keys()].filter(isOwn));
+  const own = [...original.parameters].filter(([name, value]) => !isSameParameter(value, other.parameters.get(name)));
+  const names = new Set(own.map(([name]) => name));
   const parameters = transferParameters(other, original.parameters, names);
   const { vocabulary } = original.model.sizes;
   const lean = runsLean(original.model.parameters, options.device);
@@ -131,13 +130,14 @@ function agreementGraph(
   names: ReadonlySet<string>,
   batch: Pick<WindowBatch, 'rows' | 'length' | 'scored'>,
 ): Graph {
+  requireSameVocabulary(original, other);
   const { rows, length } = batch;
   const graph = new Graph(`agreement ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
   const source = new InputParameters(graph);
   const first = teacherSource(source, other, names);
   const hidden = [parallelHidden(original, first, inputs), parallelHidden(other, source, inputs)] // [B,n,width]
-    .map((value) => reshape(value, [rows * length, original.sizes.width]));
+    .map((value) => reshape(value, [rows * length, value.shape[2]]));
   const { values, labels } = scoredRows(graph, batch, hidden);
   const flat = [...values, reshape(labels, [...labels.shape, 1])];
   // Two models have logits at every position.
