@@ -62,6 +62,20 @@ describe('linnet chat', () => {
     expect(jsonOf(run)).toMatchObject({ turns: 2 });
   });
 
+  it('ends by /exit, too', async () => {
+    const { stdout, exitCode } = await chat(['/state', '/exit', '/help']);
+    expect(exitCode).toBe(0);
+    expect(stdout).toBe('0 tokens in 0 turns, 0 B of state, no forks\n');
+  });
+
+  it('refuses a template that is not valid before the first line', async () => {
+    const broken = join(folder, 'broken.jinja');
+    writeFileSync(broken, '{% if %}');
+    const { stdout, stderr, exitCode } = await chat(['Hello'], '--chat-template', broken);
+    expect({ exitCode, stdout }).toEqual({ exitCode: 3, stdout: '' });
+    expect(stderr).toMatch(/is not valid: /);
+  });
+
   it('goes on after mistakes', async () => {
     const { stdout, exitCode } = await chat(['/save', '/nothing', '/undo', '/help', '', '/quit', 'never read']);
     expect(exitCode).toBe(0);

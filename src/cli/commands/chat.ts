@@ -74,13 +74,14 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
       for (const { help } of Object.values(chatCommands)) context.print(help);
     },
   },
-  '/quit': { help: '/quit ends, as the end of the input does' },
+  '/quit': { help: '/quit ends, as Ctrl-D and the end of the input do' },
+  '/exit': { help: '/exit does the same' },
 };
 
 export const chatCommand = defineCommand({
   description:
     'Chats with a model: reads messages from standard input, one per line. Lines that begin with a slash are ' +
-    'commands: /save, /fork, /switch, /undo, /state, /help, /quit. Without a chat template the model continues your ' +
+    'commands: /save, /fork, /switch, /undo, /state, /help, /quit, /exit. Without a chat template the model continues your ' +
     'text. Each turn reads only the new text. With --tools the model may call functions: you see each call and type ' +
     'its result, or --tool-command prints it, given the call as JSON ({"id", "name", "arguments"}) on its input. ' +
     'Ctrl-C ends the chat.',
@@ -129,16 +130,20 @@ export const chatCommand = defineCommand({
     const { device, threads, temperature, topP, seed, system, maxTokens, toolFormat } = options;
     const chatTemplate = options.chatTemplate === undefined ? undefined : await readTextFile(options.chatTemplate);
     await using model = await open(folder, { name: basename(folder), chatTemplate, device, threads });
-    const sampling = { temperature, topP, seed };
-    const conversation = new Conversation(model, { maxTokens, system, sampling, tools, required, toolFormat });
+    model.template?.check();
+    const conversation = new Conversation(model, {
+      maxTokens,
+      system,
+      sampling: { temperature, topP, seed },
+      tools,
+      required,
+      toolFormat,
+    });
     if (options.session !== undefined) await conversation.load(options.session);
     if (model.template === undefined) context.note('the model has no chat template: it continues what is written');
-    const { signal } = context;
-    let goesOn = true;
-    while (goesOn && !signal.aborted) {
+    while (!context.signal.aborted) {
       const line = await context.ask('> ');
-      if (line === undefined) break;
-      goesOn = await oneLine(context, conversation, line, options);
+      if (line === undefined || !(await oneLine(context, conversation, line, options))) break;
     }
     const { tokens, turns, stateBytes } = conversation.state;
     return { json: { turns, tokens, stateBytes } };
@@ -150,8 +155,9 @@ function requiredTools(tools: readonly ToolFunction[], choice: string): readonly
   if (choice === 'auto') return undefined;
   const required = choice === 'required' ? tools : tools.filter(({ name }) => name === choice);
   if (required.length > 0) return required;
-  const names = tools.map(({ name }) => name).join(', ');
-  throw new UsageError(`there is no function "${choice}"; --tools has ${names || 'none'}`);
+  throw new UsageError(
+    `there is no function "${choice}"; --tools has ${tools.map(({ name }) => name).join(', ') || 'none'}`,
+  );
 }
 
 /** A command or a turn. A mistake in one does not end the conversation. */
