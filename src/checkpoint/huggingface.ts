@@ -50,7 +50,13 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   if (packed !== undefined) return ggufCheckpoint(packed);
   await refuseOtherKinds(path);
   await checkFolder(path);
-  const configBytes = await readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES);
+  const configBytes = await ifFound(readInFolder(path, CONFIG_FILE, MAX_CONFIG_BYTES));
+  if (configBytes === undefined) {
+    throw new LinnetError(
+      'NOT_FOUND',
+      `${path} holds no model: neither config.json with model.safetensors, nor a .gguf file, nor linnet.json of an export`,
+    );
+  }
   const written = withoutIgnored(parseJsonObject(configBytes, resolve(path, CONFIG_FILE)));
   const config = withEnds(written, await readGenerationConfig(path));
   const quantization = quantizationOf({ ...(await quantizeConfig(path)), ...config }, path);
@@ -70,8 +76,10 @@ async function quantizeConfig(path: string): Promise<JsonObject | undefined> {
  * @throws LinnetError as `generationConfigOf`
  */
 export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
-  const bytes = await ifFound(readInFolder(folder, GENERATION_FILE, maximumGenerationBytes));
-  return generationConfigOf(bytes, GENERATION_FILE);
+  return generationConfigOf(
+    await ifFound(readInFolder(folder, GENERATION_FILE, maximumGenerationBytes)),
+    GENERATION_FILE,
+  );
 }
 
 async function ggufCheckpoint(path: string): Promise<Checkpoint> {
@@ -98,8 +106,9 @@ export function assertTensors(
   if (missing.length > 0) problems.push(`${missing.length} missing: ${listNames(missing)}`);
   if (surplus.length > 0) problems.push(`${surplus.length} surplus: ${listNames(surplus)}`);
   if (misshapen.length > 0) {
-    const more = misshapen.length > 5 ? ` and ${misshapen.length - 5} more` : '';
-    problems.push(`${misshapen.length} of the wrong shape: ${misshapen.slice(0, 5).join(', ')}${more}`);
+    problems.push(
+      `${misshapen.length} of the wrong shape: ${misshapen.slice(0, 5).join(', ')}${misshapen.length > 5 ? ` and ${misshapen.length - 5} more` : ''}`,
+    );
   }
   if (problems.length > 0) {
     throw new LinnetError('TENSOR', `${path} does not hold the tensors its config asks for; ${problems.join('; ')}`);
@@ -203,8 +212,11 @@ async function checkFolder(path: string): Promise<void> {
   } catch (error) {
     const interrupted = await stat(previousFolder(path)).catch(() => undefined);
     if (interrupted?.isDirectory()) {
-      const advice = `its replacement was interrupted; the old model is in ${previousFolder(path)}, rename it back to use it`;
-      throw new LinnetError('NOT_FOUND', `${path} does not exist: ${advice}`, { cause: error });
+      throw new LinnetError(
+        'NOT_FOUND',
+        `${path} does not exist: its replacement was interrupted; the old model is in ${previousFolder(path)}, rename it back to use it`,
+        { cause: error },
+      );
     }
     throw fileError('open the model', path, error);
   }

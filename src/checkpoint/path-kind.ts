@@ -105,8 +105,12 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     );
   }
   if (metadata !== undefined) {
-    const advice = `a model is the folder around it, with ${CONFIG_FILE} and tokenizer`;
-    return kind('weights', 'a file of safetensors, not a folder', advice, 'PATH');
+    return kind(
+      'weights',
+      'a file of safetensors, not a folder',
+      `a model is the folder around it, with ${CONFIG_FILE} and tokenizer`,
+      'PATH',
+    );
   }
   if (pickles.length > 0) {
     return kind(
@@ -124,8 +128,10 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
       'put them into the folder of their model; "linnet medusa train MODEL" makes them',
     );
   }
-  const tokenizers = ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'];
-  if (weights.length === 0 && tokenizers.some(has)) {
+  if (
+    weights.length === 0 &&
+    ['tokenizer.json', 'tokenizer.model', 'spiece.model', 'vocab.json', 'vocab.txt'].some(has)
+  ) {
     return kind(
       'tokenizer',
       config

@@ -19,6 +19,9 @@ const shippedPrefix = 'linnet:';
 /** "owner/name", as models of the hub are called. */
 const hubId = /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?::((?:\w[\w.-]*\/){0,5}[\w.-]+\.gguf|\w+))?$/i;
 
+/** How the address of a model's page begins. */
+const hubAddress = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\//i;
+
 /** A path that is there, or a model of the hub. */
 export type NamedPlace = { readonly path: string } | HubPlace;
 
@@ -61,17 +64,18 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
 }
 
 /**
- * The path of a model that is here: as it was given (relative ones from `base`), in the package, or where `linnet download` puts a model of the hub.
+ * The path of a model that is here: as it was given (relative ones from `base`), in the package, or where `linnet download` puts a model
+ * of the hub, by its name or the address of its page.
  * @throws LinnetError `NOT_FOUND` as `placeOfModel`, and for a model of the hub that has not been downloaded
  */
 export async function modelHere(given: string, base?: string): Promise<string> {
-  const place = await placeOfModel(given, base);
-  if ('path' in place) return place.path;
-  const kept = await keptModel(place);
-  if (kept !== undefined) return kept;
+  const name = given.replace(hubAddress, '');
+  const place = await placeOfModel(name, base);
+  const here = 'path' in place ? place.path : await keptModel(place);
+  if (here !== undefined) return here;
   throw new LinnetError(
     'NOT_FOUND',
-    `there is no folder ${resolve(base ?? '', given)}, and the hub's model of this name is not here; "linnet download ${given}" fetches it`,
+    `there is no folder ${name}, and the hub's model of this name is not here; "linnet download ${name}" fetches it`,
   );
 }
 
@@ -86,11 +90,15 @@ async function shippedFolder(name: string): Promise<string> {
   if (Object.hasOwn(shippedModels, name)) {
     const folder = fileURLToPath(new URL(shippedModels[name], import.meta.url));
     if (await isThere(folder)) return folder;
-    const advice = 'a bundler has to keep linnet external, since it reads files beside its code';
-    throw new LinnetError('NOT_FOUND', `${shippedPrefix}${name} is not at ${folder}; ${advice}`);
+    throw new LinnetError(
+      'NOT_FOUND',
+      `${shippedPrefix}${name} is not at ${folder}; a bundler has to keep linnet external, since it reads files beside its code`,
+    );
   }
-  const known = Object.keys(shippedModels).map((one) => shippedPrefix + one);
-  throw new LinnetError('NOT_FOUND', `no model ${quoteName(name)} comes with the package; it has ${listNames(known)}`);
+  throw new LinnetError(
+    'NOT_FOUND',
+    `no model ${quoteName(name)} comes with the package; it has ${listNames(Object.keys(shippedModels).map((one) => shippedPrefix + one))}`,
+  );
 }
 
 async function isThere(path: string): Promise<boolean> {

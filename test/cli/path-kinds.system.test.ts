@@ -223,6 +223,18 @@ describe('other mistakes', () => {
   });
 });
 
+it('an empty folder says which folders would do', async () => {
+  const empty = join(place, 'empty');
+  await mkdir(empty);
+  for (const words of [['inspect'], ['generate', '--prompt', 'a']]) {
+    const { code, message } = errorOf(await linnet(words[0], empty, ...words.slice(1), '--json'));
+    expect(code).toBe('NOT_FOUND');
+    expect(message).toMatch(
+      /holds no model: neither config.json with model.safetensors, nor a .gguf file, nor linnet.json/,
+    );
+  }
+});
+
 describe('links', () => {
   it('of model files are followed, and copied where the name stays', async () => {
     const linked = join(place, 'linked');

@@ -44,7 +44,9 @@ describe('names of models', () => {
     await expect(placeOfModel('assets/something-else')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     await expect(placeOfModel('./someone/some-model')).rejects.toMatchObject({ code: 'NOT_FOUND' });
     expect(await placeOfModel('someone/some-model')).toEqual({ id: 'someone/some-model' });
-    await expect(modelHere('someone/some-model')).rejects.toThrow('"linnet download someone/some-model" fetches it');
+    const needed = '"linnet download someone/some-model" fetches it';
+    await expect(modelHere('someone/some-model')).rejects.toThrow(needed);
+    await expect(modelHere('https://huggingface.co/someone/some-model')).rejects.toThrow(needed);
   });
 });
 
