@@ -16,6 +16,10 @@ it.each(['gptq, groups of 32', 'awq, groups of 64', 'compressed-tensors int4, gr
     const words = ['generate', folder, '--prompt', 'ab', '--max-tokens', '4', '--json'];
     expect(jsonOf(await runCaptured(words)).tokens).toHaveLength(4);
     await writeFile(text, 'The quick brown fox jumps over the lazy dog. '.repeat(200));
+    const lora = ['--lora', 'r=2,alpha=4,targets=q,v', '--steps', '1', '--batch', '2', '--length', '32'];
+    const tuned = await runCaptured(['finetune', folder, '--data', text, ...lora, '--out', join(scratch, 'tuned')]);
+    const coded = !kind.startsWith('fp8');
+    expect(tuned.stderr).toMatch(coded ? /matrices, saved as an adapter/ : /matrices, saved merged, as a model in F32/);
     const settings = ['--steps', '1,1,0', '--length', '32', '--batch', '2', '--contexts', '32'];
     const made = await runCaptured(['convert', folder, '--data', text, ...settings, '--out', out, '--json']);
     expect({ ...made, stdout: '' }).toMatchObject({ exitCode: 0 });

@@ -115,21 +115,24 @@ export function planLora(
         const { dataset, objective } = (await plan.heldOutRows?.()) ?? adapted;
         return { dataset, objective: loraObjective(objective, lora) };
       }),
-    summary: `${plan.summary}; updates of rank ${lora.rank} for ${formatCount(lora.matrices.size)} matrices`,
+    summary: `${plan.summary}; updates of rank ${lora.rank} for ${formatCount(lora.matrices.size)} matrices, saved ${loraSave === 'merged' ? `merged, as a model in ${dtype}` : 'as an adapter'}`,
     configuration: {
       ...plan.configuration,
       lora: loraJson(lora, whole),
     },
     async save(out, trained) {
       if (loraSave === 'merged' && stored !== undefined) {
-        const merged = mergedParameters(lora, trained, stored);
-        await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from: path }, dtype, replace });
+        const parameters = mergedParameters(lora, trained, stored);
+        await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
         return {};
       }
       if (loraSave === 'merged') return plan.save(out, mergeLora(lora, trained));
-      const { trainable = () => true } = adapted;
-      const parameters = selectParameters(trained, trainable);
-      await saveAdapter(out, { model, fingerprint }, { lora, parameters }, { basePath: path, task, dtype, replace });
+      await saveAdapter(
+        out,
+        { model, fingerprint },
+        { lora, parameters: selectParameters(trained, adapted.trainable ?? (() => true)) },
+        { basePath: path, task, dtype, replace },
+      );
       return { adapter: true };
     },
   };
