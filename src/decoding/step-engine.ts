@@ -8,7 +8,7 @@ import { LinnetError, requireRunning } from '../errors.ts';
 import { dataOf, type Tensor } from '../graph/tensor.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import { type ModelLayout, modelLayout } from '../models/graphs/model-layout.ts';
-import { formsOfGraph } from '../models/graphs/step-graph.ts';
+import { finalRowsName, formsOfGraph } from '../models/graphs/step-graph.ts';
 import { eventLoopTurn, type Program } from '../runtime/program.ts';
 import { runAcrossFolds } from './fold-crossing.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
@@ -60,9 +60,6 @@ interface StepResults {
   readonly count: number;
 }
 
-/** A single sequence has no choice of places. */
-const onlyPlace: readonly number[] = [0];
-
 /** Programs that an engine may have next to the step graph. */
 export interface EnginePrograms {
   /**
@@ -100,8 +97,7 @@ export class StepEngine implements AsyncDisposable {
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
   /** Outputs of the step graph. */
   readonly #outputs: readonly string[];
-  /** Absent where no layer gives them. */
-  readonly #laterSums: LaterSums | undefined;
+  readonly #laterSums: LaterSums;
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -129,8 +125,7 @@ export class StepEngine implements AsyncDisposable {
     this.#encoder = encoder;
     const shifts = (model.sizes.shiftWidth ?? 0) > 0 ? ['shifts'] : [];
     this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...shifts];
-    const later = new LaterSums(layout, [program, prompt]);
-    this.#laterSums = later.names.size > 0 ? later : undefined;
+    this.#laterSums = new LaterSums(layout, [program, prompt]);
     this.#feeds = {
       step: new StepFeeds(model, layout, program, 'step'),
       prompt: new StepFeeds(model, layout, prompt, 'prompt'),
@@ -206,11 +201,8 @@ export class StepEngine implements AsyncDisposable {
   async #run(before: Promise<unknown>, asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     await before;
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    let isLong = false;
-    for (const { state, tree } of asked) {
-      this.#checkState(state);
-      isLong ||= tree.size > this.room(state);
-    }
+    for (const { state } of asked) this.#checkState(state);
+    const isLong = asked.some(({ state, tree }) => tree.size > this.room(state));
     if (!isLong) return await this.#runTogether(asked, weights);
     return await runAcrossFolds(this.layout, asked, (part) => this.#runTogether(part, weights), this.commit.bind(this));
   }
@@ -218,8 +210,8 @@ export class StepEngine implements AsyncDisposable {
   async #runTogether(asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     let most = 0;
     for (const { tree } of asked) most = Math.max(most, tree.size);
-    const order = asked.length === 1 ? onlyPlace : this.#feeds[weights].arrange(asked);
-    const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
+    const order = asked.length === 1 ? [0] : this.#feeds[weights].arrange(asked);
+    const requests = order.map((index) => asked[index]);
     const equal = this.#equalNumbers[weights];
     const inPairs = equal < manyNumbers;
     const run = await this.#runRows(requests, most, weights, inPairs);
@@ -235,15 +227,18 @@ export class StepEngine implements AsyncDisposable {
     const logits = dataOf(results.logits, 'float32', count * vocabulary);
     const hidden = dataOf(results.hidden, 'float32', count * width);
     const data: Float32Array[] = [];
-    for (const { name, heads, width: R } of this.layout.rows)
-      data.push(dataOf(results[name], 'float32', nodes * heads * R));
+    for (const { name, heads, width: R } of this.layout.rows) {
+      const final = results[finalRowsName(name)];
+      const count = final === undefined ? nodes : this.#laterSums.rows;
+      data.push(dataOf(final ?? results[name], 'float32', count * heads * R));
+    }
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : new Float32Array(0);
-    const later = this.#laterSums?.of(results, requests);
+    const later = this.#laterSums.of(results, requests);
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {
-      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later?.[sequence] };
+      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later.at(sequence) };
       const output = { logits: new Array<Float32Array>(), hidden: new Array<Float32Array>(), rows };
       for (let end = taken + wanted.length; taken < end; taken++) {
         output.logits.push(logits.subarray(taken * vocabulary, (taken + 1) * vocabulary));
@@ -265,15 +260,19 @@ export class StepEngine implements AsyncDisposable {
     weights: StepWeights,
     inPairs: boolean,
   ): Promise<StepResults> {
-    const outputs = [...this.#outputs, ...(this.#laterSums?.outputsOf(requests) ?? [])];
     let [rows, products] = [requests, most];
     if (inPairs && (requests.length * most) % 2 === 1) {
       if (requests.length <= most) products++;
       else rows = [...requests, { ...requests[0], wanted: [] }];
     }
     const nodes = this.layout.productRows ? most : products;
-    const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs);
-    const results = await this.#programs[weights].run(feeds, outputs, kept);
+    const program = this.#programs[weights];
+    const later = this.#laterSums.outputsOf(requests);
+    const final = later.length > 0 && rows.length === 1 && nodes === most ? this.#laterSums.finalRows(rows[0]) : 0;
+    const nameOf = (name: string): string =>
+      final > 0 && program.outputs.has(finalRowsName(name)) ? finalRowsName(name) : name;
+    const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs, final);
+    const results = await program.run(feeds, [...this.#outputs.map(nameOf), ...later], kept);
     return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
   }
 
@@ -314,6 +313,8 @@ export class StepEngine implements AsyncDisposable {
       }
       parent = node;
     }
+    if (request.isText === true && nodes.length < tree.size)
+      throw new LinnetError('INPUT', `a text of ${tree.size} nodes is committed whole, not ${nodes.length} of them`);
     await commitRows(state, output.rows, nodes, this.#folds);
   }
 
@@ -362,7 +363,7 @@ export class StepEngine implements AsyncDisposable {
       const nodes = [...part.keys()];
       const ends = end === tokens.length || this.needsOutput(weights);
       const wanted = all ? nodes : nodes.slice(ends ? -1 : part.length);
-      const request = { state, tree: chain(part.length), tokens: part, wanted };
+      const request = { state, tree: chain(part.length), tokens: part, wanted, isText: true };
       const [output] = await this.step([request], weights);
       state.reserve(part.length, Math.min(tokens.length - start, promptGrowth));
       await this.commit(request, output, nodes);

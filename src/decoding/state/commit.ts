@@ -8,7 +8,7 @@ import type { SequenceState } from './sequence-state.ts';
 
 /** The rows that a step returned for one sequence of its batch. */
 export interface NewRows {
-  /** Keys and values of all layers: [B,M,T,R] for each of `ModelLayout.rows`. */
+  /** Keys and values of all layers: [B,M,T,R] for each of `ModelLayout.rows`, or of the last nodes of one text alone, where states keep few. */
   readonly data: readonly Float32Array[];
   /** Shifted features [B,T,L·X]; empty in a model that shifts none. */
   readonly shifts: Float32Array;
@@ -139,12 +139,14 @@ function foldAges(start: number, end: number, G: number, groups: number): Record
 /** Where the numbers of a node begin in the output of a layer, for one key-value head. */
 function rowStart(
   { layout }: SequenceState,
-  { nodes, sequence }: NewRows,
+  { data, nodes, sequence }: NewRows,
   { output, heads }: LayerLayout,
   head: number,
   node: number,
 ): number {
-  return ((sequence * heads + head) * nodes + node) * layout.rows[output].width;
+  const { width } = layout.rows[output];
+  const missing = Math.max(0, nodes - data[output].length / (heads * width));
+  return ((sequence * heads + head) * (nodes - missing) + node - missing) * width;
 }
 
 /** Numbers from which making a view costs less than copying one by one (measured: 64 take 0.09 µs in place of 0.3). */

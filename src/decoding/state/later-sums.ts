@@ -12,10 +12,13 @@ export class LaterSums {
   readonly #layout: ModelLayout;
   /** Outputs of all layers that fold, by layer; empty where one of them folds otherwise. */
   readonly names: ReadonlyMap<number, string>;
+  /** The most rows that states of these layers keep. */
+  readonly rows: number;
 
   constructor(layout: ModelLayout, programs: readonly Program[]) {
     const names = layout.folds.flatMap(({ layers }) => layers.map((layer) => [layer, laterSumsName(layer)] as const));
     this.#layout = layout;
+    this.rows = Math.max(...layout.folds.map(({ slots }) => slots.ring ?? 0));
     this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
@@ -24,6 +27,11 @@ export class LaterSums {
     const ending = this.#layout.folds.map(({ slots }) => endingRequests(requests, slots));
     const taken = requests.some((request) => ending.every((each) => each.includes(request)));
     return taken ? [...this.names.values()] : [];
+  }
+
+  /** How many of the last rows of a text states keep, 0 for all. */
+  finalRows({ tree, isText }: StepRequest): number {
+    return isText === true && this.rows < tree.size ? this.rows : 0;
   }
 
   /** Their numbers, from the results of a step, for each request; undefined for one that does not end a group in all layers. */
@@ -41,7 +49,7 @@ export class LaterSums {
       }
     }
     return Array.from(all, ([{ tree }, sums]) =>
-      sums.size === this.names.size ? { nodes: tree.size, sums } : undefined,
+      sums.size > 0 && sums.size === this.names.size ? { nodes: tree.size, sums } : undefined,
     );
   }
 }

@@ -8,12 +8,13 @@ import {
   type TreeView,
 } from '../../attention/masks.ts';
 import { LinnetError } from '../../errors.ts';
-import { elementCount, float32, type Tensor, tensor } from '../../graph/tensor.ts';
+import { elementCount, float32, int32, type Tensor, tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
 import { leastColumns, type ModelLayout, type SlotLayout, stretch } from '../../models/graphs/model-layout.ts';
 import { beforeInput } from '../../models/graphs/mtp-graph.ts';
 import {
   crossShapes,
+  finalName,
   onesInputName,
   openInputName,
   productRowNames,
@@ -33,6 +34,8 @@ export interface StepRequest extends TreeView {
   readonly tokens: ArrayLike<number>;
   /** Nodes whose logits are wanted. */
   readonly wanted: readonly number[];
+  /** Whether `commit` will be given all nodes, a chunk of a text: rows that states do not keep are then not returned. */
+  readonly isText?: boolean;
   /** Hidden states that the tokens were chosen from [width], for a layer of multi-token prediction; others do not read them. */
   readonly before?: readonly Float32Array[];
 }
@@ -121,8 +124,16 @@ export class StepFeeds {
    * @throws LinnetError `INPUT` for tokens outside the vocabulary, nodes that do not exist, positions beyond those the model has, or
    *   a state without a text, where the model reads one
    */
-  feeds(requests: readonly StepRequest[], T: number, P = T, inPairs = false): StepInputs {
+  feeds(requests: readonly StepRequest[], T: number, P = T, inPairs = false, final = 0): StepInputs {
     const feeds = this.#nodeFeeds(requests, P, inPairs);
+    this.#feed(
+      feeds,
+      finalName,
+      int32(
+        [final],
+        Array.from({ length: final }, (_, i) => T - final + i),
+      ),
+    );
     if (this.#program.inputs.has(productRowNames.mixed)) Object.assign(feeds, productRowFeeds(T, P));
     const kept = new Map<string, KeptMemory>();
     const states: SequenceState[] = [];
@@ -201,8 +212,7 @@ export class StepFeeds {
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
     const steps: SequenceStep[] = [];
     for (const [b, { state, tree, rule }] of requests.entries()) {
-      const held = inRing === 0 ? noPositions : state.positions[slots.index];
-      const slotPositions = held.length === inRing ? held : padded(held, inRing);
+      const slotPositions = padded(state.positions[slots.index].subarray(0, inRing), inRing);
       const step = { slotPositions, tree, rule, committed: state.length, open: open?.ofStates[b] };
       fillMasks(masks.buffers, b, step, horizon);
       steps.push(step);
@@ -351,10 +361,10 @@ export class StepFeeds {
 }
 
 const parts = ['keys', 'values'] as const;
-const noPositions = new Int32Array(0);
 
 /** Positions of slots, and of `count` slots in all: the others are empty. */
 function padded(positions: Int32Array, count: number): Int32Array {
+  if (positions.length === count) return positions;
   const result = new Int32Array(count).fill(-1);
   result.set(positions);
   return result;

@@ -17,12 +17,13 @@
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
  * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
  * | `parents` | int32 [B,T] | b·T + the parent of every node; a root names itself |
+ * | `final` | int32 [K] | the nodes whose rows `final.…` gives: the last of a chunk, where all its nodes will be committed |
  * | `roots` | float32 [B,T,1] | 1 for nodes without a parent, which follow the committed text |
  * | `previous.i` | float32 [B,1,X] | features that layer i is given from the last committed token; zeros at the start |
  * | `cross.i.NAME` | float32 [B,…] | the memory of the encoded text in layer i, see `CrossForm`; m is its length |
  *
  * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
- * (see `ModelLayout`; `rows.M` for layers of another M than the first), `shifts` [B,T,L·X], the features that the tokens after it are given, and `later.i`,
+ * (see `ModelLayout`; `rows.M` for layers of another M than the first), `final.rows` [B,M,K,R] where all its layers replay rows, `shifts` [B,T,L·X], the features that the tokens after it are given, and `later.i`,
  * S of a layer that replays rows after the `endingSteps`. Otherwise the state is only read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
  * without a convolution) do not exist in its graph; `parents`, `roots`, `previous.i` and `shifts` only in models that shift
  * features, `cross.i.NAME` only in decoders of encoder-decoder models.
@@ -60,10 +61,11 @@ export function stepGraph(
   const tokens = graph.input('tokens', 'int32', ['B', P]);
   const positions = declarePositions(model.positions, graph, P);
   const wanted = graph.input('wanted', 'int32', ['W']);
+  const final = graph.input(finalName, 'int32', ['K']);
   const inputs = new Map(
     layout.slotLayouts.map((slots) => [slots.name, declareSlots(graph, slots, sumLanes(layout, slots))]),
   );
-  const rows: (readonly [keys: Value, values: Value])[] = [];
+  const rows: (readonly [keys: Value, values: Value, sums?: Value])[] = [];
   const shifts = declareShifts(graph, model);
   const mixedRows = layout.productRows ? declareMixedRows(graph) : undefined;
 
@@ -91,7 +93,7 @@ export function stepGraph(
         },
         form,
       );
-      rows[layer] = [result.keys, result.values];
+      rows[layer] = [result.keys, result.values, result.sums];
       if (result.sums !== undefined) graph.output(laterSumsName(layer), result.sums);
       const mixed = heads.split(result.mixed);
       return enters ? mixedRows.leave(mixed) : mixed;
@@ -107,10 +109,24 @@ export function stepGraph(
   graph.output('hidden', picked);
   for (const [i, { name }] of layout.rows.entries()) {
     const own = rows.filter((_, layer) => layout.layers[layer].output === i);
-    graph.output(name, concat(own.flat(), 3)); // [B,M,T,R]
+    const all = concat(
+      own.flatMap(([keys, values]) => [keys, values]),
+      3,
+    ); // [B,M,T,R]
+    graph.output(name, all);
+    // Of layers whose S is an output states keep few rows.
+    if (own.every(([, , sums]) => sums)) graph.output(finalRowsName(name), gather(all, final, 2)); // [B,M,K,R]
   }
   if (shifts !== undefined) graph.output('shifts', concat(shifts.given, 2)); // [B,T,L*X]
   return graph;
+}
+
+/** The name in the graph of the final nodes. */
+export const finalName = 'final';
+
+/** The name in the graph of their rows. @param name of those of all nodes */
+export function finalRowsName(name: string): string {
+  return `${finalName}.${name}`;
 }
 
 /** Names in the graph of the rows of products that are mixed, and of the mixed row that each row of products takes. */
