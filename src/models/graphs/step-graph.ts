@@ -17,7 +17,7 @@
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
  * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
  * | `parents` | int32 [B,T] | b·T + the parent of every node; a root names itself |
- * | `final` | int32 [K] | the nodes whose rows `final.…` gives: the last of a chunk, where all its nodes will be committed |
+ * | `final` | int32 [K] | nodes with rows in `final.…`: the last of a chunk that will be committed whole |
  * | `roots` | float32 [B,T,1] | 1 for nodes without a parent, which follow the committed text |
  * | `previous.i` | float32 [B,1,X] | features that layer i is given from the last committed token; zeros at the start |
  * | `cross.i.NAME` | float32 [B,…] | the memory of the encoded text in layer i, see `CrossForm`; m is its length |
@@ -114,7 +114,7 @@ export function stepGraph(
       3,
     ); // [B,M,T,R]
     graph.output(name, all);
-    // Of layers whose S is an output states keep few rows.
+    // Layers with S as an output have states of few rows.
     if (own.every(([, , sums]) => sums)) graph.output(finalRowsName(name), gather(all, final, 2)); // [B,M,K,R]
   }
   if (shifts !== undefined) graph.output('shifts', concat(shifts.given, 2)); // [B,T,L*X]
@@ -124,7 +124,7 @@ export function stepGraph(
 /** The name in the graph of the final nodes. */
 export const finalName = 'final';
 
-/** The name in the graph of their rows. @param name of those of all nodes */
+/** The name in the graph of their rows. @param name that the rows of all nodes have */
 export function finalRowsName(name: string): string {
   return `${finalName}.${name}`;
 }
