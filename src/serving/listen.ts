@@ -72,13 +72,7 @@ export async function listen(
   server.maxConnections = 1024;
   await new Promise<void>((resolve, reject) => {
     server.once('error', (cause) => {
-      reject(
-        new LinnetError(
-          'INPUT',
-          `cannot listen on ${host}:${port}: ${cause.message}; choose another --port or --host`,
-          { cause },
-        ),
-      );
+      reject(new LinnetError('INPUT', `cannot listen on ${host}:${port}: ${cause.message}`, { cause }));
     });
     server.listen(port, host, resolve);
   });
