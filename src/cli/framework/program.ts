@@ -128,7 +128,8 @@ function groupOf(program: Commander, groups: Map<string, Commander>, name: strin
   const group = program
     .command(name)
     .description(commandGroups[name] ?? '')
-    .helpCommand(false);
+    .helpCommand(false)
+    .addHelpText('after', `\nlinnet ${name} COMMAND --help shows examples.`);
   groups.set(name, group);
   return group;
 }
@@ -142,7 +143,7 @@ function declareOutputOptions(target: Commander): void {
 }
 
 const afterHelp = `
-Every command has --help with examples, and --help-all where it has rare options. A model is a Hugging Face folder: config.json, *.safetensors, tokenizer.json.
+Every command has --help with examples, and --help-all where it has rare options. A model is a Hugging Face folder, a .gguf file or an exported folder.
 
 Exit codes:
 ${Object.values(exitCodes)
