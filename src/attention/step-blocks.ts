@@ -6,7 +6,8 @@ import { add, addAll, div, exp, maximum, mul, sub } from '../graph/ops/elementwi
 import { softmax } from '../graph/ops/normalization.ts';
 import { max } from '../graph/ops/reduce.ts';
 import { gather } from '../graph/ops/indexing.ts';
-import { concat, slice, transpose } from '../graph/ops/layout.ts';
+import { concat, reshape, slice, transpose } from '../graph/ops/layout.ts';
+import type { Dim } from '../graph/tensor.ts';
 import { scoreBias } from './attention-mask.ts';
 import { filterName } from './convolution-config.ts';
 import { filterByOffset } from './convolution.ts';
@@ -38,9 +39,20 @@ export interface StepBlocks {
  */
 export function blocksOf({ ring, treeMasks, open }: StepInput, keys: Value, values: Value): StepBlocks {
   const behind = (part: 'keys' | 'values', own: Value): Value =>
-    open === undefined ? own : concat([open[part], own], 2);
-  const tree = { keys: behind('keys', keys), values: behind('values', values), masks: treeMasks };
+    open === undefined ? own : concat([open[part], own], own.rank - 2);
+  const tree = {
+    keys: behind('keys', keys),
+    values: behind('values', inPartsOf(ring.values, values)),
+    masks: treeMasks,
+  };
   return open?.whole === true ? { ring: undefined, tree, all: [tree] } : { ring, tree, all: [ring, tree] };
+}
+
+/** Rows [B,M,T,E] in the parts of others, [B,M,P,T,E/P] where those are. */
+function inPartsOf({ shape }: Value, rows: Value): Value {
+  if (shape.length < 5) return rows;
+  const [B, M, T] = rows.shape;
+  return transpose(reshape(rows, [B, M, T, shape[2], shape[4]]), [0, 1, 3, 2, 4]);
 }
 
 /** The nodes' own keys [B,M,T,D] and values [B,M,T,E], and the blocks that the nodes read. */
@@ -135,12 +147,18 @@ export function softmaxValues(
   scores: readonly Value[],
   columns: readonly ScoredColumn[] = [],
 ): Value {
-  const exponentials = exponentialsOf([...scores, ...columns.map(({ score }) => score)]);
+  const { shape } = blocks[0].values;
+  const width = Number(shape.at(-1));
+  const inParts = ({ shape: [B, M, rows, any] }: Value): Dim[] => [B, M, 1, rows, any];
+  const all = exponentialsOf([...scores, ...columns.map(({ score }) => score)]);
+  const exponentials = shape.length < 5 ? all : all.map((each) => reshape(each, inParts(each)));
   const [ofRows, others] = [exponentials.slice(0, blocks.length), exponentials.slice(blocks.length)];
-  const width = Number(blocks[0].values.shape[3]);
   const sums = open === undefined ? ofRows.map(columnSum) : orderedSums(open, ofRows, width);
   const apart = columns.flatMap(({ value }, i) => (value === undefined ? [] : [mul(value, others[i])]));
-  return div(addAll([weightedValues(blocks, ofRows), ...apart]), addAll([...sums, ...others]));
+  const mixed = div(addAll([weightedValues(blocks, ofRows), ...apart]), addAll([...sums, ...others]));
+  if (shape.length < 5) return mixed;
+  const [B, M, P, rows] = mixed.shape;
+  return reshape(transpose(mixed, [0, 1, 3, 2, 4]), [B, M, rows, Number(P) * width]);
 }
 
 /**

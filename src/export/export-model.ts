@@ -165,6 +165,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
         productRows: forms.productRows || undefined,
         ordered: true,
         withinFolds: !forms.crossesFolds || undefined,
+        columns: forms.columns || undefined,
         files,
         folds: Object.fromEntries(folds.map(({ name, file }) => [name, file])),
         prompt: prompt && { weightBytes: prompt.weightBytes },

@@ -125,8 +125,8 @@ export function formsOfManifest({
   openRows,
   withinFolds,
   ...forms
-}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows' | 'ordered' | 'withinFolds'>): StepForms {
-  const absent = { replays: false, productRows: false, ordered: false };
+}: Pick<ExportManifest, 'openRows' | 'replays' | 'productRows' | 'ordered' | 'withinFolds' | 'columns'>): StepForms {
+  const absent = { replays: false, productRows: false, ordered: false, columns: false };
   return { ...absent, ...forms, opens: openRows === true, crossesFolds: withinFolds !== true };
 }
 
@@ -165,6 +165,8 @@ export const manifestSchema = z.strictObject({
   ordered: z.literal(true).optional(),
   /** Whether its graphs do not cross folds (`StepForms.crossesFolds`). */
   withinFolds: z.literal(true).optional(),
+  /** See `StepForms.columns`. */
+  columns: z.literal(true).optional(),
   /** Every other file of the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */

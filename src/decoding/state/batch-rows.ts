@@ -9,7 +9,7 @@
  */
 import { emptySlot, foldStart, openBlock, type OpenPositions, slotOf } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
-import { leastColumns, type SlotLayout } from '../../models/graphs/model-layout.ts';
+import { leastColumns, type RowSlice, type SlotLayout } from '../../models/graphs/model-layout.ts';
 import { KeptMemory } from '../../runtime/kept-memory.ts';
 import { copyMatrices } from './matrices.ts';
 import type { SequenceState } from './sequence-state.ts';
@@ -34,10 +34,16 @@ export interface RowsOfSlots {
   readonly name: string;
   readonly layer: number;
   readonly part: 'keys' | 'values';
-  /** M. */
+  /** M times the parts of a row. */
   readonly heads: number;
+  /** Of a part. */
   readonly width: number;
   readonly horizon: Horizon;
+}
+
+/** The matrices that hold a slice of the rows of heads. */
+export function matricesOf(heads: number, { width, parts }: RowSlice): Pick<RowsOfSlots, 'heads' | 'width'> {
+  return { heads: heads * parts, width: width / parts };
 }
 
 /** Numbers of all states of a step. */

@@ -189,9 +189,12 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
         const held = state.layers[layer];
         for (let head = 0; head < heads; head++) {
           const source = rowStart(state, rows, layout, head, nodes[i]);
-          const place = head * count + slot;
-          copyRow(data, source + keys.start, held.keys, place * keys.width, keys.width);
-          copyRow(data, source + values.start, held.values, place * values.width, values.width);
+          copyRow(data, source + keys.start, held.keys, (head * count + slot) * keys.width, keys.width);
+          const width = values.width / values.parts;
+          for (let part = 0; part < values.parts; part++) {
+            const place = (head * values.parts + part) * count + slot;
+            copyRow(data, source + values.start + part * width, held.values, place * width, width);
+          }
         }
       }
     }

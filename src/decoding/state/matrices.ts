@@ -1,5 +1,7 @@
 /** Matrices that lie end to end in an array, each with as many rows as there is room for. */
 
+import { stridedOffsets } from '../../graph/ops/layout.ts';
+
 /** Copies `count` matrices, as far as both arrays have rows of them; other rows of `to` stay as they are. */
 export function copyMatrices(from: Float32Array | Int32Array, to: Float32Array | Int32Array, count: number): void {
   if (from.length === to.length) {
@@ -9,6 +11,13 @@ export function copyMatrices(from: Float32Array | Int32Array, to: Float32Array |
   const [size, room] = [from.length / count, to.length / count];
   const both = Math.min(size, room);
   for (let i = 0; i < count; i++) to.set(from.subarray(i * size, i * size + both), i * room);
+}
+
+/** Numbers [M,P,n,X] with the inner axes exchanged: [M,n,P,X]. */
+export function exchanged(from: Float32Array, M: number, P: number, n: number): Float32Array {
+  if (P === 1 || n === 1) return from;
+  const X = from.length / (M * P * n);
+  return new Float32Array(stridedOffsets([M, n, P, X], [P * n * X, X, n * X, 1]).map((at) => from[at]));
 }
 
 /** The `count` matrices in `length` numbers, cut off or with zeros behind each; the array itself where it has that length. */

@@ -121,7 +121,7 @@ export class SequenceState {
         const { heads: M, keys, values } = this.layout.layers[layer];
         const rows = this.layers[layer];
         rows.keys = resizedMatrices(rows.keys, M, M * size * keys.width);
-        rows.values = resizedMatrices(rows.values, M, M * size * values.width);
+        rows.values = resizedMatrices(rows.values, M * values.parts, M * size * values.width);
       }
     }
   }

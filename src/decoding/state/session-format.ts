@@ -41,7 +41,7 @@ import type { AutoregressiveModel } from '../../models/model.ts';
 import type { RandomState } from '../../random.ts';
 import type { SavedLearning } from '../speculation/drafters/registry.ts';
 import type { StepEngine } from '../step-engine.ts';
-import { copyMatrices, resizedMatrices } from './matrices.ts';
+import { copyMatrices, exchanged, resizedMatrices } from './matrices.ts';
 import { SequenceState } from './sequence-state.ts';
 import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
 import { whole } from '../../files/schema-values.ts';
@@ -88,10 +88,14 @@ export function sessionParts(
     entries.push({ name, dtype: fileTypes[stored.dtype], shape: stored.shape, data: stored.data });
   };
   add('tokens', int32([tokens.length], tokens));
-  for (const { name, shape, of, expected } of sessionTensors(model, layout, length, encoded?.tokens.length ?? 0)) {
+  for (const tensor of sessionTensors(model, layout, length, encoded?.tokens.length ?? 0)) {
+    const { name, shape, of, expected, parts = 1 } = tensor;
     const numbers = expected ?? of(state);
     if (numbers instanceof Int32Array) add(name, int32(shape, numbers));
-    else add(name, { dtype: 'float32', shape, data: resizedMatrices(numbers, shape[0], elementCount(shape)) });
+    else {
+      const rows = resizedMatrices(numbers, shape[0] * parts, elementCount(shape));
+      add(name, { dtype: 'float32', shape, data: exchanged(rows, shape[0], parts, shape[1]) });
+    }
   }
   if (learned !== undefined) {
     const [successors, chances] = learnedTensors(learned.successors.length);
@@ -163,7 +167,7 @@ export async function readSession(
   const state = new SequenceState(model, layout, emptySource(model, sourceLength));
   state.reserve(length);
   state.makeGroupRows(length);
-  for (const { name, dtype, shape, of, expected } of stored) {
+  for (const { name, dtype, shape, of, expected, parts = 1 } of stored) {
     const data = await read(name, dtype);
     if (expected?.some((position, slot) => position !== data[slot]) === true) {
       throw malformed(source, `"${name}" are not the positions that a text of ${length} tokens leaves behind`);
@@ -171,7 +175,8 @@ export async function readSession(
     const largest = name.startsWith('sums.') ? largestSum : largestRow;
     if (!computable(data, largest))
       throw malformed(source, `"${name}" holds values that are no numbers up to ${largest}`);
-    copyMatrices(data, of(state), dtype === 'int32' ? 1 : shape[0]);
+    if (data instanceof Int32Array) copyMatrices(data, of(state), 1);
+    else copyMatrices(exchanged(data, shape[0], shape[1], parts), of(state), shape[0] * parts);
   }
   const foreign = strangeToken(state.encoded?.tokens ?? [], model);
   if (foreign !== undefined) throw malformed(source, foreign);

@@ -16,6 +16,8 @@ export interface SessionTensor {
   readonly of: (state: SequenceState) => Float32Array | Int32Array;
   /** The only numbers that it can have. */
   readonly expected?: Int32Array;
+  /** Matrices of a state that lie side by side in one of the file. Default: 1. */
+  readonly parts?: number;
 }
 
 /**
@@ -45,18 +47,20 @@ export function sessionTensors(
     name: string,
     shape: readonly number[],
     of: (state: SequenceState) => Float32Array | undefined,
+    parts?: number,
   ): void => {
     const numbers = (state: SequenceState): Float32Array => {
       const own = of(state);
       if (own === undefined) throw internalError(`a state without ${name}`);
       return own;
     };
-    tensors.push({ name, dtype: 'float32', shape, of: numbers });
+    tensors.push({ name, dtype: 'float32', shape, of: numbers, parts });
   };
   layers.forEach(({ slots, sums, heads: M, ...widths }, layer) => {
     const { ring = length, rowsPerGroup, horizon } = slots;
     for (const part of ['keys', 'values'] as const) {
-      add(`${part}.${layer}`, [M, ring, widths[part].width], (state) => state.layers[layer][part]);
+      const { width, parts } = widths[part];
+      add(`${part}.${layer}`, [M, ring, width], (state) => state.layers[layer][part], parts);
     }
     if (shiftWidth > 0) add(`previous.${layer}`, [1, 1, shiftWidth], (state) => state.layers[layer].previous);
     if (rowsPerGroup !== undefined) {

@@ -23,7 +23,7 @@ import {
 import type { KeptMemory } from '../../runtime/kept-memory.ts';
 import type { Program } from '../../runtime/program.ts';
 import { copyMatrices } from './matrices.ts';
-import { BatchRows, type OpenOfStates, openRowsOf, type RowsOfSlots } from './batch-rows.ts';
+import { BatchRows, matricesOf, type OpenOfStates, openRowsOf, type RowsOfSlots } from './batch-rows.ts';
 import type { EncodedText, SequenceState } from './sequence-state.ts';
 
 /** One sequence's part in a step. */
@@ -102,13 +102,15 @@ export class StepFeeds {
         const shape = program.inputs.get(name)?.shape;
         return shape === undefined
           ? []
-          : [{ name, layer, part, heads, width: widths[part].width, horizon, isListed: shape.length === 2 }];
+          : [{ ...matricesOf(heads, widths[part]), name, layer, part, horizon, isListed: shape.length === 2 }];
       }),
       sums: [{ name: `sums.${layer}`, shape: sums }].find(({ name }) => program.inputs.has(name)),
     }));
-    for (const { slots, heads } of layout.layers) {
-      const input = openInputName(slots.name, heads);
-      if (program.inputs.has(input)) this.#openInputs.set(input, [slots.name, heads]);
+    for (const { slots, heads, values } of layout.layers) {
+      for (const count of [heads, heads * values.parts]) {
+        const input = openInputName(slots.name, count);
+        if (program.inputs.has(input)) this.#openInputs.set(input, [slots.name, count]);
+      }
     }
   }
 
@@ -282,7 +284,7 @@ export class StepFeeds {
     const { rows, sums } = this.#layers[layer];
     for (const part of rows) {
       const { data, memory } = this.#rows.rows(part, states, C, copiesFeeds);
-      const shape = part.isListed ? [B * M * C, part.width] : [B, M, C, part.width];
+      const shape = part.isListed ? [B * part.heads * C, part.width] : [B, part.heads, C, part.width];
       feeds[part.name] = tensor('float32', shape, data);
       if (memory !== undefined) kept.set(part.name, memory);
     }

@@ -56,6 +56,8 @@ export interface SlotInputs {
 export interface RowSlice {
   readonly start: number;
   readonly width: number;
+  /** Equal parts of a row, each of which states keep in a matrix of its own. */
+  readonly parts: number;
 }
 
 /** An output of a step: the new rows of all layers with as many key-value heads. */
@@ -122,7 +124,7 @@ export interface ModelLayout {
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
 export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = stepFormsOf()): ModelLayout {
-  const { opens, replays, productRows, ordered, crossesFolds } = stepForms;
+  const { opens, replays, productRows, ordered, crossesFolds, columns } = stepForms;
   const { sizes, mixers, biasReach } = model;
   const slotLayouts = new Map<string, SlotLayout & { layers: number[]; isWide: boolean }>();
   const rows: { name: string; heads: number; width: number }[] = [];
@@ -134,10 +136,10 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
     const { heads = dims.keyValueHeads } = state;
     let output = rows.findIndex((known) => known.heads === heads);
     if (output < 0) output = rows.push({ name: rows.length === 0 ? 'rows' : `rows.${heads}`, heads, width: 0 }) - 1;
-    const slice = (width: number): RowSlice => {
+    const slice = (width: number, parts = 1): RowSlice => {
       const start = rows[output].width;
       rows[output].width += width;
-      return { start, width };
+      return { start, width, parts };
     };
     const horizon = { ...horizonOf(mixer, biasReach), span: state.folded?.span };
     const own = slotLayout(mixer, form, state, horizon, opens, crossesFolds);
@@ -154,7 +156,7 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
       heads,
       output,
       keys: slice(keyWidth),
-      values: slice(state.valueWidth),
+      values: slice(state.valueWidth, columns ? columnParts(slots, state) : 1),
       sums: folded?.kind === 'sums' ? [folded.rows, folded.columns] : undefined,
     };
   });
@@ -177,6 +179,13 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
     rows,
     folds: foldClasses(layers),
   };
+}
+
+/** Columns of values that a product adds up fastest. */
+const cacheColumns = 16;
+
+function columnParts({ ring, open }: SlotLayout, { valueWidth }: StateShape): number {
+  return ring === undefined && open && valueWidth % cacheColumns === 0 ? valueWidth / cacheColumns : 1;
 }
 
 /** Numbers that the runtime's products add up in order; with up to 64 columns more. */

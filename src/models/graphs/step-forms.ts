@@ -19,6 +19,8 @@ export interface StepForms {
    * (`runAcrossFolds`), which cannot follow a `TreeRule`: most trees end before, and a token of a small model takes a fifth less.
    */
   readonly crossesFolds: boolean;
+  /** Whether caches that grow keep values in columns of `cacheColumns`, which products read at twice the speed. */
+  readonly columns: boolean;
 }
 
 /**
@@ -38,5 +40,5 @@ const formsByDevice: Readonly<Record<Device, Pick<StepForms, 'opens' | 'replays'
  */
 export function stepFormsOf(device: Device = 'cpu', inPairs = false): StepForms {
   const { opens, replays } = formsByDevice[device];
-  return { opens, replays, productRows: opens && inPairs, ordered: true, crossesFolds: !opens };
+  return { opens, replays, productRows: opens && inPairs, ordered: true, crossesFolds: !opens, columns: opens };
 }

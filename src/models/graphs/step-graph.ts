@@ -12,7 +12,7 @@
  * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
  * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
  * | `ones.ℓ` | float32 [1,1,U+T,E or 16] | ones, for the denominators over them |
- * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache) of layer i; [B·M·C,D] and [B·M·C,E] where all its rows may be open |
+ * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache, whose values are [B,M·E/16,C,16]) of layer i; [B·M·C,D] and [B·M·C,E] where all its rows may be open |
  * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch; of all paths of trees where rows are replayed |
  * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
  * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
@@ -141,7 +141,8 @@ export function formsOfGraph({
   const has = (start: string): boolean => names.some((name) => name.startsWith(start));
   const crossesFolds = ['earlier.', 'age.', 'older.'].some(has);
   const productRows = inputs.has(productRowNames.mixed);
-  return { opens: has('open.'), replays: has('later.'), productRows, ordered: true, crossesFolds };
+  const opens = has('open.');
+  return { opens, replays: has('later.'), productRows, ordered: true, crossesFolds, columns: opens };
 }
 
 /** Each value enters once, such as the angles that all layers turn by. */
@@ -244,7 +245,7 @@ const leastLanes = 16;
  */
 function sumLanes({ layers }: ModelLayout, slots: SlotLayout): number {
   if (slots.ring !== undefined && slots.open === 'block') return leastLanes;
-  const widths = new Set(slots.layers.map((layer) => layers[layer].values.width));
+  const widths = new Set(slots.layers.map((layer) => layers[layer].values).map(({ width, parts }) => width / parts));
   return Math.max(leastLanes, ...(widths.size === 1 ? widths : []));
 }
 
@@ -265,32 +266,37 @@ function declareState(
   { ring, tree, held, own, open, ones, onesOfRing }: SlotValues,
 ): Pick<StepInput, 'ring' | 'treeMasks' | 'open' | 'sums' | 'memory' | 'inputs'> {
   const { slots, heads: M, keys, values, sums } = layers[layer];
-  const rows = (name: string, count: Dim, width: number): Value =>
-    graph.input(`${name}.${layer}`, 'float32', ['B', M, count, width]);
+  const P = values.parts;
+  const E = values.width / P;
+  const rows = (name: string, count: Dim, width: number, matrices = M): Value =>
+    graph.input(`${name}.${layer}`, 'float32', ['B', matrices, count, width]);
   const C = slots.ring ?? 'C';
   const S = memoryRows(slots.name);
-  const inRing = (name: string, width: number): Value =>
+  const inRing = (name: string, width: number, matrices?: number): Value =>
     // In a list where they are read in no other way than by their numbers.
     slots.open === 'whole' || (slots.open === undefined && slots.inputs?.sumsOf !== undefined)
       ? graph.input(`${name}.${layer}`, 'float32', [multiplyDims('B', M, C), width])
-      : rows(name, C, width);
-  const [ringKeys, ringValues] = [inRing('keys', keys.width), inRing('values', values.width)];
+      : rows(name, C, width, matrices);
+  const inParts = (held: Value): Value => (P === 1 ? held : reshape(held, ['B', M, P, held.shape[2], E]));
+  const [ringKeys, ringValues] = [inRing('keys', keys.width), inRing('values', E, M * P)];
   let opened: OpenRows | undefined;
   if (slots.open !== undefined && ones !== undefined) {
-    const name = openInputName(slots.name, M);
-    const index = open.get(M) ?? graph.input(name, 'int32', ['B', M, openRows(slots.name)]);
-    open.set(M, index);
-    const pick = (held: Value, width: number): Value => gather(reshape(held, [multiplyDims('B', M, C), width]), index);
+    const pick = (held: Value, matrices: number, width: number): Value => {
+      const name = openInputName(slots.name, matrices);
+      const index = open.get(matrices) ?? graph.input(name, 'int32', ['B', matrices, openRows(slots.name)]);
+      open.set(matrices, index);
+      return gather(reshape(held, [multiplyDims('B', matrices, C), width]), index);
+    };
     opened = {
-      keys: pick(ringKeys, keys.width),
-      values: pick(ringValues, values.width),
+      keys: pick(ringKeys, M, keys.width),
+      values: inParts(pick(ringValues, M * P, E)),
       whole: slots.open === 'whole',
       ones,
       onesOfRing,
     };
   }
   return {
-    ring: { keys: ringKeys, values: ringValues, masks: ring },
+    ring: { keys: ringKeys, values: inParts(ringValues), masks: ring },
     treeMasks: tree,
     open: opened,
     sums: sums && graph.input(`sums.${layer}`, 'float32', [countOfSums(slots), M, ...sums]),
