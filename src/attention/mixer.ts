@@ -234,6 +234,8 @@ export interface RecurrentForm<C extends MixerConfig> {
   scoreWidth?(config: C, dims: AttentionDims): number;
   /** Whether a spare row costs it less than leaving it out does. Default: no. */
   readonly isLight?: boolean;
+  /** Whether it reads the values of a cache in columns (`StepForms.columns`). Default: no. */
+  readonly readsColumns?: boolean;
   /** Tokens of a prompt that are read fastest in one step. Default: 128. */
   readonly promptChunk?: number;
 }

@@ -156,7 +156,7 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
       heads,
       output,
       keys: slice(keyWidth),
-      values: slice(state.valueWidth, columns ? columnParts(slots, state) : 1),
+      values: slice(state.valueWidth, columns ? columnParts(form, slots, state) : 1),
       sums: folded?.kind === 'sums' ? [folded.rows, folded.columns] : undefined,
     };
   });
@@ -184,8 +184,13 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
 /** Columns of values that a product adds up fastest. */
 const cacheColumns = 16;
 
-function columnParts({ ring, open }: SlotLayout, { valueWidth }: StateShape): number {
-  return ring === undefined && open && valueWidth % cacheColumns === 0 ? valueWidth / cacheColumns : 1;
+function columnParts(
+  { readsColumns }: RecurrentForm<MixerConfig>,
+  { ring, open }: SlotLayout,
+  { valueWidth }: StateShape,
+): number {
+  const inColumns = readsColumns && ring === undefined && open && valueWidth % cacheColumns === 0;
+  return inColumns ? valueWidth / cacheColumns : 1;
 }
 
 /** Numbers that the runtime's products add up in order; with up to 64 columns more. */

@@ -56,6 +56,7 @@ export const softmaxKind = {
       return { mixed: softmaxValues(input, blocks, scores, sink && [{ score: sink }]), keys, values };
     },
     sameBits: () => 'open rows',
+    readsColumns: true,
   },
   bidirectional(_, input) {
     const grouping = groupingOf(input, Number.POSITIVE_INFINITY);
