@@ -71,9 +71,11 @@ export class Sampler {
    */
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
     this.config = validated(samplerSchema, config, 'CONFIG', 'invalid sampling configuration');
+    const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = this.config;
+    const penalizes = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
+    const adjusts = penalizes || context.constraint !== undefined || Object.keys(logitBias).length > 0;
     requireCount(context.penalizedFrom ?? 0, 'penalizedFrom', 0, 'CONFIG');
-    const adjustments = new LogitAdjustments(this.config, context);
-    this.#adjustments = adjustments.changes ? adjustments : undefined;
+    this.#adjustments = adjusts ? new LogitAdjustments(this.config, context) : undefined;
     this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(checkedState(state));
   }
 
@@ -299,8 +301,6 @@ export interface SamplingContext {
 class LogitAdjustments {
   /** How many of the last tokens `apply` looks at. */
   readonly lookback: number;
-  /** Whether there are any. */
-  readonly changes: boolean;
   readonly #config: SamplerConfig;
   readonly #penalizes: boolean;
   readonly #from: number;
@@ -319,7 +319,6 @@ class LogitAdjustments {
     this.constraint = constraint;
     // Positions count from the beginning of the text, so that a window of it would not do.
     const whole = constraint !== undefined || (this.#penalizes && penalizedFrom > 0);
-    this.changes = this.#penalizes || constraint !== undefined || this.#bias.length > 0;
     this.lookback = whole ? Infinity : this.#penalizes ? repetitionWindow : 0;
   }
 

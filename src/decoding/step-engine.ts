@@ -12,7 +12,7 @@ import { finalRowsName, formsOfGraph } from '../models/graphs/step-graph.ts';
 import { eventLoopTurn, type Program } from '../runtime/program.ts';
 import { runAcrossFolds } from './fold-crossing.ts';
 import { commitRows, type FoldPrograms, type NewRows } from './state/commit.ts';
-import { LaterSums } from './state/later-sums.ts';
+import { finalOutputs, LaterSums } from './state/later-sums.ts';
 import { type EncodedText, SequenceState } from './state/sequence-state.ts';
 import { StepFeeds, type StepRequest } from './state/step-feeds.ts';
 import type { SourceEncoder } from './source-encoder.ts';
@@ -52,12 +52,13 @@ export interface ReadOptions {
   readonly signal?: AbortSignal;
 }
 
-/** Results of a run of the step graph, for T nodes a sequence and `count` wanted ones. */
+/** Results of a run of the step graph, for T nodes a sequence, `count` wanted ones and rows of the `final` last alone, or 0. */
 interface StepResults {
   readonly results: Readonly<Record<string, Tensor>>;
   readonly sequences: number;
   readonly nodes: number;
   readonly count: number;
+  readonly final: number;
 }
 
 /** Programs that an engine may have next to the step graph. */
@@ -73,10 +74,7 @@ export interface EnginePrograms {
   readonly addsInOrder?: () => Promise<boolean>;
 }
 
-/**
- * A compiled model that decodes, wherever its programs come from: `DecodingEngine.create` compiles them, an exported
- * model brings them along. `dispose` of it.
- */
+/** A compiled model that decodes: `DecodingEngine.create` compiles its programs, an export brings them along. `dispose` of it. */
 export class StepEngine implements AsyncDisposable {
   /** The model whose graphs these are. */
   readonly model: AutoregressiveModel;
@@ -97,7 +95,8 @@ export class StepEngine implements AsyncDisposable {
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
   /** Outputs of the step graph. */
   readonly #outputs: readonly string[];
-  readonly #laterSums: LaterSums;
+  /** Absent where no layer gives them. */
+  readonly #laterSums: LaterSums | undefined;
   /** The step under way: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -125,7 +124,8 @@ export class StepEngine implements AsyncDisposable {
     this.#encoder = encoder;
     const shifts = (model.sizes.shiftWidth ?? 0) > 0 ? ['shifts'] : [];
     this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...shifts];
-    this.#laterSums = new LaterSums(layout, [program, prompt]);
+    const later = new LaterSums(layout, [program, prompt]);
+    this.#laterSums = later.names.size > 0 ? later : undefined;
     this.#feeds = {
       step: new StepFeeds(model, layout, program, 'step'),
       prompt: new StepFeeds(model, layout, prompt, 'prompt'),
@@ -201,8 +201,11 @@ export class StepEngine implements AsyncDisposable {
   async #run(before: Promise<unknown>, asked: readonly StepRequest[], weights: StepWeights): Promise<StepOutput[]> {
     await before;
     if (asked.length === 0) throw new LinnetError('INPUT', 'a step needs at least one sequence');
-    for (const { state } of asked) this.#checkState(state);
-    const isLong = asked.some(({ state, tree }) => tree.size > this.room(state));
+    let isLong = false;
+    for (const { state, tree } of asked) {
+      this.#checkState(state);
+      isLong ||= tree.size > this.room(state);
+    }
     if (!isLong) return await this.#runTogether(asked, weights);
     return await runAcrossFolds(this.layout, asked, (part) => this.#runTogether(part, weights), this.commit.bind(this));
   }
@@ -211,7 +214,7 @@ export class StepEngine implements AsyncDisposable {
     let most = 0;
     for (const { tree } of asked) most = Math.max(most, tree.size);
     const order = asked.length === 1 ? [0] : this.#feeds[weights].arrange(asked);
-    const requests = order.map((index) => asked[index]);
+    const requests = asked.length === 1 ? asked : order.map((index) => asked[index]);
     const equal = this.#equalNumbers[weights];
     const inPairs = equal < manyNumbers;
     const run = await this.#runRows(requests, most, weights, inPairs);
@@ -220,7 +223,7 @@ export class StepEngine implements AsyncDisposable {
       const compared = this.#equalOfFirstNode(alone, run);
       this.#equalNumbers[weights] = compared < 0 ? -1 : equal + Math.min(compared, manyNumbers / 2);
     }
-    const { results, sequences, nodes: T, count } = run;
+    const { results, sequences, nodes: T, count, final } = run;
     const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
     const nodes = sequences * T;
     // Counts are checked: the graph of an export may give others than it declares.
@@ -228,17 +231,16 @@ export class StepEngine implements AsyncDisposable {
     const hidden = dataOf(results.hidden, 'float32', count * width);
     const data: Float32Array[] = [];
     for (const { name, heads, width: R } of this.layout.rows) {
-      const final = results[finalRowsName(name)];
-      const count = final === undefined ? nodes : this.#laterSums.rows;
-      data.push(dataOf(final ?? results[name], 'float32', count * heads * R));
+      const last = final > 0 ? results[finalRowsName(name)] : undefined;
+      data.push(dataOf(last ?? results[name], 'float32', (last === undefined ? nodes : final) * heads * R));
     }
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : new Float32Array(0);
-    const later = this.#laterSums.of(results, requests);
+    const later = this.#laterSums?.of(results, requests);
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {
-      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later.at(sequence) };
+      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later?.[sequence] };
       const output = { logits: new Array<Float32Array>(), hidden: new Array<Float32Array>(), rows };
       for (let end = taken + wanted.length; taken < end; taken++) {
         output.logits.push(logits.subarray(taken * vocabulary, (taken + 1) * vocabulary));
@@ -267,13 +269,12 @@ export class StepEngine implements AsyncDisposable {
     }
     const nodes = this.layout.productRows ? most : products;
     const program = this.#programs[weights];
-    const later = this.#laterSums.outputsOf(requests);
-    const final = later.length > 0 && rows.length === 1 && nodes === most ? this.#laterSums.finalRows(rows[0]) : 0;
-    const nameOf = (name: string): string =>
-      final > 0 && program.outputs.has(finalRowsName(name)) ? finalRowsName(name) : name;
+    const later = this.#laterSums?.outputsOf(requests) ?? [];
+    const final = (later.length > 0 && nodes === most && this.#laterSums?.finalRows(rows)) || 0;
+    const outputs = final > 0 ? finalOutputs(program, this.#outputs) : this.#outputs;
     const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs, final);
-    const results = await program.run(feeds, [...this.#outputs.map(nameOf), ...later], kept);
-    return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length };
+    const results = await program.run(feeds, [...outputs, ...later], kept);
+    return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length, final };
   }
 
   /** How many numbers of the first node two runs have with equal bits: its logits and rows; -1 where some differ. */

@@ -2,7 +2,7 @@
 import { endingSteps } from '../../attention/masks.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
-import { laterSumsName } from '../../models/graphs/step-graph.ts';
+import { finalRowsName, laterSumsName } from '../../models/graphs/step-graph.ts';
 import type { Program } from '../../runtime/program.ts';
 import type { NewRows } from './commit.ts';
 import type { StepRequest } from './step-feeds.ts';
@@ -29,9 +29,9 @@ export class LaterSums {
     return taken ? [...this.names.values()] : [];
   }
 
-  /** How many of the last rows of a text states keep, 0 for all. */
-  finalRows({ tree, isText }: StepRequest): number {
-    return isText === true && this.rows < tree.size ? this.rows : 0;
+  /** How many of the last rows of a single text states keep, 0 for all. */
+  finalRows([{ tree, isText }, ...others]: readonly StepRequest[]): number {
+    return isText === true && others.length === 0 && this.rows < tree.size ? this.rows : 0;
   }
 
   /** Their numbers, from the results of a step, for each request; undefined for one that does not end a group in all layers. */
@@ -49,7 +49,7 @@ export class LaterSums {
       }
     }
     return Array.from(all, ([{ tree }, sums]) =>
-      sums.size > 0 && sums.size === this.names.size ? { nodes: tree.size, sums } : undefined,
+      sums.size === this.names.size ? { nodes: tree.size, sums } : undefined,
     );
   }
 }
@@ -57,4 +57,9 @@ export class LaterSums {
 function endingRequests(requests: readonly StepRequest[], { horizon }: SlotLayout): readonly StepRequest[] {
   const steps = requests.map((request) => ({ request, tree: request.tree, committed: request.state.length }));
   return endingSteps(steps, horizon.group).map(({ request }) => request);
+}
+
+/** Outputs of a step, with rows of the last nodes alone where its graph gives those. */
+export function finalOutputs({ outputs }: Program, names: readonly string[]): readonly string[] {
+  return names.map((name) => (outputs.has(finalRowsName(name)) ? finalRowsName(name) : name));
 }

@@ -128,14 +128,10 @@ export class StepFeeds {
    */
   feeds(requests: readonly StepRequest[], T: number, P = T, inPairs = false, final = 0): StepInputs {
     const feeds = this.#nodeFeeds(requests, P, inPairs);
-    this.#feed(
-      feeds,
-      finalName,
-      int32(
-        [final],
-        Array.from({ length: final }, (_, i) => T - final + i),
-      ),
-    );
+    if (this.#program.inputs.has(finalName)) {
+      const nodes = Array.from({ length: final }, (_, i) => T - final + i);
+      feeds[finalName] = int32([final], nodes);
+    }
     if (this.#program.inputs.has(productRowNames.mixed)) Object.assign(feeds, productRowFeeds(T, P));
     const kept = new Map<string, KeptMemory>();
     const states: SequenceState[] = [];
@@ -214,7 +210,8 @@ export class StepFeeds {
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
     const steps: SequenceStep[] = [];
     for (const [b, { state, tree, rule }] of requests.entries()) {
-      const slotPositions = padded(state.positions[slots.index].subarray(0, inRing), inRing);
+      const held = inRing === 0 ? noPositions : state.positions[slots.index];
+      const slotPositions = held.length === inRing ? held : padded(held, inRing);
       const step = { slotPositions, tree, rule, committed: state.length, open: open?.ofStates[b] };
       fillMasks(masks.buffers, b, step, horizon);
       steps.push(step);
@@ -363,10 +360,10 @@ export class StepFeeds {
 }
 
 const parts = ['keys', 'values'] as const;
+const noPositions = new Int32Array(0);
 
 /** Positions of slots, and of `count` slots in all: the others are empty. */
 function padded(positions: Int32Array, count: number): Int32Array {
-  if (positions.length === count) return positions;
   const result = new Int32Array(count).fill(-1);
   result.set(positions);
   return result;
