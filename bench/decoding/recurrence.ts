@@ -77,7 +77,7 @@ function byProducts(B: number, T: number, levels: number, R: number): StepOfLaye
   for (let layer = 0; layer < layers; layer++) {
     const input = (name: string, ...shape: number[]): Value => step.input(`${name}.${layer}`, ...shape);
     const rowsOf = (rows: Value): Value => transpose(rows, [0, 2, 1, 3]);
-    const [ring, writtenOfRing] = [input('ring', B, M, R, D), input('written', B, M, R, D)];
+    const [ring, writtenOfRing] = [input('ring', B, M, R, D), input('held', B, M, R, D)];
     const keysAndQueries = rowsOf(concat([input('k', B, T, M, D), input('q', B, T, M, D)], 1)); // [B,M,2T,D]
     const [keys] = split(keysAndQueries, 2, [T, T]);
     const logs = concat([input('logs', B, R, M), input('g', B, T, M)], 1);
