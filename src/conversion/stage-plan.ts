@@ -1,19 +1,13 @@
 /** Memory, disk and time of the stages of a conversion, known before the work from the shapes of the model. */
 import { exchangeableLayers, parametersOfMixers } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
-import { chooseForm, engineMemory, type MemoryForm } from '../training/memory-form.ts';
+import { chooseForm, type MemoryForm } from '../training/memory-form.ts';
 import { memoryLimit } from '../training/plans/options.ts';
 import type { PlannedStage, WorkPlan } from '../training/plans/plan.ts';
-import { measureOperations, operationSeconds, processBytes } from '../training/step-cost.ts';
-import { judgedText, type JudgeName, writingForm } from './judge.ts';
-import {
-  measureExtent,
-  type MeasureExtent,
-  measureSeconds,
-  modelBranches,
-  readingCost,
-  startSeconds,
-} from './measure-extent.ts';
+import { measureOperations, operationSeconds } from '../training/step-cost.ts';
+import { judgedText } from './judge.ts';
+import { measureExtent, measureSeconds, modelBranches, readingCost, startSeconds } from './measure-extent.ts';
+import { measuringMemory } from './measuring-memory.ts';
 import type { ConversionOptions } from './options.ts';
 import { sensitivityProbes } from './sensitivity.ts';
 import {
@@ -24,14 +18,7 @@ import {
   trainedLayers,
 } from './stage-training.ts';
 import { isTrained, rowLength, type TrainingStage, trainingStages, type Weighted, windowLength } from './stages.ts';
-import { calibrated, type ConversionTexts, trainingRows } from './texts.ts';
-import { segmentWeights } from '../checkpoint/stored-parameter.ts';
-import { agreementMemory } from '../evaluation/agreement/weight-agreement.ts';
-import { lossesMemory } from '../evaluation/perplexity/losses.ts';
-import { modelStateBytes } from '../models/graphs/model-layout.ts';
-import type { CausalModel } from '../models/model.ts';
-import { calibrationMemory } from './calibrate.ts';
-import { memoryAfterJudge } from './step-form.ts';
+import { calibrated, trainingRows } from './texts.ts';
 
 const helpingStage = ['a smaller model', 'distill with `stage` layers, which holds one layer at a time'];
 const calibrationTokens = calibrated.count * calibrated.length;
@@ -145,73 +132,4 @@ export function planStage(stage: TrainingStage, inputs: StageInputs): PlannedSta
   const count = steps?.[stage.name] ?? Math.max(0, Math.floor((stage.share * budget - once) / each));
   const tokens = count * batch * length;
   return { ...needs, name: stage.name, length, batch: microBatch, tokens, seconds: once + count * each };
-}
-
-/** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
-const engineCopies = 1.9;
-
-/** Bytes of measuring stages at their peaks. */
-type MeasuringMemory = Readonly<Record<'judge' | 'linearize' | 'calibrate' | 'report', number>>;
-
-interface MeasuredWork {
-  readonly original: Weighted;
-  readonly student: CausalModel;
-  readonly texts: ConversionTexts;
-  readonly judge: JudgeName;
-  readonly extent: MeasureExtent;
-}
-
-/** The memory of measuring stages in both forms; no weights are read. */
-function measuringMemory(work: MeasuredWork): Record<MemoryForm, MeasuringMemory> {
-  const { original, student, texts, extent, judge } = work;
-  const { model } = original;
-  const { length, tokens } = judgedText(model, texts, judge);
-  const weights = segmentWeights(original.parameters);
-  const agreed =
-    tokens === 0
-      ? { whole: 0, layers: 0 }
-      : agreementMemory(model, student, { length, count: tokens / length }, weights);
-  const weightBytes = processBytes + 4 * parameterCount(student.parameters);
-  const states = extent.contexts.reduce((sum, context) => sum + modelStateBytes(model, context), 0);
-  const calibration = calibrationMemory(model, calibrated, weights);
-  const stages = (
-    read: (length: number, windows: number) => number,
-    agreement: number,
-    calibrate: number,
-    engine: number,
-    left: number,
-  ): MeasuringMemory => {
-    const judge = left + Math.max(read(windowLength(model), texts.validation.windows.length), agreement);
-    return {
-      judge,
-      linearize: tokens === 0 ? judge : Math.max(judge, engine),
-      calibrate: Math.max(judge, left + calibrate),
-      report: Math.max(judge, left + read(extent.positionLength, extent.positionWindows), engine + states),
-    };
-  };
-  const reading = (length: number, count: number): number => {
-    const window = { tokens: new Int32Array(length), scoredFrom: 1 };
-    return lossesMemory(
-      student,
-      Array.from({ length: count }, () => window),
-      weights,
-    ).layers;
-  };
-  const whole = (length: number): number => weightBytes + readingCost(model, length).peakBytes;
-  return {
-    whole: stages(
-      whole,
-      weightBytes + agreed.whole,
-      calibration.whole,
-      (1 + engineCopies) * (weightBytes - processBytes) + processBytes,
-      0,
-    ),
-    layers: stages(
-      reading,
-      processBytes + agreed.layers,
-      calibration.layers,
-      engineMemory(model.parameters, writingForm.dtype, writingForm.block),
-      memoryAfterJudge(original, { judge }),
-    ),
-  };
 }

@@ -34,7 +34,7 @@ const openers: OneDoer = {
     'src/cli/commands/check.ts', // the weights whose forms it compares
     'src/conversion/judge.ts',
     'src/evaluation/check/forms.ts',
-    'src/studies/sweep/classification.ts', // the weights that a trial has trained
+    'src/studies/sweep/text-labels.ts', // the weights that a trial has trained
     'src/studies/matrix/cells.ts',
   ],
 };

@@ -4,7 +4,7 @@ import { initializeParameters } from '../../models/initialize.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { supportedFamilies } from '../../models/families/index.ts';
 import { supportProbes } from './probes.ts';
-import { runBackward, runForward } from './cells.ts';
+import { runBackward, runForward } from './forward.ts';
 import type { SupportRow } from './cells.ts';
 import { matrixStudy } from './study.ts';
 

@@ -1,35 +1,24 @@
 /** Training Medusa heads for a model; both are saved in one folder. */
 import { z } from 'zod';
 import { openCheckpoint } from '../../checkpoint/huggingface.ts';
-import { type LoadedModel, loadGeneratingModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
+import { loadGeneratingModel, openModelWeights, saveModel } from '../../checkpoint/load-model.ts';
 import { saveMedusaHeads } from '../../checkpoint/medusa-files.ts';
-import { LinnetError, OptionsError } from '../../errors.ts';
+import { OptionsError } from '../../errors.ts';
 import { isMedusaParameter, medusaLimits } from '../../models/medusa/medusa.ts';
-import { byKind, type CausalModel, type EncoderDecoderModel, type GeneratingModel } from '../../models/model.ts';
-import { loadTokenizer, type Tokenizer } from '../../tokenizer/tokenizer.ts';
-import { computeHiddenStates, hiddenStatePlace, hiddenStatePlaces } from '../objectives/hidden-states.ts';
-import {
-  medusaObjective,
-  type MedusaTraining,
-  medusaTrainingDefaults,
-  pairMedusaObjective,
-  withHeads,
-} from '../objectives/draft-heads.ts';
-import { checkPairFields, loadPackedText, loadPairs, pairShape } from './text.ts';
+import type { GeneratingModel } from '../../models/model.ts';
+import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
+import { hiddenStatePlaces } from '../objectives/hidden-states.ts';
+import { type MedusaTraining, medusaTrainingDefaults, withHeads } from '../objectives/draft-heads.ts';
+import { checkPairFields, pairShape } from './text.ts';
+import { type HeldOutTokens, loadHeadsText } from './heads-text.ts';
 import { requireWeights } from '../memory-form.ts';
 import { parseOptions, refuseLabelSmoothing, settingsOf, trainingShape } from './options.ts';
-import { described, type TrainingSettings } from '../settings.ts';
-import type { ParameterMap, TrainingPlan } from './plan.ts';
+import { described } from '../settings.ts';
+import type { ParameterMap } from './plan.ts';
 import { runPlan, type TrainingHooks, type TrainingResult } from './run.ts';
 import { requireOptions, requirePath } from '../../files/arguments.ts';
 import { offByDefault, share, whole } from '../../files/schema-values.ts';
-import { parameterCount, selectParameters } from '../../nn/parameters.ts';
-import { documentTokens } from '../../data/documents/document-tokens.ts';
-import type { Document } from '../../data/documents/document.ts';
-import { PackedDataset } from '../../data/datasets/packing.ts';
-import type { PairDataset } from '../../data/datasets/sequence-pairs.ts';
-import type { CompileOptions } from '../../runtime/compile.ts';
-import { totalUpdates } from '../updates.ts';
+import { selectParameters } from '../../nn/parameters.ts';
 
 export const headsShape = {
   heads: described(
@@ -124,7 +113,7 @@ export async function trainHeads(
   requirePath(folder, 'the model');
   requireOptions(hooks, 'the hooks');
   const parsed = parseOptions(headsSchema, options);
-  const { heads, headLayers, headDecay, mtp, dtype, replace, seed } = parsed;
+  const { heads, headLayers, headDecay, hiddenStates, mtp, dtype, replace, seed } = parsed;
   checkPairFields(parsed);
   const medusa = medusaOf(parsed);
   const checked = settingsOf(parsed);
@@ -134,11 +123,14 @@ export async function trainHeads(
     requireWeights(weights.model.parameters, parsed.memory);
     const loaded = await loadGeneratingModel(folder);
     const { model, fingerprint, path: from } = loaded;
-    const input = { loaded, medusa, options: parsed, settings, tokenizer: await loadTokenizer(from), hooks };
-    const { heldOut, configuration, ...text } = await byKind(model, {
-      causal: (own) => plainText(own, input),
-      'encoder-decoder': (own) => pairsOfTexts(own, input),
-    });
+    const { signal, onHiddenStates } = hooks;
+    const input = { loaded, medusa, signal, onHiddenStates };
+    const { heldOut, configuration, ...text } = await loadHeadsText(
+      hiddenStates === 'auto' ? input : { ...input, hiddenStates },
+      parsed,
+      settings,
+      await loadTokenizer(from),
+    );
     return {
       ...text,
       ...withHeads({ ...loaded, medusa }, seed),
@@ -186,142 +178,4 @@ function medusaOf({ heads, headLayers, headDecay, mtp, joint, headWeight, baseRa
     ...(mtp && { mtp }),
     joint: joint ? { weight: headWeight ?? weight, rateFactor: baseRate ?? rateFactor } : undefined,
   };
-}
-
-const heldOutShare = 1 / 20;
-
-/** Token ids of a text that heads are not trained on. */
-interface HeldOutTokens {
-  /** At most `length` + 1; in encoder-decoder models the start token and the target text. */
-  readonly tokens: Int32Array;
-  /** The source text of an encoder-decoder model, EOS included. */
-  readonly source?: Int32Array;
-}
-
-/** A model whose heads are trained, how, and on what. */
-interface HeadsInput {
-  readonly loaded: LoadedModel<GeneratingModel>;
-  readonly medusa: MedusaTraining;
-  readonly options: ParsedOptions;
-  readonly settings: TrainingSettings;
-  readonly tokenizer: Tokenizer;
-  readonly hooks: HeadsHooks;
-}
-
-/** Text to train heads on, and how they are trained on it. */
-interface HeadsText
-  extends Pick<
-    TrainingPlan,
-    'dataset' | 'summary' | 'configuration' | 'objective' | 'heldOutRows' | 'feature' | 'otherWeightBytes'
-  > {
-  readonly heldOut: readonly HeldOutTokens[];
-}
-
-/**
- * Reads plain text for a causal model.
- * @throws LinnetError `INPUT` if nothing is left to train on, and as `loadPackedText`
- */
-async function plainText(model: CausalModel, input: HeadsInput): Promise<HeadsText> {
-  const { medusa, loaded, options, settings, tokenizer } = input;
-  const { signal, onHiddenStates: onProgress } = input.hooks;
-  const text = await loadPackedText(options, settings, tokenizer);
-  const { training: dataset, heldOut } =
-    text.heldOut.length > 0
-      ? { training: text.dataset, heldOut: piecesOf(text.heldOut, tokenizer, settings.length) }
-      : splitRows(text.dataset);
-  const visits = totalUpdates(dataset, settings) * settings.batch;
-  const usual = hiddenStatePlace(dataset, model.sizes.width, visits);
-  const hiddenStates = options.hiddenStates === 'auto' ? usual : options.hiddenStates;
-  // Of a model that is trained too they change.
-  const place = medusa.joint === undefined ? hiddenStates : 'recompute';
-  const running = medusaObjective(medusa, model, settings.length);
-  const states = { name: 'hidden', shape: [settings.length, model.sizes.width] };
-  const bytes = 4 * dataset.rows * settings.length * model.sizes.width;
-  const kept = place !== 'recompute' && {
-    objective: medusaObjective(medusa, model, settings.length, states),
-    otherWeightBytes: 4 * parameterCount(model.parameters) + (place === 'memory' ? bytes : 0),
-    feature: {
-      diskBytes: place === 'disk' ? bytes : 0,
-      open: (folder: string, compile: CompileOptions) =>
-        computeHiddenStates({ ...loaded, model, dataset, place, folder, compile, signal, onProgress }),
-    },
-  };
-  return {
-    dataset,
-    summary: text.summary,
-    configuration: text.configuration,
-    heldOut: heldOut.map((tokens) => ({ tokens })),
-    objective: running,
-    ...kept,
-    // Without kept hidden states: the model runs over these rows whenever they are measured.
-    heldOutRows: async () => ({ dataset: await text.heldOutRows(), objective: running }),
-  };
-}
-
-/** Reads pairs, or plain text to cut spans out of. @throws LinnetError as `plainText`, and as `loadPairs` */
-async function pairsOfTexts(
-  model: EncoderDecoderModel,
-  { medusa, options, settings, tokenizer }: HeadsInput,
-): Promise<HeadsText> {
-  const { dataset, heldOut, summary, configuration } = await loadPairs(options, settings, model, tokenizer);
-  if (heldOut === undefined && dataset.rows < 2) {
-    throw new LinnetError('INPUT', 'one pair cannot be both trained on and measured on; give more pairs');
-  }
-  const kept = heldOut === undefined ? dataset.rows - setAside(dataset.rows) : dataset.rows;
-  const measured = (rows: PairDataset) => ({
-    dataset: rows,
-    objective: pairMedusaObjective(medusa, model, rows.lengths),
-  });
-  return {
-    ...measured(heldOut === undefined ? dataset.first(kept) : dataset),
-    heldOut: heldOut === undefined ? rowsOf(dataset, kept) : rowsOf(heldOut, 0),
-    summary,
-    configuration,
-    heldOutRows: heldOut && (() => Promise.resolve(measured(heldOut))),
-  };
-}
-
-function setAside(rows: number): number {
-  return Math.max(1, Math.round(rows * heldOutShare));
-}
-
-/** The pairs of the rows from `from` on, in the form of the first pass. */
-function rowsOf(dataset: PairDataset, from: number): HeldOutTokens[] {
-  return Array.from({ length: dataset.rows - from }, (_, i) => dataset.texts({ row: from + i, epoch: 0 }));
-}
-
-/** Rows trained on, and the tokens of the last twentieth. @throws LinnetError `INPUT` if there is only one row */
-function splitRows(dataset: PackedDataset): { training: PackedDataset; heldOut: Int32Array[] } {
-  const kept = dataset.rows - setAside(dataset.rows);
-  if (kept < 1) {
-    throw new LinnetError(
-      'INPUT',
-      'one row of text cannot be both trained on and measured on; give more text, or a smaller `length`',
-    );
-  }
-  const { length, documents, padId, starts, counts, tokens } = dataset;
-  const training = new PackedDataset({
-    length,
-    documents,
-    padId,
-    tokens,
-    starts: starts.subarray(0, kept),
-    counts: counts.subarray(0, kept),
-  });
-  const heldOut = Array.from({ length: dataset.rows - kept }, (_, i) =>
-    tokens.subarray(starts[kept + i], starts[kept + i] + counts[kept + i]),
-  );
-  return { training, heldOut };
-}
-
-/** Documents cut into pieces as long as the rows that were trained on. */
-function piecesOf(documents: readonly Document[], tokenizer: Tokenizer, length: number): Int32Array[] {
-  const pieces: Int32Array[] = [];
-  for (const { text } of documents) {
-    const tokens = documentTokens(tokenizer, text);
-    for (let start = 0; start + 2 < tokens.length; start += length) {
-      pieces.push(tokens.subarray(start, start + length + 1));
-    }
-  }
-  return pieces;
 }
