@@ -8,7 +8,7 @@ import { placeEngine } from './engine-placement.ts';
 async function folderOf(sizes: Readonly<Record<string, number>>): Promise<string> {
   const folder = await scratchFolder();
   for (const [name, size] of Object.entries(sizes)) {
-    await writeFile(join(folder, name), '');
+    await writeFile(join(folder, name), 'GGUF');
     await truncate(join(folder, name), size * 2 ** 20);
   }
   return folder;
@@ -22,6 +22,15 @@ describe('placeEngine', () => {
     expect(await placeEngine(small, 'auto', undefined)).toEqual({ worker: false, threads: 1 });
     expect(await placeEngine(large, 'auto', undefined)).toEqual({ worker: true, threads: undefined });
     expect(await placeEngine(exported, 'auto', 2)).toEqual({ worker: true, threads: 2 });
+  });
+
+  it('counts all files of a GGUF model, and of a folder with others the one that is named', async () => {
+    const parts = await folderOf({ 'm-00001-of-00002.gguf': 1, 'm-00002-of-00002.gguf': 16 });
+    const several = await folderOf({ 'small.gguf': 16, 'large.gguf': 17 });
+    for (const large of [parts, join(parts, 'm-00002-of-00002.gguf'), join(several, 'large.gguf')]) {
+      expect(await placeEngine(large, 'auto', undefined)).toEqual({ worker: true, threads: undefined });
+    }
+    expect(await placeEngine(join(several, 'small.gguf'), 'auto', undefined)).toEqual({ worker: false, threads: 1 });
   });
 
   it('does as it is told', async () => {

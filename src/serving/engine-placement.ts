@@ -1,6 +1,5 @@
 /** Where the engine of a server computes: on the thread that answers, or on one of its own. */
-import { readdir, stat } from 'node:fs/promises';
-import { join } from 'node:path';
+import { weightBytes } from '../checkpoint/weight-bytes.ts';
 
 /** Names of `serve --engine`. */
 export const enginePlacements = ['auto', 'thread', 'inline'] as const;
@@ -18,7 +17,7 @@ export interface EnginePlacement {
 }
 
 /**
- * @param folder of a model, or of an export
+ * @param folder of a model, or of an export; or a GGUF file
  * @param wanted `auto`: models of at most 16 MiB inline with one thread, others in a thread of their own
  * @param threads requested number; kept in any case
  */
@@ -30,13 +29,4 @@ export async function placeEngine(
   if (wanted !== 'auto') return { worker: wanted === 'thread', threads };
   const isSmall = (await weightBytes(folder)) <= smallWeights;
   return { worker: !isSmall, threads: threads ?? (isSmall ? 1 : undefined) };
-}
-
-/** Bytes of the files of weights in a folder; 0 if it cannot be read, which opening it will say better. */
-async function weightBytes(folder: string): Promise<number> {
-  const names = await readdir(folder).catch(() => []);
-  const sizes = names
-    .filter((name) => /\.(safetensors|data)$/.test(name))
-    .map(async (name) => (await stat(join(folder, name))).size);
-  return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
