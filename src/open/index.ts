@@ -9,6 +9,7 @@ import {
   saveModel,
 } from '../checkpoint/load-model.ts';
 import { hasMedusaHeads, loadMedusaHeads } from '../checkpoint/medusa-files.ts';
+import { weightBytes } from '../checkpoint/weight-bytes.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { restoreSession, saveSession } from '../decoding/state/session-file.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
@@ -124,13 +125,14 @@ export async function open(
   const folder = await folderOfModel(source, options);
   const surroundings = async (origin: string, fingerprint: string): Promise<ModelSurroundings> => {
     const { sampling: defaults } = await readGenerationConfig(origin);
+    const around = { origin, fingerprint, name, defaults, fileBytes: await weightBytes(origin) };
     const tokenizer = await ifFound(loadTokenizer(origin));
-    if (tokenizer === undefined) return { origin, fingerprint, name, defaults };
+    if (tokenizer === undefined) return around;
     const template =
       chatTemplate === undefined
         ? await readChatTemplate(origin, tokenizer)
         : await openChatTemplate(chatTemplate, tokenizer, '--chat-template');
-    return { origin, fingerprint, name, defaults, tokenizer, template };
+    return { ...around, tokenizer, template };
   };
   if (!(await isExport(folder))) {
     const { ignore, crossesFolds = false } = options;

@@ -63,6 +63,8 @@ export interface ModelSurroundings {
   readonly fingerprint: string;
   /** What clients call it. Default: its origin. */
   readonly name?: string;
+  /** Of its files of weights. Default 0: unknown. */
+  readonly fileBytes?: number;
   readonly tokenizer?: Tokenizer;
   readonly template?: ChatTemplate;
   /** Sampling where a text's options and its program say nothing. Default: greedy. */
@@ -85,8 +87,12 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
   readonly template: ChatTemplate | undefined;
   /** Unix time at which it was opened, in seconds. */
   readonly created = Math.floor(Date.now() / 1000);
+  /** Bytes of the files of weights that it was opened from; 0 in browsers. */
+  readonly fileBytes: number;
   /** V. */
   readonly vocabulary: number;
+  /** The context length it was trained for, in tokens. */
+  readonly trainedLength: number;
   /** Numbers that it has learned. */
   readonly parameterCount: number;
   readonly #tokenizer: Tokenizer | undefined;
@@ -97,7 +103,7 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
     kind: Kind,
     description: Described,
     model: ModelDescription,
-    { origin, fingerprint, name = origin, tokenizer, template }: ModelSurroundings,
+    { origin, fingerprint, name = origin, fileBytes = 0, tokenizer, template }: ModelSurroundings,
   ) {
     this.kind = kind;
     this.description = description;
@@ -106,7 +112,9 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
     this.origin = origin;
     this.fingerprint = fingerprint;
     this.template = template;
+    this.fileBytes = fileBytes;
     this.vocabulary = model.sizes.vocabulary;
+    this.trainedLength = model.sizes.trainedLength;
     this.parameterCount = parameterCount(model.parameters);
     this.#tokenizer = tokenizer;
   }

@@ -1,9 +1,11 @@
 /** The endpoints of Ollama, as its own client sees them. */
+import { stat } from 'node:fs/promises';
+import { join } from 'node:path';
 import Ajv from 'ajv';
 import { Ollama, type Message, type Tool } from 'ollama';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { LanguageModel } from '../../src/open/language-model.ts';
-import { chatTemplate, openTiny, serve, type ServedOptions } from './served.ts';
+import { chatTemplate, openTiny, serve, type ServedOptions, tinyLlamaFolder } from './served.ts';
 
 let model: LanguageModel;
 let plain: LanguageModel;
@@ -223,14 +225,16 @@ describe('/api/generate and /api/chat', () => {
 
 describe('names, vectors and facts', () => {
   it('list the model by all its names, with a tag', async () => {
-    const { ollama } = await clientOf(model, { http: { aliases: ['gpt:1b'] } });
+    const { ollama } = await clientOf(model, { http: { aliases: ['gpt:1b'], limits: { promptTokens: 8 } } });
     const { models } = await ollama.list();
     expect(models.map(({ name }) => name)).toEqual(['tiny:latest', 'gpt:1b']);
-    expect(models[0]).toMatchObject({ digest: model.fingerprint, details: { family: 'llama' } });
+    const { size } = await stat(join(tinyLlamaFolder, 'model.safetensors'));
+    expect(models[0]).toMatchObject({ size, digest: model.fingerprint, details: { family: 'llama' } });
     expect((await ollama.ps()).models).toHaveLength(2);
     for (const name of ['tiny', 'tiny:latest', 'gpt:1b']) {
       const shown = await ollama.show({ model: name });
       expect(shown).toMatchObject({ template: chatTemplate, details: { family: 'llama' } });
+      expect(shown.model_info).toHaveProperty(['llama.context_length'], model.trainedLength);
       expect(shown.capabilities).toEqual(['completion', 'tools', 'embedding']);
     }
     expect((await ollama.version()).version).toMatch(/^\d+\.\d+/);

@@ -201,12 +201,9 @@ function encoderApi({ kind, reader }: EncoderServing['model']): ApiDefinition<En
       paths: textRoutes.map(({ path }) => path).filter((path) => !paths.has(path)),
       why: `this model is ${name} and writes no text: it answers ${can}`,
     },
-    meta: ({ model }) => ({
+    meta: () => ({
       kind,
-      n_vocab: sizes.vocabulary,
-      n_ctx_train: sizes.trainedLength,
       n_embd: sizes.width,
-      n_params: model.parameterCount,
       labels: classifier?.labels,
       regression: classifier?.isRegression,
     }),
@@ -214,7 +211,6 @@ function encoderApi({ kind, reader }: EncoderServing['model']): ApiDefinition<En
     longest: ({ embeddings }) => embeddings.longest,
     properties: ({ line, embeddings }) => ({
       total_slots: line.most,
-      trained_length: sizes.trainedLength,
       max_input_length: embeddings.longest,
     }),
   };

@@ -49,6 +49,7 @@ export interface ApiDefinition<S> {
   readonly routes: readonly Route<S>[];
   /** Paths of other models that this one cannot answer, and why. */
   readonly refused: { readonly paths: readonly string[]; readonly why: string };
+  /** Fields of `meta` in /v1/models besides those that all models have. */
   readonly meta: (serving: S) => object;
   /** Requests that are answered or wait. */
   readonly load: (serving: S) => number;
@@ -214,7 +215,12 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
       created: model.created,
       owned_by: 'linnet',
       max_model_len: definition.longest(options),
-      meta: definition.meta(options),
+      meta: {
+        n_vocab: model.vocabulary,
+        n_ctx_train: model.trainedLength,
+        n_params: model.parameterCount,
+        ...definition.meta(options),
+      },
     };
   };
   for (const path of ['/v1/models', '/models']) {
@@ -234,6 +240,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
       build_info: build(),
       limits,
       is_sleeping: false,
+      trained_length: model.trainedLength,
       ...(await definition.properties(options)),
     }),
   );

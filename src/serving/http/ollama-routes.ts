@@ -59,7 +59,14 @@ function entriesOf(serving: EmbeddingServing, more: object) {
   const { model } = serving;
   return modelNames(serving).map((served) => {
     const tagged = served.includes(':') ? served : `${served}:latest`;
-    return { name: tagged, model: tagged, size: 0, digest: model.fingerprint, details: detailsOf(model), ...more };
+    return {
+      name: tagged,
+      model: tagged,
+      size: model.fileBytes,
+      digest: model.fingerprint,
+      details: detailsOf(model),
+      ...more,
+    };
   });
 }
 
@@ -88,7 +95,7 @@ export function ollamaFacts(
       (serving: EmbeddingServing, _, fields) => {
         const { model, embeddings } = serving;
         taggedName(serving, fields.model ?? fields.name);
-        const { family, parameterCount, vocabulary, template } = model;
+        const { family, parameterCount, trainedLength, vocabulary, template } = model;
         return Response.json({
           license: '',
           modelfile: '',
@@ -99,7 +106,7 @@ export function ollamaFacts(
           model_info: {
             'general.architecture': family,
             'general.parameter_count': parameterCount,
-            [`${family}.context_length`]: embeddings.longest,
+            [`${family}.context_length`]: trainedLength,
             [`${family}.embedding_length`]: embeddings.width,
             [`${family}.vocab_size`]: vocabulary,
           },

@@ -81,5 +81,5 @@ export function checkLength(field: string, tokens: number, most: number): void {
 
 /** Most tokens of an answer whose request names no limit: not more than the model was trained for. */
 export function answerTokens({ model, limits }: Serving): number {
-  return Math.min(limits.answerTokens, model.decoder.sizes.trainedLength ?? Infinity);
+  return Math.min(limits.answerTokens, model.trainedLength);
 }

@@ -50,11 +50,8 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
       paths: continues ? [] : continuingRoutes.map(({ path }) => path),
       why: 'this model reads a text and writes another: use /v1/completions',
     },
-    meta: ({ model, runner }) => ({
-      n_vocab: model.vocabulary,
-      n_ctx_train: sizes.trainedLength,
+    meta: ({ runner }) => ({
       n_embd: sizes.width,
-      n_params: model.parameterCount,
       // The state of other models depends on their source.
       state_bytes: runner.engine.stateBytes ?? null,
     }),
@@ -66,7 +63,6 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
       default_generation_settings: { n_ctx: limits.promptTokens, params: namedSampling(model.defaults) },
       same_bits: await runner.engine.sameBits(),
       chat_template: model.template?.source ?? '',
-      trained_length: sizes.trainedLength,
     }),
   };
 }

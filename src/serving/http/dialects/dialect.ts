@@ -152,8 +152,7 @@ async function* streamed(
 }
 
 /** A header for clients whose prompts are longer than those that the model was trained for: it predicts worse there. */
-function lengthWarning({ model }: Serving, records: readonly TextRecord[]): Record<string, string> {
-  const trainedLength = model.decoder.sizes.trainedLength ?? Infinity;
+function lengthWarning({ model: { trainedLength } }: Serving, records: readonly TextRecord[]): Record<string, string> {
   let longest = 0;
   for (const { prompt } of records) longest = Math.max(longest, prompt.length);
   if (longest <= trainedLength) return {};
