@@ -99,13 +99,17 @@ describe('chats that call functions', () => {
       temperature: 1,
       seed: 5,
       tool_choice: { type: 'function', function: { name: 'weather' } },
+      logprobs: true,
     } as const;
     const whole = await client.chat.completions.create(request);
-    const [call] = whole.choices[0].message.tool_calls ?? [];
+    const [{ message, logprobs }] = whole.choices;
+    const [call] = message.tool_calls ?? [];
     const stream = await client.chat.completions.create({ ...request, stream: true });
-    const read = { name: '', json: '', ids: new Set<string>(), finish: '', content: '' };
+    const read = { name: '', json: '', ids: new Set<string>(), finish: '', content: '', scores: [] as unknown[] };
     for await (const { choices } of stream) {
-      for (const { delta, finish_reason: finish } of choices) {
+      for (const { delta, finish_reason: finish, logprobs: scores } of choices) {
+        read.scores.push(...(scores?.content ?? []));
+        if (finish === null) expect(delta).not.toEqual({});
         read.content += delta.content ?? '';
         read.finish = finish ?? read.finish;
         for (const part of delta.tool_calls ?? []) {
@@ -122,6 +126,7 @@ describe('chats that call functions', () => {
       json: call.function.arguments,
       finish: 'tool_calls',
       content: '',
+      scores: logprobs?.content,
     });
     expect(read.ids.size).toBe(1);
   });

@@ -18,7 +18,7 @@ import {
   usageOf,
   visibleScores,
 } from './answer-parts.ts';
-import type { TextRecord } from './records.ts';
+import type { ChoiceRecord, TextRecord } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
@@ -123,6 +123,8 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
     fields.logprobs === true ? chatLogprobs(scores, names, serving.model.pieces) : null;
   const promptIds = withIds && { prompt_token_ids: record.prompt };
   const answers = record.choices.map(() => answerTo(record, calling));
+  const told = record.choices.map(() => ({ scores: 0, tokens: 0 }));
+  const idsOf = ({ index, tokens }: ChoiceRecord) => withIds && { token_ids: tokens.slice(told[index].tokens) };
   const timings = () => (record.ended === undefined ? {} : timingsOf(record, record.ended));
   return {
     chunks(piece) {
@@ -141,24 +143,25 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
         return [...progress, ...begun];
       }
       const { choice } = piece;
-      if (piece.type === 'text') {
-        const { text, scores, tokens } = piece.event;
-        const about = { logprobs: logprobs(scores), ...(withIds && { token_ids: tokens }) };
-        const deltas = answers[choice.index].push(text).map(deltaOf);
-        // Text that is held back, as it may begin a call.
-        if (deltas.length === 0) return [chunk(choice.index, {}, about)];
-        return deltas.map((delta, place) => chunk(choice.index, delta, place === 0 ? about : {}));
-      }
       const answer = answers[choice.index];
-      const held = answer.end().map((part) => chunk(choice.index, deltaOf(part), {}, {}));
-      const rest = visibleScores(choice).slice(choice.scores.length);
-      const last = chunk(
-        choice.index,
-        {},
-        { finish_reason: finishReason(answer, piece.event), ...(withIds && { token_ids: piece.tokens }) },
-      );
-      if (rest.length === 0 || fields.logprobs !== true) return [...held, last];
-      return [...held, chunk(choice.index, { content: '' }, { logprobs: logprobs(rest) }, {}), last];
+      /** Parts as chunks; the first tells the tokens since the last one. */
+      const tell = (parts: readonly CalledPart[], scores: readonly PlacedScore[], more?: object): object[] => {
+        const deltas = parts.length === 0 ? [{ content: '' }] : parts.map(deltaOf);
+        const about = { logprobs: logprobs(scores.slice(told[choice.index].scores)), ...idsOf(choice) };
+        told[choice.index] = { scores: scores.length, tokens: choice.tokens.length };
+        return deltas.map((delta, place) => chunk(choice.index, delta, place === 0 ? about : {}, more));
+      };
+      if (piece.type === 'text') {
+        const parts = answer.push(piece.event.text);
+        // Text that is held back, as it may begin a call.
+        return parts.length === 0 && !('linnet' in linnet) ? [] : tell(parts, choice.scores);
+      }
+      const parts = answer.end();
+      const scores = visibleScores(choice);
+      const hasNews = parts.length > 0 || (fields.logprobs === true && scores.length > told[choice.index].scores);
+      const held = hasNews ? tell(parts, scores, {}) : [];
+      const finish_reason = finishReason(answer, piece.event);
+      return [...held, chunk(choice.index, {}, { finish_reason, ...idsOf(choice) })];
     },
     last: () => shared.last(chunkHead, { timings: timings() }),
     whole: () => ({
