@@ -4,7 +4,8 @@
  * - a folder, or whatever lies at a path;
  * - `linnet:NAME`, a model that comes with the package;
  * - `owner/name` of the hub, if nothing here has a name like it. `./owner/name` is never asked of the hub;
- * - `owner/name:FILE.gguf`, one file of such a model, also of a folder in it, and `owner/name:Q4_K_M`, its file of this type.
+ * - `owner/name:FILE.gguf`, one file of such a model, also of a folder in it, and `owner/name:Q4_K_M`, its file of this type;
+ * - `owner/name@REVISION`, a branch, tag or commit of it, before a `:FILE`; and the addresses of their pages.
  */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join, resolve } from 'node:path';
@@ -16,11 +17,13 @@ import { listNames, nearName, quoteName } from '../files/name-list.ts';
 const shippedModels: Readonly<Record<string, string>> = { 'tiny-llama': '../../assets/tiny-llama' };
 const shippedPrefix = 'linnet:';
 
-/** "owner/name", as models of the hub are called. */
-const hubId = /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?::((?:\w[\w.-]*\/){0,5}[\w.-]+\.gguf|\w+))?$/i;
+/** "owner/name", as models of the hub are called, with a revision and a file of it. */
+const hubId =
+  /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?:@([\w.-][\w./-]*))?(?::((?:\w[\w.-]*\/){0,5}[\w.-]+\.gguf|\w+))?$/i;
 
-/** How the address of a model's page begins. */
-const hubAddress = /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\//i;
+/** The address of a model's page, with its revision, and of a file of it. */
+const hubPage =
+  /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#@]+?)(?:(?:@|\/(?:tree|blob|resolve)\/)([^?#]+?)(?:\/([^?#]+\.gguf)(?:\?.*)?)?)?\/?$/i;
 
 /** A path that is there, or a model of the hub. */
 export type NamedPlace = { readonly path: string } | HubPlace;
@@ -28,14 +31,16 @@ export type NamedPlace = { readonly path: string } | HubPlace;
 /** A model of the hub, or one file of it. */
 export interface HubPlace {
   readonly id: string;
+  /** Branch, tag or commit. Default: the downloaded one, else "main". */
+  readonly revision?: string;
   /** Its path, or its type. */
   readonly file?: string;
 }
 
-/** The model of the hub, or its file, that a name may mean. */
+/** The model of the hub, or its file, that a name may mean, or the address of its page. */
 export function hubPlace(name: string): HubPlace | undefined {
-  const [, id, file] = hubId.exec(name) ?? [];
-  return id === undefined ? undefined : { id, file };
+  const [, id, revision, file] = hubPage.exec(name) ?? hubId.exec(name) ?? [];
+  return id === undefined ? undefined : { id, revision, file };
 }
 
 /** Patterns of the files to download: the file, and all parts of a model in several. */
@@ -56,8 +61,9 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
   if (await isThere(path)) return { path };
   const meant = await nearPath(path);
   const place = hubPlace(given);
-  if (meant === undefined && place !== undefined && !(await isThere(dirname(resolve(base ?? '', place.id)))))
-    return place;
+  if (meant === undefined && place !== undefined) {
+    if (hubPage.test(given) || !(await isThere(dirname(resolve(base ?? '', place.id))))) return place;
+  }
   const advice =
     meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
   throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(path)}; ${advice}`);
@@ -69,21 +75,24 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
  * @throws LinnetError `NOT_FOUND` as `placeOfModel`, and for a model of the hub that has not been downloaded
  */
 export async function modelHere(given: string, base?: string): Promise<string> {
-  const name = given.replace(hubAddress, '');
-  const place = await placeOfModel(name, base);
-  const here = 'path' in place ? place.path : await keptModel(place);
+  const place = await placeOfModel(given, base);
+  if ('path' in place) return place.path;
+  const here = await keptModel(place);
   if (here !== undefined) return here;
+  const { id, revision, file } = place;
+  const name = [id, revision && `@${revision}`, file && `:${file}`].join('');
   throw new LinnetError(
     'NOT_FOUND',
     `there is no folder ${name}, and the hub's model of this name is not here; "linnet download ${name}" fetches it`,
   );
 }
 
-/** The folder of a model of the hub, if it has been downloaded and no file is missing or cut. @throws LinnetError as `examineDownload` */
-export async function keptModel({ id, file }: HubPlace): Promise<string | undefined> {
+/** The folder of a model of the hub, if its revision has been downloaded and no file is missing or cut. @throws LinnetError as `examineDownload` */
+export async function keptModel({ id, revision, file }: HubPlace): Promise<string | undefined> {
   const { defaultModelFolder, examineDownload } = await import('../checkpoint/hub/hub.ts');
   const folder = defaultModelFolder(id, file);
-  return (await examineDownload(folder, id))?.intact === true ? folder : undefined;
+  const { record, intact } = (await examineDownload(folder, id)) ?? {};
+  return intact === true && [undefined, record?.revision, record?.commit].includes(revision) ? folder : undefined;
 }
 
 async function shippedFolder(name: string): Promise<string> {

@@ -19,20 +19,16 @@ import { sha256 } from '../files/digest.ts';
 import { checkPlainFileName, quoteName } from '../files/name-list.ts';
 import { readInFolder } from '../files/regular-file.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
-import { type HubPlace, includedFiles, keptModel, placeOfModel } from './model-names.ts';
+import { type HubPlace, hubPlace, includedFiles, keptModel, placeOfModel } from './model-names.ts';
 import { RemoteFolder } from './remote-folder.ts';
 
 /** How a model that is not on the disk gets there. */
 export interface DownloadOptions extends TransferOptions {
   /** Where models of the hub come from. Default: huggingface.co, without a token. */
   readonly hub?: ModelSource;
-  /** Branch, tag or commit of a model of the hub. Default: the downloaded one, without asking the hub, else "main". */
+  /** Branch, tag or commit of a model of the hub, which is asked. Default: as the name says, else the downloaded one or "main". */
   readonly revision?: string;
 }
-
-/** The address of a model's page, with its revision, and of a file of it. */
-const hubPage =
-  /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#]+?)(?:\/tree\/([^?#]+?)|\/(?:blob|resolve)\/([^/?#]+)\/([^?#]+\.gguf)(?:\?.*)?)?\/?$/i;
 
 /**
  * The folder of a model, after a download if need be.
@@ -45,13 +41,9 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
   if (!(given instanceof URL)) requireText(given, 'what to open');
   const text = String(given);
   if (/^file:/i.test(text)) return fileURLToPath(text);
-  if (/^https?:/i.test(text)) {
-    const page = hubPage.exec(text);
-    if (page === null) return downloadExport(text, options);
-    const [, id, tree, revision = tree, file] = page;
-    return fetchFromHub({ id, file }, { ...options, revision: options.revision ?? revision });
-  }
-  if (given instanceof URL || text === '') {
+  const isAddress = /^https?:/i.test(text);
+  if (isAddress && hubPlace(text) === undefined) return downloadExport(text, options);
+  if (!isAddress && (given instanceof URL || text === '')) {
     throw new LinnetError(
       'INPUT',
       `${quoteName(text)} names no model; expected a folder, owner/name or an http(s) URL`,
@@ -63,9 +55,9 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
 
 async function fetchFromHub(place: HubPlace, options: DownloadOptions): Promise<string> {
   const { id, file } = place;
-  const { hub = hubSource(), revision, onProgress, signal } = options;
+  const { hub = hubSource(), revision = place.revision, onProgress, signal } = options;
   const { onPlan = onProgress === undefined ? sayPlan : undefined } = options;
-  const kept = revision === undefined ? await keptModel(place) : undefined;
+  const kept = options.revision === undefined ? await keptModel(place) : undefined;
   if (kept !== undefined) return kept;
   const folder = defaultModelFolder(id, file);
   try {

@@ -124,6 +124,24 @@ describe('a model of the hub', () => {
     },
   );
 
+  it('is taken at a revision by all commands, from the name or the address of its page', async () => {
+    const { hub, endpoint } = await emptyHome();
+    const run = (words: string[]) => runCaptured([...words, '--json'], { environment: { HF_ENDPOINT: endpoint } });
+    const once = ['--prompt', 'Once', '--max-tokens', '2'];
+    expect(errorOf(await run(['generate', `${id}@v9`, ...once])).message).toContain('at revision "v9"');
+    jsonOf(await run(['generate', `${id}@${commit}`, ...once]));
+    hub.log.length = 0;
+    for (const name of [id, `${id}@${commit}`, `https://huggingface.co/${id}/tree/${commit}`]) {
+      jsonOf(await run(['inspect', name]));
+      jsonOf(await run(['generate', name, ...once]));
+    }
+    expect(hub.log).toEqual([]);
+    const download = `download ${id}@main`;
+    expect(errorOf(await run(['inspect', `${id}@main`])).message).toContain(`"linnet ${download}" fetches it`);
+    expect(jsonOf(await run(download.split(' ')))).toMatchObject({ revision: 'main', commit, alreadyThere: true });
+    jsonOf(await run(['inspect', `${id}@main`]));
+  });
+
   it('is fetched anew where a file of it has been cut', async () => {
     const { kept, endpoint } = await emptyHome();
     const run = () =>

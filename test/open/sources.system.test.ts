@@ -47,6 +47,9 @@ describe('names of models', () => {
     const needed = '"linnet download someone/some-model" fetches it';
     await expect(modelHere('someone/some-model')).rejects.toThrow(needed);
     await expect(modelHere('https://huggingface.co/someone/some-model')).rejects.toThrow(needed);
+    await expect(modelHere('someone/some-model@v2:Q8_0')).rejects.toThrow('download someone/some-model@v2:Q8_0"');
+    const page = 'https://huggingface.co/someone/some-model/tree/v2';
+    await expect(modelHere(page)).rejects.toThrow('"linnet download someone/some-model@v2" fetches it');
   });
 });
 
@@ -82,10 +85,13 @@ describe('where models come from', () => {
     expect(await folderOfModel('someone/some-model', { hub })).toMatch(/someone--some-model$/);
     await folderOfModel('https://huggingface.co/someone/some-model', { hub, revision: 'v1' });
     await folderOfModel('https://huggingface.co/someone/some-model/tree/v2', { hub });
+    await folderOfModel(new URL('https://hf.co/someone/some-model/blob/v3/Q8_0/model.gguf?download=true'), { hub });
+    await folderOfModel('someone/some-model@refs/pr/4', { hub });
+    await folderOfModel('someone/some-model@v5:Q4_K_M', { hub });
     expect(asked).toEqual([
       ['someone/some-model', undefined],
       ['someone/some-model', 'v1'],
-      ['someone/some-model', 'v2'],
+      ...['v2', 'v3', 'refs/pr/4', 'v5'].map((revision) => ['someone/some-model', revision]),
     ]);
   });
 

@@ -191,7 +191,11 @@ async function fetchFolder(
     if (complete && present.record.commit === wanted.revision) return present.record;
     const connection = connectionTo(hub, wanted, options.signal);
     const commit = await connection.resolveCommit(wanted.revision);
-    if (complete && present.record.commit === commit) return present.record;
+    if (complete && present.record.commit === commit) {
+      const record = { ...present.record, revision: wanted.revision };
+      if (record.revision !== present.record.revision) await writeDownloadRecord(target, record);
+      return record;
+    }
 
     // The name depends on the commit alone, so that the next run finds the partial download of an interrupted one.
     const staging = resolve(dirname(target), `.${basename(target)}.${commit}.partial`);
@@ -203,7 +207,7 @@ async function fetchFolder(
     const bytes = files.reduce((sum, { size }) => sum + size, 0);
     options.onPlan?.({ from: `${wanted.id} of ${hub.endpoint}`, folder: target, files: files.length, bytes });
     const received = await receiveAll(connection, commit, files, bytes, staging, options);
-    const record: DownloadRecord = { id: wanted.id, commit, selection, files: received };
+    const record: DownloadRecord = { id: wanted.id, revision: wanted.revision, commit, selection, files: received };
     await writeDownloadRecord(staging, record);
     await syncTree(staging);
     await moveFolder(staging, target, present !== undefined);
@@ -269,6 +273,8 @@ function checkRevision(revision: string): void {
 
 const recordSchema = z.object({
   id: z.string(),
+  /** The last branch, tag or commit of a request; records of earlier versions lack it. */
+  revision: z.string().optional(),
   commit: z.string(),
   files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
   /** The requested selection; records of earlier versions lack it: all files that Linnet reads, and no others. */

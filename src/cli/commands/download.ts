@@ -1,8 +1,8 @@
 /** `linnet download`: fetches a model or data set from the Hugging Face hub, or goes on with an interrupted fetch. */
 import { defaultDatasetFolder, defaultModelFolder, type TransferOptions } from '../../checkpoint/hub/hub.ts';
-import { hubPlace, includedFiles } from '../../open/model-names.ts';
+import { type HubPlace, hubPlace, includedFiles } from '../../open/model-names.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';
-import { defineCommand, flag, optional, repeated, required, withDefault } from '../framework/command.ts';
+import { defineCommand, flag, optional, repeated, required } from '../framework/command.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 import { called, folderPath, text } from '../framework/option-values.ts';
 import { announced, endpointOption, hubOf } from '../options/hub-options.ts';
@@ -25,10 +25,13 @@ export const download = defineCommand({
     'linnet download --dataset nyu-mll/glue --config sst2 --config mrpc --split train --split validation',
   ],
   arguments: {
-    id: required(called('id', text), 'name of the model or data set on the hub: owner/name, or owner/name:FILE.gguf'),
+    id: required(
+      called('id', text),
+      'name of the model or data set on the hub: owner/name, owner/name@REVISION or owner/name:FILE.gguf, or its address',
+    ),
   },
   options: {
-    revision: withDefault(called('name', text), 'main', 'branch, tag or commit'),
+    revision: optional(called('name', text), 'branch, tag or commit (default: main)'),
     out: optional(
       folderPath,
       'where it goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME, of data ' +
@@ -44,9 +47,10 @@ export const download = defineCommand({
     exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
     endpoint: endpointOption,
   },
-  async run(context, { id: name, revision, out: folder, dataset, config, split, include, exclude, endpoint }) {
-    const place = (dataset ? undefined : hubPlace(name)) ?? { id: name };
+  async run(context, { id: name, revision: wanted, out: folder, dataset, config, split, include, exclude, endpoint }) {
+    const place: HubPlace = (dataset ? undefined : hubPlace(name)) ?? { id: name };
     const { id, file } = place;
+    const revision = wanted ?? place.revision ?? 'main';
     if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split are of --dataset');
     if (dataset && include.length + exclude.length > 0) {
       throw new UsageError('--include and --exclude are of models; of a data set give --config and --split');
