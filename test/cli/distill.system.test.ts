@@ -102,8 +102,10 @@ it.each([
   const [command, ...options] = words.split(' ');
   const out = ['--memory', '1GiB', '--plan', '--out', at('planned')];
   const result = await runJson(command, ...models, ...options, ...settings(...out));
-  const plan = result.plan as { memoryLimitBytes: number; stages: Record<string, unknown>[] };
+  const plan = result.plan as { memoryLimitBytes: number; summary?: string; stages: Record<string, unknown>[] };
   expect(plan.memoryLimitBytes).toBe(2 ** 30);
+  if (words.includes('--lora'))
+    expect(plan.summary).toMatch(/; updates of rank 2 .*, saved merged, as a model in F32$/);
   const isByLayers = words.endsWith('layers');
   const form = isByLayers ? 'layers' : 'whole';
   const name = isByLayers ? form : command;

@@ -96,6 +96,7 @@ const columns: readonly Column<PlannedStage>[] = [
 ];
 
 export function reportPlan(context: CommandContext, plan: WorkPlan): CommandResult {
+  if (plan.summary !== undefined) context.print(plan.summary);
   context.table(plan.stages, columns);
   return reportLimit(context, plan);
 }

@@ -35,7 +35,7 @@ export interface TrainingPlan<Details extends object = object>
   readonly heldOutRows?: () => Promise<HeldOutRows>;
   /** Tokens of the longest text that the model was trained for; longer rows are trained, with a warning. */
   readonly trainedLength?: number;
-  /** A description of the data: "12 documents, 3,456 tokens in 7 rows". */
+  /** The data, and the form of an adaptation: "12 documents, 3,456 tokens in 7 rows". */
   readonly summary: string;
   /** Further fields of the record, next to model, settings and data. */
   readonly configuration?: Readonly<Record<string, JsonValue>>;
@@ -86,6 +86,8 @@ export interface PlannedStage {
 
 /** Stages in their order, and the most memory that they may take. */
 export interface WorkPlan {
+  /** As of `TrainingPlan`. */
+  readonly summary?: string;
   readonly stages: readonly PlannedStage[];
   readonly memoryLimitBytes: number;
 }
@@ -112,7 +114,7 @@ export async function planTraining(
     diskBytes: 2 * cost.trainingBytes + cost.weightBytes + (plan.feature?.diskBytes ?? 0),
     seconds: steps * operationSeconds(cost.operations, rate),
   };
-  return { stages: [stage], memoryLimitBytes };
+  return { summary: plan.summary, stages: [stage], memoryLimitBytes };
 }
 
 // Length of a training: refused where no machine can do it, else announced. Its memory is in `step-cost.ts`.
