@@ -1,4 +1,5 @@
-/** The tasks of GLUE (Wang et al., arXiv 1804.07461) as they are fine-tuned: their columns, labels and reported numbers. */
+/** The tasks of GLUE (Wang et al., arXiv 1804.07461) as they are fine-tuned: the words of their labels, and reported numbers. */
+import { glueDefinitions } from '../../evaluation/tasks/definitions/glue.ts';
 import type { DataSource } from '../../evaluation/tasks/data/locate.ts';
 
 /** Numbers that GLUE reports, by their names in results. */
@@ -9,7 +10,7 @@ export type Measure = (typeof measureNames)[number];
 export interface ClassificationTask {
   readonly name: string;
   /** Columns of the text and of a second one. */
-  readonly columns: readonly [string] | readonly [string, string];
+  readonly columns: readonly string[];
   /** Column of the label. */
   readonly label: string;
   /** Words of the labels in the order of their ids, for models that write them; undefined where labels are numbers. */
@@ -24,33 +25,41 @@ export interface GlueTask extends ClassificationTask {
   readonly validation: string;
 }
 
-function glue(task: Omit<ClassificationTask, 'label'>, validation = 'validation'): GlueTask {
-  const [config] = task.name.split('_');
-  const source = { task: task.name, dataset_path: 'nyu-mll/glue', dataset_name: config, folder: `glue_${config}` };
-  return { ...task, label: 'label', source, validation };
-}
-
 const entailment = ['entailment', 'not_entailment'];
-const sentences = ['sentence1', 'sentence2'] as const;
-const mnli = {
-  columns: ['premise', 'hypothesis'],
-  words: ['entailment', 'neutral', 'contradiction'],
-  measures: ['accuracy'],
-} as const;
+const threeWays = ['entailment', 'neutral', 'contradiction'];
 
-const accuracy = ['accuracy'] as const;
-const withF1 = ['accuracy', 'f1'] as const;
+/** Words of the labels in the order of their ids, by the names of `eval tasks`. */
+const words: Readonly<Record<string, readonly string[]>> = {
+  cola: ['unacceptable', 'acceptable'],
+  sst2: ['negative', 'positive'],
+  mrpc: ['not_equivalent', 'equivalent'],
+  qqp: ['not_duplicate', 'duplicate'],
+  mnli: threeWays,
+  mnli_mismatch: threeWays,
+  qnli: entailment,
+  rte: entailment,
+  wnli: ['not_entailment', 'entailment'],
+};
 
-/** All tasks, in the order of the paper's tables and then the rest. */
+const measures: Readonly<Record<string, Measure>> = { acc: 'accuracy', f1: 'f1', mcc: 'matthews' };
+
+/** All tasks: those that `eval tasks` asks as prompts, and STS-B. */
 export const glueTasks: readonly GlueTask[] = [
-  glue({ name: 'sst2', columns: ['sentence'], words: ['negative', 'positive'], measures: accuracy }),
-  glue({ name: 'wnli', columns: sentences, words: ['not_entailment', 'entailment'], measures: accuracy }),
-  glue({ name: 'qnli', columns: ['question', 'sentence'], words: entailment, measures: accuracy }),
-  glue({ name: 'mnli', ...mnli }, 'validation_matched'),
-  glue({ name: 'rte', columns: sentences, words: entailment, measures: accuracy }),
-  glue({ name: 'mrpc', columns: sentences, words: ['not_equivalent', 'equivalent'], measures: withF1 }),
-  glue({ name: 'qqp', columns: ['question1', 'question2'], words: ['not_duplicate', 'duplicate'], measures: withF1 }),
-  glue({ name: 'cola', columns: ['sentence'], words: ['unacceptable', 'acceptable'], measures: ['matthews'] }),
-  glue({ name: 'stsb', columns: sentences, measures: ['pearson', 'spearman'] }),
-  glue({ name: 'mnli_mismatched', ...mnli }, 'validation_mismatched'),
+  ...glueDefinitions.map(({ validation_split: validation = 'validation', ...source }) => ({
+    name: source.task.replace(/mismatch$/, 'mismatched'),
+    columns: Object.keys(source.columns).filter((name) => name !== 'label'),
+    label: 'label',
+    words: words[source.task],
+    measures: source.metric_list.map(({ metric }) => measures[metric]),
+    source,
+    validation,
+  })),
+  {
+    name: 'stsb',
+    columns: ['sentence1', 'sentence2'],
+    label: 'label',
+    measures: ['pearson', 'spearman'],
+    source: { task: 'stsb', dataset_path: 'nyu-mll/glue', dataset_name: 'stsb', folder: 'glue_stsb' },
+    validation: 'validation',
+  },
 ];

@@ -57,7 +57,7 @@ async function ownTask(
   const train = await rowsOf(files.train);
   const validation = await rowsOf(files.validation);
   const labels = numbers ? undefined : labelsOf(train);
-  const columns = pair === undefined ? ([text] as const) : ([text, pair] as const);
+  const columns = pair === undefined ? [text] : [text, pair];
   const measures = numbers ? (['pearson', 'spearman'] as const) : (['accuracy'] as const);
   return { task: { name, columns, label, words: labels, measures }, labels, train, validation };
 }
