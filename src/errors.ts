@@ -31,9 +31,12 @@ export class LinnetError extends Error {
   }
 }
 
-/** The words of any error. */
+/** The words of any error; for a failed `fetch` also what failed, which Node keeps in the cause, of several tries in the first. */
 export function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  if (!(error instanceof Error)) return String(error);
+  const { message, cause } = error;
+  if (message !== 'fetch failed' || cause === undefined) return message;
+  return `${message}: ${reasonOf(cause instanceof AggregateError ? cause.errors[0] : cause)}`;
 }
 
 /** Logits that are not numbers: of a broken model, or of a state that somebody has made up. */
