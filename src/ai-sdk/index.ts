@@ -13,10 +13,16 @@ import { OpenedOnce } from './opened-once.ts';
 export type { LinnetSettings } from './language-model.ts';
 
 /** A model of embeddings. Dispose of it. */
-export type LinnetEmbeddingModel = EmbeddingModelV3 & AsyncDisposable;
+export interface LinnetEmbeddingModel extends EmbeddingModelV3, AsyncDisposable {
+  /** Closes the model; a later call opens it again. */
+  dispose(): Promise<void>;
+}
 
 /** A language model. Dispose of it. */
-export type LinnetModel = LanguageModelV3 & AsyncDisposable;
+export interface LinnetModel extends LanguageModelV3, AsyncDisposable {
+  /** Closes the model; a later call opens it again. */
+  dispose(): Promise<void>;
+}
 
 /**
  * A language model of the AI SDK that runs in this process: texts and streams, tools, structured output. It is opened at the

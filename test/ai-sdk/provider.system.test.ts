@@ -30,7 +30,7 @@ interface Place {
 
 function inProcess(options: Parameters<typeof linnet>[1] = {}) {
   const model = linnet(tinyLlamaFolder, { chatTemplate, threads: 1, toolFormat: 'llama3', ...options });
-  onTestFinished(() => model[Symbol.asyncDispose]());
+  onTestFinished(() => model.dispose());
   return model;
 }
 
