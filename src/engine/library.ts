@@ -39,7 +39,7 @@ export {
   typical,
 } from '../decoding/speculation/acceptance.ts';
 // Speculation: drafters guess, one step verifies, a rule accepts.
-export type { Draft, DraftContext, Drafter } from '../decoding/speculation/drafters/drafter.ts';
+export type { Draft, DraftContext, Drafter, ReadDraft } from '../decoding/speculation/drafters/drafter.ts';
 export { MtpDrafter } from '../decoding/speculation/drafters/mtp-drafter.ts';
 export { AdaptiveSpeculation, type PacingOptions } from '../decoding/speculation/adaptive-speculation.ts';
 export {
