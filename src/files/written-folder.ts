@@ -128,7 +128,7 @@ async function exists(path: string): Promise<boolean> {
 }
 
 function alreadyExists(target: string): LinnetError {
-  return new LinnetError('PATH', `${target} already exists; choose another place, or replace it (--replace)`);
+  return new LinnetError('PATH', `${target} already exists; choose another place, or give \`replace\``);
 }
 
 /**

@@ -32,6 +32,9 @@ describe('tokenizer train', () => {
   it('refuses a vocabulary smaller than the bytes, and an existing folder', async () => {
     const words = ['tokenizer', 'train', '--data', book, '--out', folder];
     expect((await linnet(...words, '--vocabulary', '257')).exitCode).toBe(2);
-    expect((await linnet(...words)).exitCode).toBe(3);
+    const existing = await linnet(...words);
+    expect(existing.exitCode).toBe(3);
+    // Before the text is read.
+    expect(existing.stderr).toMatch(/^linnet: \S+ exists; name another folder with --out, or give --replace\n$/);
   });
 });

@@ -1,6 +1,6 @@
 /** `linnet tokenizer train`: a byte-level BPE tokenizer from text. */
 import { writeFileAtomic } from '../../../files/atomic.ts';
-import { writeFolderAtomic } from '../../../files/written-folder.ts';
+import { requireFree, writeFolderAtomic } from '../../../files/written-folder.ts';
 import { join } from 'node:path';
 import { readDocuments } from '../../../data/documents/documents.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -39,6 +39,7 @@ export const tokenizerTrain = defineCommand({
     replace: replaceOption,
   },
   async run(context, { data, vocabulary, minFrequency, field, out, replace }) {
+    await requireFree(out, replace);
     const documents: string[] = [];
     let characters = 0;
     for await (const document of readDocuments(data, { field })) {
