@@ -2,7 +2,7 @@
  * The engines of browsers: ONNX Runtime as WebAssembly, computing on the CPU (`wasm`) or through WebGPU. Each is loaded
  * when its first session opens: a page that uses one does not download the other.
  */
-import { LinnetError } from '../errors.ts';
+import { LinnetError, reasonOf } from '../errors.ts';
 import { type EngineApi, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel } from './session-types.ts';
 
@@ -55,6 +55,9 @@ const engines: Readonly<Record<WebDevice, WebEngine>> = {
   },
 };
 
+/** The words of browsers, and of the engine, where one of its files is not there. */
+const missingFile = /dynamically imported module|module script|fetching of the wasm/;
+
 /**
  * Opens a session in this page or worker.
  *
@@ -77,5 +80,10 @@ export function openWebSession(model: EngineModel, settings: WebEngineSettings):
     api.env.wasm.wasmPaths = engineFiles ?? files();
     return api;
   };
-  return openSessionOf({ provider, load: configured }, model, { device });
+  return openSessionOf({ provider, load: configured }, model, { device }).catch((error: unknown) => {
+    if (!missingFile.test(reasonOf(error))) throw error;
+    const advice = 'give their folder as engineFiles, or exclude linnet from what the bundler bundles beforehand';
+    const message = `the engine's files are not at ${engineFiles ?? files().mjs}: ${advice} (docs/browsers.md)`;
+    throw new LinnetError('RUNTIME', message, { cause: error });
+  });
 }

@@ -67,6 +67,18 @@ describe.skipIf(noChromium !== undefined)(
       expect(refusal.message).toMatch(message);
     });
 
+    it("says where the engine's files were looked for", async () => {
+      const message = await suite.inPage((page) =>
+        page.evaluate(() =>
+          globalThis.linnet.open('/model', { engineFiles: '/nowhere/' }).then(
+            () => 'opened',
+            (error: unknown) => String(error),
+          ),
+        ),
+      );
+      expect(message).toMatch(/^LinnetError: the engine's files are not at \/nowhere\/: .*engineFiles/);
+    });
+
     it.each([
       ['foldless', /names no fold graph/],
       ['twofold', /which its configuration does not ask for/],
