@@ -24,6 +24,9 @@ it('names the methods of an address that is asked by another one', async () => {
   const session = await fetch(`${server.url}/v1/sessions/none`, { method: 'PATCH' });
   expect([session.status, session.headers.get('allow')]).toEqual([405, 'GET, HEAD, DELETE']);
   expect((await fetch(`${server.url}/v1/completion`, { method: 'PUT' })).status).toBe(404);
+  const withoutVersion = await fetch(`${server.url}/chat/completions`, { method: 'POST' });
+  const message = "there is no POST /chat/completions here; end the client's base URL in /v1";
+  expect([withoutVersion.status, await withoutVersion.json()]).toMatchObject([404, { error: { message } }]);
 });
 
 it('lets pages of an origin that was named use all of the API, without credentials', async () => {
@@ -50,6 +53,9 @@ it('answers to each of its names, and lists them', async () => {
   expect(await (await post(server, { prompt: 'Once', max_tokens: 1 })).json()).toMatchObject({ model: 'tiny' });
   expect((await post(server, { model: 'gpt-5', prompt: 'Once', max_tokens: 1 })).status).toBe(404);
   expect((await fetch(`${server.url}/v1/models/small`)).status).toBe(200);
+  const other = await fetch(`${server.url}/v1/models/owner/other`);
+  const message = 'there is no model "owner/other" here; this is "tiny"';
+  expect([other.status, await other.json()]).toMatchObject([404, { error: { message, param: 'model' } }]);
 });
 
 it('answers to any name where it is told to, in whole answers, streams and vectors', async () => {

@@ -210,7 +210,9 @@ describe('errors', () => {
       client.chat.completions.create({ model: 'tiny', messages: [user], max_completion_tokens: 1, ...fields });
     await expect(create({ messages: [] })).rejects.toMatchObject({ status: 400, param: 'messages' });
     const image = [{ type: 'image_url', image_url: { url: 'data:,' } }];
-    await expect(create({ messages: [{ role: 'user', content: image }] })).rejects.toMatchObject({ status: 400 });
+    const asked = { messages: [{ role: 'user', content: image }] };
+    await expect(create(asked)).rejects.toMatchObject({ status: 400 });
+    await expect(create(asked)).rejects.toThrow('images and other files are not read');
     const called = [{ role: 'assistant', content: 'x', tool_calls: [{ id: 'a', type: 'function' }] }];
     await expect(create({ messages: called })).rejects.toMatchObject({
       status: 400,

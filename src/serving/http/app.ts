@@ -17,7 +17,7 @@ import { ApiError, asApiError } from './api-error.ts';
 import { unbuffered } from './dialects/event-stream.ts';
 import { type MetricDialect, type ServerMetrics, withDialects } from './metrics.ts';
 import { addPage, type PageFiles } from './page.ts';
-import { modelNames, type TokenServing } from './request-context.ts';
+import { answeredName, modelNames, type TokenServing } from './request-context.ts';
 import { checkBody, jsonBody } from './request-fields.ts';
 import type { Route } from './route.ts';
 import { tokenizerInfo } from './token-routes.ts';
@@ -180,7 +180,9 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     return c.json(errorBody(c, known), known.status);
   });
   app.notFound((c) => {
-    const message = `there is no ${c.req.method} ${c.req.path.slice(0, 100)} here`;
+    const { method, path } = c.req;
+    const advice = known.has(`/v1${path}`) ? `; end the client's base URL in /v1` : '';
+    const message = `there is no ${method} ${path.slice(0, 100)} here${advice}`;
     return c.json(errorBody(c, new ApiError('not_found_error', message)), 404);
   });
 }
@@ -227,11 +229,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
     app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
   }
   // Names may contain slashes, as names on the hub do.
-  app.get('/v1/models/:id{.+}', (c) => {
-    if (options.anyModel !== true && !names.includes(c.req.param('id')))
-      throw new ApiError('not_found_error', 'there is no such model here');
-    return c.json(entry(c.req.param('id')));
-  });
+  app.get('/v1/models/:id{.+}', (c) => c.json(entry(answeredName(options, c.req.param('id')))));
   app.get('/load', (c) => c.json({ server_load: definition.load(options) }));
   const build = lazily(() => `linnet ${describeSoftware().linnet}`);
   app.get('/props', async (c) =>
