@@ -14,6 +14,11 @@ export async function weightBytes(path: string): Promise<number> {
         ? /\.(safetensors|onnx|data)$/.test(name)
         : name.replace(/-\d{5}-of-/, '-00001-of-') === basename(packed),
     )
-    .map(async (name) => (await stat(join(folder, name))).size);
+    .map((name) =>
+      stat(join(folder, name)).then(
+        ({ size }) => size,
+        () => 0,
+      ),
+    );
   return (await Promise.all(sizes)).reduce((sum, size) => sum + size, 0);
 }
