@@ -62,6 +62,20 @@ const cases: readonly (readonly [string, unknown, readonly unknown[], readonly u
     [{}, { ab: 1 }, { ab: 1, a: 'x', abc: 'y' }, { b: 'x' }, { '': '' }, { aé: '' }],
     [{ ab: 'x' }, { b: 1 }],
   ],
+  ['records', z.toJSONSchema(z.record(z.string(), z.int())), [{}, { a: 1, '': 2 }], [{ a: 'x' }, []]],
+  [
+    'records by names of a form',
+    z.toJSONSchema(z.record(z.string().regex(/^[a-c]{2}$/), z.null())),
+    [{}, { ab: null, ca: null }],
+    [{ a: null }, { abc: null }, { ab: 1 }],
+  ],
+  [
+    'records by listed names',
+    z.toJSONSchema(z.record(z.enum(['a', 'b']), z.boolean())),
+    [{ a: true, b: false }],
+    [{ a: true }, {}, { a: true, b: false, c: true }],
+  ],
+  ['records by some of listed names', { propertyNames: { enum: ['a', 'b'] } }, [{}, { b: 1 }], [{ c: 1 }, 1]],
   [
     'lists',
     { type: 'array', items: { type: 'integer' }, minItems: 1, maxItems: 3 },
@@ -159,6 +173,10 @@ describe('schemas', () => {
     const deep = (levels: number): unknown => (levels === 0 ? {} : { type: 'array', items: deep(levels - 1) });
     const refused: readonly unknown[] = [
       1,
+      { properties: { a: true }, propertyNames: { maxLength: 1 }, additionalProperties: true },
+      { propertyNames: { type: 'integer' } },
+      { propertyNames: { const: 1 } },
+      { propertyNames: { not: { maxLength: 1 } } },
       null,
       undefined,
       false,

@@ -41,7 +41,6 @@ const unsupported = [
   'dependentSchemas',
   'dependencies',
   'patternProperties',
-  'propertyNames',
   'minProperties',
   'maxProperties',
   'unevaluatedProperties',
@@ -61,7 +60,7 @@ const combinations = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'];
 
 /** Keywords for the values of one type. Schemas without a type mean the first type that they have a keyword of. */
 const keywordsOf: Readonly<Record<string, readonly string[]>> = {
-  object: ['properties', 'required', 'additionalProperties'],
+  object: ['properties', 'required', 'additionalProperties', 'propertyNames'],
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
   string: ['pattern', 'minLength', 'maxLength', 'format'],
   number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
@@ -145,6 +144,7 @@ class SchemaReader {
 
   properties(schema: JsonObject): Member[] {
     refuseUnsupported(schema, '');
+    if (schema.propertyNames !== undefined) throw wrong('', '"propertyNames" is not supported here');
     const members = this.#members(schema, '');
     this.#refuseEndless();
     return members;
@@ -248,12 +248,22 @@ class SchemaReader {
   }
 
   #object(schema: JsonObject, path: string): Pattern {
-    const { additionalProperties } = schema;
+    const { propertyNames: names, ...rest } = schema;
+    const { additionalProperties, properties } = rest;
+    // A list of names, as records by an enumeration have it, is one of properties.
+    if (isJsonObject(names) && Array.isArray(names.enum) && properties === undefined) {
+      const listed = Object.fromEntries(names.enum.map((name) => [String(name), additionalProperties ?? true]));
+      return this.#object({ ...rest, properties: listed, additionalProperties: false }, path);
+    }
     const members = this.#members(schema, path);
+    const name = readName(names, `${path}/propertyNames`);
+    if (name !== jsonString && members.length > 0)
+      throw wrong(path, '"propertyNames" next to "properties" is not supported');
     if (additionalProperties === false) return jsonObject(members, undefined);
-    if (additionalProperties === undefined) return jsonObject(members, members.length === 0 ? anyValue : undefined);
+    if (additionalProperties === undefined)
+      return jsonObject(members, members.length === 0 ? anyValue : undefined, name);
     const others = this.#read(additionalProperties, { path: `${path}/additionalProperties`, headOf: undefined });
-    return jsonObject(members, others);
+    return jsonObject(members, others, name);
   }
 
   #array(schema: JsonObject, path: string): Pattern {
@@ -294,6 +304,16 @@ class SchemaReader {
 function refuseUnsupported(schema: JsonObject, path: string): void {
   const refused = unsupported.find((keyword) => Object.hasOwn(schema, keyword) && schema[keyword] !== false);
   if (refused !== undefined) throw wrong(path, `"${refused}" is not supported`);
+}
+
+/** Of names only what narrows strings is read: any other pattern would not be one of JSON. */
+function readName(schema: unknown, path: string): Pattern {
+  if (schema === undefined) return jsonString;
+  const others = [...combinations, ...unsupported];
+  if (isJsonObject(schema) && (schema.type ?? 'string') === 'string' && !others.some((keyword) => keyword in schema)) {
+    return readString(schema, path);
+  }
+  throw wrong(path, 'names have a length, a pattern or an "enum" of their own');
 }
 
 function readString(schema: JsonObject, path: string): Pattern {

@@ -252,18 +252,19 @@ export function memberList(
 /**
  * An object: its properties in their order, those that are not required or not there.
  * @param others values of properties of other names, which come last; undefined for none
+ * @param name of those, where no property is named
  */
-export function jsonObject(members: readonly Member[], others: Pattern | undefined): Pattern {
+export function jsonObject(members: readonly Member[], others: Pattern | undefined, name = jsonString): Pattern {
   const comma = sequence(blanks, exactText(','), blanks);
   const after = (key: Pattern, value: Pattern): Pattern => sequence(key, exactText(':'), blanks, value);
-  const other = others && after(otherName(members.map(({ name }) => name)), others);
+  const unnamed = members.length === 0 ? name : otherName(members.map((member) => member.name));
+  const other = others && after(unnamed, others);
   const written = ({ name, value }: Member): Pattern => after(exactText(JSON.stringify(name)), value);
   return sequence(exactText('{'), blanks, memberList(members, comma, written, other), blanks, exactText('}'));
 }
 
 /** A name that is none of some; it has no escapes until it differs from all of them. */
 function otherName(names: readonly string[]): Pattern {
-  if (names.length === 0) return jsonString;
   const rest = sequence(repeat(stringCharacter, 0, Infinity), exactText('"'));
   const from = (endings: readonly (readonly number[])[]): Pattern => {
     const byFirst = new Map<number, number[][]>();
