@@ -63,7 +63,7 @@ export interface ModelSurroundings {
   readonly fingerprint: string;
   /** What clients call it. Default: its origin. */
   readonly name?: string;
-  /** Of its files of weights. Default 0: unknown. */
+  /** Bytes of its files of weights. Default 0: unknown. */
   readonly fileBytes?: number;
   readonly tokenizer?: Tokenizer;
   readonly template?: ChatTemplate;

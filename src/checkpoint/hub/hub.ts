@@ -193,7 +193,8 @@ async function fetchFolder(
     const commit = await connection.resolveCommit(wanted.revision);
     if (complete && present.record.commit === commit) {
       const record = { ...present.record, revision: wanted.revision };
-      if (record.revision !== present.record.revision) await writeDownloadRecord(target, record);
+      // A folder that cannot be written is as good: the hub is asked again next time.
+      if (record.revision !== present.record.revision) await writeDownloadRecord(target, record).catch(() => undefined);
       return record;
     }
 

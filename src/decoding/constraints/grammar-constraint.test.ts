@@ -75,6 +75,8 @@ const cases: readonly (readonly [string, unknown, readonly unknown[], readonly u
     [{ a: true, b: false }],
     [{ a: true }, {}, { a: true, b: false, c: true }],
   ],
+  ['records without names', { propertyNames: { enum: ['a'] }, additionalProperties: false }, [{}], [{ a: 1 }]],
+  ['records by any names', { propertyNames: true, additionalProperties: { type: 'null' } }, [{ a: null }], [{ a: 1 }]],
   ['records by some of listed names', { propertyNames: { enum: ['a', 'b'] } }, [{}, { b: 1 }], [{ c: 1 }, 1]],
   [
     'lists',
@@ -176,6 +178,9 @@ describe('schemas', () => {
       { properties: { a: true }, propertyNames: { maxLength: 1 }, additionalProperties: true },
       { propertyNames: { type: 'integer' } },
       { propertyNames: { const: 1 } },
+      { propertyNames: { enum: ['a', 'bc'], maxLength: 1 } },
+      { propertyNames: { enum: ['a', 1] } },
+      { properties: { a: true }, propertyNames: { enum: ['a'] } },
       { propertyNames: { not: { maxLength: 1 } } },
       null,
       undefined,

@@ -248,16 +248,16 @@ class SchemaReader {
   }
 
   #object(schema: JsonObject, path: string): Pattern {
-    const { propertyNames: names, ...rest } = schema;
+    const { propertyNames, ...rest } = schema;
     const { additionalProperties, properties } = rest;
+    const { name, listed } = readNames(propertyNames, `${path}/propertyNames`);
     // A list of names, as records by an enumeration have it, is one of properties.
-    if (isJsonObject(names) && Array.isArray(names.enum) && properties === undefined) {
-      const listed = Object.fromEntries(names.enum.map((name) => [String(name), additionalProperties ?? true]));
-      return this.#object({ ...rest, properties: listed, additionalProperties: false }, path);
+    if (listed !== undefined && properties === undefined && additionalProperties !== false) {
+      const named = Object.fromEntries(listed.map((each) => [each, additionalProperties ?? true]));
+      return this.#object({ ...rest, properties: named, additionalProperties: false }, path);
     }
     const members = this.#members(schema, path);
-    const name = readName(names, `${path}/propertyNames`);
-    if (name !== jsonString && members.length > 0)
+    if ((name !== jsonString || listed !== undefined) && members.length > 0)
       throw wrong(path, '"propertyNames" next to "properties" is not supported');
     if (additionalProperties === false) return jsonObject(members, undefined);
     if (additionalProperties === undefined)
@@ -306,14 +306,18 @@ function refuseUnsupported(schema: JsonObject, path: string): void {
   if (refused !== undefined) throw wrong(path, `"${refused}" is not supported`);
 }
 
-/** Of names only what narrows strings is read: any other pattern would not be one of JSON. */
-function readName(schema: unknown, path: string): Pattern {
-  if (schema === undefined) return jsonString;
-  const others = [...combinations, ...unsupported];
-  if (isJsonObject(schema) && (schema.type ?? 'string') === 'string' && !others.some((keyword) => keyword in schema)) {
-    return readString(schema, path);
+/** The pattern of names, which are strings in JSON, and their list where the schema has one. */
+function readNames(schema: unknown, path: string): { readonly name: Pattern; readonly listed?: readonly string[] } {
+  if (schema === undefined || schema === true) return { name: jsonString };
+  if (isJsonObject(schema) && (schema.type ?? 'string') === 'string') {
+    const { enum: listed } = schema;
+    const given = [...assertions, ...unsupported].filter((name) => name !== 'type' && Object.hasOwn(schema, name));
+    if (String(given) === 'enum' && Array.isArray(listed) && listed.every((name) => typeof name === 'string')) {
+      return { name: jsonString, listed };
+    }
+    if (given.every((name) => keywordsOf.string.includes(name))) return { name: readString(schema, path) };
   }
-  throw wrong(path, 'names have a length, a pattern or an "enum" of their own');
+  throw wrong(path, 'names have bounds of length, a pattern or format, or an "enum" of strings alone');
 }
 
 function readString(schema: JsonObject, path: string): Pattern {

@@ -16,6 +16,6 @@ it('tasks of GLUE have columns, words of labels and measures of their own, and t
     columns: ['premise', 'hypothesis'],
     words: ['entailment', 'neutral', 'contradiction'],
     validation: 'validation_mismatched',
-    source: { dataset_name: 'mnli' },
+    source: { task: 'mnli_mismatched', dataset_name: 'mnli' },
   });
 });

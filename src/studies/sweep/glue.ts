@@ -28,14 +28,14 @@ export interface GlueTask extends ClassificationTask {
 const entailment = ['entailment', 'not_entailment'];
 const threeWays = ['entailment', 'neutral', 'contradiction'];
 
-/** Words of the labels in the order of their ids, by the names of `eval tasks`. */
+/** Words of the labels in the order of their ids. */
 const words: Readonly<Record<string, readonly string[]>> = {
   cola: ['unacceptable', 'acceptable'],
   sst2: ['negative', 'positive'],
   mrpc: ['not_equivalent', 'equivalent'],
   qqp: ['not_duplicate', 'duplicate'],
   mnli: threeWays,
-  mnli_mismatch: threeWays,
+  mnli_mismatched: threeWays,
   qnli: entailment,
   rte: entailment,
   wnli: ['not_entailment', 'entailment'],
@@ -45,15 +45,19 @@ const measures: Readonly<Record<string, Measure>> = { acc: 'accuracy', f1: 'f1',
 
 /** All tasks: those that `eval tasks` asks as prompts, and STS-B. */
 export const glueTasks: readonly GlueTask[] = [
-  ...glueDefinitions.map(({ validation_split: validation = 'validation', ...source }) => ({
-    name: source.task.replace(/mismatch$/, 'mismatched'),
-    columns: Object.keys(source.columns).filter((name) => name !== 'label'),
-    label: 'label',
-    words: words[source.task],
-    measures: source.metric_list.map(({ metric }) => measures[metric]),
-    source,
-    validation,
-  })),
+  ...glueDefinitions.map(({ validation_split: validation = 'validation', ...definition }) => {
+    // The second split of MNLI has the hub's name here.
+    const task = definition.task.replace(/mismatch$/, 'mismatched');
+    return {
+      name: task,
+      columns: Object.keys(definition.columns).filter((name) => name !== 'label'),
+      label: 'label',
+      words: words[task],
+      measures: definition.metric_list.map(({ metric }) => measures[metric]),
+      source: { ...definition, task },
+      validation,
+    };
+  }),
   {
     name: 'stsb',
     columns: ['sentence1', 'sentence2'],

@@ -80,7 +80,7 @@ async function plainText(
       : splitRows(text.dataset);
   const visits = totalUpdates(dataset, settings) * settings.batch;
   const { hiddenStates = hiddenStatePlace(dataset, model.sizes.width, visits) } = input;
-  // Of a model that is trained too they change.
+  // They change with a model that is trained too.
   const place = medusa.joint === undefined ? hiddenStates : 'recompute';
   const running = medusaObjective(medusa, model, settings.length);
   const states = { name: 'hidden', shape: [settings.length, model.sizes.width] };

@@ -86,7 +86,7 @@ export interface PlannedStage {
 
 /** Stages in their order, and the most memory that they may take. */
 export interface WorkPlan {
-  /** As of `TrainingPlan`. */
+  /** See `TrainingPlan`. Default: none. */
   readonly summary?: string;
   readonly stages: readonly PlannedStage[];
   readonly memoryLimitBytes: number;
