@@ -1,9 +1,9 @@
-/** The depthwise convolution on V as mixers have it in their configuration (paper, section 4.2). */
+/** Mixers' configuration of the depthwise convolution on V (paper, section 4.2). */
 import { z } from 'zod';
 import type { HeadCounts, MixerParameter } from './attention-layer.ts';
 import { onByDefault } from '../files/schema-values.ts';
 
-/** K of the paper's language-model recipes: 32 live filter weights, offsets 0…31. */
+/** K in the paper's language-model recipes: 32 live filter weights, offsets 0…31. */
 export const defaultKernel = 63;
 
 export const convolutionSchema = z.strictObject({
@@ -13,7 +13,7 @@ export const convolutionSchema = z.strictObject({
     .max(65535)
     .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .default(defaultKernel),
-  /** False lets the filter read the future, on purpose: it shows the leak of section 4.2 and cannot decode. */
+  /** False deliberately lets the filter read the future: it shows section 4.2's leak and cannot decode. */
   masked: onByDefault,
 });
 
@@ -33,15 +33,15 @@ export function isCausalConvolution(convolution: ConvolutionConfig | null): bool
   return convolution === null || convolution.masked || convolution.kernel === 1;
 }
 
-/** The reach of a mixer without anything else that depends on distances: P, or −1 without a convolution. */
+/** A mixer's reach, if nothing else in it depends on distances: P, or −1 without a convolution. */
 export function reachOf(convolution: ConvolutionConfig | null): number {
   return convolution === null ? -1 : convolutionReach(convolution.kernel);
 }
 
-/** Name of the filter's parameter. */
+/** The filter parameter's name. */
 export const filterName = 'dwconv.weight';
 
-/** The filter of a convolution: [H,1,K,1], one per query head, shared by the channels of the head. */
+/** A convolution's filter: [H,1,K,1], one per query head, shared by the head's channels. */
 export function filterParameters(convolution: ConvolutionConfig | null, { heads }: HeadCounts): MixerParameter[] {
   return convolution === null ? [] : [{ name: filterName, shape: [heads, 1, convolution.kernel, 1], init: 'zeros' }];
 }

@@ -1,10 +1,10 @@
 /**
  * The masked depthwise convolution on V (paper, section 4.2) as products with banded Toeplitz matrices.
  *
- * One filter of K weights per query head, shared by the head's channels. Index P = (K−1)/2 is "now", index P − τ is
- * offset τ, weights beyond P read the future and are multiplied by 0, so that they get no gradient either. A filter over a
- * block of C positions is a matrix [C, window], gathered from the weights by a constant 0/1 matrix: forward, gradient of the
- * filter and gradient of the values are then plain matrix products, 2 to 3 times faster than Conv.
+ * One filter of K weights per query head, shared by the head's channels. Index P = (K−1)/2 is "now", index P − τ is offset
+ * τ; weights beyond P read the future and are multiplied by 0, so they get no gradient either. A filter over a block of C
+ * positions is a matrix [C, window], gathered from the weights by a constant 0/1 matrix: the forward pass and the gradients
+ * of filter and values are then plain matrix products, 2 to 3 times faster than Conv.
  */
 import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
@@ -16,7 +16,7 @@ import { groupKeys, type Grouping, makeGrouping, ungroupQueries } from './groupi
 import { type ConvolutionConfig, convolutionReach, filterName } from './convolution-config.ts';
 import type { MixerParameterValues } from './mixer.ts';
 
-/** Blocks of 64 positions are the fastest on CPU (a block of 256 takes twice the time). */
+/** Blocks of 64 positions are fastest on CPU (blocks of 256 take twice the time). */
 const preferredBlock = 64;
 
 /**
@@ -24,7 +24,7 @@ const preferredBlock = 64;
  *
  * @param values [M,B·N,G,E]
  * @param filter the parameter [H,1,K,1]
- * @param masked false also applies the weights of the future (the leak of Figure 4)
+ * @param masked false also applies the future's weights (Figure 4's leak)
  * @returns [M,B·N,R·G,E]
  */
 function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked: boolean): Value {
@@ -52,13 +52,13 @@ function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked
 }
 
 /**
- * Convolves values in their own order, for a mixer whose groups are of any length: the banded matrix of a group has the
- * square of its length.
+ * Convolves values in their own order, for mixers with groups of any length: a group's banded matrix has its length
+ * squared.
  *
- * @param grouping whose batch, length and heads are meant
- * @param v [B,n,M,E]; zeros where nothing may be read
+ * @param grouping gives batch, length and heads
+ * @param v [B,n,M,E]; zeros at positions that must not be read
  * @param filter the parameter [H,1,K,1]
- * @param masked false also applies the weights of the future
+ * @param masked false also applies the future's weights
  * @returns [B,n,H,E]
  */
 function convolvePositions(
@@ -72,8 +72,8 @@ function convolvePositions(
 }
 
 /**
- * The convolution inside groups as weights to add to a local branch, without a product of its own. The rest is
- * `addReachOfGroupBefore`.
+ * The convolution inside groups as weights to add to a local branch's, which saves a product. `addReachOfGroupBefore` does
+ * the rest.
  *
  * @param filter the parameter [H,1,K,1]
  * @returns [M,1,R·G,G]
@@ -89,7 +89,7 @@ export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Groupi
 }
 
 /**
- * `mixed` plus the convolution's terms from the previous group, for a reach P below G.
+ * Adds the convolution's terms from the previous group to `mixed`, for a reach P below G.
  *
  * @param mixed [M,B·N,R·G,E]
  * @param values [M,B·N,G,E]
@@ -100,7 +100,7 @@ export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: 
   const E = values.shape[3];
   const P = convolutionReach(Number(filter.shape[2]));
   if (N === 1 || P === 0) return mixed;
-  // Row i of a group meets column j of the last P rows before it at offset P + i − j, if that is at most P.
+  // Row i of a group meets column j of the last P rows before it at offset P + i − j, unless that exceeds P.
   const weights = toeplitz(
     placedFilter(filter, P, (distance) => (distance <= 0 ? P + distance : -1)),
     P,
@@ -112,7 +112,7 @@ export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: 
   return add(mixed, reshape(rows, [M, B * N, R * G, E]));
 }
 
-/** Filter weights by distance row − column, as `toeplitz` wants them: [H,2n]. `offsetAt` is negative where there is none. */
+/** Filter weights by distance row − column, as `toeplitz` takes them: [H,2n]. `offsetAt` is negative for none. */
 function placedFilter(filter: Value, n: number, offsetAt: (distance: number) => number): Value {
   const H = Number(filter.shape[0]);
   const K = Number(filter.shape[2]);
@@ -136,7 +136,7 @@ export function shiftBlocks(blocks: Value, shift: number): Value {
   return pad(slice(blocks, 2, shift, count), 2, 0, shift);
 }
 
-/** 0/1 matrix [K, C·width]: which filter weight is where in the Toeplitz matrix. */
+/** 0/1 matrix [K, C·width]: where each filter weight stands in the Toeplitz matrix. */
 function selection(filter: Value, K: number, C: number, before: number, width: number, masked: boolean): Value {
   const key = `convolution filter K=${K} C=${C} before=${before} width=${width} masked=${masked}`;
   return filter.graph.sharedConstant(key, () => {
@@ -154,11 +154,11 @@ function selection(filter: Value, K: number, C: number, before: number, width: n
 }
 
 /**
- * Filter weights by offset for the step form: column τ ≤ P is the weight of offset τ, later columns are zero, the last for positions that
- * are not seen.
+ * Filter weights by offset for the step form: column τ ≤ P is the weight at offset τ; later columns are zero, the last for
+ * unseen positions.
  *
  * @param filter the parameter [H,1,K,1]
- * @param farthest the largest offset that counts apart; default P
+ * @param farthest the largest offset with its own column; default P
  * @returns [H, farthest + 2]
  */
 export function filterByOffset(filter: Value, farthest = convolutionReach(Number(filter.shape[2]))): Value {
@@ -173,7 +173,7 @@ export function filterByOffset(filter: Value, farthest = convolutionReach(Number
   return matmul(reshape(filter, [H, K]), reversal);
 }
 
-/** `mixed` [B,n,H,E] plus the convolution of v [B,n,M,E], where the mixer has one. */
+/** Adds the convolution of v [B,n,M,E] to `mixed` [B,n,H,E], if the mixer has one. */
 export function addConvolution(
   convolution: ConvolutionConfig | null,
   mixed: Value,
@@ -186,7 +186,7 @@ export function addConvolution(
   return add(mixed, convolvePositions(grouping, v, filter, convolution.masked));
 }
 
-/** `mixed` [M,B·N,R·G,E] plus the convolution of v [B,n,M,E], where the mixer has one; undefined without either. */
+/** Adds the convolution of v [B,n,M,E] to `mixed` [M,B·N,R·G,E], if the mixer has one; undefined without either. */
 export function addGroupedConvolution<Mixed extends Value | undefined>(
   convolution: ConvolutionConfig | null,
   mixed: Mixed,
@@ -200,7 +200,7 @@ export function addGroupedConvolution<Mixed extends Value | undefined>(
   return mixed === undefined ? filtered : add(mixed, filtered);
 }
 
-/** The convolution of an encoder, with all its K weights: [B,n,H,E] of v [B,n,M,E]; undefined for a mixer without one. */
+/** An encoder's convolution of v [B,n,M,E], with all K weights: [B,n,H,E]; undefined for a mixer without one. */
 export function centredConvolution(
   convolution: ConvolutionConfig | null,
   grouping: Grouping,

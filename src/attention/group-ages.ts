@@ -1,12 +1,12 @@
 /**
- * Ages of rows in groups, for memories that decay with every group: how many groups lie between the group of a row and the
- * window of the node that reads it; of S, between the last folded group and the window. Inputs of the step form.
+ * Ages in groups, for memories that decay with every group: how many groups lie between a row's group and the reading
+ * node's window or, for S, between the last folded group and the window. Inputs of the step form.
  */
 import { type Dim, type Tensor, tensor } from '../graph/tensor.ts';
 import type { Horizon } from './attention-layer.ts';
 import { emptySlot, openCount, type SequenceStep, spanOf, foldStart } from './masks.ts';
 
-/** Names of the inputs: ages of rows in the ring, of rows in the tree, and of S. */
+/** Names of the inputs: ages of the ring's rows, the tree's rows and S. */
 export const ageNames = { ring: 'age.ring', tree: 'age.tree', sums: 'age.sums' } as const;
 
 /** Types of the inputs. */

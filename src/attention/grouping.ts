@@ -1,6 +1,6 @@
 /**
- * Positions cut into groups, the layout of the parallel form: heads outermost, so that sums over batch and groups are
- * sums over adjacent axes (up to 39 times faster on CPU than over scattered ones).
+ * Cuts positions into groups, the parallel form's layout: heads outermost, so that sums over batch and groups run over
+ * adjacent axes (up to 39 times faster on CPU than over scattered ones).
  *
  * B batch, n positions, N = ⌈n/G⌉ groups, M key-value heads, R query heads per key-value head (H = M·R), D head width.
  */
@@ -16,7 +16,7 @@ import type { ProjectedPositions } from './attention-layer.ts';
 export interface Grouping {
   readonly batch: number;
   readonly length: number;
-  /** G; the whole sequence where it is shorter than the configured group. */
+  /** G; the whole sequence if it is shorter than the configured group. */
   readonly group: number;
   /** N. */
   readonly groups: number;
@@ -37,13 +37,13 @@ export function makeGrouping(
   return { batch, length, group: size, groups: Math.ceil(length / size), keyValueHeads, repeat: heads / keyValueHeads };
 }
 
-/** The grouping of projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group */
+/** Groups projected positions q [B,n,H,D] and k [B,n,M,D]. @param group G; Infinity for one group */
 export function groupingOf({ q, k }: Pick<ProjectedPositions, 'q' | 'k'>, group: number): Grouping {
   const [batch, length, heads] = q.shape.map(Number);
   return makeGrouping(batch, length, group, heads, Number(k.shape[2]));
 }
 
-/** Queries [B,n,H,D] → [M,B·N,R·G,D]: the queries that share keys lie in one matrix. Padding positions are zero. */
+/** Queries [B,n,H,D] → [M,B·N,R·G,D]: queries that share keys lie in one matrix. Padding positions are zero. */
 export function groupQueries(grouping: Grouping, q: Value): Value {
   const { batch: B, length, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const D = q.shape[3];
@@ -69,7 +69,7 @@ export function ungroupQueries(grouping: Grouping, grouped: Value): Value {
   return slice(flat, 1, 0, length);
 }
 
-/** The shape of values as each query head sees them: [M,B·N,R·G,E]. */
+/** The shape of values repeated for each query head: [M,B·N,R·G,E]. */
 export function repeatedShape(
   { group: G, groups: N, batch: B, keyValueHeads: M, repeat: R }: Grouping,
   valueWidth: number,
@@ -77,7 +77,7 @@ export function repeatedShape(
   return [M, B * N, R * G, valueWidth];
 }
 
-/** Values [M,B·N,G,E] as each query head sees them: [M,B·N,R·G,E]. */
+/** Repeats values [M,B·N,G,E] for each query head: [M,B·N,R·G,E]. */
 export function repeatValues(grouping: Grouping, values: Value): Value {
   const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const E = values.shape[3];
@@ -85,7 +85,7 @@ export function repeatValues(grouping: Grouping, values: Value): Value {
   return reshape(spread, repeatedShape(grouping, Number(E)));
 }
 
-/** [R·G,G]: `visible` where key j ≤ query i inside the group, else `masked`; repeated for the R heads that share keys. */
+/** [R·G,G]: `visible` for key j ≤ query i inside the group, else `masked`; repeated for the R heads that share keys. */
 export function causalMask(grouping: Grouping, like: Value, visible: number, masked: number): Value {
   const { group: G, repeat: R } = grouping;
   return like.graph.sharedConstant(`causal mask G=${G} R=${R} ${visible} ${masked}`, () => {
@@ -98,17 +98,17 @@ export function causalMask(grouping: Grouping, like: Value, visible: number, mas
 }
 
 /**
- * Σ keysᵀ·values over all earlier groups, for every group: exclusive, as the own group is looked at row by row.
+ * Σ keysᵀ·values over all earlier groups, for every group: exclusive, since the current group is read row by row.
  * @param keys [M,B·N,G,X]
  * @param values [M,B·N,G,E]
- * @param fade factor of a group for every group between it and the own one
+ * @param fade factor on a group's sum per group between it and the current one
  * @returns [M,B·N,X,E]
  */
 export function earlierSums(grouping: Grouping, keys: Value, values: Value, fade = 1): Value {
   return sumsBeside(grouping, keys, values, { reverse: false, fade });
 }
 
-/** Σ keysᵀ·values over all later groups, for every group: as `earlierSums`, from the end. */
+/** Σ keysᵀ·values over all later groups, for every group: `earlierSums` from the end. */
 export function laterSums(grouping: Grouping, keys: Value, values: Value, fade = 1): Value {
   return sumsBeside(grouping, keys, values, { reverse: true, fade });
 }
@@ -128,10 +128,10 @@ function sumsBeside(
   return reshape(sums, [M, B * N, X, E]);
 }
 
-/** Groups whose factors for each other are one constant. */
+/** Groups whose factors on each other are one constant. */
 const blockGroups = 256;
 
-/** Sums over the groups [M,B,N,F] of a side, faded by their distance; of many groups first inside of blocks, then over blocks. */
+/** Sums over one side's groups [M,B,N,F], faded by distance; many groups are summed inside blocks first, then over blocks. */
 function fadedSums(values: Value, reverse: boolean, fade: number): Value {
   const [M, B, N, F] = values.shape.map(Number);
   if (N <= blockGroups) return matmul(fadedGroups(values, N, reverse, fade), values);
@@ -139,7 +139,7 @@ function fadedSums(values: Value, reverse: boolean, fade: number): Value {
   const blocks = Math.ceil(N / size);
   const cut = reshape(pad(values, 2, 0, blocks * size - N), [M, B * blocks, size, F]);
   const inside = matmul(fadedGroups(values, size, reverse, fade), cut);
-  // A block as the next one's first group reads it, and the share of the blocks beside in every group.
+  // A block as the next one's first group reads it, and the neighboring blocks' share in every group.
   const powers = (rising: boolean): Value =>
     values.graph.sharedNumbers(
       `powers of ${fade}, ${rising}`,
@@ -152,7 +152,7 @@ function fadedSums(values: Value, reverse: boolean, fade: number): Value {
   return slice(reshape(add(inside, given), [M, B, blocks * size, F]), 2, 0, N);
 }
 
-/** The factor of every group for every reading group, 0 for itself and the other side: [1,1,N,N]. */
+/** Every group's factor for every reading group, 0 for itself and the other side: [1,1,N,N]. */
 function fadedGroups(like: Value, N: number, reverse: boolean, fade: number): Value {
   return like.graph.sharedNumbers(`faded groups N=${N} ${reverse} ${fade}`, [1, 1, N, N], (i) => {
     const distance = (Math.floor(i / N) - (i % N)) * (reverse ? -1 : 1);

@@ -7,18 +7,18 @@ import { pad, reshape, slice, split, transpose } from '../graph/ops/layout.ts';
 import { broadcastTo } from '../graph/ops/contraction.ts';
 import { multiplyDims } from '../graph/tensor.ts';
 
-/** Query heads laid out so that the R heads sharing keys form one matrix of R·T rows. */
+/** Lays query heads out so that the R heads sharing keys form one matrix of R·T rows. */
 export class HeadLayout {
   /** [B,M,R,T,D] */
   readonly queries: Value;
   readonly #repeat: number;
   readonly #keyValueHeads: number;
-  /** Rows of zeros before the queries of a matrix. */
+  /** Rows of zeros before a matrix's queries. */
   readonly #spare: number;
 
   /**
-   * @param inCompany whether no matrix has a single row: one without repeated heads is given a row of zeros, which `split` takes
-   *   away. The runtime adds up a single row in another order than rows among others (docs/verify.md).
+   * @param inCompany whether to avoid single-row matrices: without repeated heads, adds a row of zeros, which `split`
+   *   removes. The runtime sums a single row in another order than several (docs/verify.md).
    */
   constructor(q: Value, keyValueHeads: number, inCompany = false) {
     const [B, T, H, D] = q.shape;
@@ -38,7 +38,7 @@ export class HeadLayout {
     return new HeadLayout(q, this.#keyValueHeads, this.#spare > 0);
   }
 
-  /** [B,M,R,T,X] → [B,M,R·T,X], of a spare row more where the layout has one */
+  /** [B,M,R,T,X] → [B,M,R·T,X], plus the layout's spare row, if any */
   join(x: Value): Value {
     const [B, M, R, T, X] = x.shape;
     return this.#padded(reshape(x, [B, M, multiplyDims(R, T), X]));
@@ -56,7 +56,8 @@ export class HeadLayout {
   }
 
   /**
-   * `mapped` by a map that multiplies every row by a matrix of its head, row by row: rows have the same bits however many there are.
+   * `mapped` for a map that multiplies rows by their head's matrix, one by one: a row's bits do not depend on the number of
+   * rows.
    * @param map from [B,H,T,1,D] to [B,H,T,1,F]
    */
   mappedOneByOne(map: (queries: Value) => Value): Value {
@@ -74,14 +75,14 @@ export class HeadLayout {
     return reshape(transpose(perHead, [0, 3, 1, 2, 4]), [B, T, this.#keyValueHeads * this.#repeat, E]);
   }
 
-  /** A mask [B,1,T,rows] for every query of a matrix: [B,1,R·T,rows]. */
+  /** Repeats a mask [B,1,T,rows] for every query of a matrix: [B,1,R·T,rows]. */
   tile(mask: Value): Value {
     if (this.#repeat === 1) return this.#padded(mask);
     const [B, , T, rows] = mask.shape;
     return reshape(broadcastTo(mask, [B, this.#repeat, T, rows]), [B, 1, multiplyDims(this.#repeat, T), rows]);
   }
 
-  /** Weights per query head of L layers [B,T,rows,L·H] → [B,M,R·T,rows] of each. Default: of one. */
+  /** Weights per query head of L layers [B,T,rows,L·H] → [B,M,R·T,rows] for each. Default: one layer. */
   perHead(weights: Value, layers = 1): readonly Value[] {
     const [B, T, rows] = weights.shape;
     const [M, R] = [this.#keyValueHeads, this.#repeat];
@@ -89,7 +90,7 @@ export class HeadLayout {
     return layers === 1 ? [all] : split(all, 1, new Array<number>(layers).fill(M));
   }
 
-  /** Values [B,M,T,E] as each query head sees them: [B,M,R·T,E]. */
+  /** Repeats values [B,M,T,E] for each query head: [B,M,R·T,E]. */
   repeat(values: Value): Value {
     const [B, M, T, E] = values.shape;
     return this.join(broadcastTo(reshape(values, [B, M, 1, T, E]), [B, M, this.#repeat, T, E]));

@@ -1,55 +1,55 @@
 /**
- * Visibility between the nodes of a token tree in one step: masks and offsets over the rows of the ring (the last C committed
- * positions) and over the rows of the tree itself. Filled on the host before every step, into buffers that are made once.
+ * What a token tree's nodes see in one step: masks and offsets over the ring's rows (the last C committed positions) and
+ * the tree's own. The host fills them before every step, into buffers made once.
  *
  * Node a is at position p_a = L + depth_a, where L is the committed length, and belongs to group ⌊p_a/G⌋. Its window begins
- * with group ⌊p_a/G⌋ − W + 1; in most mixers W = 1, and the window is the own group. A row it can see, at position p, is
+ * with group ⌊p_a/G⌋ − W + 1; in most mixers W = 1: the window is the node's group. A row it can see, at position p, is
  *
  * - `same` if it is in the window, or one of the sinks: ⌊p/G⌋ > ⌊p_a/G⌋ − W, or p < s;
- * - `earlier` if it is older and not folded into S yet. The folded groups have left the window of all positions that may
- *   still be read, g + W ≤ ⌊L/G⌋: S contains their rows, which stay in the ring for the convolution only;
- * - at offset p_a − p if that is within the reach P of distance-dependent terms; all other rows are given offset P+1,
- *   whose filter weight is zero.
+ * - `earlier` if it is older and not yet folded into S. Folded groups have left the window of every position that may still
+ *   be read, g + W ≤ ⌊L/G⌋: S contains their rows, which stay in the ring only for the convolution;
+ * - at offset p_a − p if that is within the reach P of distance-dependent terms; all other rows get offset P+1, whose
+ *   filter weight is zero.
  *
- * A node sees every committed position, and its ancestors and itself in the tree. Since each row is judged by the group of
- * the reading node, trees that cross any number of group boundaries are exact.
+ * A node sees every committed position, and its ancestors and itself in the tree. The reading node's group decides about
+ * each row, so trees that cross any number of group boundaries are exact.
  */
 import { LinnetError } from '../errors.ts';
 import type { Horizon } from './attention-layer.ts';
 import type { TokenTree } from './tree.ts';
 
-/** Slot position of a ring slot that holds nothing. */
+/** Position of an empty ring slot. */
 export const emptySlot = -1;
 
 /**
- * How studies let the nodes of a tree see the text and each other otherwise than exactly. A part left out is exact: trees then
- * give the results of sequential decoding, since each node meets its ancestors by their offsets (paper, figure 8).
+ * Inexact visibility between a tree's nodes and the text, for studies. Omitted parts are exact: trees then give the results
+ * of sequential decoding, since each node meets its ancestors at their offsets (paper, figure 8).
  */
 export interface TreeRule {
-  /** Whether nodes beyond a group boundary see the groups that have closed since the text was folded. Default true. */
+  /** Whether nodes beyond a group boundary see groups that closed since the text was folded. Default true. */
   readonly seesClosedGroups?: boolean;
-  /** How many positions after the root's the convolution takes a node to be. Default: its depth. */
+  /** How many positions after the root the convolution places a node. Default: its depth. */
   depth?(tree: TokenTree, node: number): number;
   /**
-   * Offset from a node to a column of the tree's rows, padding included; negative where the convolution does not look. Default: the
-   * difference of depths from ancestors and the node itself.
+   * Offset from a node to a column of the tree's rows, padding included; negative if the convolution does not look.
+   * Default: the difference in depth from ancestors and the node itself.
    */
   offset?(tree: TokenTree, node: number, column: number): number;
 }
 
 /** Masks over one block of rows, for B sequences of T nodes. */
 export interface MaskBlock {
-  /** Rows per sequence: C for the ring, T for the tree, after U open rows. */
+  /** Rows per sequence: C for the ring; T, after U open rows, for the tree. */
   readonly rows: number;
   /** 1 or 0 [B,T,rows]. */
   readonly same: Float32Array;
   /** 1 or 0 [B,T,rows]. */
   readonly earlier: Float32Array;
-  /** 0…P, or P+1 where the convolution does not reach [B,T,rows]. */
+  /** 0…P, or P+1 beyond the convolution's reach [B,T,rows]. */
   readonly offsets: Int32Array;
 }
 
-/** Buffers for the masks of one step, used again for every step of the same sizes. */
+/** Buffers for one step's masks, reused by every step of the same sizes. */
 export interface MaskBuffers {
   readonly batch: number;
   readonly nodes: number;
@@ -68,14 +68,14 @@ export function makeMaskBuffers(batch: number, nodes: number, ringSlots: number,
   return { batch, nodes, ring: block(ringSlots), tree: block(open + nodes) };
 }
 
-/** The nodes that a step reads of one sequence, at most T. */
+/** The nodes that a step reads from one sequence, at most T. */
 export interface TreeView {
   readonly tree: TokenTree;
-  /** By which rule the nodes see the text and each other. Default: exactly; others are for studies. */
+  /** How the nodes see the text and each other. Default: exactly; others are for studies. */
   readonly rule?: TreeRule;
 }
 
-/** Rows of the ring that are read with the tree's: see `OpenRows`. */
+/** Ring rows read with the tree's: see `OpenRows`. */
 export interface OpenPositions {
   /** Position of every open row [U], ascending; −1 (`emptySlot`) behind them. */
   readonly positions: Int32Array;
@@ -83,7 +83,7 @@ export interface OpenPositions {
   readonly from: number;
 }
 
-/** U: open rows of the sequences of a step, all of which have as many. */
+/** U: open rows per sequence, the same for all sequences of a step. */
 export function openCount(steps: readonly SequenceStep[]): number {
   return steps.at(0)?.open?.positions.length ?? 0;
 }
@@ -101,11 +101,11 @@ export interface SequenceStep extends TreeView {
 /**
  * Fills the masks of sequence `sequence` of the batch, overwriting the buffers. Allocates nothing.
  *
- * Nodes beyond the tree's size are padding: they see themselves alone, so that a softmax over their rows stays finite,
- * and nobody sees them. Slots at positions from L on are not committed, and count as empty.
+ * Nodes beyond the tree's size are padding: they see only themselves, so that a softmax over their rows stays finite, and
+ * nothing sees them. Slots at positions from L on are not committed and count as empty.
  *
- * @throws LinnetError `SHAPE` if the sequence, its tree or its ring does not fit the buffers; `INPUT` for an L that is
- *   not a whole number.
+ * @throws LinnetError `SHAPE` if the sequence, its tree or its ring does not fit the buffers; `INPUT` for an L that is not
+ *   a whole number.
  */
 export function fillMasks(buffers: MaskBuffers, sequence: number, step: SequenceStep, horizon: Horizon): void {
   const { batch, nodes, ring, tree: treeBlock } = buffers;
@@ -145,13 +145,13 @@ export function fillMasks(buffers: MaskBuffers, sequence: number, step: Sequence
 }
 
 /**
- * Positions of a block. Sums over keys run block by block, and no tree crosses from one to the next: so a row is added up at the
- * same place whether it is committed or a node of the tree. Products add up stretches of 128 rows,
- * which hold a block and a tree of as many nodes.
+ * Positions per block. Sums over keys run block by block and no tree crosses a boundary, so a row is summed at the same
+ * place whether it is committed or a node of the tree. Products sum stretches of 128 rows, which hold a block and a tree of
+ * as many nodes.
  */
 export const openBlock = 64;
 
-/** The first position of the window at `length`. With a span, the first that a text of `length` tokens has not folded. */
+/** The first position of the window at `length`. With a span, the first one that a text of `length` tokens has not folded. */
 export function foldStart(
   length: number,
   { group, window = 1, span = group }: Pick<Horizon, 'group' | 'window' | 'span'>,
@@ -160,18 +160,18 @@ export function foldStart(
   return Math.max(0, length - (length % span) - (window - 1) * group);
 }
 
-/** Folds of fewer positions would leave no room to trees, which cross none. */
+/** Smaller folds would leave no room for trees, which cross none. */
 const leastSpan = 32;
 
-/** Positions of groups that are folded at once. */
+/** Positions of groups folded at once. */
 export function spanOf(group: number): number {
   return group * Math.ceil(leastSpan / group);
 }
 
-/** More S at once would take more memory than they save time. */
+/** More S at once would cost more memory than the time they save is worth. */
 const mostEnding = 4;
 
-/** The steps after which S is an output, where the graph gives it: the first chains that end with a group. */
+/** The steps after which S is an output, if the graph gives it: the first chains that end with a group. */
 export function endingSteps<Step extends Pick<SequenceStep, 'tree' | 'committed'>>(
   steps: readonly Step[],
   group: number,
@@ -181,12 +181,12 @@ export function endingSteps<Step extends Pick<SequenceStep, 'tree' | 'committed'
   return steps.filter(ends).slice(0, mostEnding);
 }
 
-/** The slot of a position: the first s have one for good, the others take turns in the rest. @param slots C */
+/** A position's slot: the first s have fixed ones, the others take turns in the rest. @param slots C */
 export function slotOf(position: number, slots: number, { sinks = 0 }: Pick<Horizon, 'sinks'>): number {
   return position < sinks ? position : sinks + ((position - sinks) % (slots - sinks));
 }
 
-/** After a text of `length` tokens, the position in a slot: the last that falls on it; −1 for none. @param slots C */
+/** The position in a slot after `length` tokens: the last that falls on it; −1 for none. @param slots C */
 export function positionInSlot(
   slot: number,
   slots: number,
@@ -204,7 +204,7 @@ function clearRow(block: MaskBlock, row: number, horizon: Horizon): void {
   block.offsets.fill(horizon.reach + 1, start, start + block.rows);
 }
 
-/** How far and by which rule the rows of a step see. */
+/** How far, and by which rule, a step's rows see. */
 interface View {
   readonly horizon: Horizon;
   /** The horizon without a span. */
@@ -214,7 +214,7 @@ interface View {
 
 const noPositions = new Int32Array(0);
 
-/** The first columns of a row, of committed positions. @param hidden those from here on are not seen */
+/** Fills a row's first columns, for committed positions. @param hidden hides those from here on */
 function fillHeldRow(
   block: MaskBlock,
   row: number,

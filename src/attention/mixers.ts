@@ -1,4 +1,4 @@
-/** Functions for mixers of any kind, by the table of `kinds/index.ts`: configurations, queries, parameters, state, graphs. */
+/** Functions for mixers of any kind, on the table of `kinds/index.ts`: configurations, queries, parameters, state, graphs. */
 import { z } from 'zod';
 import { internalError, LinnetError } from '../errors.ts';
 import { validated } from '../files/schema-problems.ts';
@@ -31,13 +31,13 @@ import { type ReferenceInput, ReferencePositions } from './reference.ts';
 import { scaledScoring, type Scoring } from './scoring.ts';
 import { checkDims, grows, stateNumbers } from './state.ts';
 
-/** Fields that have one meaning in every kind that has them. */
+/** Fields with the same meaning in every kind that has them. */
 interface CommonFields {
   readonly group?: number;
   readonly convolution?: ConvolutionConfig | null;
 }
 
-/** The kind of a mixer. @throws LinnetError `CONFIG` for a kind that is not in the table */
+/** A mixer's kind. @throws LinnetError `CONFIG` for a kind that is not in the table */
 export function kindOf({ kind }: MixerConfig): MixerKind {
   const found = findMixerKind(kind);
   if (found !== undefined) return found;
@@ -47,7 +47,7 @@ export function kindOf({ kind }: MixerConfig): MixerKind {
 
 const kindSchema = z.looseObject({ kind: z.string() });
 
-/** The schema of mixers of the kinds that `allows` admits, to embed in a model's configuration. Unknown fields are refused. */
+/** A schema for mixers of the kinds that `allows` admits, to embed in a model's configuration. Refuses unknown fields. */
 export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true): z.ZodType<MixerConfig> {
   return z.unknown().transform((value, context): MixerConfig => {
     const named = kindSchema.safeParse(value);
@@ -68,22 +68,22 @@ export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true)
 /** The schema of any mixer. */
 export const mixerSchema: z.ZodType<MixerConfig> = mixerSchemaOf();
 
-/** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong. */
+/** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every wrong field. */
 export function parseMixer(value: unknown): MixerConfig {
   return validated(mixerSchema, value, 'CONFIG', 'invalid mixer configuration');
 }
 
-/** A description of one line, for example `local relu² + α·global + convolution 63, G = 64`. */
+/** A one-line description, for example `local relu² + α·global + convolution 63, G = 64`. */
 export function describeMixer(config: MixerConfig): string {
   return kindOf(config).describe(config);
 }
 
-/** Whether its layer is one that other mixers can be exchanged for: attention, or a unit in its stead. */
+/** Whether other mixers can replace it in its layer: attention, or a gated attention unit. */
 export function isExchangeable(config: MixerConfig): boolean {
   return kindOf(config).ownDims === undefined;
 }
 
-/** Sizes of the layer of a mixer: of the attention of its model, or the kind's own. @param model.width of hidden states */
+/** Sizes of a mixer's layer: its model's attention's, or the kind's own. @param model.width of hidden states */
 export function mixerDims(config: MixerConfig, model: AttentionDims & { readonly width: number }): AttentionDims {
   const { heads, keyValueHeads, headWidth, valueWidth = headWidth } = model;
   return kindOf(config).ownDims?.(config, model) ?? { heads, keyValueHeads, headWidth, valueWidth };
@@ -94,7 +94,7 @@ export function mixerParameters(config: MixerConfig, dims: AttentionDims): Mixer
   return kindOf(config).parameters(config, dims);
 }
 
-/** The convolution of a mixer; null where it has none. */
+/** A mixer's convolution; null if it has none. */
 export function convolutionOf({ convolution = null }: MixerConfig & CommonFields): ConvolutionConfig | null {
   return convolution;
 }
@@ -108,20 +108,20 @@ export function withConvolutionAdded(config: MixerConfig, kernel?: number): Mixe
   return takesOne ? parseMixer({ ...config, convolution: { kernel } }) : undefined;
 }
 
-/** A mixer with a branch switched off; undefined for one that has no such branch. Its parameters are among the mixer's own. */
+/** A mixer with a branch switched off; undefined if it has no such branch. Its parameters are a subset of the mixer's. */
 export function withoutBranch(config: MixerConfig, branch: Branch): MixerConfig | undefined {
   const unfiltered = branch === 'convolution' && convolutionOf(config) && { ...config, convolution: null };
   return mixerSchema.safeParse(kindOf(config).without?.[branch]?.(config) ?? unfiltered).data;
 }
 
-/** Calibration of a mixer for the closed-form initialization, in a model trained on texts of `trainedLength` tokens. */
+/** A mixer's calibration for the closed-form initialization, in a model trained on texts of `trainedLength` tokens. */
 export function calibrationOf(config: MixerConfig, trainedLength: number): Calibration {
   const { affine = [], searched = [] } = kindOf(config).calibration?.(config, trainedLength) ?? {};
-  // A convolution is added to what attention gives.
+  // Attention's output gets the convolution added.
   return { affine: convolutionOf(config) === null ? affine : [...affine, filterName], searched };
 }
 
-/** Width of a row of queries or keys as the mixer is given it: D in most kinds. */
+/** Width of the query and key rows a mixer receives: D in most kinds. */
 export function rowWidth(config: MixerConfig, headWidth: number): number {
   return kindOf(config).rowWidth?.(config, headWidth) ?? headWidth;
 }
@@ -131,17 +131,17 @@ export function isCausal(config: MixerConfig): boolean {
   return kindOf(config).readsFuture !== true && isCausalConvolution(convolutionOf(config));
 }
 
-/** Whether encoders can have it: a form in which each position reads the whole text. */
+/** Whether encoders can have it, through a form in which each position reads the whole text. */
 export function fitsEncoders(config: MixerConfig): boolean {
   return kindOf(config).bidirectional !== undefined;
 }
 
-/** G: positions per group; infinite where one group never ends. */
+/** G: positions per group; infinite if one group never ends. */
 export function groupOf(config: MixerConfig): number {
   return horizonOf(config).group;
 }
 
-/** How far a mixer sees. @param biasReach the farthest distance that a bias of the scores tells apart; default none */
+/** How far a mixer sees. @param biasReach the farthest distance that the scores' bias distinguishes; default none */
 export function horizonOf(config: MixerConfig, biasReach = -1): Horizon {
   const { group: own = Number.POSITIVE_INFINITY }: MixerConfig & CommonFields = config;
   const horizon = kindOf(config).horizon?.(config) ?? { group: own, reach: reachOf(convolutionOf(config)) };
@@ -157,7 +157,7 @@ export function longestSequence(config: MixerConfig): number {
   return kindOf(config).maximumLength?.(config) ?? Number.POSITIVE_INFINITY;
 }
 
-/** Whether the gradient of queries and keys is a surrogate, not the derivative. */
+/** Whether queries and keys get a surrogate gradient, not the derivative. */
 export function hasSurrogateGradient(config: MixerConfig): boolean {
   return kindOf(config).hasSurrogateGradient?.(config) ?? false;
 }
@@ -169,8 +169,8 @@ export function canDecode(config: MixerConfig): boolean {
 
 /**
  * The form over token trees.
- * @param replays whether graphs may have the runtime's operators for recurrences; default true
- * @throws LinnetError `CONFIG` for a mixer that reads the future, or has no such form
+ * @param replays whether graphs may use the runtime's recurrence operators; default true
+ * @throws LinnetError `CONFIG` for a mixer that reads the future, or lacks this form
  */
 export function recurrentForm(config: MixerConfig, replays = true): RecurrentForm<MixerConfig> {
   const { recurrent } = kindOf(config);
@@ -187,17 +187,17 @@ export function stateShape(config: MixerConfig, dims: AttentionDims, form = recu
   return form.state(form.stepConfig?.(config) ?? config, dims);
 }
 
-/** Whether the state takes more room after a longer text. @throws LinnetError `CONFIG` for a mixer that cannot decode */
+/** Whether the state grows with the text. @throws LinnetError `CONFIG` for a mixer that cannot decode */
 export function growsWithText(config: MixerConfig): boolean {
   return grows(stateShape(config, { heads: 1, keyValueHeads: 1, headWidth: 1 }));
 }
 
 /**
- * Bytes of the state of one layer for one sequence.
+ * Bytes of one layer's state for one sequence.
  *
  * @param bytesPerNumber 4 for float32 (default), 2 for float16
- * @param context committed positions; matters, and must be given, only where the state grows with them
- * @throws LinnetError `CONFIG` as `stateShape`, and for a growing state without a context.
+ * @param context committed positions; required, and used, only if the state grows with them
+ * @throws LinnetError `CONFIG` like `stateShape`, and for a growing state without a context.
  */
 export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNumber = 4, context?: number): number {
   const shape = stateShape(config, dims);
@@ -211,7 +211,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   return numbers * bytesPerNumber;
 }
 
-/** Float32 error against the formula beyond the order of sums: see `MixerKind.float32Error`. */
+/** Float32 error against the reference, beyond rounding from summation order: see `MixerKind.float32Error`. */
 export function float32Error(config: MixerConfig): number {
   return kindOf(config).float32Error?.(config) ?? 0;
 }
@@ -219,7 +219,7 @@ export function float32Error(config: MixerConfig): number {
 export * from './mixer.ts';
 
 /**
- * Requires every parameter in its shape: a forgotten α would count as 1, a forgotten filter as no convolution.
+ * Requires every parameter, in its shape: a forgotten α would count as 1, a forgotten filter as no convolution.
  * @throws LinnetError `TENSOR` naming the parameter
  */
 function requireParameters(config: MixerConfig, { q, k, v }: ProjectedPositions, values: MixerParameterValues): void {
@@ -244,10 +244,10 @@ function sequenceInput(
 }
 
 /**
- * Mixes the positions of whole sequences, each position reading itself and its past.
+ * Mixes whole sequences; each position reads itself and its past.
  *
- * Sequences of a batch that are shorter than n are padded at the end: nothing flows from later to earlier positions, so
- * padding does not disturb them.
+ * Sequences shorter than n are padded at the end: nothing flows from later to earlier positions, so padding does not
+ * disturb them.
  *
  * @param scoring default q·k/√D
  * @returns [B,n,H,E]
@@ -263,7 +263,7 @@ export function mixParallel(
 }
 
 /**
- * Mixes the nodes of B trees on top of a state.
+ * Mixes B trees' nodes on top of a state.
  * @throws LinnetError `CONFIG` for a mixer that cannot decode, `TENSOR` for a missing or misshapen parameter
  */
 export function mixStep(config: MixerConfig, input: StepInput, form = recurrentForm(config)): MixerStepOutput {
@@ -272,15 +272,15 @@ export function mixStep(config: MixerConfig, input: StepInput, form = recurrentF
 }
 
 /**
- * Mixes whole texts, each position reading all tokens. Values at padded positions are set to zero before anything reads them.
+ * Mixes whole texts; each position reads all tokens. Zeroes values at padded positions before anything reads them.
  *
- * In cross attention the queries come from another text, of m positions: see `mixCross`.
+ * In cross attention queries come from another text of m positions: see `mixCross`.
  *
  * @param positions q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E]; m = n except in cross attention
  * @param mask float32 [B,n]: 1 for tokens, 0 for padding
  * @returns [B,m,H,E]; finite at padded positions, and in a text without any token
  * @throws LinnetError `SHAPE` for a mask of another shape, or a text longer than Linformer's projections; `CONFIG` for a
- *   mixer that has no such form; `TENSOR` for a missing parameter
+ *   mixer without this form; `TENSOR` for a missing parameter
  */
 export function mixBidirectional(
   config: MixerConfig,
@@ -320,7 +320,7 @@ function maskedInput(
 }
 
 /**
- * The cross-attention form; the two texts have positions of their own.
+ * The cross-attention form; each of the two texts has its own positions.
  * @throws LinnetError `CONFIG` for a mixer that pairs the two, by a local group, a convolution or castling
  */
 export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
@@ -333,7 +333,7 @@ export function crossForm(config: MixerConfig): CrossForm<MixerConfig> {
   );
 }
 
-/** A mixer's form for cross attention: without its convolution, and of a grouped one the global branch alone. */
+/** A mixer's form for cross attention: without its convolution; for a grouped mixer only the global branch. */
 export function betweenTexts(config: MixerConfig): MixerConfig {
   const own = kindOf(config).betweenTexts?.(config);
   if (own !== undefined) return parseMixer(own);
@@ -343,7 +343,7 @@ export function betweenTexts(config: MixerConfig): MixerConfig {
 /**
  * Reads another text: q [B,m,H,D], k [B,n,M,D] and v [B,n,M,E] with their mask [B,n].
  * @returns [B,m,H,E]
- * @throws LinnetError as `crossForm` and `mixBidirectional`
+ * @throws LinnetError like `crossForm` and `mixBidirectional`
  */
 export function mixCross(
   config: MixerConfig,
@@ -360,15 +360,15 @@ export function mixCross(
 }
 
 /**
- * The reference of a mixer: one sequence, or one tree of positions, in float64.
+ * Runs a mixer's reference on one sequence, or one tree of positions, in float64.
  * @returns [H,n,E]
- * @throws LinnetError `SHAPE` or `INPUT` as `ReferencePositions`, `CONFIG` for a mixer that cannot read another text
+ * @throws LinnetError `SHAPE` or `INPUT` like `ReferencePositions`, `CONFIG` for a mixer that cannot read another text
  */
 export function mixReference(config: MixerConfig, input: ReferenceInput): Float64Array {
   return kindOf(config).reference(config, referencePositions(config, input));
 }
 
-/** The checked positions of a reference. @throws LinnetError as `mixReference` */
+/** A reference's checked positions. @throws LinnetError like `mixReference` */
 export function referencePositions(config: MixerConfig, input: ReferenceInput): ReferencePositions {
   const { length, keyLength = length } = input.dims;
   const positions = new ReferencePositions(input, {

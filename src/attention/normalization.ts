@@ -1,16 +1,16 @@
-/** Normalization of branch outputs: factors, and vectors of at most unit length. */
+/** Normalizes branch outputs: factors, and vectors of at most unit length. */
 import type { Value } from '../graph/graph.ts';
 import { sum } from '../graph/ops/contraction.ts';
 import { add, addAll, div, mul, sqrt } from '../graph/ops/elementwise.ts';
 import { unitLength } from '../graph/ops/normalization.ts';
 
-/** ε of the NORM variants: x / (ε + ‖x‖). */
+/** ε in the NORM variants: x / (ε + ‖x‖). */
 const normEpsilon = 1e-5;
 
-/** Floor added to the sum of weights in a division: where all weights are near 0, so is their mean of values. */
+/** Added to the sum of weights in a division: if all weights are near 0, so is their mean of values. */
 export const weightFloor = 1e-3;
 
-/** Weights over lists of keys, each [..., any], divided by their sum over all lists and `weightFloor`. None is negative. */
+/** Divides weights over lists of keys, each [..., any] and non-negative, by their sum over all lists plus `weightFloor`. */
 export function dividedBySum(
   weights: readonly Value[],
   sums = weights.map((weight) => sum(weight, [-1], true)),
@@ -19,13 +19,13 @@ export function dividedBySum(
   return weights.map((weight) => div(weight, total));
 }
 
-/** x / (ε + ‖x‖) per vector, ε being 1e-5. The tiny constant under the root keeps the gradient at zero vectors zero. */
+/** x / (ε + ‖x‖) per vector; ε defaults to 1e-5. The tiny constant under the root keeps zero vectors' gradient zero. */
 export function boundedLength(x: Value, epsilon = normEpsilon): Value {
   const squared = sum(mul(x, x), [-1], true);
   return div(x, add(sqrt(add(squared, 1e-30)), epsilon));
 }
 
-/** `x` times a learned factor, where there is one. */
+/** `x` times a learned factor, if any. */
 export function scaled(x: Value, factor: Value | undefined): Value {
   return factor === undefined ? x : mul(x, factor);
 }

@@ -1,14 +1,14 @@
-/** Initial values of a mixer's parameters when a model is linearized, by name. */
+/** Initial values of a mixer's parameters, by name, for a model that is linearized. */
 import { elementCount } from '../graph/tensor.ts';
 
 const inits = {
   zeros: (shape) => new Float32Array(elementCount(shape)),
   ones: (shape) => new Float32Array(elementCount(shape)).fill(1),
-  /** ln 0.05, of factors that are learned as their logarithm. */
+  /** ln 0.05, for factors learned as logarithms. */
   faint: (shape) => new Float32Array(elementCount(shape)).fill(Math.log(0.05)),
-  /** −20, of logits in the denominator of softmax: e^−20 is below the last digit of float32 next to scores from −3 up. */
+  /** −20, for logits in a softmax denominator: e^−20 is below float32's last digit next to scores of −3 and more. */
   inaudible: (shape) => new Float32Array(elementCount(shape)).fill(-20),
-  /** ln 2^(−8(m+1)/M) for head m of M: slopes from ½ down to 1/256, of decays that are learned as their logarithm. */
+  /** ln 2^(−8(m+1)/M) for head m of M: slopes from ½ down to 1/256, for decays learned as logarithms. */
   slopes: (shape) =>
     Float32Array.from({ length: elementCount(shape) }, (_, head) => -8 * Math.LN2 * ((head + 1) / elementCount(shape))),
   /** Every row of the last axis averages. */
@@ -29,7 +29,7 @@ const inits = {
   },
 } as const satisfies Readonly<Record<string, (shape: readonly number[]) => Float32Array>>;
 
-/** Name of a parameter's initialization. */
+/** An initialization's name. */
 export type ParameterInit = keyof typeof inits;
 
 /** The initial values of a parameter of the given shape. */

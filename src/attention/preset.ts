@@ -1,4 +1,4 @@
-/** The interface of presets, and the options that several kinds share. */
+/** The interface of presets, and options that several kinds share. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { whole } from '../files/schema-values.ts';
@@ -6,7 +6,7 @@ import { validated } from '../files/schema-problems.ts';
 import { defaultKernel } from './convolution-config.ts';
 import type { MixerPreset, PresetShape } from './mixer.ts';
 
-/** A preset with the given options, all of them optional. */
+/** A preset with the given options, all optional. */
 export function definePreset<Shape extends PresetShape>(
   shape: Shape,
   make: (options: z.infer<z.ZodObject<Shape>>) => object,
@@ -39,10 +39,10 @@ const unmasked = z
   .optional()
   .describe('let the convolution read the future, to demonstrate the leak; such a model cannot decode');
 
-/** The options of presets that have a convolution anyway. */
+/** Options for presets that always have a convolution. */
 export const ownConvolutionOptions = { kernel: kernelSchema, unmasked };
 
-/** The options of presets to which a convolution can be added. */
+/** Options for presets that can have a convolution. */
 export const convolutionOptions = {
   convolution: z.boolean().optional().describe('add the masked convolution to a mixer that has none'),
   ...ownConvolutionOptions,
@@ -59,7 +59,7 @@ export const decayOption = {
     ),
 };
 
-/** Of random features and hashes: layers with different seeds have different ones. */
+/** Seeds random features and hashes: layers with different seeds get different ones. */
 export const seedOption = {
   seed: whole(0, 0xffffffff)
     .optional()
@@ -76,9 +76,9 @@ export function convolutionFrom({ convolution = false, kernel, unmasked: future 
 }
 
 /**
- * A preset of a kind to which a convolution can be added.
+ * A preset that can have a convolution.
  * @param shape its other options
- * @param fieldsOf the kind's other fields of these. Default: as they are
+ * @param fieldsOf makes the kind's other fields from the options. Default: copies them
  */
 export function convolvedPreset<Shape extends PresetShape>(
   kind: string,

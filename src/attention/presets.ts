@@ -1,4 +1,4 @@
-/** Mixers by name: the paper's own, the linear attentions that it augments, and others from the literature. */
+/** Mixers by name: the paper's own, the linear attentions it augments, and others from the literature. */
 import type { z } from 'zod';
 import { LinnetError, OptionsError } from '../errors.ts';
 import { type BuiltInPresets, mixerKinds } from './kinds/index.ts';
@@ -6,7 +6,7 @@ import type { MixerConfig, MixerPreset, Reading } from './mixer.ts';
 import { isExchangeable, parseMixer } from './mixers.ts';
 import { requireOptions, requireText } from '../files/arguments.ts';
 
-/** The names of the presets that Linnet has. */
+/** The names of built-in presets. */
 export type MixerPresetName = keyof BuiltInPresets;
 
 type Shapes = BuiltInPresets[MixerPresetName]['shape'];
@@ -19,15 +19,15 @@ type ValueOf<Option, Shape> = Shape extends unknown
   : never;
 
 /**
- * Options of presets, each taken by some of them (`PresetOptionsOf`). The shapes of the presets describe them; the kind's
- * schema holds the defaults.
+ * All presets' options; each preset takes some (`PresetOptionsOf`). The presets' shapes describe them; the kind's schema
+ * holds the defaults.
  */
 export type PresetOptions = { readonly [Option in NamesOf<Shapes>]?: ValueOf<Option, Shapes> };
 
-/** The options that a preset takes. One that has its convolution anyway may be asked for it. */
+/** The options a preset takes. One that always has a convolution may be asked for it. */
 type TakenBy<Shape> = keyof Shape | ('kernel' extends keyof Shape ? 'convolution' : never);
 
-/** The options of a preset of Linnet's own; of a name that is not known before, all there are. */
+/** The options of a built-in preset; all options for a name unknown at compile time. */
 export type PresetOptionsOf<Name extends string> = Name extends MixerPresetName
   ? {
       readonly [Option in keyof PresetOptions]: Option extends TakenBy<BuiltInPresets[Name]['shape']>
@@ -40,7 +40,7 @@ function allPresets(): ReadonlyMap<string, MixerPreset> {
   return new Map(mixerKinds().flatMap(({ presets }) => Object.entries(presets)));
 }
 
-/** The names `mixerPreset` knows. */
+/** The names that `mixerPreset` knows. */
 export function mixerPresetNames(): string[] {
   return [...allPresets().keys()];
 }
@@ -48,10 +48,10 @@ export function mixerPresetNames(): string[] {
 /** Every name of a union of objects. */
 type NamesOf<Shapes> = Shapes extends unknown ? keyof Shapes : never;
 
-/** The schemas of all options of the presets that Linnet has. */
+/** The schemas of all built-in presets' options. */
 export type PresetShapes = { readonly [Option in NamesOf<Shapes>]: z.ZodType<PresetOptions[Option]> };
 
-/** The options of all presets, by name: schemas with descriptions. */
+/** All presets' options by name: schemas with descriptions. */
 export function presetShapes(): PresetShapes;
 export function presetShapes(): MixerPreset['shape'] {
   return Object.fromEntries([...allPresets().values()].flatMap(({ shape }) => Object.entries(shape)));
@@ -65,7 +65,7 @@ export function findPreset(name: string): MixerPreset {
   throw new LinnetError('CONFIG', `unknown mixer '${name}'; the presets are ${mixerPresetNames().join(', ')}`);
 }
 
-/** The preset of a name for whole texts: `linformer` is the published form there, all others are unchanged. */
+/** The preset that a name means for whole texts: `linformer` is the published form there, all others are unchanged. */
 export function wholeTextPreset(name: string): string {
   return allPresets().get(name)?.wholeText ?? name;
 }
@@ -75,7 +75,7 @@ function takes({ shape }: MixerPreset, option: string): boolean {
   return Object.hasOwn(shape, option) || (option === 'convolution' && Object.hasOwn(shape, 'kernel'));
 }
 
-/** @throws OptionsError for an option that none of these presets takes, naming the ones they take */
+/** @throws OptionsError for an option that none of these presets takes, naming those they take */
 function requireTaken(names: readonly string[], options: PresetOptions): void {
   const presets = names.map(findPreset);
   const known = presetShapes();
@@ -93,7 +93,7 @@ function requireTaken(names: readonly string[], options: PresetOptions): void {
 }
 
 /**
- * The subset of options for several presets that this one takes.
+ * Picks the options that this preset takes from options for several.
  * @throws LinnetError `CONFIG` for an unknown preset
  * @example
  * ```ts
@@ -107,13 +107,13 @@ export function takenOptions(name: string, options: PresetOptions): PresetOption
 }
 
 /**
- * A preset by name. The paper's are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented`
- * (all three branches); where one has a global branch next to a local one, it is scaled by the learned α. `flash-local`,
- * `flash-global` and `flash` are other names of `local`, `global` and `local+global`. The others are the linear
- * attentions that the paper augments, each with a convolution if asked for. All but `linformer-bidirectional` are causal.
+ * A preset by name. The paper's are `softmax`, `local`, `global`, `local+global`, `local+conv` and `augmented` (all three
+ * branches); a global branch next to a local one is scaled by the learned α. `flash-local`, `flash-global` and `flash` are
+ * aliases of `local`, `global` and `local+global`. The others are the linear attentions that the paper augments, each
+ * optionally with a convolution. All but `linformer-bidirectional` are causal.
  *
  * @throws LinnetError `CONFIG` for an unknown name or option; OptionsError for an option out of range and for one that the
- *   preset does not take, naming the ones it takes
+ *   preset does not take, naming those it takes
  * @example
  * ```ts
  * import { mixerPreset } from 'linnet';
@@ -137,9 +137,9 @@ export function mixerPreset(name: string, options: PresetOptions = {}): MixerCon
 }
 
 /**
- * A preset in the form that it has where attention reads the past, or a whole text (`wholeTextPreset`).
- * @param others further readings for the same options: options of any of these forms may then be given
- * @throws LinnetError `CONFIG` and OptionsError as `mixerPreset`
+ * A preset in its form for attention that reads the past, or a whole text (`wholeTextPreset`).
+ * @param others further readings that share the options: options of any of these forms are then accepted
+ * @throws LinnetError `CONFIG` and OptionsError like `mixerPreset`
  */
 export function mixerPresetReading(
   reads: Reading,
@@ -153,16 +153,15 @@ export function mixerPresetReading(
   return mixerPreset(form, takenOptions(form, options));
 }
 
-/** Both, as in models with an encoder and a decoder. */
+/** Both, for models with an encoder and a decoder. */
 export const allReadings = ['past', 'whole'] as const satisfies readonly Reading[];
 
 /**
- * The kernel of the local branch of a preset in a model that is linearized: softmax inside groups where every layer has
- * softmax attention, which the weights were made for (paper, section 4.1; docs/convert.md). Undefined, the preset's own,
- * for FLASH, models that have been linearized before, and presets without a local branch.
+ * The kernel for a preset's local branch in a model that is linearized: softmax inside groups if every layer has softmax
+ * attention, which the weights were made for (paper, section 4.1; docs/convert.md). Undefined, meaning the preset's own,
+ * for FLASH, models linearized before, and presets without a local branch.
  * @throws LinnetError `CONFIG` for an unknown preset
- * @example
- * const preset = mixerPreset('augmented', { localKernel: localKernelFor([{ kind: 'softmax' }], 'augmented') });
+ * @example const preset = mixerPreset('augmented', { localKernel: localKernelFor([{ kind: 'softmax' }], 'augmented') });
  */
 export function localKernelFor(mixers: readonly MixerConfig[], preset: string): 'softmax' | undefined {
   if (!Object.hasOwn(findPreset(preset).shape, 'localKernel')) return undefined;

@@ -1,10 +1,10 @@
 /**
- * The references: every kind's formula as loops over heads, positions and their past, in float64, that every other form is
- * tested against. Written for clarity, not speed. This file is their common part: input and visibility of positions.
+ * The references: every kind's formula as float64 loops over heads, positions and their past, which tests hold every other
+ * form to. Written for clarity, not speed. This file is their common part: input and visibility of positions.
  *
- * Positions form a tree: `parents` gives the position before each one. A position sees its ancestors and itself, and
- * its position in the sequence is its depth. A sequence is the chain; a committed prefix with a candidate tree behind it is
- * one bigger tree. With a mask of keys the text is an encoder's instead, and a position sees all tokens.
+ * Positions form a tree: `parents` gives the position before each one. A position sees its ancestors and itself, and its
+ * depth is its position in the sequence. A sequence is a chain; a committed prefix followed by a candidate tree is one
+ * bigger tree. With a key mask the text is an encoder's, and a position sees all tokens.
  */
 import { LinnetError } from '../errors.ts';
 import type { BucketScheme } from '../nn/relative-positions.ts';
@@ -23,7 +23,7 @@ export function addScaled(y: Float64Array, scale: number, x: Float64Array): void
   for (let i = 0; i < y.length; i++) y[i] += scale * x[i];
 }
 
-/** Added to the norm by the normalizing variants (reference code). */
+/** The normalizing variants add it to the norm (reference code). */
 const softening = 1e-5;
 
 /** y = x / (‖x‖ + ε). */
@@ -42,7 +42,7 @@ export function softUnit(x: Float64Array): Float64Array {
   return withLength(x, softening);
 }
 
-/** How a query weighs keys: the coefficients of their values. */
+/** How a query weighs keys: coefficients for their values. */
 export type RowKernel = (q: Float64Array, keys: readonly Float64Array[]) => Float64Array;
 
 /** weight = f(⟨q̂, k̂⟩). */
@@ -68,7 +68,7 @@ export function softmaxOf(scores: Float64Array): Float64Array {
   return powers.map((power) => power / total);
 }
 
-/** The collision probability of a cosine: see `graph/ops/surrogate-gradient.ts`. */
+/** The collision probability at a cosine: see `graph/ops/surrogate-gradient.ts`. */
 export function collisionProbability(cosine: number, bits: number): number {
   return (1 - Math.acos(Math.min(1, Math.max(-1, cosine))) / Math.PI) ** bits;
 }
@@ -85,7 +85,7 @@ export function reluSquaredScoreKernel(scale: number): RowKernel {
   return (q, keys) => Float64Array.from(keys, (key) => Math.max(scale * dot(q, key), 0) ** 2);
 }
 
-/** p = w/(floor + Σ w), w being the weights of another kernel. */
+/** p = w/(floor + Σ w), where w are another kernel's weights. */
 export function normalizedKernel(kernel: RowKernel, floor: number): RowKernel {
   return (q, keys) => {
     const own = kernel(q, keys);
@@ -97,41 +97,41 @@ export function normalizedKernel(kernel: RowKernel, floor: number): RowKernel {
 /** ⟨q̂, k̂⟩ itself: the kernel that a sum over k̂ᵀv can represent. */
 export const cosineKernel: RowKernel = ofCosine((cosine) => cosine);
 
-/** Σ weights_j·rows_j of the given width. */
+/** Σ weights_j·rows_j, for rows of the given width. */
 export function weightedSum(weights: Float64Array, rows: readonly Float64Array[], width: number): Float64Array {
   const sum = new Float64Array(width);
   for (const [j, row] of rows.entries()) addScaled(sum, weights[j], row);
   return sum;
 }
 
-/** Sizes of one sequence of one layer. */
+/** Sizes of one layer's sequence. */
 export interface ReferenceDims extends AttentionDims {
   /** n: number of positions. */
   readonly length: number;
-  /** Positions of keys and values, in cross attention; default n. Needs a `keyMask`. */
+  /** Number of keys and values in cross attention; default n. Needs a `keyMask`. */
   readonly keyLength?: number;
 }
 
 /** Positions to mix. Arrays are row-major. */
 export interface ReferenceInput {
-  /** `headWidth` is the width of the given rows; see `rowWidth` in `mixers.ts`. */
+  /** `headWidth` is the given rows' width; see `rowWidth` in `mixers.ts`. */
   readonly dims: ReferenceDims;
-  /** Queries [H,n,D], raw: with their rotary position, not normalized. */
+  /** Queries [H,n,D], raw: rotated, not normalized. */
   readonly q: Float64Array;
   /** Keys [M,n,D], raw. Query head h reads key-value head ⌊h/(H/M)⌋. */
   readonly k: Float64Array;
   /** Values [M,n,E]. */
   readonly v: Float64Array;
-  /** The mixer's learned parameters by name, each as its shape says. Default: none. */
+  /** The mixer's learned parameters by name, in their shapes. Default: none. */
   readonly parameters?: Readonly<Record<string, Float64Array>>;
   /** Parent of every position [n]; −1 for the first. Default: the chain −1, 0, 1, … */
   readonly parents?: Int32Array;
   /**
-   * 1 for a token, 0 for padding, which nobody reads [n, or `keyLength`]. Given, the text is an encoder's: every position
-   * reads all tokens, before it and behind it. Default: every position reads its past.
+   * 1 for a token, 0 for padding, which nothing reads [n, or `keyLength`]. If given, the text is an encoder's: every
+   * position reads all tokens. Default: every position reads its past.
    */
   readonly keyMask?: Float64Array;
-  /** Factor of the scores, where a mixer has scores. Default 1/√D. */
+  /** Factor on scores, if the mixer has any. Default 1/√D. */
   readonly scale?: number;
   /** Added to the scores: a table [buckets,H] by bucket of distance. */
   readonly bias?: { readonly table: Float64Array; readonly scheme: BucketScheme };
@@ -149,7 +149,7 @@ function requireLength(name: string, array: Float64Array, shape: readonly number
   throw new LinnetError('SHAPE', `${name} must hold [${shape.join(',')}] = ${count} numbers, got ${array.length}`);
 }
 
-/** Depths, after checking that every parent comes earlier. */
+/** Depths; checks that every parent comes first. */
 function depthsOf(parents: Int32Array): Int32Array {
   const depths = new Int32Array(parents.length);
   for (const [position, parent] of parents.entries()) {
@@ -172,7 +172,7 @@ function checkMask({ keyMask, parents }: ReferenceInput, keyLength: number): voi
   }
 }
 
-/** A filter weight of the convolution and the position it reads. */
+/** A filter weight of the convolution, and the position it reads. */
 export interface FilterRead {
   /** Index of the weight, 0…K−1. */
   readonly index: number;
@@ -192,7 +192,7 @@ export class ReferencePositions {
   readonly valueWidth: number;
   /** Positions of keys and values. */
   readonly keyLength: number;
-  /** Position of each in its sequence. */
+  /** Each position's place in its sequence. */
   readonly depths: Int32Array;
   /** Factor of the scores. */
   readonly scale: number;
@@ -202,8 +202,8 @@ export class ReferencePositions {
   /**
    * @param parameters the mixer's parameters, with their shapes
    * @throws LinnetError `SHAPE` for arrays of the wrong length; `INPUT` for a missing parameter, parents out of order, an
-   *   unmasked convolution over a tree with branches, where "the next position" means nothing, a mask that is not of 0 and
-   *   1, or one for a tree
+   *   unmasked convolution over a branching tree (which has no "next position"), a mask with other values than 0 and 1, or
+   *   a mask for a tree
    */
   constructor(
     input: ReferenceInput,
@@ -249,31 +249,31 @@ export class ReferencePositions {
     this.#parents = parents;
   }
 
-  /** A parameter of the mixer, which is there. */
+  /** A parameter of the mixer; it must exist. */
   parameter(name: string): Float64Array {
     return this.input.parameters?.[name] ?? new Float64Array(0);
   }
 
-  /** The positions from `position` back to its root, itself first. */
+  /** The positions from `position` back to its root, starting with itself. */
   lineage(position: number): number[] {
     const found: number[] = [];
     for (let at = position; at >= 0; at = this.#parents[at]) found.push(at);
     return found;
   }
 
-  /** The positions that `position` may read: all tokens of an encoder's text, else its ancestors and itself. */
+  /** The positions that `position` may read: all tokens for encoders, else its ancestors and itself. */
   seen(position: number): number[] {
     const { keyMask } = this.input;
     if (keyMask === undefined) return this.lineage(position);
     return Array.from(keyMask.keys()).filter((other) => keyMask[other] === 1);
   }
 
-  /** ⌊depth/G⌋. In cross attention all is one group. */
+  /** ⌊depth/G⌋; in cross attention everything is one group. */
   group(position: number, group: number): number {
     return Math.floor((this.depths[position] ?? 0) / group);
   }
 
-  /** Positions read by each unmasked filter weight of the convolution. */
+  /** The position that each unmasked filter weight of the convolution reads. */
   filterReads(position: number): FilterRead[] {
     if (this.#convolution === null) return [];
     const { kernel, masked } = this.#convolution;
@@ -323,7 +323,7 @@ export class ReferencePositions {
     }
   }
 
-  /** Every position of every head mixed by `mix`: [H,n,E]. */
+  /** Mixes every position of every head with `mix`: [H,n,E]. */
   mapRows(mix: (head: number, position: number) => Float64Array): Float64Array {
     const out = new Float64Array(this.heads * this.length * this.valueWidth);
     for (let head = 0; head < this.heads; head++) {

@@ -1,6 +1,6 @@
 /**
- * Scores of queries and keys, where a mixer has them: the factor of their products, and a learned additive bias by distance.
- * Both belong to the model around the mixer; T5 has no scale and a bias.
+ * How mixers with scores compute them: a factor on products of queries and keys, and a learned additive bias by distance.
+ * Both belong to the model around the mixer; T5 has a bias and no scale.
  */
 import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
@@ -21,19 +21,19 @@ export interface RelativeBias {
   readonly scheme: BucketScheme;
 }
 
-/** How a query and a key become a score: (q·k)·scale, plus a bias of their distance where there is one. */
+/** How a query and a key make a score: (q·k)·scale, plus the bias of their distance, if any. */
 export interface Scoring {
-  /** Factor of q·k. */
+  /** Multiplies q·k. */
   readonly scale: number;
   readonly bias?: RelativeBias;
 }
 
-/** The scoring of most models: q·k/√D. */
+/** Most models' scoring: q·k/√D. */
 export function scaledScoring(headWidth: number): Scoring {
   return { scale: 1 / Math.sqrt(headWidth) };
 }
 
-/** The bias inside stretches of G positions, in the layout of groups: [M,1,R·G,G]. */
+/** The bias inside stretches of G positions, laid out by groups: [M,1,R·G,G]. */
 export function biasInGroups(
   { table, scheme }: RelativeBias,
   { group: G, keyValueHeads: M, repeat: R }: Grouping,
@@ -41,7 +41,7 @@ export function biasInGroups(
   return reshape(relativeBias(table, G, scheme), [M, 1, R * G, G]);
 }
 
-/** The bias by causal offset: row τ for τ = 0…reach, row reach + 1 for all larger ones. [reach+2,H] */
+/** The bias by causal offset: row τ for τ = 0…reach, row reach + 1 for all larger offsets. [reach+2,H] */
 export function biasByOffset({ table, scheme }: RelativeBias, reach: number): Value {
   const buckets = table.graph.sharedConstant(`bias buckets reach=${reach} ${JSON.stringify(scheme)}`, () =>
     int32(
@@ -52,7 +52,7 @@ export function biasByOffset({ table, scheme }: RelativeBias, reach: number): Va
   return gather(table, buckets);
 }
 
-/** The bias of every node and row of a step: [B,M,R·T,rows]. @param offsets int32 [B,T,rows] */
+/** The bias for every node and row of a step: [B,M,R·T,rows]. @param offsets int32 [B,T,rows] */
 export function biasOfRows(bias: RelativeBias, offsets: Value, reach: number, heads: HeadLayout): Value {
   return heads.perHead(gather(biasByOffset(bias, reach), offsets, 0))[0];
 }
@@ -66,7 +66,7 @@ export function scoresInGroups(
   return scoring.bias === undefined ? products : add(products, biasInGroups(scoring.bias, keys));
 }
 
-/** Scores of raw queries and the raw keys of all blocks: [B,M,R·T,rows] each. */
+/** Scores of raw queries and all blocks' raw keys: [B,M,R·T,rows] each. */
 export function scoresOfRows(
   { heads, scoring, horizon }: { readonly heads: HeadLayout; readonly scoring: Scoring; readonly horizon: Horizon },
   blocks: readonly StepBlock[],

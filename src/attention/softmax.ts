@@ -1,4 +1,4 @@
-/** Softmax attention inside groups and over the rows of a step, which several kinds are made of. */
+/** Softmax attention inside groups and over a step's rows, which several kinds build on. */
 import type { Value } from '../graph/graph.ts';
 import { matmul } from '../graph/ops/contraction.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
@@ -10,27 +10,27 @@ import { scoresInGroups, scoresOfRows } from './scoring.ts';
 import { sinkOfGroups, softmaxWithSink } from './sink-logits.ts';
 import { maskScores, softmaxOverRows } from './step-blocks.ts';
 
-/** Softmax of q·k·scale over the visible part of the own group, on raw queries and keys. [M,B·N,R·G,E] */
+/** Softmax of q·k·scale over the visible part of the current group, with raw queries and keys. [M,B·N,R·G,E] */
 export function softmaxInGroups(mask: AttentionMask, input: SequenceInput): Value {
   const scores = scoresInGroups(mask, input);
   const weights = softmaxWithSink(add(scores, mask.bias(scores)), sinkOfGroups(mask.queries, input.parameters));
   return matmul(weights, groupKeys(mask.keys, input.v));
 }
 
-/** Scores that one product may make, in numbers: 256 MiB. */
+/** Most scores per product, in numbers: 256 MiB. */
 const mostScores = 1 << 26;
-/** Queries of a block are a multiple of this, at least one. */
+/** A block's queries are a multiple of this, at least one. */
 const blockStep = 64;
 
-/** Queries that attend at once, for no more than `most` scores of B·H heads over n keys. */
+/** Queries that attend at once, with at most `most` scores from B·H heads over n keys. */
 export function queriesPerBlock(heads: number, n: number, most = mostScores): number {
   return Math.min(n, Math.max(1, Math.floor(most / (heads * n * blockStep))) * blockStep);
 }
 
 /**
- * Causal softmax attention over whole rows: [B,n,H,E]. Long rows attend by blocks of queries, each over the keys up to its end,
- * so that neither scores nor masks grow with n². A learned bias by distance (T5) is made for whole rows alone.
- * @param most scores that one product may make; default 2²⁶
+ * Causal softmax attention over whole rows: [B,n,H,E]. Long rows attend in blocks of queries, each over the keys up to its
+ * end, so that neither scores nor masks grow with n². A learned bias by distance (T5) supports whole rows only.
+ * @param most scores per product; default 2²⁶
  */
 export function causalSoftmax(input: SequenceInput, most = mostScores): Value {
   const { q, k, v, scoring } = input;
@@ -56,7 +56,7 @@ export function causalSoftmax(input: SequenceInput, most = mostScores): Value {
   return concat(blocks, 1);
 }
 
-/** Scores of the rows in all blocks, masked where a node does not see the row one by one: [B,M,R·T,rows] each. */
+/** Scores of the rows in all blocks, masked unless a node sees the row one by one: [B,M,R·T,rows] each. */
 export function maskedScoresOfRows(
   input: Pick<StepInput, 'heads' | 'scoring' | 'horizon'>,
   blocks: readonly StepBlock[],
@@ -64,7 +64,7 @@ export function maskedScoresOfRows(
   return scoresOfRows(input, blocks).map((score, i) => maskScores(score, blocks[i].masks, input.heads));
 }
 
-/** Weights of softmax over the rows that a node sees one by one, in all blocks together: [B,M,R·T,rows] each. */
+/** Softmax weights of the rows that a node sees one by one, over all blocks together: [B,M,R·T,rows] each. */
 export function softmaxOfRows(input: StepInput, blocks: readonly StepBlock[]): Value[] {
   return softmaxOverRows(input, blocks, maskedScoresOfRows(input, blocks));
 }

@@ -1,4 +1,4 @@
-/** Common parts of the recurrent forms: blocks of rows, the ring and the tree, and sums of weighted values over them. */
+/** Common parts of the recurrent forms: blocks of rows, ring and tree, and sums of weighted values over them. */
 import { internalError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
 import { matmul, sum } from '../graph/ops/contraction.ts';
@@ -14,23 +14,23 @@ import { filterByOffset } from './convolution.ts';
 import type { HeadLayout } from './head-layout.ts';
 import type { OpenRows, StepBlock, StepInput, StepMasks } from './mixer.ts';
 
-/** The nodes' own rows [B,T,M,X] as blocks have them: [B,M,T,X]. */
+/** The nodes' own rows in the layout of blocks: [B,T,M,X] → [B,M,T,X]. */
 export function nodeRows(rows: Value): Value {
   return transpose(rows, [0, 2, 1, 3]);
 }
 
 /** Blocks of rows that nodes read. */
 export interface StepBlocks {
-  /** Undefined where all its rows are open. */
+  /** Undefined if all its rows are open. */
   readonly ring: StepBlock | undefined;
-  /** The open rows, and the tree's. */
+  /** The open rows, then the tree's. */
   readonly tree: StepBlock;
-  /** Both: the ring, if it is read, first. */
+  /** Both, the ring first; only the tree if the ring is not read. */
   readonly all: readonly StepBlock[];
 }
 
 /**
- * The ring and the tree, whose rows are the nodes' own keys [B,M,T,D] and values [B,M,T,E], after the open ones.
+ * The ring and the tree. The tree's rows are the open rows, then the nodes' own keys [B,M,T,D] and values [B,M,T,E].
  * @example
  * ```ts
  * declare const input: Parameters<typeof blocksOf>[0];
@@ -48,7 +48,7 @@ export function blocksOf({ ring, treeMasks, open }: StepInput, keys: Value, valu
   return open?.whole === true ? { ring: undefined, tree, all: [tree] } : { ring, tree, all: [ring, tree] };
 }
 
-/** Rows [B,M,T,E] in the parts of others, [B,M,P,T,E/P] where those are. */
+/** Splits rows [B,M,T,E] into the other rows' parts, [B,M,P,T,E/P], if those have parts. */
 function inPartsOf({ shape }: Value, rows: Value): Value {
   if (shape.length < 5) return rows;
   const [B, M, T] = rows.shape;
@@ -62,8 +62,8 @@ export function nodeBlocks(input: StepInput) {
 }
 
 /**
- * The rows of all blocks as one block. Copies keys and values: for a ring, which is small, that costs less than the ops
- * that every further block needs; a cache that grows is better read in place.
+ * The rows of all blocks as one block. Copies keys and values: for a small ring that costs less than the ops each further
+ * block needs; a growing cache is better read in place.
  */
 export function joinBlocks(blocks: readonly StepBlock[]): StepBlock {
   const join = (of: (block: StepBlock) => Value, axis: number): Value => concat(blocks.map(of), axis);
@@ -89,15 +89,15 @@ function exponentialsOf(scores: readonly Value[]): Value[] {
   return scores.map((score) => exp(sub(score, largest)));
 }
 
-/** Σ over the columns of weights [B,M,R·T,any]: [B,M,R·T,1]. */
+/** Sums the columns of weights [B,M,R·T,any]: [B,M,R·T,1]. */
 function columnSum(weights: Value): Value {
   return sum(weights, [-1], true);
 }
 
 /**
- * `columnSum` of the weights of each block, [B,M,R·T,1] each; over open rows in the order of the columns, as a product adds up:
- * columns of zeros between others change no bit of it. They do in a reduction, which adds up in lanes.
- * @param width the same number in as many columns, where the product makes them so. Default 1
+ * `columnSum` of each block's weights, [B,M,R·T,1] each. Over open rows a product sums columns in order, so that columns of
+ * zeros in between change no bit; a reduction sums in lanes, where they would.
+ * @param width repeats the sum in this many columns if a product computes it. Default 1
  */
 export function orderedSums({ onesOfRing, ones }: OpenRows, weights: readonly Value[], width = 1): Value[] {
   const last = weights.length - 1;
@@ -109,7 +109,7 @@ export function orderedSums({ onesOfRing, ones }: OpenRows, weights: readonly Va
   });
 }
 
-/** Softmax over several lists of scores [B,M,R·T,any] with one denominator; over one list one op in place of five. */
+/** Softmax over several lists of scores [B,M,R·T,any] with one denominator; a single list takes one op instead of five. */
 export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
   if (scores.length === 1) return [softmax(scores[0])];
   const exponentials = exponentialsOf(scores);
@@ -118,8 +118,8 @@ export function softmaxOfBlocks(scores: readonly Value[]): Value[] {
 }
 
 /**
- * `softmaxOfBlocks` over the rows of blocks, and lists of scores without a block behind them; where rows are open, with the
- * denominators of `orderedSum`.
+ * `softmaxOfBlocks` over blocks' rows and over lists of scores without a block; with open rows, the denominators are
+ * `orderedSums`.
  */
 export function softmaxOverRows({ open }: StepInput, blocks: readonly StepBlock[], scores: readonly Value[]): Value[] {
   if (open === undefined) return softmaxOfBlocks(scores);
@@ -131,15 +131,15 @@ export function softmaxOverRows({ open }: StepInput, blocks: readonly StepBlock[
   return exponentials.map((exponential) => div(exponential, total));
 }
 
-/** A column of the scores besides the rows: its score [B,M,R·T,1], and its value [B,M,R·T,E], if it has one. */
+/** A column of scores besides the rows': its score [B,M,R·T,1], and its value [B,M,R·T,E], if any. */
 export interface ScoredColumn {
   readonly score: Value;
   readonly value?: Value;
 }
 
 /**
- * `weightedValues` by softmax of scores: [B,M,R·T,E]. Sums of values are divided, which are fewer numbers than the weights.
- * @param columns further ones, which count in the denominator, and where they have values in the sum
+ * `weightedValues` with the softmax of scores: [B,M,R·T,E]. Divides the sums, which are fewer numbers than the weights.
+ * @param columns further columns: all count in the denominator, those with values also in the sum
  */
 export function softmaxValues(
   { open }: Pick<StepInput, 'open'>,
@@ -162,7 +162,7 @@ export function softmaxValues(
 }
 
 /**
- * Scores [B,M,R·T,rows] with `maskedScore` where the node does not see the row one by one.
+ * Scores [B,M,R·T,rows] with `maskedScore` for rows that the node does not see one by one.
  * @example
  * ```ts
  * declare const block: Parameters<typeof maskScores>[1];
@@ -174,8 +174,9 @@ export function maskScores(scores: Value, { same }: StepMasks, heads: HeadLayout
 }
 
 /**
- * The filter weight that every row meets, per query: [B,M,R·T,rows] for each block; undefined without a convolution. The weights of all
- * layers with the same offsets are gathered by one node, and cut into layers: a node of a short step costs more than its numbers.
+ * The filter weight on every row, per query: [B,M,R·T,rows] for each block; undefined without a convolution. One node
+ * gathers the weights of all layers with the same offsets, then cuts them into layers: in a short step a node costs more
+ * than its numbers.
  */
 export function convolutionWeights(
   { parameters, heads, horizon, filters }: Pick<StepInput, 'parameters' | 'heads' | 'horizon' | 'filters'>,
@@ -184,7 +185,7 @@ export function convolutionWeights(
   const filter = parameters[filterName];
   if (filter === undefined) return undefined;
   const { all, place } = filters ?? { all: [filter], place: 0 };
-  // Rows of all heads' weights are gathered: single weights, one by one, took 15 times as long.
+  // Gathers rows of all heads' weights: gathering single weights took 15 times as long.
   const byOffset = concat(
     all.map((each) => transpose(filterByOffset(each, horizon.reach), [1, 0])),
     1,
@@ -192,7 +193,7 @@ export function convolutionWeights(
   return blocks.map((block) => heads.perHead(gather(byOffset, block.masks.offsets, 0), all.length)[place]);
 }
 
-/** `mixed` [B,M,R·T,E] plus the convolution over the blocks, where the mixer has one. */
+/** `mixed` [B,M,R·T,E] plus the convolution over the blocks, if the mixer has one. */
 export function addStepConvolution(mixed: Value | undefined, input: StepInput, blocks: readonly StepBlock[]): Value {
   const weights = convolutionWeights(input, blocks);
   const convolved = weights && weightedValues(blocks, weights);

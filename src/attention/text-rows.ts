@@ -6,7 +6,10 @@ import { reshape } from '../graph/ops/layout.ts';
 import type { CrossForm, MixerConfig } from './mixer.ts';
 import { nodeRows } from './step-blocks.ts';
 
-/** The memory whose rows are read one by one: keys and values head by head, and the mask. @param kept the keys [B,m,M,D] as they are kept */
+/**
+ * The memory whose rows are read one by one: keys and values head by head, and the mask. @param kept the form in which keys
+ * [B,m,M,D] are kept
+ */
 export function textRows(kept: (keys: Value) => Value): Pick<CrossForm<MixerConfig>, 'tensors' | 'memory'> {
   return {
     tensors: (_, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
@@ -21,7 +24,7 @@ export function textRows(kept: (keys: Value) => Value): Pick<CrossForm<MixerConf
   };
 }
 
-/** The memory of another text that sums remember: Σ keysᵀ·values over its tokens [B,M,X,E], of rows [B,M,m,X] and [B,M,m,E]. */
+/** The sums that remember another text: Σ keysᵀ·values over its tokens [B,M,X,E], from rows [B,M,m,X] and [B,M,m,E]. */
 export function textSums(keys: Value, values: Value, mask: Value): Value {
   const [B, m] = mask.shape;
   return matmul(mul(keys, reshape(mask, [B, 1, m, 1])), values, { transposeA: true });

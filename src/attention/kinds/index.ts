@@ -1,6 +1,6 @@
 /**
- * The table of mixers, and the only file that knows all kinds. To add one, write its folder and its line here; `mixers.ts`,
- * the support matrix, `--mixer` of the command line and the tests of every form follow from it.
+ * The table of mixers; no other file knows all kinds. To add one, write its folder and its line here: `mixers.ts`, the
+ * support matrix, the command line's `--mixer` and the tests of every form follow.
  */
 import type { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
@@ -38,10 +38,10 @@ const builtIn = [
 
 type BuiltIn = (typeof builtIn)[number];
 
-/** Input for a mixer: in built-in kinds, fields with a default may be left out. */
+/** A mixer as input: built-in kinds may omit fields with a default. */
 export type MixerInput = MixerConfig | z.input<BuiltIn['schema']>;
 
-/** The presets of the kinds that Linnet has. */
+/** The presets of all built-in kinds. */
 export type BuiltInPresets = Intersection<BuiltIn['presets']>;
 
 /** The intersection of the members of a union. */
@@ -56,16 +56,16 @@ export function mixerKinds(): readonly MixerKind[] {
   return [...table.values()];
 }
 
-/** The kind of a name; undefined if there is none. */
+/** The kind with this name, if any. */
 export function findMixerKind(name: string): MixerKind | undefined {
   return table.get(name);
 }
 
 /**
- * Registers a user-defined kind, which from then on works like any other: in configurations, presets, models, decoding, checks.
+ * Registers a user-defined kind, which then works like any other in configurations, presets, models, decoding and checks.
  *
  * @returns the registration; disposing of it removes the kind
- * @throws LinnetError `CONFIG` for a name that is taken, of the kind or of a preset
+ * @throws LinnetError `CONFIG` if the kind's name or a preset's is taken
  * @example
  * ```ts
  * import { type MixerKind, registerMixer } from 'linnet/attention';

@@ -17,19 +17,19 @@ const count = whole(1, 65_536);
 export const deltaNetSchema = z
   .strictObject({
     kind: z.literal('delta-net'),
-    /** Positions that the ring holds before they are folded. It is a size of the state; the result does not depend on it. */
+    /** Positions the ring holds before they are folded. It sizes the state; the result does not depend on it. */
     group: groupSchema.default(16),
-    /** Heads of values, each with a state [keyWidth,valueWidth]. */
+    /** Value heads, each with a state [keyWidth,valueWidth]. */
     heads: count,
-    /** Heads of queries and keys: j of the values' reads head ⌊j·keyHeads/heads⌋. */
+    /** Query and key heads: value head j reads head ⌊j·keyHeads/heads⌋. */
     keyHeads: count,
     keyWidth: count,
     valueWidth: count,
-    /** K: positions under the filters of queries, keys and values, the own one included. */
+    /** K: positions under the filters of queries, keys and values, including the current one. */
     kernel: whole(1, 64).default(4),
-    /** β is 2σ(b), not σ(b): a state may change its sign along a key. */
+    /** β is 2σ(b), not σ(b): a state can change sign along a key. */
     doubled: z.literal(true).optional(),
-    /** The filters of queries, of keys and of values are a parameter each. */
+    /** Queries, keys and values have separate filter parameters. */
     apart: z.literal(true).optional(),
   })
   .refine(({ heads, keyHeads }) => heads % keyHeads === 0, {
@@ -40,15 +40,15 @@ export const deltaNetSchema = z
 /** Gated DeltaNet. */
 export type DeltaNetMixer = z.infer<typeof deltaNetSchema>;
 
-/** Parameters of the filters [channels,1,K]: of queries, of keys, of values, or all in one; index K − 1 is the own position. */
+/** Names of the filters [channels,1,K]: for queries, keys and values, or one for all; index K − 1 weighs the current position. */
 export function filterNames({ apart }: DeltaNetMixer): readonly string[] {
   return apart === true ? ['q', 'k', 'v'].map((part) => `${part}_conv1d.weight`) : ['conv1d.weight'];
 }
-/** ln of the rate of decay [heads]. */
+/** ln of the decay rate [heads]. */
 export const rateName = 'A_log';
 /** Added to a before the softplus [heads]. */
 export const decayBiasName = 'dt_bias';
-/** ε under the root of the length of queries and keys. */
+/** ε under the root in the length of queries and keys. */
 export const lengthEpsilon = 1e-6;
 
 export function deltaNetParameters(config: DeltaNetMixer, { keyValueHeads: M }: HeadCounts): MixerParameter[] {
@@ -62,7 +62,7 @@ export function deltaNetParameters(config: DeltaNetMixer, { keyValueHeads: M }: 
   ];
 }
 
-/** Rows of key heads [...,keyHeads,X] as the heads of values read them: [...,heads,X]. */
+/** Key heads' rows [...,keyHeads,X] as the value heads read them: [...,heads,X]. */
 export function forValueHeads({ heads, keyHeads }: DeltaNetMixer, rows: Value): Value {
   if (heads === keyHeads) return rows;
   const outer = rows.shape.slice(0, -2);
@@ -84,14 +84,14 @@ export function filtersOf(config: DeltaNetMixer, parameters: MixerParameterValue
 }
 
 /**
- * x·σ(x). The runtime's own sigmoid loses digits below zero, which the norm of outputs amplifies where
- * a query and a key have a small product.
+ * x·σ(x). The runtime's sigmoid loses digits below zero, which the outputs' norm amplifies if a query and a key have a
+ * small product.
  */
 export function siluOf(x: Value): Value {
   return div(x, add(1, exp(neg(maximum(x, -80)))));
 }
 
-/** Rows [...,D] of length 1, or 1/√D for queries. */
+/** Rows [...,D] scaled to length 1, or 1/√D for queries. */
 export function deltaNetLength(rows: Value, isQuery = false): Value {
   const D = Number(rows.shape[rows.rank - 1]);
   const size = 1 / Math.sqrt(D) / (isQuery ? Math.sqrt(D) : 1);
@@ -99,7 +99,7 @@ export function deltaNetLength(rows: Value, isQuery = false): Value {
   return rmsNorm(rows, gain, lengthEpsilon / D);
 }
 
-/** g, as `deltaNetDecays`, and β of positions by one op: [B,n,M]. @param a and `b` [B,n,M,1] */
+/** g (see `deltaNetDecays`) and β of positions in one op: [B,n,M]. @param a and `b` [B,n,M,1] */
 export function deltaNetNumbers(
   { doubled }: DeltaNetMixer,
   { a, b }: Record<'a' | 'b', Value>,
@@ -111,7 +111,7 @@ export function deltaNetNumbers(
   return { logs, gates: doubled === true ? mul(gates, 2) : gates };
 }
 
-/** g of positions: a [B,n,M,1] → [B,n,M,1]. */
+/** Positions' g: a [B,n,M,1] → [B,n,M,1]. */
 export function deltaNetDecays(a: Value, parameters: MixerParameterValues): Value {
   const [rate, bias] = [rateName, decayBiasName].map((name) => {
     const value = learnedParameter(parameters, name);

@@ -1,4 +1,4 @@
-/** Gated DeltaNet over sequences and over token trees: its rows, convolved, under the gated delta rule. */
+/** Gated DeltaNet over sequences and token trees: its rows, convolved, under the gated delta rule. */
 import type { Value } from '../../../graph/graph.ts';
 import { mul, sigmoid, silu } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice, split } from '../../../graph/ops/layout.ts';
@@ -12,14 +12,14 @@ import { deltaOfNodes, foldWritten, gatedDeltaInputs, nodesSolved } from '../gat
 import { convolvedNodes, convolvedSequences, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { deltaNetDecays, deltaNetLength, deltaNetNumbers, type DeltaNetMixer, filtersOf, siluOf } from './config.ts';
 
-/** The projections of a position, apart: the channels under the filters, and one number each of gate and decay. */
+/** Splits a position into the channels under the filters, the gate's number and the decay's. */
 function parts({ keyWidth: D }: DeltaNetMixer, { q, k, v }: SequenceInput) {
   const [queries, b] = split(q, 3, [D, 1]);
   const [keys, a] = split(k, 3, [D, 1]);
   return { channels: [queries, keys, v], b, a };
 }
 
-/** Rows of the rule. @param convolved [B,n,M,2D+E] @param order of their axes that is wanted: [B,n,M,X] or another */
+/** The rule's rows. @param convolved [B,n,M,2D+E] @param order of the result's axes: [B,n,M,X] or another */
 function ruleRows(
   { keyWidth: D, valueWidth: E, doubled }: DeltaNetMixer,
   convolved: Value,
@@ -38,7 +38,7 @@ function ruleRows(
   };
 }
 
-/** Chunks are of the size that computes fastest, whatever the ring. */
+/** Chunks have the size that computes fastest, whatever the ring. */
 export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): Value {
   const { channels, ...gates } = parts(config, input);
   const convolved = convolvedSequences(concat(channels, 3), concat(filtersOf(config, input.parameters), 2));
@@ -46,13 +46,13 @@ export function deltaNetParallel(config: DeltaNetMixer, input: SequenceInput): V
   return ungroupQueries(grouping, deltaOfSequences(grouping, ruleRows(config, convolved, gates, input)));
 }
 
-/** Rows [B,T,W] of all heads together as a state of one piece has them: [B,1,T,W]. */
+/** Rows [B,T,W] of all heads together, as a one-piece state holds them: [B,1,T,W]. */
 function inOnePiece(rows: Value): Value {
   const [B, T, W] = rows.shape;
   return reshape(rows, [B, 1, T, W]);
 }
 
-/** The ring of [k̂, v, g, β] and the channels under the filters, each of all heads side by side, and S [M·D,E]. */
+/** The ring of [k̂, v, g, β] and the channels under the filters, each for all heads side by side, and S [M·D,E]. */
 function stateOf({ group, heads: M, keyWidth: D, valueWidth: E, kernel }: DeltaNetMixer): StateShape {
   const folded = { kind: 'sums', rows: M * D, columns: E } as const;
   const widths = { keyWidth: M * (D + E + 2), valueWidth: M * (2 * D + E) };
@@ -95,7 +95,7 @@ function stepByProducts(config: DeltaNetMixer, input: StepInput): MixerStepOutpu
   return { mixed, keys, values: concat([written, nodeRows(raw)], 3) };
 }
 
-/** The form by products of matrices. */
+/** The form by matrix products. */
 const byProducts: RecurrentForm<DeltaNetMixer> = {
   state: stateByProducts,
   step: stepByProducts,

@@ -1,7 +1,7 @@
 /**
- * Gated DeltaNet as Qwen3-Next and Qwen3.5 publish it (arXiv 2412.06464): queries, keys and values go through short filters and
- * SiLU, queries and keys are of unit length, and the gated delta rule has g = −e^A·softplus(a + dt) and β = σ(b), or 2σ(b) as
- * OLMo-Hybrid, a and b being projections. A position's row of queries is [q, b], that of keys [k, a].
+ * Gated DeltaNet as Qwen3-Next and Qwen3.5 publish it (arXiv 2412.06464): queries, keys and values go through short filters
+ * and SiLU, queries and keys have unit length, and the gated delta rule has g = −e^A·softplus(a + dt) and β = σ(b), or
+ * 2σ(b) in OLMo-Hybrid, where a and b are projections. A position's query row is [q, b], its key row [k, a].
  */
 import type { MixerKind } from '../../mixer.ts';
 import { dot, type ReferencePositions } from '../../reference.ts';
@@ -23,7 +23,7 @@ function deltaNetReference(config: DeltaNetMixer, positions: ReferencePositions)
   const filter = filterNames(config).flatMap((name) => Array.from(positions.parameter(name)));
   const [rates, biases] = [rateName, decayBiasName].map((name) => positions.parameter(name));
   const sigma = (x: number): number => 1 / (1 + Math.exp(-x));
-  /** `width` channels of a row, from filter `first` on. */
+  /** `width` channels of a row, starting at filter `first`. */
   const convolved = (row: (at: number) => Float64Array, width: number, first: number, t: number): Float64Array => {
     const past = positions.lineage(t).slice(0, kernel).map(row);
     return Float64Array.from({ length: width }, (_, i) => {

@@ -2,8 +2,8 @@
  * Linear attention through a feature map over whole sequences.
  *
  * Causal: chunk by chunk, a product of features under the causal mask inside each chunk, and an exclusive prefix sum of
- * φ(k)ᵀv over the chunks before it. Nothing is subtracted, so that no digits are lost, and the cost per position does not
- * depend on the length. Bidirectional: φ(q) times one Σ φ(k)ᵀv over all tokens, without chunks.
+ * φ(k)ᵀv over earlier chunks. Nothing is subtracted, so no digits are lost, and the cost per position does not depend on
+ * the length. Bidirectional: φ(q) times one Σ φ(k)ᵀv over all tokens, without chunks.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { collision, stopGradient, surrogateGradient } from '../../../graph/ops/surrogate-gradient.ts';
@@ -55,7 +55,7 @@ export function featuresOfWhole(config: FeaturesMixer, input: BidirectionalInput
   const wholeKeys = makeGrouping(batch, length, length, heads, keyValueHeads);
   const mask = fullAttention(wholeQueries, wholeKeys, tokens, false);
   const { queries, keys } = mappedPositions(config, mask, input);
-  // The ones of the denominators are masked too.
+  // Masks the denominators' ones too.
   const summed = mul(summedValues(config.output, input.v), reshape(tokens, [batch, length, 1, 1]));
   const sums = matmul(keys, groupKeys(wholeKeys, summed), { transposeA: true }); // [M,B,m,E or E+1]
   let sum = matmul(queries, sums);
@@ -80,10 +80,10 @@ function mappedPositions(
 }
 
 /**
- * The expectation of the hashed sum: collision probabilities as weights. Its gradient replaces the hashes', which have
- * none; the gradient of the values is the estimate's own. It costs the square of the length, in training only.
+ * The hashed sum's expectation: collision probabilities as weights. Its gradient stands in for the hashes', which have
+ * none; the values keep the estimate's gradient. It costs the length squared, in training only.
  *
- * @param whole the mask of one group, the whole sequence
+ * @param whole the mask of a single group, the whole sequence
  * @param summed [B,n,M,E]
  * @returns [M,B,R·n,E]
  */
@@ -94,12 +94,12 @@ function expectedSum(bits: number, whole: AttentionMask, { q, k }: SequenceInput
   return matmul(mul(weights, whole.visible(queries)), stopGradient(groupKeys(whole.keys, summed)));
 }
 
-// Linear attention through a feature map over token trees: rows that are not folded yet are weighed one by one, be they
-// in the node's own chunk or an earlier one, and S = Σ φ(k)ᵀv answers for the rest. Keys are kept raw and their features
-// computed when read, since a row of features may be many times longer.
+// Linear attention through a feature map over token trees: unfolded rows, in the node's own chunk or an earlier one, are
+// weighed one by one; S = Σ φ(k)ᵀv answers for the rest. Keys are kept raw and mapped when read, since a row of features
+// may be many times longer.
 
 export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
-  /** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; with the ratio's denominators, Σ φ(k), as one more column. */
+  /** S = Σ φ(k)ᵀv [M,m,E] over closed chunks; for a ratio also the denominators Σ φ(k), as one more column. */
   state({ group, map, output, convolution }, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
     return ringState(dims, {
@@ -122,7 +122,7 @@ export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
     if (sums !== undefined) sum = add(sum, matmul(queries, sums));
     return { mixed: addStepConvolution(normalizedFeatures(config, sum), input, blocks), keys, values };
   },
-  /** S ← S + Σ φ(k)ᵀv over rows of chunks that have closed. */
+  /** S ← S + Σ φ(k)ᵀv over rows of closed chunks. */
   fold: {
     shareAs: ({ map, output }) => (isLearnedMap(map) ? null : JSON.stringify([map, output])),
     fold(config, input) {
@@ -136,7 +136,7 @@ export const featuresRecurrent: RecurrentForm<FeaturesMixer> = {
       return add(sums, reshape(products, sums.shape));
     },
   },
-  // The runtime's cosines depend on the place of a number among four.
+  // The runtime's cosines depend on a number's place among four.
   sameBits: ({ map }) => (map.name === 'rfa' && map.features % 8 !== 0 ? undefined : 'open rows'),
   stepConfig: (config) => ({ ...config, group: openBlock }),
   scoreWidth: ({ map }, { headWidth }) => featuresOf(map, headWidth),
@@ -152,7 +152,7 @@ function mappedQueries(
   return isLearnedMap(map) ? heads.mappedOneByOne(features) : heads.mapped(features);
 }
 
-/** S of a whole text: of a size that does not depend on its length. */
+/** A whole text's S; its size does not depend on the length. */
 export const featuresCross: CrossForm<FeaturesMixer> = {
   whole: featuresOfWhole,
   tensors: ({ map, output }, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({

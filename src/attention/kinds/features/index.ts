@@ -1,6 +1,6 @@
 /**
- * Linear attention through a feature map φ: o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with a normalization of its own. ReLU,
- * Performer, TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/reference/linear-attentions.md).
+ * Linear attention through a feature map φ: o_t = Σ_{j≤t} ⟨φ(q_t), φ(k_j)⟩·v_j with its own normalization. ReLU, Performer,
+ * TransNormer, RFA, Hedgehog and YOSO's hashes differ in φ alone (docs/reference/linear-attentions.md).
  */
 import { filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { MixerKind } from '../../mixer.ts';

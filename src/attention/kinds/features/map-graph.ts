@@ -40,7 +40,7 @@ type GraphFeatures<Name extends FeatureMapName> = (
   { side, scale, weight }: Omit<FeatureContext, 'factor'>,
 ) => Value;
 
-/** Whose features are computed, for which scores, by which learned matrix. */
+/** The heads' side, their scores' scale and their learned matrix. */
 export interface FeatureContext {
   readonly side: FeatureSide;
   /** Factor of q·k in the softmax that a map may approximate. */
@@ -70,13 +70,13 @@ function projection(
   );
 }
 
-/** A number or a matrix of each head [heads,…], for rows by themselves: [heads,1,…]. */
+/** A number or matrix per head [heads,…], shaped for separate rows: [heads,1,…]. */
 export function rowwise(perHead: Value): Value {
   const [heads, ...own] = perHead.shape;
   return reshape(perHead, [heads, 1, ...own]);
 }
 
-/** The map's own factor of its features, next to the caller's. */
+/** The map's own factor on its features, besides the caller's. */
 function ownFactor(map: FeatureMap, features: Value): number {
   return map.name === 'balanced' ? Math.sqrt(Number(features.shape[features.rank - 1])) : 1;
 }
@@ -136,12 +136,12 @@ export function mapFeatures<Name extends FeatureMapName>(
   return mul(features, factor === undefined ? own : mul(factor, own));
 }
 
-/** φ of queries, as of `mapFeatures`. @param factor of the features, broadcast against them */
+/** φ of queries, see `mapFeatures`. @param factor multiplies the features; broadcasts */
 export function queryFeatures(map: FeatureMap, q: Value, { parameters, scoring }: MapInput, factor?: Value): Value {
   return mapFeatures(map, q, { side: 'query', scale: scoring.scale, weight: parameters[queryMapName], factor });
 }
 
-/** φ of keys, as of `mapFeatures`. */
+/** φ of keys, see `mapFeatures`. */
 export function keyFeatures(map: FeatureMap, k: Value, { parameters, scoring }: MapInput): Value {
   return mapFeatures(map, k, { side: 'key', scale: scoring.scale, weight: parameters[keyMapName] });
 }

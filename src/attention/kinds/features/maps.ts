@@ -1,5 +1,5 @@
 /**
- * Feature maps φ of linear attention, as they are configured: names, sizes, learned parameters. Evaluated in `map-graph.ts`
+ * Configurations of linear attention's feature maps φ: names, sizes, learned parameters. Evaluated in `map-graph.ts`
  * (graphs) and `reference.ts` (loops).
  */
 import { z } from 'zod';
@@ -13,21 +13,21 @@ import { whole } from '../../../files/schema-values.ts';
 export const featureCount = whole(1, 65536);
 const features = featureCount.default(64);
 
-/** Of the random projections. Another seed is a redraw; layers with different seeds have different projections. */
+/** Seeds the random projections. Another seed is a redraw; layers with different seeds have different projections. */
 const seed = whole(0, 0xffffffff).default(0);
 
-/** m as the authors of YOSO choose it. */
+/** m in YOSO's paper. */
 const defaultHashes = 32;
 
-/** Maps without sizes, whose features are positive: weights that are sums of their products can share a denominator. */
+/** Maps without sizes and with positive features: weights that sum their products can share a denominator. */
 export const positiveMaps = [
   /** max(x, 0). */
   z.strictObject({ name: z.literal('relu') }),
   /** 1 + elu(x). */
   z.strictObject({ name: z.literal('elu') }),
-  /** Softmax of a learned linear map, and of its negation. */
+  /** Softmax over a learned linear map, and over its negation. */
   z.strictObject({ name: z.literal('hedgehog') }),
-  /** One softmax over a learned linear map and its negation, times √m: two rows that do not agree have weight 1. */
+  /** One softmax over a learned linear map and its negation, times √m: two unrelated rows have weight 1. */
   z.strictObject({ name: z.literal('balanced') }),
 ] as const;
 
@@ -59,14 +59,14 @@ export type FeatureMapName = FeatureMap['name'];
 export type FeatureMapOf<Name extends FeatureMapName> = Extract<FeatureMap, { name: Name }>;
 
 interface MapDescription<Map extends FeatureMap> {
-  /** m: features of a vector of `width`. */
+  /** m: number of features for a row of `width` numbers. */
   features(map: Map, width: number): number;
   describe(map: Map): string;
   /** Whether the map has the learned matrices `feature_map_q.weight` and `feature_map_k.weight`. */
   readonly learned: boolean;
   /**
-   * Least denominator of the ratio. Positive features only need to be kept from 0/0; the sums of RFA's sines and
-   * cosines, which estimate positive numbers, may come out near or below zero.
+   * The ratio's least denominator. Positive features only need to avoid 0/0; RFA's sums of sines and cosines estimate
+   * positive numbers but may end up near or below zero.
    */
   readonly floor: number;
 }
@@ -100,7 +100,7 @@ function description<Name extends FeatureMapName>(map: { name: Name }): MapDescr
   return descriptions[map.name];
 }
 
-/** m: number of features of a row of `width` numbers. */
+/** m: number of features for a row of `width` numbers. */
 export function featuresOf<Name extends FeatureMapName>(
   map: FeatureMapOf<Name> & { name: Name },
   width: number,
@@ -137,13 +137,13 @@ export function mapParameters({ heads, keyValueHeads, headWidth: D }: AttentionD
   ];
 }
 
-/** Squared length below which the residual of the projections is rounding error and the vector is drawn again. */
+/** Squared length below which the projections' residual is rounding error and the vector is drawn again. */
 const degenerate = 1e-12;
 
 /**
- * Random directions that are orthogonal within blocks of `width` and have the lengths of standard normal vectors: the
- * matrix of FAVOR+ (Choromanski et al., "Rethinking Attention with Performers", section 2.4). Each column alone is
- * distributed as N(0, I), so that estimates stay unbiased; orthogonality lowers their variance.
+ * Random directions that are orthogonal within blocks of `width` and as long as standard normal vectors: the matrix of
+ * FAVOR+ (Choromanski et al., "Rethinking Attention with Performers", section 2.4). Each column alone is distributed as
+ * N(0, I), so that estimates stay unbiased; orthogonality lowers their variance.
  *
  * @returns [width, count], a column per direction, float32
  */
@@ -187,12 +187,12 @@ function nextOrthogonal(block: readonly Float64Array[], width: number, random: R
 
 export const featuresSchema = z.strictObject({
   kind: z.literal('features'),
-  /** Positions per chunk. It is a size of the computation and of the state; the result does not depend on it. */
+  /** Positions per chunk. It sizes the computation and the state; the result does not depend on it. */
   group: groupSchema.default(defaultGroup),
   map: featureMapSchema,
   /**
-   * `ratio`: divided by Σ⟨φ(q),φ(k)⟩. `rms`: no denominator; the output of every head is divided by its root mean
-   * square. `unit`: no denominator; divided by 1e-5 plus its length.
+   * `ratio`: divides by Σ⟨φ(q),φ(k)⟩. `rms`: divides every head's output by its root mean square, `unit` by 1e-5 plus its
+   * length; neither has a denominator.
    */
   output: z.enum(['ratio', 'rms', 'unit']).default('ratio'),
   convolution: convolutionField,

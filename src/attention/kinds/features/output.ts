@@ -1,4 +1,4 @@
-/** Normalization of a weighted sum: division by its weights, or a norm; in graphs, and in float64 for references. */
+/** Normalizes a weighted sum, by its weights or by a norm; in graphs, and in float64 for references. */
 import type { Value } from '../../../graph/graph.ts';
 import { sum } from '../../../graph/ops/contraction.ts';
 import { cast, div, greater, maximum, mul } from '../../../graph/ops/elementwise.ts';
@@ -9,17 +9,17 @@ import { boundedLength } from '../../normalization.ts';
 import { denominatorFloor, type FeaturesMixer } from './maps.ts';
 import { dot, softUnit } from '../../reference.ts';
 
-/** ε under the root of the RMS norm of outputs. */
+/** ε under the root of the outputs' RMS norm. */
 const outputEpsilon = 1e-6;
 
-/** Least denominator of positive weights, which can all be close to 0. */
+/** Least denominator for positive weights, which can all be close to 0. */
 const leastDenominator = 1e-6;
 
-/** `ratio`: divided by the sum of the weights; `rms`: by the root mean square of a head; `unit`: by its length. */
+/** `ratio`: divides by the sum of the weights, `rms` by a head's root mean square, `unit` by its length. */
 type SumOutput = 'ratio' | 'rms' | 'unit' | 'none';
 
 /**
- * Values as they are summed: for the ratio with a column of ones, whose sum is the denominator.
+ * Values to sum: for a ratio with a column of ones, whose sum is the denominator.
  * @param values [...,E]
  * @returns [...,E], or [...,E+1] for the ratio
  */
@@ -27,7 +27,7 @@ export function summedValues(output: SumOutput, values: Value): Value {
   return output === 'ratio' ? pad(values, -1, 0, 1, 1) : values;
 }
 
-/** Columns of a sum, of values of width E. */
+/** Columns of a sum over values of width E. */
 export function summedWidth(output: SumOutput, valueWidth: number): number {
   return valueWidth + (output === 'ratio' ? 1 : 0);
 }
@@ -42,7 +42,7 @@ const norms: Readonly<Record<SumOutput, (weighted: Value, floor: number) => Valu
     const gain = weighted.graph.sharedNumbers(`ones ${E}`, [E], () => 1);
     return rmsNorm(weighted, gain, outputEpsilon);
   },
-  // Where no hash collides, the sum is zero and has no direction: without the mask ε's gradient of 1e5 would pass.
+  // If no hash collides, the sum is zero and has no direction: without the mask ε's gradient of 1e5 would pass.
   unit(weighted) {
     const moves = cast(greater(sum(mul(weighted, weighted), [-1], true), 0), 'float32');
     return mul(boundedLength(weighted), stopGradient(moves));
@@ -50,7 +50,7 @@ const norms: Readonly<Record<SumOutput, (weighted: Value, floor: number) => Valu
   none: (weighted) => weighted,
 };
 
-/** The output [...,E] of a sum of `summedValues`. @param floor the least denominator of a ratio */
+/** Normalizes a sum of `summedValues`: [...,E]. @param floor a ratio's least denominator */
 export function normalizedSum(output: SumOutput, weighted: Value, floor = leastDenominator): Value {
   return norms[output](weighted, floor);
 }
@@ -62,7 +62,7 @@ const rowNorms: Readonly<Record<SumOutput, (sum: Float64Array, total: number, fl
   none: (row) => row,
 };
 
-/** The same of a row in float64, given the sum of the weights. */
+/** Normalizes one row in float64, given the sum of the weights. */
 export function normalizedRow(
   output: SumOutput,
   row: Float64Array,
@@ -72,7 +72,7 @@ export function normalizedRow(
   return rowNorms[output](row, total, floor);
 }
 
-/** `normalizedSum` of a mixer of features. */
+/** `normalizedSum` for a `features` mixer. */
 export function normalizedFeatures({ output, map }: FeaturesMixer, weighted: Value): Value {
   return normalizedSum(output, weighted, denominatorFloor(map));
 }

@@ -12,14 +12,14 @@ import {
 } from './maps.ts';
 import { normalizedRow } from './output.ts';
 
-/** Maps a row; a query's and a key's features may differ. */
+/** Maps a row; a query's features may differ from a key's. */
 type RowFeatures<Name extends FeatureMapName> = (
   map: FeatureMapOf<Name>,
   row: Float64Array,
   context: RowContext,
 ) => Float64Array;
 
-/** As `FeatureContext` of `map-graph.ts`; `weight` [D,D] is the learned matrix of the row's head. */
+/** Like `FeatureContext` in `map-graph.ts`; `weight` [D,D] is the learned matrix of the row's head. */
 export interface RowContext {
   readonly side: FeatureSide;
   readonly scale: number;
@@ -28,10 +28,10 @@ export interface RowContext {
 
 export type FeatureSide = 'query' | 'key';
 
-/** ε of FAVOR+: keeps features, and so denominators, above zero (value of the authors' code). */
+/** ε of FAVOR+: keeps features, and so denominators, above zero (the authors' value). */
 export const performerEpsilon = 1e-4;
 
-/** Largest exponent of a key's feature, so that float32 does not overflow. */
+/** Largest exponent in a key's feature, so that float32 does not overflow. */
 export const largestExponent = 60;
 
 function columnDots(row: Float64Array, matrix: ArrayLike<number>, columns: number): Float64Array {
@@ -48,7 +48,7 @@ const rowFeatures: { readonly [N in FeatureMapName]: RowFeatures<N> } = {
   performer({ features, seed }, row, { side, scale }) {
     const scaled = row.map((x) => x * Math.sqrt(scale));
     const projected = columnDots(scaled, orthogonalDirections(row.length, features, seed), features);
-    // A factor common to a query's features cancels in the ratio: its largest is set to 1. A key's may not be changed.
+    // A factor common to a query's features cancels in the ratio: sets the largest to 1. A key's must stay.
     const shift = side === 'query' ? Math.max(...projected) : dot(scaled, scaled) / 2;
     const size = Math.sqrt(features);
     return projected.map((x) => (Math.exp(Math.min(x - shift, largestExponent)) + performerEpsilon) / size);
@@ -92,7 +92,7 @@ export function featuresOfRow<Name extends FeatureMapName>(
   return rowFeatures[name](map, row, context);
 }
 
-/** φ of rows: of all keys by key-value head, and of a query. @param map φ of one row */
+/** φ of all keys by key-value head, and of a query. @param map φ of one row */
 export function mappedRows(
   positions: ReferencePositions,
   map: (row: Float64Array, context: RowContext) => Float64Array,

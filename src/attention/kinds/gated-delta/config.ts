@@ -14,11 +14,11 @@ import { learnedParameter } from '../../attention-layer.ts';
 
 export const gatedDeltaSchema = z.strictObject({
   kind: z.literal('gated-delta'),
-  /** Positions per chunk. It is a size of the computation and of the state; the result does not depend on it. */
+  /** Positions per chunk. It sizes the computation and the state; the result does not depend on it. */
   group: groupSchema.default(defaultGroup),
   /** `none` is the delta rule without a gate. */
   decay: decaySchema.default('data'),
-  /** `rms`: every head is divided by its root mean square. `none`: the read-out of the state is unchanged. */
+  /** `rms`: divides every head by its root mean square. `none`: leaves the state's read-out unchanged. */
   output: z.enum(['none', 'rms']).default('none'),
   convolution: convolutionField,
 });
@@ -26,9 +26,9 @@ export const gatedDeltaSchema = z.strictObject({
 /** The gated delta rule. */
 export type GatedDeltaMixer = z.infer<typeof gatedDeltaSchema>;
 
-/** Of β = σ(⟨w, v⟩ + b): w [M,E]. */
+/** w [M,E] in β = σ(⟨w, v⟩ + b). */
 const writeGateName = 'write_gate';
-/** Its b [M]. */
+/** b [M] in it. */
 export const writeBiasName = 'write_bias';
 
 /** "gated delta rule with decay by data + convolution 63, G = 64". */
@@ -48,7 +48,7 @@ export function gatedDeltaParameters({ decay, convolution }: GatedDeltaMixer, di
   ];
 }
 
-/** β of every position [B,n,M,1]. @param v [B,n,M,E] @param sigmoidOf a function of rows [B,n,M,1] */
+/** Every position's β [B,n,M,1]. @param v [B,n,M,E] @param sigmoidOf a function of rows [B,n,M,1] */
 export function writeGates(
   v: Value,
   parameters: MixerParameterValues,
@@ -58,7 +58,7 @@ export function writeGates(
   return sigmoidOf(add(products, reshape(learnedParameter(parameters, writeBiasName), [v.shape[2], 1])));
 }
 
-/** β of a position of a key-value head, in float64. */
+/** A key-value head's β at a position, in float64. */
 export function referenceWriteGate(positions: ReferencePositions, kvHead: number, position: number): number {
   const E = positions.valueWidth;
   const gate = positions.parameter(writeGateName).subarray(kvHead * E, (kvHead + 1) * E);

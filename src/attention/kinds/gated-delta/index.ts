@@ -1,5 +1,5 @@
 /**
- * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state that maps keys to values; every position
+ * The gated delta rule (Yang et al., Gated Delta Networks, arXiv 2412.06464): a state maps keys to values; every position
  * decays it and replaces part of the value stored for its own key. The formula is in `reference.ts`.
  */
 import type { MixerKind } from '../../mixer.ts';
@@ -18,7 +18,7 @@ export const gatedDeltaKind = {
   reference: gatedDeltaReference,
   parallel: gatedDeltaParallel,
   recurrent: gatedDeltaRecurrent,
-  // Every write depends on the earlier ones: the rule needs an order, which neither an encoder nor cross attention has.
+  // Every write depends on earlier ones, so the rule needs an order, which neither encoders nor cross attention have.
   betweenTexts: () => ({ kind: 'softmax' }),
   calibration: () => ({ affine: [gainName] }),
   presets: {

@@ -69,8 +69,8 @@ export function deltaOfSequences(grouping: Grouping, rows: DeltaRows): Value {
 }
 
 /**
- * The state before every chunk, where chunk b takes S to T_b·S + P_b. Round by round every chunk's map is composed with that
- * of the chunks before it, of 1, 2, 4 … at a time.
+ * The state before every chunk, if chunk b takes S to T_b·S + P_b. Each round composes every chunk's map with the map of
+ * the 1, 2, 4 … chunks before it.
  * @param transitions T [M,B·N,D,D]
  * @param added P [M,B·N,D,E]
  * @returns [M,B·N,D,E]

@@ -6,14 +6,14 @@ import { type GatedDeltaMixer, referenceWriteGate } from './config.ts';
 import { normalizedRow } from '../features/output.ts';
 
 /**
- * With S [D,E] from the position before:
+ * From the previous position's S [D,E]:
  *
  *     S ← e^(g_t)·S
  *     u_t = β_t·(v_t − Sᵀk̂_t)
  *     S ← S + k̂_t·u_tᵀ
  *     o_t = a·Sᵀq̂_t
  *
- * with a the gain of the query head.
+ * where a is the query head's gain.
  * @returns [H,n,E]
  */
 export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, positions: ReferencePositions): Float64Array {
@@ -36,7 +36,7 @@ export function gatedDeltaReference({ decay, output }: GatedDeltaMixer, position
   });
 }
 
-/** The rows that the rule multiplies, in float64, and g and β, by head and position. */
+/** The rows that the rule multiplies, and g and β, in float64, by head and position. */
 export interface DeltaReferenceRows {
   query(head: number, t: number): Float64Array;
   key(kvHead: number, t: number): Float64Array;

@@ -1,7 +1,7 @@
 /**
- * The gated delta rule over token trees by the runtime's operator, which reads position by position: from the state at the last
- * multiple of the group on, every path of a tree is read with the committed rows since then before it. So a node has the same bits
- * whatever stands beside it, and however the text before it was read. A row is [k̂, v, g, β], each of all heads.
+ * The gated delta rule over token trees by the runtime's operator, which reads position by position. From the state at the
+ * group's last multiple, it reads the committed rows since then and each path of the tree. So a node has the same bits
+ * whatever stands beside it, however the text before it was read. A row is [k̂, v, g, β], each of all heads.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
@@ -12,22 +12,22 @@ import { int32, multiplyDims, tensor } from '../../../graph/tensor.ts';
 import { endingSteps, foldStart, openCount, type SequenceStep } from '../../masks.ts';
 import type { LayoutInputs, MixerConfig, StepInput } from '../../mixer.ts';
 
-/** Each position of the paths, by path: its row, of B·(R + T) and one of zeros behind them, which pads paths: int32 [X,n]. */
+/** Row of each position along each path, among B·(R + T) rows and a row of zeros behind them, which pads paths: int32 [X,n]. */
 const rowsName = 'rows';
-/** Its node, of B·T; any for committed rows and padding: int32 [X,n]. */
+/** Node of each position, among B·T; any for committed rows and padding: int32 [X,n]. */
 const nodesName = 'nodes';
-/** Where the output of each node is, of the positions of the paths: int32 [B,T]. */
+/** Each node's output, as an index into the paths' positions: int32 [B,T]. */
 const placesName = 'places.tree';
 /** The paths after which S is an output: int32 [any]. */
 const endsName = 'ends';
 
-/** A path of a tree, of one sequence. */
+/** A path through one sequence's tree. */
 interface Path {
   readonly sequence: number;
   readonly nodes: readonly number[];
 }
 
-/** The longest path of each tree, in their order, and then all others. */
+/** Each tree's longest path, in tree order, then all others. */
 function pathsOf(steps: readonly Pick<SequenceStep, 'tree'>[]): readonly Path[] {
   const main: Path[] = [];
   const others: Path[] = [];
@@ -42,7 +42,7 @@ function pathsOf(steps: readonly Pick<SequenceStep, 'tree'>[]): readonly Path[] 
 
 type ReplayInputs = LayoutInputs<{ readonly group: number } & MixerConfig>;
 
-/** Committed rows are the open ones, or all slots of a ring in one piece where none are. */
+/** Committed rows are the open ones, or all of a ring's slots in one piece if none are open. */
 export const replayInputs: ReplayInputs = {
   declare: (_, __, named) => ({
     [rowsName]: { dtype: 'int32', shape: [named('X'), named('n')] },
@@ -83,18 +83,18 @@ export const replayInputs: ReplayInputs = {
   },
 };
 
-/** Rows [...,M,X] with their heads side by side: [...,M·X]. */
+/** Puts the heads of rows [...,M,X] side by side: [...,M·X]. */
 export function sideBySide(rows: Value): Value {
   const [X, M] = [...rows.shape].reverse();
   return reshape(rows, [...rows.shape.slice(0, -2), multiplyDims(M, X)]);
 }
 
-/** Rows of nodes, heads side by side: [B,T,M·(D+E+2)]. */
+/** The nodes' rows, heads side by side: [B,T,M·(D+E+2)]. */
 export function replayedRows({ keys, values, logs, gates }: Omit<RecurrenceRows, 'queries'>): Value {
   return concat([keys, values, logs, gates], 2);
 }
 
-/** The parts of rows [X,n,M·(D+E+2)], and S with its heads apart. @param sums [X,…,E] of M·D·E numbers each */
+/** Splits rows [X,n,M·(D+E+2)] into their parts, and S into heads. @param sums [X,…,E] of M·D·E numbers each */
 function partsOf(rows: Value, sums: Value): { readonly parts: Omit<RecurrenceRows, 'queries'>; readonly state: Value } {
   const [X, ...sizes] = sums.shape;
   const E = Number(sizes.at(-1));
@@ -108,9 +108,9 @@ function partsOf(rows: Value, sums: Value): { readonly parts: Omit<RecurrenceRow
  * The rule over the nodes of trees.
  * @param queries [B,T,H·D]
  * @param own `replayedRows` of the nodes
- * @param held committed rows [B,R,W] or [B·R,W], as the inputs number them
- * @param scale of the outputs. Default 1
- * @returns the outputs [B,T,H,E], and S after the paths that end a group
+ * @param held committed rows [B,R,W] or [B·R,W], in the inputs' numbering
+ * @param scale multiplies the outputs. Default 1
+ * @returns the outputs [B,T,H,E], and S after each path that ends a group
  */
 export function replayDelta(
   { sums, inputs }: StepInput,
@@ -138,7 +138,7 @@ export function replayDelta(
   };
 }
 
-/** S [N,…] after rows [N,n,W]. @param repeat R as in steps: with 1, 2, 4 or 8 the operator rounds S in another way than with 3 or 5 */
+/** S [N,…] after rows [N,n,W]. @param repeat R, the steps': the operator rounds S differently for 1, 2, 4 or 8 than for 3 or 5 */
 export function foldReplayed(rows: Value, sums: Value, repeat = 1): Value {
   const { parts, state } = partsOf(rows, sums);
   const queries = concat(new Array<Value>(repeat).fill(parts.keys), 2);

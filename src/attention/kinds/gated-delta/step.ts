@@ -1,7 +1,7 @@
 /**
- * The gated delta rule over token trees, by replay, or by products of matrices. For these the ring keeps [k̂, g] and the written
- * values u, which no later commit or fold changes. The written values of tree nodes depend on their ancestors' ones: with rows in
- * topological order that is a triangular system.
+ * The gated delta rule over token trees, by replay or by matrix products. For products the ring keeps [k̂, g] and the
+ * written values u, which no later commit or fold changes. A tree node's written values depend on its ancestors': with rows
+ * in topological order, a triangular system.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
@@ -22,10 +22,10 @@ import type { DeltaRows } from './parallel.ts';
 import { foldReplayed, replayDelta, replayedRows, replayInputs, sideBySide } from './replay.ts';
 import { normalizedSum } from '../features/output.ts';
 
-/** Tokens that are read at once: work for the system grows with T³ (128: prompts of Qwen3.5-0.8B take 8 % longer). */
+/** Tokens read at once: the system's work grows with T³ (128 would make Qwen3.5-0.8B's prompts 8 % slower). */
 export const nodesSolved = 64;
 
-/** The nodes themselves: the identity [1,1,T,T]. */
+/** Each node itself: the identity [1,1,T,T]. */
 const selfName = 'self.tree';
 
 export const gatedDeltaInputs: typeof ageInputs = {
@@ -44,7 +44,7 @@ export const gatedDeltaInputs: typeof ageInputs = {
   }),
 };
 
-/** The ring, which holds the written values (and the values themselves for a convolution), and S [M,D,E]. */
+/** The ring with the written values (and the raw values for a convolution), and S [M,D,E]. */
 function stateByProducts({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
   const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
@@ -77,8 +77,8 @@ function stepByProducts({ decay, output, convolution }: GatedDeltaMixer, input: 
 }
 
 /**
- * The rule over the nodes of trees, of rows as `DeltaRows` with the heads outermost: queries [B,M,R·T,D], others [B,M,T,X].
- * @param ringWritten u of the ring [B,M,C,E], whose keys are [k̂, g]
+ * The rule over trees' nodes; rows are `DeltaRows` with the heads outermost: queries [B,M,R·T,D], others [B,M,T,X].
+ * @param ringWritten the ring's u [B,M,C,E]; its keys are [k̂, g]
  * @returns the outputs [B,M,R·T,E]; [k̂, g] and u of the nodes, for the ring
  */
 export function deltaOfNodes(
@@ -91,13 +91,13 @@ export function deltaOfNodes(
   const [ringKeys, ringLogs] = splitRows(ring.keys, Number(keys.shape[3]));
   const decays = stepDecays(input, ringLogs, logs);
 
-  // Values stored in the state and the ring for the nodes' keys.
+  // Values that the state and the ring store for the nodes' keys.
   const ofRing = mul(matmul(keys, ringKeys, { transposeB: true }), decays.ring); // [B,M,T,C]
   const held = add(matmul(mul(keys, decays.sums), sums), matmul(ofRing, ringWritten)); // [B,M,T,E]
   const self = inputs[selfName];
   const path = add(treeMasks.same, treeMasks.earlier); // [B,1,T,T]
   const ofAncestors = mul(matmul(keys, keys, { transposeB: true }), mul(mul(decays.tree, gates), sub(path, self)));
-  // The mask: where an entry is above 1 a pivot moves, and rounding leaves traces of other branches.
+  // Masked: if an entry is above 1, a pivot moves and rounding leaves traces of other branches.
   const solved = mul(inverse(add(ofAncestors, self)), path); // [B,M,T,T]
   const written = matmul(solved, mul(sub(values, held), gates)); // [B,M,T,E]
 
@@ -108,14 +108,14 @@ export function deltaOfNodes(
   return { mixed, keys: concat([keys, logs], 3), written };
 }
 
-/** S with rows [k̂, g], and values that begin with u. */
+/** S after rows [k̂, g], and values that begin with u. */
 export function foldWritten({ keys, values, sums }: FoldInput): Value {
   const [rows, logs] = splitRows(keys, Number(sums.shape[1]));
   const E = Number(sums.shape[2]);
   return foldDecayed(sums, rows, logs, slice(values, 2, 0, E));
 }
 
-/** The form by products of matrices. */
+/** The form by matrix products. */
 const byProducts: RecurrentForm<GatedDeltaMixer> = {
   state: stateByProducts,
   step: stepByProducts,
@@ -127,7 +127,7 @@ const byProducts: RecurrentForm<GatedDeltaMixer> = {
   promptChunk: nodesSolved,
 };
 
-/** Positions after which steps fold, whatever the chunks of whole sequences: a step replays all since then. */
+/** Positions between folds in steps, whatever the chunks of whole sequences: a step replays all since the last fold. */
 const replayedGroup = 8;
 
 /** The ring of [k̂, g, β] and values, and S [M,D,E]. */
@@ -155,7 +155,7 @@ function step({ decay, output }: GatedDeltaMixer, input: StepInput): MixerStepOu
   return { mixed: addStepConvolution(amplified, input, blocks), ...kept, sums };
 }
 
-/** Rows of the ring [B,n,M,X] and [B,n,M,E] as the rule replays them: [B,n,M·(D+E+2)]. */
+/** The ring's rows [B,n,M,X] and [B,n,M,E] as the rule replays them: [B,n,M·(D+E+2)]. */
 function rowsOf(rows: Value, values: Value, D: number): Value {
   const [keys, logs, gates] = split(slice(rows, 3, 0, D + 2), 3, [D, 1, 1]).map(sideBySide);
   return replayedRows({ keys, values: sideBySide(values), logs, gates });

@@ -1,7 +1,7 @@
 /**
- * The inverse of I + A with A strictly lower triangular. The series (I − A)(I + A²)(I + A⁴)… has powers as large as binomial
- * coefficients where many keys are alike, and float32 is not enough; elimination works with parts of the inverse, which the delta
- * rule keeps small.
+ * The inverse of I + A with A strictly lower triangular. The series (I − A)(I + A²)(I + A⁴)… has powers as large as
+ * binomial coefficients if many keys are alike, too large for float32; elimination works with parts of the inverse, which
+ * the delta rule keeps small.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
@@ -9,7 +9,7 @@ import { add, mul, neg } from '../../../graph/ops/elementwise.ts';
 import { inverse } from '../../../graph/ops/inverse.ts';
 import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
 
-/** Rows of a block that is inverted by elimination; larger ones of an even size are halved, which is faster. */
+/** Largest block inverted by elimination; larger blocks of even size are halved, which is faster. */
 const smallBlock = 32;
 
 /** @param A [X,Y,n,n]; entries on the diagonal and above it are not read */
@@ -17,7 +17,7 @@ export function inverseOfChunks(A: Value): Value {
   const [, Y, n] = A.shape.map(Number);
   if (n <= smallBlock || n % 2 === 1) {
     const below = squareConstant(A, n, 'below the diagonal', (row, column) => column < row);
-    // Where an entry is above 1 a pivot moves, and rounding leaves traces above the diagonal.
+    // If an entry is above 1, a pivot moves and rounding leaves traces above the diagonal.
     return mul(inverse(add(mul(A, below), identityMatrix(A, n))), add(below, identityMatrix(A, n)));
   }
   const half = n / 2;
@@ -34,7 +34,7 @@ export function identityMatrix(like: Value, n: number): Value {
   return squareConstant(like, n, 'identity', (row, column) => row === column);
 }
 
-/** 1 where the condition holds, else 0: [n,n]. */
+/** 1 if the condition holds, else 0: [n,n]. */
 function squareConstant(like: Value, n: number, name: string, is: (row: number, column: number) => boolean): Value {
   return like.graph.sharedNumbers(`${name} ${n}`, [n, n], (i) => (is(Math.floor(i / n), i % n) ? 1 : 0));
 }

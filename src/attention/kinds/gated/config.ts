@@ -15,9 +15,9 @@ import { describeFeatureMap, featuresOf, isLearnedMap, mapParameters, positiveMa
 import { decayParameters, decaySchema, describeDecay } from './decay.ts';
 
 export const rowMapSchema = z.discriminatedUnion('name', [
-  /** The rows as they are; queries times the scale of scores. */
+  /** Leaves rows unchanged; queries times the scores' scale. */
   z.strictObject({ name: z.literal('none') }),
-  /** Rows of unit length. */
+  /** Scales rows to unit length. */
   z.strictObject({ name: z.literal('unit') }),
   ...positiveMaps,
 ]);
@@ -26,17 +26,17 @@ export type RowMap = z.infer<typeof rowMapSchema>;
 
 type PositiveMap = z.infer<(typeof positiveMaps)[number]>;
 
-/** Whether all products of features are positive, so that their sum can be divided by. */
+/** Whether all products of features are positive, so that their sum can be a denominator. */
 export function isPositive(map: RowMap): map is PositiveMap {
   return map.name !== 'none' && map.name !== 'unit';
 }
 
-/** F, of rows of D numbers. */
+/** F, for rows of D numbers. */
 export function widthOf(map: RowMap, headWidth: number): number {
   return isPositive(map) ? featuresOf(map, headWidth) : headWidth;
 }
 
-/** Whether features are of learned matrices. */
+/** Whether features use learned matrices. */
 export function hasLearnedMap(map: RowMap): boolean {
   return isPositive(map) && isLearnedMap(map);
 }
@@ -68,12 +68,12 @@ export function gainParameter({ heads }: HeadCounts): MixerParameter {
   return { name: gainName, shape: [heads], init: 'ones' };
 }
 
-/** Outputs [B,n,H,E] times the gains of their heads, where the mixer has gains. */
+/** Outputs [B,n,H,E] times their heads' gains, if any. */
 export function amplified(mixed: Value, { [gainName]: gain }: MixerParameterValues): Value {
   return gain === undefined ? mixed : mul(mixed, reshape(gain, [mixed.shape[2], 1]));
 }
 
-/** The same for nodes of trees: [B,M,R·T,E]. */
+/** `amplified` for nodes of trees: [B,M,R·T,E]. */
 export function amplifiedNodes(mixed: Value, heads: HeadLayout, { [gainName]: gain }: MixerParameterValues): Value {
   if (gain === undefined) return mixed;
   const [B, M, R, T] = heads.queries.shape;
@@ -85,14 +85,14 @@ export function amplifiedNodes(mixed: Value, heads: HeadLayout, { [gainName]: ga
 export const gatedSchema = z
   .strictObject({
     kind: z.literal('gated'),
-    /** Positions per chunk. It is a size of the computation and of the state; the result does not depend on it. */
+    /** Positions per chunk. It sizes the computation and the state; the result does not depend on it. */
     group: groupSchema.default(defaultGroup),
     /** φ of queries and keys. */
     map: rowMapSchema.default({ name: 'hedgehog' }),
     decay: decaySchema.exclude(['none']).default('data'),
     /**
-     * `ratio`: divided by the sum of the weights, which only maps have whose features are positive. `rms`: every head is
-     * divided by its root mean square. `none`: the sum as it is. The last two have a learned gain per query head.
+     * `ratio`: divides by the sum of the weights; only for maps with positive features. `rms`: divides every head by its
+     * root mean square. `none`: keeps the sum. The last two have a learned gain per query head.
      */
     output: z.enum(['ratio', 'rms', 'none']).default('ratio'),
     convolution: convolutionField,

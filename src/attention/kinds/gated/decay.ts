@@ -1,13 +1,13 @@
 /**
- * Decay of the past by a position: its log decay g ≤ 0 per key-value head. The weight of position j for position t is
- * multiplied by e^(Σ g_i), i from j + 1 to t.
+ * How a position decays the past: its log decay g ≤ 0 per key-value head. Position j's weight at position t is multiplied
+ * by e^(Σ g_i), i from j + 1 to t.
  *
  * - `none`: g = 0.
  * - `fixed`: −2^(−8(m+1)/M) for key-value head m of M, as in Lightning attention and RetNet: some heads forget in a few
  *   positions, some in hundreds.
  * - `learned`: −e^r with a learned r per key-value head.
- * - `data`: −e^r·softplus(⟨w, v_t⟩)/ln 2, with r and w learned. It starts as `learned`, with w = 0. Values, and not keys, open
- *   and close the gate: they are a linear map of the hidden state that rotary positions do not turn.
+ * - `data`: −e^r·softplus(⟨w, v_t⟩)/ln 2, with r and w learned. With its initial w = 0 it equals `learned`. Values, not
+ *   keys, drive the gate: they are a linear map of the hidden state that rotary positions do not turn.
  */
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
@@ -39,7 +39,7 @@ const rateName = 'decay_rate';
 /** w, per key-value head [M,E]. */
 const gateName = 'decay_gate';
 
-/** Largest argument of the softplus: no decay is stronger, and e^x stays far from the end of float32. */
+/** Largest argument of the softplus: caps the decay, and keeps e^x far from float32's limit. */
 const largestGate = 60;
 
 export function decayParameters(decay: Decay, dims: AttentionDims): MixerParameter[] {
@@ -54,23 +54,23 @@ export function describeDecay(decay: Decay): string {
   return { none: 'no decay', fixed: 'fixed decay', learned: 'learned decay', data: 'decay by data' }[decay];
 }
 
-/** Below the distance from 1 to the next number of float32. */
+/** Less than the distance from 1 to the next float32. */
 const leastStep = 2 ** -24;
 
-/** ln(1 + eˣ), of x up to `largestGate`. The factor, 1 but for rounding, makes up for the digits of a small eˣ that 1 + eˣ loses. */
+/** ln(1 + eˣ) for x up to `largestGate`. The factor, 1 except for rounding, restores the digits of a small eˣ that 1 + eˣ loses. */
 export function softplus(x: Value): Value {
   const grown = exp(minimum(x, largestGate));
   const above = add(grown, 1);
   return mul(log(above), stopGradient(div(grown, maximum(sub(above, 1), leastStep))));
 }
 
-/** The same in float64. */
+/** `softplus` in float64. */
 export function softplusOf(x: number): number {
   return Math.log1p(Math.exp(Math.min(largestGate, x)));
 }
 
 /**
- * g of every position [B,n,M,1].
+ * Every position's g [B,n,M,1].
  * @param v [B,n,M,E]; B and n may be named dimensions
  * @param softplusOf a function of rows [B,n,M,1]. Default: `softplus`
  */
@@ -91,7 +91,7 @@ export function logDecays(decay: Decay, v: Value, parameters: MixerParameterValu
   );
 }
 
-/** g of every position of a key-value head, in float64: [n]. */
+/** A key-value head's g at every position, in float64: [n]. */
 export function referenceLogDecays(decay: Decay, positions: ReferencePositions, kvHead: number): Float64Array {
   const E = positions.valueWidth;
   const { keyValueHeads } = positions.input.dims;
@@ -109,33 +109,33 @@ export function referenceLogDecays(decay: Decay, positions: ReferencePositions, 
   return Float64Array.from({ length: positions.keyLength }, (_, position) => of[decay](position));
 }
 
-/** A triangle of ones [n,n]: column ≤ row, or column < row if it is strict. */
+/** A triangle of ones [n,n]: column ≤ row, or column < row if strict. */
 function triangle(like: Value, n: number, strict = false): Value {
   return like.graph.sharedNumbers(`${strict ? 'strict ' : ''}triangle ${n}`, [n, n], (i) =>
     i % n <= Math.floor(i / n) - (strict ? 1 : 0) ? 1 : 0,
   );
 }
 
-/** Σ g_i, j < i ≤ t, in row t and column j; 0 where j ≥ t. @param g [A,B,n,1] → [A,B,n,n] */
+/** Σ g_i over j < i ≤ t, in row t and column j; 0 for j ≥ t. @param g [A,B,n,1] → [A,B,n,n] */
 function sumsBetween(g: Value): Value {
   const [A, B, n] = g.shape.map(Number);
   const past = mul(reshape(g, [A, B, 1, n]), triangle(g, n));
   return cumulativeSum(past, 3, { exclusive: true, reverse: true });
 }
 
-/** The decays of chunks. All are factors from 0 to 1. */
+/** Decays inside chunks, factors from 0 to 1. */
 export interface ChunkDecays {
-  /** From the end of position j to position t of the same chunk, 0 where j > t (with `strict`, j ≥ t): [M,B·N,G,G]. */
+  /** From the end of position j to position t of the same chunk, 0 for j > t (with `strict`, j ≥ t): [M,B·N,G,G]. */
   readonly within: Value;
   /** From before the chunk to position t: [M,B·N,G,1]. */
   readonly fromStart: Value;
   /** From the end of position j to the end of the chunk: [M,B·N,G,1]. */
   readonly toEnd: Value;
-  /** Over the whole chunk, as its logarithm: [M,B·N,1,1]. */
+  /** Over the whole chunk, as a logarithm: [M,B·N,1,1]. */
   readonly total: Value;
 }
 
-/** @param g log decays [M,B·N,G,1] @param strict whether a position does not read itself */
+/** @param g log decays [M,B·N,G,1] @param strict positions do not read themselves */
 export function chunkDecays(g: Value, strict = false): ChunkDecays {
   const G = Number(g.shape[2]);
   return {
@@ -146,7 +146,7 @@ export function chunkDecays(g: Value, strict = false): ChunkDecays {
   };
 }
 
-/** Rows of a chunk per key-value head, [M,B·N,G,X], repeated for its query heads: [M,B·N,R·G,X]. */
+/** Repeats a chunk's rows for the query heads that share a key-value head: [M,B·N,G,X] → [M,B·N,R·G,X]. */
 export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
   if (R === 1) return rows;
   const [M, BN, G, X] = rows.shape.map(Number);
@@ -154,7 +154,7 @@ export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
 }
 
 /**
- * The state before every chunk: the sum of the terms added by earlier chunks, decayed over the chunks between.
+ * The state before every chunk: the sum of earlier chunks' terms, decayed over the chunks between.
  * @param added [M,B·N,F,E]
  * @param total [M,B·N,1,1]
  * @returns [M,B·N,F,E]
@@ -172,7 +172,7 @@ export function decayedSumsBefore(
 
 type GroupedMixer = MixerConfig & { readonly group: number };
 
-/** L − p of the row at position p of the ring, 0 where a row is empty or folded: float32 [B,1,1,C]. */
+/** L − p for the ring's row at position p, 0 if the row is empty or folded: float32 [B,1,1,C]. */
 const ageName = 'age.ring';
 
 export const ageInputs: LayoutInputs<GroupedMixer> = {
@@ -191,18 +191,18 @@ export const ageInputs: LayoutInputs<GroupedMixer> = {
   },
 };
 
-/** Factors from 0 to 1, per key-value head. */
+/** Decays in a step, factors from 0 to 1, per key-value head. */
 export interface StepDecays {
-  /** From a row of the ring to a node, 0 where the node does not read it: [B,M,T,C]. */
+  /** From a ring row to a node, 0 if the node does not read it: [B,M,T,C]. */
   readonly ring: Value;
-  /** From a node to a node, 0 unless that is an ancestor or itself: [B,M,T,T]. */
+  /** From node to node, 0 except from ancestors and itself: [B,M,T,T]. */
   readonly tree: Value;
   /** From the state S to a node: [B,M,T,1]. */
   readonly sums: Value;
 }
 
 /**
- * @param ringLogs g of the rows of the ring [B,M,C,1]
+ * @param ringLogs g of the ring's rows [B,M,C,1]
  * @param treeLogs g of the nodes [B,M,T,1]
  */
 export function stepDecays({ ring, treeMasks, inputs }: StepInput, ringLogs: Value, treeLogs: Value): StepDecays {
@@ -223,7 +223,7 @@ export function stepDecays({ ring, treeMasks, inputs }: StepInput, ringLogs: Val
   };
 }
 
-/** 1 where a row, open or of the tree, is an open row or before it: float32 [B,1,U+T,U+T]; rows of the tree as its masks have them. */
+/** 1 if a row, open or in the tree, is an open row or precedes it: float32 [B,1,U+T,U+T]; the tree's rows repeat its masks. */
 const pathName = 'path.tree';
 
 export const pathInputs: LayoutInputs<GroupedMixer> = {
@@ -255,19 +255,19 @@ export const pathInputs: LayoutInputs<GroupedMixer> = {
   },
 };
 
-/** Factors from 0 to 1 for every query of a matrix. */
+/** Decays for every query of a matrix, factors from 0 to 1. */
 export interface OpenDecays {
-  /** From a row, open or of the tree, to the node: [B,M,R·T,U+T]. */
+  /** From an open or tree row to the node: [B,M,R·T,U+T]. */
   readonly rows: Value;
   /** From the state S to the node: [B,M,R·T,1]. */
   readonly sums: Value;
 }
 
-/** A product with fewer columns adds up in another order. */
+/** A product with fewer columns sums in another order. */
 const leastColumns = 16;
 
 /**
- * Decays as differences of sums from the start of the group on, each added up in the order of positions.
+ * Decays as differences of sums from the start of the group, each summed in order of position.
  * @param logs g of the open rows and the nodes [B,U+T,M]
  */
 export function openDecays({ heads, treeMasks, inputs }: StepInput, logs: Value): OpenDecays {
@@ -277,7 +277,7 @@ export function openDecays({ heads, treeMasks, inputs }: StepInput, logs: Value)
   const seen = heads.tile(add(treeMasks.same, treeMasks.earlier));
   const toNode = transpose(along(seen), [0, 3, 2, 1]); // [B,M,R*T,1]
   const toRow = transpose(along(inputs[pathName]), [0, 3, 1, 2]); // [B,M,1,n]
-  // On other branches the difference may be positive; those are masked, but must stay finite.
+  // Between branches the difference may be positive; those are masked, but must stay finite.
   const between = minimum(sub(toNode, toRow), 0);
   return { rows: mul(exp(between), seen), sums: exp(toNode) };
 }

@@ -1,7 +1,8 @@
 /**
- * Gated linear attention: a decaying sum over the past, with a factor per position and key-value head which is fixed, learned,
- * or made from the data, o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j. Lightning attention and RetNet are its fixed decays, gated
- * linear attention (arXiv 2312.06635) its decays by data. The decays are in `decay.ts`, the formula in `reference.ts`.
+ * Gated linear attention: a decaying sum over the past, with a fixed, learned or data-dependent factor per position and
+ * key-value head, o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j. Lightning attention and RetNet are its fixed decays, gated
+ * linear attention (arXiv 2312.06635) its data-dependent decays. The decays are in `decay.ts`, the formula in
+ * `reference.ts`.
  */
 import { z } from 'zod';
 import type { MixerKind } from '../../mixer.ts';
@@ -26,7 +27,7 @@ const mapOption = {
     .describe('features of queries and keys of gated attention (default: hedgehog)'),
 };
 
-/** The fields that follow from the name of a map. */
+/** The fields that a map's name implies. */
 function mapFields(name: string | undefined): object {
   const map = name === undefined ? undefined : rowMapSchema.parse({ name });
   return { map, output: map === undefined || isPositive(map) ? 'ratio' : 'rms' };
@@ -41,7 +42,7 @@ export const gatedKind = {
   parallel: gatedParallel,
   recurrent: gatedRecurrent,
   bidirectional: gatedOfWhole,
-  // Nothing decays between the positions of two texts: there attention stays softmax.
+  // Nothing decays between two texts' positions: attention there stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
   calibration: ({ output }) => ({ affine: output === 'ratio' ? [] : [gainName] }),
   presets: {

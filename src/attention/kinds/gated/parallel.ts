@@ -1,6 +1,6 @@
 /**
- * Gated linear attention over whole sequences: products under the decays inside each chunk, and a decayed sum of φ(k)ᵀv over
- * the chunks before it. Bidirectional: once from each end.
+ * Gated linear attention over whole sequences: products under the decays inside each chunk, and a decayed sum of φ(k)ᵀv
+ * over earlier chunks. Bidirectional: once from each end.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
@@ -23,7 +23,7 @@ interface GatedRows {
   readonly queries: Value;
   /** φ(k) [B,n,M,F] */
   readonly keys: Value;
-  /** v [B,n,M,E], with its ones where the output is a ratio. */
+  /** v [B,n,M,E], plus ones for a ratio. */
   readonly values: Value;
   /** g [B,n,M,1] */
   readonly decays: Value;
@@ -40,8 +40,8 @@ export function gatedParallel(config: GatedMixer, input: SequenceInput): Value {
 }
 
 /**
- * The form of encoders: the weight of an earlier position decays with the tokens after it, of a later one with the tokens
- * before it. [B,n,H,E], without the convolution.
+ * The encoder's form: an earlier position's weight decays with the tokens after it, a later one's with the tokens before
+ * it. [B,n,H,E], without the convolution.
  */
 export function gatedOfWhole(config: GatedMixer, input: BidirectionalInput): Value {
   const { mask } = input;
@@ -60,7 +60,7 @@ export function gatedOfWhole(config: GatedMixer, input: BidirectionalInput): Val
     values: backwards(rows.values),
     decays: backwards(rows.decays),
   };
-  // The position itself has been read from the front.
+  // The forward pass has read the position itself.
   const future = backwards(ungroupQueries(grouping, decayedSum(config, reversed, true)));
   return amplified(normalizedSum(config.output, add(past, future)), input.parameters);
 }
@@ -85,7 +85,7 @@ function rowsOf({ map, decay, output }: GatedMixer, { q, k, v, parameters, scori
   };
 }
 
-/** Σ e^(Σ g)·⟨φ(q), φ(k)⟩·v over the past, the position itself included unless `strict`: [M,B·N,R·G,E or E+1]. */
+/** Σ e^(Σ g)·⟨φ(q), φ(k)⟩·v over the past, including the position itself unless `strict`: [M,B·N,R·G,E or E+1]. */
 function decayedSum({ group }: GatedMixer, rows: GatedRows, strict: boolean): Value {
   const grouping = groupingOf({ q: rows.queries, k: rows.keys }, group);
   const queries = groupQueries(grouping, rows.queries); // [M,B*N,R*G,F]

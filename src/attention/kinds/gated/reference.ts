@@ -1,11 +1,11 @@
-/** Gated linear attention as loops over positions and the positions they read, nearest first. */
+/** Gated linear attention as loops over positions and those they read, nearest first. */
 import { addScaled, dot, type ReferencePositions } from '../../reference.ts';
 import { gainName, type GatedMixer, mapRow } from './config.ts';
 import { referenceLogDecays } from './decay.ts';
 import { normalizedRow } from '../features/output.ts';
 import { mappedRows } from '../features/reference.ts';
 
-/** o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j with i from j + 1 to t, normalized as it is configured: [H,n,E]. */
+/** o_t = Σ_j e^(Σ g_i)·⟨φ(q_t), φ(k_j)⟩·v_j with i from j + 1 to t, then normalized as configured: [H,n,E]. */
 export function gatedReference({ map, decay, output }: GatedMixer, positions: ReferencePositions): Float64Array {
   const mapped = mappedRows(positions, (row, context) => mapRow(map, row, context));
   const allDecays = mapped.keys.map((_, kvHead) => referenceLogDecays(decay, positions, kvHead));
@@ -30,16 +30,16 @@ export function gatedReference({ map, decay, output }: GatedMixer, positions: Re
   });
 }
 
-/** Positions that are read, nearest first, on one side. */
+/** Positions read on one side, nearest first. */
 interface Side {
   readonly read: readonly number[];
-  /** Whether the position itself is the first. */
+  /** Whether the position itself comes first. */
   readonly own: boolean;
-  /** Whether the position itself decays the positions behind it. */
+  /** Whether the position itself decays those behind it. */
   readonly ownIsToken: boolean;
 }
 
-/** The past; of an encoder's text, the tokens up to a position, and the tokens behind it. */
+/** The past; for encoders, the tokens up to a position and those behind it. */
 function sides(positions: ReferencePositions, t: number): readonly Side[] {
   const seen = positions.seen(t);
   if (positions.input.keyMask === undefined) return [{ read: seen, own: true, ownIsToken: true }];

@@ -1,6 +1,6 @@
 /**
- * Gated linear attention over token trees. The ring keeps features of keys with their log decays, [φ(k), g], and values; S is
- * the decayed Σ φ(k)ᵀv at the end of the last chunk that has closed.
+ * Gated linear attention over token trees. The ring keeps keys' features with their log decays, [φ(k), g], and values; S is
+ * the decayed Σ φ(k)ᵀv at the end of the last closed chunk.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
@@ -18,7 +18,7 @@ import { amplifiedNodes, type GatedMixer, hasLearnedMap, mapRows, widthOf } from
 import { ageInputs, logDecays, openDecays, pathInputs, stepDecays } from './decay.ts';
 import { normalizedSum, summedValues, summedWidth } from '../features/output.ts';
 
-/** The ring, and S [M,F,E], with the denominators of a ratio as one more column. @param columns of a row for g */
+/** The ring, and S [M,F,E], plus a column for a ratio's denominators. @param columns a row's columns for g */
 function stateOf({ group, map, output, convolution }: GatedMixer, dims: AttentionDims, columns: number): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
   const F = widthOf(map, headWidth);
@@ -63,14 +63,14 @@ function step(config: GatedMixer, input: StepInput): MixerStepOutput {
   return { mixed: addStepConvolution(amplified, input, blocks), keys: kept, values };
 }
 
-/** Rows [B,M,n,X] of heads side by side: [B,n,M·X]. */
+/** Puts the heads of rows [B,M,n,X] side by side: [B,n,M·X]. */
 export function headColumns(rows: Value): Value {
   const [B, M, n, X] = rows.shape;
   return reshape(nodeRows(rows), [B, n, multiplyDims(M, X)]);
 }
 
 /**
- * softplus(x + bias) and σ(x) in one op of the runtime, whose bits do not depend on the place of a number among others.
+ * softplus(x + bias) and σ(x) in one op of the runtime, whose bits do not depend on a number's place among others.
  * @param x [B,n,M,1]
  * @param bias [M]. Default: none
  */
@@ -91,13 +91,13 @@ export function sigmoidOfRuntime(x: Value): Value {
   return gatesOfRuntime(x)[1];
 }
 
-/** φ(k) and g of rows that were kept as [φ(k), g, any]. @param F numbers of φ(k) */
+/** φ(k) and g from rows kept as [φ(k), g, any]. @param F numbers in φ(k) */
 export function splitRows(kept: Value, F: number): readonly Value[] {
   const axis = kept.rank - 1;
   return [slice(kept, axis, 0, F), slice(kept, axis, F, F + 1)];
 }
 
-/** S decayed over n rows, plus their terms: keys [X,n,F], their g [X,n,1], values [X,n,E], S [X,F,E]. */
+/** S decayed over n rows, plus the rows' terms: keys [X,n,F], their g [X,n,1], values [X,n,E], S [X,F,E]. */
 export function foldDecayed(sums: Value, keys: Value, logs: Value, values: Value): Value {
   const behind = cumulativeSum(logs, 1, { exclusive: true, reverse: true });
   const added = matmul(mul(keys, exp(behind)), values, { transposeA: true });
@@ -112,10 +112,10 @@ const fold: Fold<GatedMixer> = {
   },
 };
 
-/** Numbers of a row divide by this where bits are to be the same (`ModelLayout.boundaries`). */
+/** A row's length must divide by this for identical bits (`ModelLayout.boundaries`). */
 export const lanes = 4;
 
-/** The form of graphs without open rows. */
+/** The form for graphs without open rows. */
 const byRing: RecurrentForm<GatedMixer> = {
   state: (config, dims) => stateOf(config, dims, 1),
   step,

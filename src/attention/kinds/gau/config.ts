@@ -1,4 +1,7 @@
-/** FLASH's attention inside a gated attention unit (Hua et al., arXiv 2202.10447): configuration, rows, bias and weights of scores. */
+/**
+ * FLASH's attention inside a gated attention unit (Hua et al., arXiv 2202.10447): configuration, rows, bias and scores'
+ * weights.
+ */
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { add, erf, mul, relu } from '../../../graph/ops/elementwise.ts';
@@ -17,13 +20,13 @@ const unitKernels = ['laplace', 'relu2', 'softmax'] as const;
 export const gauSchema = z
   .strictObject({
     kind: z.literal('gau'),
-    /** G; null: one group that never ends, so that every position looks at its whole past one by one. */
+    /** G; null: one group that never ends, so that every position reads its whole past row by row. */
     group: groupSchema.nullable().default(256),
     local: z
       .strictObject({
-        /** Weights of scores s = q·k/divisor + bias/biasDivisor: `laplace` ½(1 + erf((s − √½)·√(2π))), `relu2` max(s, 0)². */
+        /** Weight for a score s = q·k/divisor + bias/biasDivisor: `laplace` ½(1 + erf((s − √½)·√(2π))), `relu2` max(s, 0)². */
         kernel: z.enum(unitKernels).default('laplace'),
-        /** Default G; needed where groups never end. */
+        /** Default G; required if groups never end. */
         divisor: positiveNumber.optional(),
         biasDivisor: positiveNumber.default(1),
       })
@@ -32,7 +35,7 @@ export const gauSchema = z
     /** q·Σ kᵀv/G over earlier groups. */
     global: onByDefault,
     convolution: convolutionField,
-    /** As in the linear kind. */
+    /** See the linear kind. */
     castling: offByDefault,
   })
   .refine((config) => config.local !== null || config.global || config.convolution !== null, {
@@ -51,7 +54,7 @@ export const gauSchema = z
     path: ['local'],
   });
 
-/** FLASH's attention: queries and keys projected apart per branch, a learned bias by distance, nothing normalized. */
+/** FLASH's attention: separate queries and keys per branch, a learned bias by distance, nothing normalized. */
 export type GauMixer = z.infer<typeof gauSchema>;
 export type UnitKernel = (typeof unitKernels)[number];
 
@@ -68,26 +71,26 @@ export function describeUnit({ group, local, global, castling, convolution }: Ga
   return `gau ${text}${group === null ? ', one group' : branches.length > 0 ? `, G = ${group}` : ''}`;
 }
 
-/** G; infinite for the one group that never ends. */
+/** G; infinite for a group that never ends. */
 export function unitGroup({ group }: GauMixer): number {
   return group ?? Number.POSITIVE_INFINITY;
 }
 
-/** Divisor of q·k and the bias in the scores of the local branch. */
+/** Divisors for q·k and for the bias in the local branch's scores. */
 export function scoreDivisors({ local, group }: GauMixer): { readonly product: number; readonly bias: number } {
   return { product: local?.divisor ?? group ?? 1, bias: local?.biasDivisor ?? 1 };
 }
 
-/** Name of the table of biases [32,1], shared by the heads. */
+/** The bias table's name; [32,1], shared by the heads. */
 export const gauBiasTable = 'rel_pos_bias.relative_attention_bias.weight';
 
-/** Rows of the table of biases. */
+/** Rows of the bias table. */
 export const biasBuckets = 32;
 
-/** Every causal distance beyond it has its bucket. */
+/** Distance beyond which all causal distances share a bucket. */
 export const biasReach = 128;
 
-/** The scheme of T5, with FLASH's numbers. */
+/** T5's scheme with FLASH's numbers. */
 function biasScheme(causal: boolean): BucketScheme {
   return { buckets: biasBuckets, farthest: biasReach, causal };
 }
@@ -97,7 +100,7 @@ export function biasBucket(distance: number, causal: boolean): number {
   return relativeBucket(distance, biasScheme(causal));
 }
 
-/** √S · table / divisor as a bias by distance, with the one head that it has; undefined without a table. */
+/** √S · table / divisor as a bias by distance, for its single head; undefined without a table. */
 export function unitBias(
   parameters: MixerParameterValues,
   queryKeyWidth: number,
@@ -109,13 +112,13 @@ export function unitBias(
   return { table: mul(mul(table, Math.sqrt(queryKeyWidth)), 1 / divisor), scheme: biasScheme(causal) };
 }
 
-/** One row per branch. A branch that the mixer does not have is given the other's, and not looked at. */
+/** One row per branch. A branch that the mixer lacks gets the other's row, which nothing reads. */
 export interface BranchRows {
   readonly local: Value;
   readonly global: Value;
 }
 
-/** Rows [...,2S], local and global next to each other, or [...,S] of the one branch there is. */
+/** Rows [...,2S], local and global side by side, or [...,S] for a single branch. */
 export function branchRows({ local, global }: GauMixer, rows: Value): BranchRows {
   if (local === null || !global) return { local: rows, global: rows };
   const S = Number(rows.shape[rows.rank - 1]) / 2;
@@ -123,12 +126,12 @@ export function branchRows({ local, global }: GauMixer, rows: Value): BranchRows
   return { local: localRows, global: globalRows };
 }
 
-/** Width of a row: S, or twice that with both branches. */
+/** Width of a row: S, or 2S with both branches. */
 export function unitRowWidth({ local, global }: GauMixer, S: number): number {
   return local !== null && global ? 2 * S : S;
 }
 
-/** Kernels that weigh every key for itself; softmax weighs all keys of a query together. */
+/** Kernels that weigh every key by itself; softmax weighs all keys of a query together. */
 export type PointwiseKernel = Exclude<UnitKernel, 'softmax'>;
 
 const kernels: Readonly<Record<PointwiseKernel, (scores: Value) => Value>> = {
@@ -143,7 +146,7 @@ const kernels: Readonly<Record<PointwiseKernel, (scores: Value) => Value>> = {
   },
 };
 
-/** φ of scores. Keys that are not seen must be masked after it: Laplace of 0 is not 0. */
+/** φ of scores. Mask unseen keys after it: Laplace of 0 is not 0. */
 export function unitWeights(kernel: PointwiseKernel, scores: Value): Value {
   return kernels[kernel](scores);
 }
@@ -151,9 +154,9 @@ export function unitWeights(kernel: PointwiseKernel, scores: Value): Value {
 type Activation = NonNullable<GauMixer['local']>['kernel'];
 
 /**
- * The form of `mixer` in a unit. The local and global branches of the linear kind are FLASH's own there, with
- * the model's activation for relu² and without α, which FLASH does not have; a learned λ, norms and other kernels are not
- * FLASH's and stay unchanged, as do all other kinds.
+ * The form `mixer` takes in a unit. The linear kind's local and global branches become FLASH's own, with the model's
+ * activation for relu² and without α, which FLASH lacks. A learned λ, norms and other kernels are not FLASH's; mixers with
+ * them stay unchanged, as do all other kinds.
  */
 export function unitForm(mixer: MixerConfig, activation: Activation): MixerConfig {
   const linear = linearSchema.safeParse(mixer);
@@ -176,8 +179,8 @@ function ownForm({ group, local, global, convolution, castling }: LinearMixer, a
 }
 
 /**
- * Rows of γ and β in a unit: local q, global q, local k and global k where positions are grouped, whichever branches there
- * are; q and k for every other mixer.
+ * Rows of γ and β in a unit: local q, global q, local k and global k if positions are grouped, whichever branches exist; q
+ * and k for every other mixer.
  */
 export function offsetScaleRows(mixer: MixerConfig): 2 | 4 {
   const own = gauSchema.safeParse(mixer);
@@ -186,7 +189,7 @@ export function offsetScaleRows(mixer: MixerConfig): 2 | 4 {
 
 type RowRange = readonly [first: number, end: number];
 
-/** Which of these rows become queries, and which keys: one or two neighbours. */
+/** The rows that become queries, and those that become keys: one or two neighbors. */
 export function unitRows(mixer: MixerConfig): { readonly queries: RowRange; readonly keys: RowRange } {
   const own = gauSchema.safeParse(mixer);
   if (!own.success || own.data.group === null) return { queries: [0, 1], keys: [1, 2] };

@@ -1,4 +1,4 @@
-/** FLASH's attention over whole sequences: φ of biased scores inside each group, q·Σ kᵀv/G over the groups before it. */
+/** FLASH's attention over whole sequences: φ of biased scores inside each group, q·Σ kᵀv/G over earlier groups. */
 import type { Value } from '../../../graph/graph.ts';
 import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
@@ -26,9 +26,9 @@ import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitWeig
 /** Visibility between positions. Default: causal. */
 export interface UnitView {
   readonly causal: boolean;
-  /** float32 [B,n], 0 for keys that are padding; values are summed by weight, so that masking keys is enough. */
+  /** float32 [B,n], 0 for padding keys; values are summed by weight, so masking keys is enough. */
   readonly keyMask?: Value;
-  /** Of the global branch without causality: true sums over all groups, false over the own group only. */
+  /** For a global branch without causality: true sums all groups, false only the current one. */
   readonly reduceGroups: boolean;
 }
 
@@ -46,7 +46,7 @@ export function unitParallel(config: GauMixer, input: SequenceInput, view: UnitV
   return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
 }
 
-/** The form of an encoder, without the convolution: [B,n,H,E]; undefined for a convolution alone. */
+/** The encoder's form, without the convolution: [B,n,H,E]; undefined for a convolution alone. */
 export function unitOfWhole(config: GauMixer, input: BidirectionalInput): Value | undefined {
   const grouping = groupingOf(input, unitGroup(config));
   const view = { causal: false, keyMask: input.mask, reduceGroups: true };
@@ -55,8 +55,8 @@ export function unitOfWhole(config: GauMixer, input: BidirectionalInput): Value 
 }
 
 /**
- * Whether the convolution rides on the weights of the local branch, which makes it all but free: both are sums over the own
- * group, as long as nothing is done to the attention before the convolution is added.
+ * Whether the convolution rides on the local branch's weights, which makes it almost free: both sum over the current group,
+ * provided that nothing changes the attention before the convolution is added.
  */
 function convolutionRides(config: GauMixer, { group: G }: Grouping, { causal }: UnitView): boolean {
   const { local, convolution, castling } = config;
@@ -64,7 +64,7 @@ function convolutionRides(config: GauMixer, { group: G }: Grouping, { causal }: 
   return convolution.masked && convolutionReach(convolution.kernel) < G;
 }
 
-/** The mixer, with its convolution only if that rides on the local branch; undefined if no branch contributes. [M,B·N,R·G,E] */
+/** The mixer, with its convolution only if it rides on the local branch; undefined if no branch contributes. [M,B·N,R·G,E] */
 function attendUnit(
   config: GauMixer,
   grouping: Grouping,
@@ -111,7 +111,7 @@ function localWeights(
 ): Value {
   const { group: G } = grouping;
   const { product, bias: biasDivisor } = scoreDivisors(config);
-  // Queries are divided, which have fewer numbers than scores.
+  // Divides the queries, which are fewer numbers than the scores.
   const products = matmul(mul(q, 1 / product), k, { transposeB: true });
   const bias = unitBias(parameters, Number(k.shape[3]), biasDivisor, causal);
   const ofPairs = bias && reshape(relativeBias(bias.table, G, bias.scheme), [G, G]);
@@ -128,12 +128,12 @@ function localWeights(
   return visible.reduce((weights, seen) => mul(weights, seen), unitWeights(kernel, scores));
 }
 
-/** [G,G] for each of the R query heads that share keys: [R·G,G]. */
+/** Repeats [G,G] for each of the R query heads that share keys: [R·G,G]. */
 function repeated(bias: Value, { repeat: R, group: G }: Grouping): Value {
   return reshape(broadcastTo(reshape(bias, [1, G, G]), [R, G, G]), [R * G, G]);
 }
 
-/** Causally q·Σ kᵀv/G over earlier groups; otherwise q·Σ kᵀv/n over all groups, or the own one. [M,B·N,R·G,E] */
+/** Causal: q·Σ kᵀv/G over earlier groups; else q·Σ kᵀv/n over all groups, or the current one. [M,B·N,R·G,E] */
 function globalBranch(
   { group }: GauMixer,
   grouping: Grouping,

@@ -2,7 +2,7 @@
 import { addScaled, dot, type ReferencePositions, softmaxOf, unit } from '../../reference.ts';
 import { biasBucket, gauBiasTable, type GauMixer, scoreDivisors, unitGroup } from './config.ts';
 
-/** erf by its Taylor series, and 1 − its continued fraction from 3 on: good to 1e-14. */
+/** erf by its Taylor series, and from 3 on as 1 − its continued fraction: good to 1e-14. */
 function erf(x: number): number {
   const size = Math.abs(x);
   if (size > 6) return Math.sign(x);
@@ -29,8 +29,8 @@ const weightsOf: Readonly<Record<NonNullable<GauMixer['local']>['kernel'], Weigh
 };
 
 /**
- * [H,n,E]. Causally the global branch is q·Σ kᵀv/G over earlier groups; of an encoder's text q·Σ kᵀv/n over all tokens, n
- * being its length with padding.
+ * [H,n,E]. Causal: the global branch is q·Σ kᵀv/G over earlier groups; for encoders q·Σ kᵀv/n over all tokens, where n is
+ * the padded length.
  */
 export function unitReference(config: GauMixer, positions: ReferencePositions): Float64Array {
   const { local, global, castling } = config;

@@ -1,4 +1,4 @@
-/** FLASH's attention over token trees, on top of the state of the committed prefix. */
+/** FLASH's attention over token trees, on top of the committed prefix's state. */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
 import { add, addAll, mul } from '../../../graph/ops/elementwise.ts';
@@ -13,7 +13,7 @@ import { addStepConvolution, nodeBlocks, maskScores, softmaxOverRows, weightedVa
 import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitRowWidth, unitWeights } from './config.ts';
 
 export const unitRecurrent: RecurrentForm<GauMixer> = {
-  /** The ring, with the rows of both branches next to each other, and S = Σ kᵀv of the global one. */
+  /** The ring, with both branches' rows side by side, and the global branch's S = Σ kᵀv. */
   state(config, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
     const { local, global, convolution } = config;
@@ -51,7 +51,7 @@ export const unitRecurrent: RecurrentForm<GauMixer> = {
     if (config.castling) mixed = castle(mixed, heads.repeat(values));
     return { mixed: addStepConvolution(mixed, input, blocks), keys, values };
   },
-  /** S ← S + Σ kᵀv over rows of groups that have closed; queries are divided by G when they read it. */
+  /** S ← S + Σ kᵀv over rows of closed groups; queries are divided by G when they read it. */
   fold: {
     shareAs: ({ local }) => `gau rows${local === null ? '' : ' of two branches'}`,
     fold(config, { keys, values, sums }) {
@@ -78,7 +78,7 @@ function biasedScores(
   return add(scores, heads.tile(ofRows));
 }
 
-/** Weights of the keys in the own group. */
+/** Weights of keys in the current group. */
 function localWeights(
   { local }: GauMixer,
   scores: readonly Value[],

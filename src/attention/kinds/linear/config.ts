@@ -1,4 +1,4 @@
-/** Configuration of the paper's linear kind: its branches, their scales and norms. */
+/** Configuration of the paper's linear kind: branches, scales and norms. */
 import { z } from 'zod';
 import { convolutionField, filterParameters, withConvolution } from '../../convolution-config.ts';
 import type { HeadCounts, MixerConfig, MixerParameter } from '../../mixer.ts';
@@ -11,7 +11,7 @@ export const localKernels = ['relu2', 'relu2-raw', 'softmax', 'yoso'] as const;
 /** Bits per hash: τ of YOSO. */
 export const collisionBitsSchema = whole(1, 16);
 
-/** τ as the authors of YOSO choose it. */
+/** τ in YOSO's paper. */
 export const defaultCollisionBits = 8;
 
 /** The vectors that can be normalized. */
@@ -35,10 +35,10 @@ const globalSchema = z.strictObject({
   scale: z.enum(['learned', 'one']).default('learned'),
 });
 
-/** The fade of presets: it does no harm beyond the trained length (docs/decisions/fade.md). */
+/** The presets' fade: it does no harm beyond the trained length (docs/decisions/fade.md). */
 export const defaultFade = 0.5;
 
-/** The factor of a group for every group between it and the reading one. */
+/** Factor on a group's terms per group between it and the reading one. */
 export const fadeSchema = z.number().gt(0).max(1);
 
 /** The field `local`: none by default. */
@@ -50,19 +50,19 @@ export const globalField = globalSchema.nullable().default(null);
 export const linearSchema = z
   .strictObject({
     kind: z.literal('linear'),
-    /** G: positions per group. 1 makes the attention ungrouped, the own position being the only local one. */
+    /** G: positions per group. 1 makes the attention ungrouped, with only the current position local. */
     group: groupSchema.default(defaultGroup),
     local: localField,
     /**
-     * `fade`: the terms of a group are multiplied by it for every group between that and the reading one, so that the sum
-     * does not grow with the text. Not in the paper. Default 1. Whole texts that are read without groups have no fade.
+     * `fade`: multiplies a group's terms once for every group between it and the reading one, so that the sum does not grow
+     * with the text. Not in the paper. Default 1. Whole texts read without groups have no fade.
      */
     global: globalSchema.extend({ fade: fadeSchema.optional() }).nullable().default(null),
     convolution: convolutionField,
     /**
-     * `global`, `together`: x/(1e-5 + ‖x‖) per head vector, of the global branch before α or of λ·local + α·global. The
-     * reference code calls these NORM_GLOBAL and NORM_TOGETHER. `local`: the weights of the local branch are divided by
-     * 0.001 + their sum, so that it is a mean of values, as softmax attention is, however many keys the group has so far.
+     * `global`, `together`: x/(1e-5 + ‖x‖) per head vector, for the global branch before α, or for λ·local + α·global. The
+     * reference code calls these NORM_GLOBAL and NORM_TOGETHER. `local`: divides the local branch's weights by 0.001 +
+     * their sum, which makes it a mean of values, like softmax attention, however many keys the group has so far.
      */
     normalize: z.enum(normalizations).nullable().default(null),
     /** The attention part o becomes x/‖x‖ with x = ½v + o/π, before the convolution is added. */
@@ -93,7 +93,7 @@ export const linearSchema = z
 export type LinearMixer = z.infer<typeof linearSchema>;
 export type LocalKernel = (typeof localKernels)[number];
 
-/** How the local branch is weighed. */
+/** The local branch's weights. */
 export type LocalBranch = NonNullable<LinearMixer['local']>;
 
 /** τ of a local branch with the yoso kernel. */
@@ -101,7 +101,7 @@ export function collisionBits({ bits = defaultCollisionBits }: { readonly bits?:
   return bits;
 }
 
-/** The factor of the global branch for every closed group; 1 is the paper's sum. */
+/** The global branch's factor per closed group; 1 is the paper's sum. */
 export function fadeOf({ global }: LinearMixer): number {
   return global?.fade ?? 1;
 }
@@ -132,7 +132,7 @@ export function describeBranches(config: LinearMixer): string {
   return config.local === null && config.global === null ? text : `${text}, G = ${config.group}`;
 }
 
-/** λ and α, where they are learned, and the filter of the convolution. */
+/** The learned ones of λ and α, and the convolution's filter. */
 export function branchParameters(
   { local, global, convolution }: MixerConfig & Pick<LinearMixer, 'local' | 'global' | 'convolution'>,
   dims: HeadCounts,

@@ -49,8 +49,8 @@ export function linearParallel(config: LinearMixer, input: SequenceInput): Value
 }
 
 /**
- * The form of an encoder, without the convolution: the local branch over all tokens of the own group, the global branch over the
- * other groups, or over the whole text where there is no local branch. [B,n,H,E]; undefined where there is nothing to read.
+ * The encoder's form, without the convolution: the local branch over all tokens of the current group, the global branch
+ * over the other groups, or over the whole text without a local branch. [B,n,H,E]; undefined if there is nothing to read.
  */
 export function linearOfWhole(config: LinearMixer, input: BidirectionalInput): Value | undefined {
   const isGrouped = config.local !== null;
@@ -60,8 +60,8 @@ export function linearOfWhole(config: LinearMixer, input: BidirectionalInput): V
 }
 
 /**
- * λ·local + α·global, with the norms between them and castling, but without the convolution. [M,B·N,R·G,E]; undefined
- * where there is nothing to read: a global branch alone sees nothing from the first group.
+ * λ·local + α·global, with the norms between them and castling, but without the convolution. [M,B·N,R·G,E]; undefined if
+ * there is nothing to read: a global branch alone sees nothing from the first group.
  */
 function attendGroups(config: LinearMixer, mask: AttentionMask, input: SequenceInput): Value | undefined {
   const { q, k, v, parameters } = input;
@@ -94,20 +94,20 @@ function attendGroups(config: LinearMixer, mask: AttentionMask, input: SequenceI
 }
 
 // The linear kind over token trees on top of a state. A node sees two blocks of rows: the ring (the last C committed
-// positions) and the tree's own rows. Two masks per block mark the rows that are ancestors in the node's group, and
-// ancestors in earlier groups not yet folded into S; offsets index a row's filter weight. Groups
-// that closed within the prefix are in S. So
+// positions) and the tree. Two masks per block mark its ancestors in its own group, and in earlier groups not yet folded
+// into S; offsets index a row's filter weight. Groups that closed within the prefix are in S. So
 //
 //     o_a = Σ_rows [ same·max(q̂_a·k̂_j, 0)² + α·earlier·(q̂_a·k̂_j) + w[offset] ]·v_j + α·q̂_a S
 //
-// (`earlier` and S times fade^age, see `group-ages.ts`), which is exact for trees that straddle group boundaries (the reference code drops the group that has just closed).
+// (`earlier` and S times fade^age, see `group-ages.ts`), which is exact for trees that straddle group boundaries (the
+// reference code drops the group that has just closed).
 
 /** fade^age. */
 function faded(config: LinearMixer, age: Value): Value {
   return exp(mul(age, Math.log(fadeOf(config))));
 }
 
-/** The block with weights of its rows in earlier groups in the place of a mask. */
+/** The block with weights instead of a mask for its rows in earlier groups. */
 function fadedBlock(config: LinearMixer, block: StepBlock, age: Value | undefined): StepBlock {
   if (age === undefined) return block;
   return { ...block, masks: { ...block.masks, earlier: mul(block.masks.earlier, faded(config, age)) } };
@@ -122,7 +122,7 @@ function storesRawKeys({ local }: LinearMixer): boolean {
 }
 
 export const linearRecurrent: RecurrentForm<LinearMixer> = {
-  /** The ring of the open group and the convolution, and S with a global branch; a growing cache where the group is endless. */
+  /** The open group's ring, the convolution's rows, and S with a global branch; a growing cache if the group never ends. */
   state({ group, local, global, convolution }, dims) {
     const { headWidth, valueWidth = headWidth } = dims;
     const sums = { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } as const;
@@ -139,7 +139,7 @@ export const linearRecurrent: RecurrentForm<LinearMixer> = {
     const blocks = ring === undefined ? [ofTree] : [fadedBlock(config, ring, ages[ageNames.ring]), ofTree];
     return { mixed: mixBlocks(config, input, blocks, values), keys, values };
   },
-  /** S ← fade^groups S + Σ fade^age k̂ᵀv over rows of groups that have closed. */
+  /** S ← fade^groups S + Σ fade^age k̂ᵀv over rows of closed groups. */
   fold: {
     shareAs: (config) =>
       `${storesRawKeys(config) ? 'raw' : 'unit'} keys${fadeOf(config) === 1 ? '' : ` ${fadeOf(config)}`}`,
@@ -160,19 +160,19 @@ export const linearRecurrent: RecurrentForm<LinearMixer> = {
   sameBits: () => 'open rows',
 };
 
-/** [B,M,R·T,E] @param values of the nodes [B,M,T,E] */
+/** [B,M,R·T,E] @param values the nodes' [B,M,T,E] */
 function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBlock[], values: Value): Value {
   const { heads, sums, parameters, open, withinFolds } = input;
   const blocks = Number.isFinite(config.group) && open === undefined ? [joinBlocks(apart)] : apart;
   const { local_factor: lambda, global_factor: alpha } = parameters;
-  // Where keys are stored as unit vectors, the node's own are made with its queries.
+  // If keys are stored as unit vectors, the node's own are made with its queries.
   const unitQueries = storesRawKeys(config) ? unitLength(heads.joined) : heads.mapped(unitLength);
   const age: Value | undefined = input.inputs[ageNames.sums];
   const readers = age === undefined ? unitQueries : mul(unitQueries, heads.tile(faded(config, age)));
   const unitKeys = (block: StepBlock): Value => (storesRawKeys(config) ? unitLength(block.keys) : block.keys);
   const scores = blocks.map((block) => matmul(unitQueries, unitKeys(block), { transposeB: true })); // [B,M,R*T,rows]
 
-  // Weights of each branch per block. Without norms between branches they are added before the product with the values.
+  // Each branch's weights per block. Without norms between branches they are added before the product with the values.
   const given = config.local === null ? undefined : localWeights(config.local, input, blocks, scores);
   const local =
     given !== undefined && config.normalize === 'local' ? dividedBySum(given, open && orderedSums(open, given)) : given;
@@ -214,7 +214,7 @@ function mixBlocks(config: LinearMixer, input: StepInput, apart: readonly StepBl
   return addStepConvolution(mixed, input, blocks);
 }
 
-/** λ·near·max(s, 0)² + α·far·s as one product with the scores, which reads them less often. No row is near and far. */
+/** λ·near·max(s, 0)² + α·far·s as one product with the scores, which then reads them fewer times. No row is both near and far. */
 function nearAndFar(
   scores: Value,
   near: Value,

@@ -64,7 +64,7 @@ const fade = fadeSchema
 
 const others = { castling, normalize };
 
-/** The field `fade`, left out where it changes nothing. */
+/** The field `fade`, omitted if it changes nothing. */
 function fadeFrom(fade = 1) {
   return fade === 1 ? undefined : fade;
 }
@@ -106,7 +106,7 @@ const linearPresets = {
   augmented: definePreset({ ...groupOption, ...ownConvolutionOptions, ...localOptions, fade, ...others }, (options) =>
     localGlobalPreset.make({ ...options, convolution: true }),
   ),
-  /** Other names of `local`, `global` and `local+global`. */
+  /** Aliases of `local`, `global` and `local+global`. */
   'flash-local': localPreset,
   'flash-global': globalPreset,
   flash: localGlobalPreset,
@@ -123,7 +123,7 @@ export const linearKind = {
   recurrent: linearRecurrent,
   bidirectional: linearOfWhole,
   cross: linearCross,
-  // Groups of two texts have nothing to do with each other: the global branch alone.
+  // Groups of two texts are unrelated: only the global branch applies.
   betweenTexts: ({ group }) => ({ kind: 'linear', group, global: { scale: 'one' } }),
   canCross: ({ local, castling }) => local === null && !castling,
   without: {
@@ -131,7 +131,7 @@ export const linearKind = {
     window: (config) => config.local && { ...config, local: null, normalize: kept(config, 'global', 'together') },
     convolution: (config) => config.convolution && { ...config, convolution: null, castling: false },
   },
-  // Where branches are normalized together, or turned by castling, the output is not an affine function of their factors.
+  // If branches are normalized together, or turned by castling, the output is not an affine function of their factors.
   calibration: ({ normalize, castling, local, global }) => ({
     affine: [
       ...(local?.scale === 'learned' && normalize !== 'together' && !castling ? ['local_factor'] : []),
@@ -141,7 +141,7 @@ export const linearKind = {
   presets: linearPresets,
 } satisfies MixerKind<LinearMixer>;
 
-/** How a mixer is normalized, where that is one of these ways. */
+/** A mixer's normalization, if it is one of these. */
 function kept({ normalize }: LinearMixer, ...ways: readonly LinearMixer['normalize'][]): LinearMixer['normalize'] {
   return ways.includes(normalize) ? normalize : null;
 }

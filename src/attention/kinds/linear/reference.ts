@@ -1,4 +1,4 @@
-/** The formula of the linear kind (`mixer.ts`) as loops, branch by branch. */
+/** The linear kind's reference (formula in `mixer.ts`): loops, branch by branch. */
 import {
   collisionKernel,
   cosineKernel,
@@ -15,7 +15,7 @@ import {
 import { weightFloor } from '../../normalization.ts';
 import { collisionBits, fadeOf, type LinearMixer, type LocalKernel } from './config.ts';
 
-/** The branches over checked positions, with the values of their factors. */
+/** The branches over checked positions, with their factors' values. */
 export interface LinearProblem {
   readonly config: LinearMixer;
   readonly positions: ReferencePositions;
@@ -32,7 +32,7 @@ export function linearProblem(config: LinearMixer, positions: ReferencePositions
   };
 }
 
-/** The kernel of the local branch. @param scale of the scores of kernels that read raw q and k */
+/** The local branch's kernel. @param scale of the scores, for kernels that read raw q and k */
 export function localRowKernel(
   { kernel, bits }: NonNullable<LinearMixer['local']>,
   normalize: LinearMixer['normalize'],
@@ -50,9 +50,9 @@ export function localRowKernel(
 
 /** The positions that one position reads. */
 export interface LinearReads {
-  /** Ancestors-or-self in the own group; of an encoder's text, tokens of the own group. */
+  /** Ancestors-or-self in the current group; for encoders, tokens of the current group. */
   readonly same: readonly number[];
-  /** Ancestors in earlier groups; of an encoder's text, tokens of other groups, or all without a local branch. */
+  /** Ancestors in earlier groups; for encoders, tokens of other groups, or all without a local branch. */
   readonly outside: readonly number[];
 }
 
@@ -64,7 +64,7 @@ export function linearReads({ config, positions }: LinearProblem, position: numb
   return { same: seen.filter(own), outside: ungrouped ? seen : seen.filter((other) => !own(other)) };
 }
 
-/** Factors of the terms of the global branch at the positions `outside`. */
+/** Factors on the global branch's terms at the positions `outside`. */
 export function globalFades(
   { config, positions }: LinearProblem,
   position: number,
@@ -77,22 +77,22 @@ export function globalFades(
   );
 }
 
-/** The intermediate results of one position of one head, which the gradients need again. */
+/** One head's intermediate results at one position, which the gradients reuse. */
 export interface LinearRow {
   readonly localWeights: Float64Array;
   readonly globalWeights: Float64Array;
   readonly local: Float64Array;
   readonly global: Float64Array;
-  /** `global`, normalized where the configuration says so. */
+  /** `global`, normalized if so configured. */
   readonly scaledGlobal: Float64Array;
   /** λ·local + α·scaledGlobal. */
   readonly sum: Float64Array;
-  /** ½v + o/π, where o is the (normalized) sum; only with castling. */
+  /** ½v + o/π, where o is the (normalized) sum; null without castling. */
   readonly castled: Float64Array | null;
   readonly out: Float64Array;
 }
 
-/** One position of one head: the formula, step by step. */
+/** One head at one position: the formula, step by step. */
 export function linearRow(problem: LinearProblem, head: number, position: number): LinearRow {
   const { config, alpha, lambda, positions } = problem;
   const { valueWidth } = positions;

@@ -10,7 +10,7 @@ export const linformerSchema = z.strictObject({
   kind: z.literal('linformer'),
   /** r: rows that keys and values are projected to. */
   rows: whole(1, 65536).default(64),
-  /** N: positions that the learned projections have columns for; longer sequences are refused. */
+  /** N: columns of the learned projections; longer sequences are refused. */
   length: whole(128, 1048576).default(1024),
   convolution: convolutionField,
 });
@@ -18,10 +18,10 @@ export const linformerSchema = z.strictObject({
 /** Linformer as published, for encoders: every position reads the whole sequence. */
 export type LinformerMixer = z.infer<typeof linformerSchema>;
 
-/** E: the projection of the keys [r,N], by blocks [r,G]. */
+/** E: projects keys [r,N], by blocks [r,G]. */
 export const keyProjection = 'linformer_k.weight';
 
-/** F: the projection of the values [r,N], by blocks [r,G]. */
+/** F: projects values [r,N], by blocks [r,G]. */
 export const valueProjection = 'linformer_v.weight';
 
 /** The learned projections to `rows` of `columns` positions, shared by the heads. */
@@ -55,5 +55,5 @@ export const blockLinformerSchema = z
     path: ['rows'],
   });
 
-/** Linformer by blocks, causal: closed blocks are projected to a few rows each, and the own block is attended exactly. */
+/** Causal Linformer by blocks: closed blocks are projected to a few rows each; the current block is attended exactly. */
 export type BlockLinformerMixer = z.infer<typeof blockLinformerSchema>;

@@ -1,7 +1,7 @@
 /**
- * Linformer as published (Wang et al., "Linformer: Self-Attention with Linear Complexity"): keys and values of the whole
- * sequence are projected to r rows, which every position attends to. It is meant for encoders. In a causal model every
- * output depends on every later token.
+ * Linformer as published (Wang et al., "Linformer: Self-Attention with Linear Complexity"): projects the whole sequence's
+ * keys and values to r rows, which every position attends to. For encoders: in a causal model every output would depend on
+ * every later token.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
@@ -51,7 +51,7 @@ import { multiplyDims, tensor } from '../../../graph/tensor.ts';
 import { foldStart, openBlock, spanOf, type SequenceStep, openCount } from '../../masks.ts';
 import { ringState } from '../../state.ts';
 
-/** The memory of a text, and attention to it: softmax(q·(E k)ᵀ·scale)·(F v). E and F [r,N] are cut to the text's length. */
+/** A text's memory, and attention to it: softmax(q·(E k)ᵀ·scale)·(F v). E and F [r,N] are cut to the text's length. */
 export const linformerCross: CrossForm<LinformerMixer> = {
   tensors: ({ rows }, { keyValueHeads, headWidth, valueWidth = headWidth }) => ({
     keys: [keyValueHeads, rows, headWidth],
@@ -70,7 +70,7 @@ export const linformerCross: CrossForm<LinformerMixer> = {
   },
 };
 
-/** Rows [B,M,r,D] and [B,M,r,E]; keys and values of padding must be zero. @throws LinnetError `SHAPE` for too long a text */
+/** Rows [B,M,r,D] and [B,M,r,E]; padding must have zero keys and values. @throws LinnetError `SHAPE` for too long a text */
 function projected(config: LinformerMixer, k: Value, v: Value, parameters: MixerParameterValues): CrossMemory {
   const length = Number(k.shape[1]);
   requireFittingLength(config, length);
@@ -96,7 +96,7 @@ export function blockLinformerParallel(config: BlockLinformerMixer, input: Seque
   );
 }
 
-/** The form of an encoder, without the convolution: [B,n,H,E]. */
+/** The encoder's form, without the convolution: [B,n,H,E]. */
 export function blockLinformerOfWhole(config: BlockLinformerMixer, input: BidirectionalInput): Value {
   const { mask } = input;
   const grouping = groupingOf(input, config.block);
@@ -111,7 +111,7 @@ export function blockLinformerOfWhole(config: BlockLinformerMixer, input: Bidire
   return ungroupQueries(grouping, attend(config, fullAttention(grouping, grouping, mask, true), seen, masked));
 }
 
-/** @param seen the bias of the scores of projected rows; broadcasts to [M,B,N,R·G,N·r] */
+/** @param seen the projected rows' score bias; broadcasts to [M,B,N,R·G,N·r] */
 function attend(
   config: BlockLinformerMixer,
   mask: AttentionMask,
@@ -144,7 +144,7 @@ function blockProjections(parameters: MixerParameterValues): { keys: Value; valu
   return { keys: learnedParameter(parameters, keyProjection), values: learnedParameter(parameters, valueProjection) };
 }
 
-/** [N,1,N·r]: 0 where the queries of a block see the rows of another, else `maskedScore`. */
+/** [N,1,N·r]: 0 where a block's queries see another block's rows, else `maskedScore`. */
 function blockBias(
   { rows }: BlockLinformerMixer,
   { groups: N }: Grouping,
@@ -162,18 +162,18 @@ function ones(like: Value, count: number): Value {
   return like.graph.sharedNumbers(`ones ${count}`, [count], () => 1);
 }
 
-// Linformer by blocks over token trees. Closed blocks of the committed prefix are projected rows of the memory. A block
-// that closes among the nodes of the tree, made of committed rows and a node's ancestors, is projected on the fly: with
-// A = q·kᵀ over the rows that are not projected yet, `earlier` the mask of a node's ancestors in closed blocks, and P
-// the matrix [rows, N·r] of the weights by E or F of a row in each projected row of its block,
+// Linformer by blocks over token trees. The memory holds the projected rows of the committed prefix's closed blocks. A
+// block that closes among the tree's nodes, made of committed rows and a node's ancestors, is projected on the fly: with A
+// = q·kᵀ over the rows not projected yet, `earlier` the mask of a node's ancestors in closed blocks, and P [rows, N·r] each
+// row's weights (from E or F) in its block's projected rows,
 //
 //     scores of projected rows = (A ∘ earlier)·P_E,      weights of rows = (weights of projected rows · P_Fᵀ) ∘ earlier.
 //
-// P is the same for all nodes, since a row's offset in its block depends on its position alone: so trees that close any
+// P is the same for all nodes, since a row's offset in its block depends on its position alone. So trees that close any
 // number of blocks are exact, without a projection per node.
 
 export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
-  /** The ring of the open block, and r rows of keys and values for every closed block, a memory that grows with the text. */
+  /** The open block's ring, and r rows of keys and values per closed block: a memory that grows with the text. */
   state: ({ block: group, convolution, rows: perGroup }, dims) =>
     ringState(dims, { group, convolution, folded: { kind: 'rows', perGroup, span: spanOf(group) } }),
   step({ rows: r }, input) {
@@ -210,7 +210,7 @@ export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
     const mixed = add(matmul(memoryWeights, memory.values), weightedValues(blocks, rowWeights));
     return { mixed, keys, values };
   },
-  /** The projected rows of blocks that have closed. */
+  /** The projected rows of closed blocks. */
   fold: {
     shareAs: () => null,
     fold(_, { keys, values, parameters }) {
@@ -220,7 +220,7 @@ export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
   },
   inputs: {
     declare: (_, { slots, treeRows, opens }, named) => ({
-      /** 1 where the node lies behind the c-th block, which so has closed. */
+      /** 1 if the node lies behind the c-th block, which has therefore closed. */
       closed: { dtype: 'float32', shape: ['B', 1, 'T', named('N')] },
       ...(!opens && {
         'offsets.ring': { dtype: 'int32', shape: ['B', slots] },
@@ -242,13 +242,13 @@ export const blockLinformerRecurrent: RecurrentForm<BlockLinformerMixer> = {
       };
     },
   },
-  // Longer rings are not open whole.
+  // Longer rings are not fully open.
   sameBits({ block, convolution }) {
     return Math.max(block, reachOf(convolution)) <= openBlock ? 'open rows' : undefined;
   },
 };
 
-/** P [B,1,rows,N·r]: weight of each row in the r projected rows of its block; zero for other blocks. */
+/** P [B,1,rows,N·r]: each row's weight in its block's r projected rows; zero for other blocks. */
 function spreadWeights(projection: Value, { offsets, member }: BlockMembership, r: number): Value {
   const [B, rows, N] = member.shape;
   const weights = gather(transpose(projection, [1, 0]), offsets); // [B,rows,r]
@@ -257,7 +257,7 @@ function spreadWeights(projection: Value, { offsets, member }: BlockMembership, 
   return reshape(reshape(spread, [B, rows, width]), [B, 1, rows, width]);
 }
 
-/** [B,1,T,N] → [B,1,T,N·r], each number r times. */
+/** Repeats each number r times: [B,1,T,N] → [B,1,T,N·r]. */
 function repeatBlocks(closed: Value, r: number): Value {
   const [B, , T, N] = closed.shape;
   const repeated = mul(reshape(closed, [B, T, N, 1]), ones(closed, r)); // [B,T,N,r]
@@ -265,7 +265,7 @@ function repeatBlocks(closed: Value, r: number): Value {
   return reshape(reshape(repeated, [B, T, width]), [B, 1, T, width]);
 }
 
-/** Where the rows of a block of rows (the ring or the tree) lie in the blocks that are projected. */
+/** Maps rows (the ring's or the tree's) to the blocks that are projected. */
 export interface BlockMembership {
   /** int32 [B,rows]: 0…G−1, position within the block. */
   readonly offsets: Value;
@@ -273,18 +273,18 @@ export interface BlockMembership {
   readonly member: Value;
 }
 
-/** Offsets and membership of rows, as they are filled. */
+/** Rows' offsets and membership while they are filled in. */
 interface FilledRows {
   readonly offsets: Int32Array;
   readonly member: Float32Array;
 }
 
-/** Products add up the columns beyond a multiple of it in another order. */
+/** Products sum columns beyond a multiple of this in another order. */
 const lanes = 16;
 
 /**
- * N and the numbers of one step. N is as large as nodes that cross no fold need, or more; where folds are of several blocks, of as many
- * columns as are added up alike.
+ * N, and the numbers of one step. N is at least what nodes need that cross no fold; if folds span several blocks, it is
+ * rounded up to a column count that sums in the same order.
  * @param block G
  */
 function blockMembership(steps: readonly SequenceStep[], nodes: number, slots: number, block: number, r: number) {

@@ -12,7 +12,7 @@ import {
 /**
  * [H,n,E]
  * @throws LinnetError `INPUT` for a tree, whose rows have no columns in the projections; `SHAPE` for a sequence longer than
- *   the projections
+ *   they are
  */
 export function linformerReference(config: LinformerMixer, positions: ReferencePositions): Float64Array {
   const { keyLength, headWidth, valueWidth } = positions;
@@ -52,7 +52,7 @@ export function blockLinformerReference(config: BlockLinformerMixer, positions: 
     const own = seen.filter((other) => blockOf(other) === blockOf(position));
     const keys = own.map((other) => positions.key(kvHead, other));
     const values = own.map((other) => positions.value(kvHead, other));
-    // Every other visible block: in a causal sequence the earlier ones, all of them complete.
+    // Every other visible block: in a causal sequence the earlier ones, all complete.
     for (const block of new Set(seen.map(blockOf))) {
       if (block === blockOf(position)) continue;
       const members = seen.filter((other) => blockOf(other) === block);

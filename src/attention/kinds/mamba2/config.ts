@@ -1,4 +1,4 @@
-/** Configuration of Mamba-2, and the values that both of its forms make of its input. */
+/** Mamba-2's configuration, and the values both of its forms compute from its input. */
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
 import { add, exp, maximum, minimum, mul, neg, silu } from '../../../graph/ops/elementwise.ts';
@@ -20,13 +20,13 @@ export const mamba2Schema = z
     headWidth: count,
     /** N: width of B and C. */
     state: count,
-    /** Γ: heads come in as many groups of R = H/Γ, each with B and C of its own. */
+    /** Γ: groups of R = H/Γ heads; each group has its own B and C. */
     groups: count.default(1),
-    /** L: positions under the filters, the own one included. */
+    /** L: positions under the filters, including the current one. */
     kernel: whole(1, 64).default(4),
     /** Whether the filters have biases. */
     bias: onByDefault,
-    /** Smallest and largest dt; null: without an end. */
+    /** Smallest and largest dt; null: unbounded. */
     least: z.number().min(0).default(0),
     most: positiveNumber.nullable().default(null),
     /** Positions between two updates of the state. The result does not depend on it. */
@@ -49,7 +49,7 @@ export function mamba2Dims({ heads, headWidth, state, groups }: Mamba2Mixer): At
   return { heads: groups, keyValueHeads: groups, headWidth: state + repeat, valueWidth: repeat * headWidth };
 }
 
-/** Channels under filters: x of all heads, B and C of all groups. */
+/** Channels under the filters: x of all heads, B and C of all groups. */
 export function mamba2Channels({ heads, headWidth, state, groups }: Omit<Mamba2Mixer, 'kind'>): readonly number[] {
   return [heads * headWidth, groups * state, groups * state];
 }
@@ -72,17 +72,20 @@ export function describeMamba2({ heads, headWidth, state, groups, kernel, group 
   return `Mamba-2 of ${heads}×${headWidth}${shared}, N = ${state}, convolution ${kernel}, G = ${group}`;
 }
 
-/** The rows under filters, x, B and C, group by group: [B,n,Γ,RP+2N]. */
+/** The rows under the filters (x, B and C), group by group: [B,n,Γ,RP+2N]. */
 export function joinedRows(config: Mamba2Mixer, { q, k, v }: ProjectedPositions): Value {
   return concat([v, withStep(config, k)[0], withStep(config, q)[0]], 3);
 }
 
-/** The parts of rows [B, dt] or [C, dt]: [B,n,Γ,N] and [B,n,Γ,R]. */
+/** Splits rows [B, dt] or [C, dt] into [B,n,Γ,N] and [B,n,Γ,R]. */
 function withStep({ heads, groups, state: N }: Mamba2Mixer, rows: Value): readonly Value[] {
   return split(rows, 3, [N, heads / groups]);
 }
 
-/** Filters or their biases by group, as rows are joined. @param perChannel [channels,1,L] or [channels] → [L or 1,Γ,RP+2N] */
+/**
+ * Filters or their biases by group, in the order of `joinedRows`. @param perChannel [channels,1,L] or [channels] → [L or
+ * 1,Γ,RP+2N]
+ */
 function byGroup(config: Mamba2Mixer, perChannel: Value): Value {
   const sizes = mamba2Channels(config);
   const L = Number(perChannel.shape[2] ?? 1);
@@ -96,7 +99,7 @@ export function groupedFilters(config: Mamba2Mixer, parameters: MixerParameterVa
   return byGroup(config, learnedParameter(parameters, mamba2FilterName));
 }
 
-/** Input of the recurrence at every position. */
+/** The recurrence's input at every position. */
 export interface Mamba2Rows {
   /** x [B,n,H,P] */
   readonly x: Value;
@@ -111,8 +114,8 @@ export interface Mamba2Rows {
 }
 
 /**
- * @param rows the joined rows under their filters, without biases
- * @param softplusOf softplus(x + bias) of x [B,n,H,1] and bias [H]. Default: by ops that have a gradient
+ * @param rows the filtered `joinedRows`, without biases
+ * @param softplusOf softplus(x + bias) of x [B,n,H,1] and bias [H]. Default: differentiable ops
  */
 export function mamba2Rows(
   config: Mamba2Mixer,

@@ -1,11 +1,11 @@
 /**
- * Mamba-2 (Dao and Gu, arXiv 2405.21060), as published models have it. At every position x (H heads of P channels), B and C (Γ
- * groups of N numbers) go through a filter of L positions with a bias and SiLU, channel by channel; with
- * dt = softplus(dt + dt_bias), per head
+ * Mamba-2 (Dao and Gu, arXiv 2405.21060), as published models use it. At every position x (H heads of P channels), B and C
+ * (Γ groups of N numbers) go through a filter of L positions with a bias and SiLU, channel by channel; with dt =
+ * softplus(dt + dt_bias), per head
  *
  *     S ← e^(−e^(A_log)·dt)·S + dt·x Bᵀ,   y = S C + D·x
  *
- * It is gated linear attention whose decay is of the data, and it runs as such. Projections, gate and norm are the model's.
+ * It is gated linear attention with data-dependent decay, and runs as such. Projections, gate and norm are the model's.
  */
 import type { MixerKind } from '../../mixer.ts';
 import { describeMamba2, mamba2Dims, type Mamba2Mixer, mamba2Parameters, mamba2Schema } from './config.ts';

@@ -1,7 +1,8 @@
 /**
  * Mamba-2 over token trees. A row of the ring is [B, g, B and C before their filters] and [dt·x, x before its filter]; S
- * [Γ,J,RP,N/J] is the decayed Σ (dt·x)ᵀB at the end of the last chunk that has closed, in J stretches of B: products add up at most 128
- * numbers in order. They have S on the left: the runtime copies a matrix on the right, which takes longer than to multiply it by two rows.
+ * [Γ,J,RP,N/J] is the decayed Σ (dt·x)ᵀB at the end of the last closed chunk, in J stretches of B: a product sums at most
+ * 128 numbers in order. S is the left operand: the runtime copies the right one, which takes longer than multiplying it by
+ * two rows.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul, sum } from '../../../graph/ops/contraction.ts';
@@ -26,17 +27,17 @@ import { headColumns, lanes, softplusOfRuntime } from '../gated/step.ts';
 import { convolvedNodes, lastRows, lastRowsInputs } from '../short-conv/forms.ts';
 import { groupedFilters, joinedRows, type Mamba2Mixer, mamba2Rows, type Mamba2Rows, skipped } from './config.ts';
 
-/** Numbers that a product adds up in order, whatever its other sizes. */
+/** Numbers a product sums in order, whatever its other sizes. */
 const stretch = 128;
 
-/** J: the fewest parts of equal size. */
+/** J: the fewest equal parts. */
 function stretchesOf({ state: N }: Mamba2Mixer): number {
   let J = Math.ceil(N / stretch);
   while (N % J > 0) J++;
   return J;
 }
 
-/** Rows [...,n,N] in J stretches: [...,J,n,N/J], or as they are where J is 1. */
+/** Rows [...,n,N] in J stretches: [...,J,n,N/J]; unchanged if J is 1. */
 function stretched(config: Mamba2Mixer, rows: Value): Value {
   const J = stretchesOf(config);
   if (J === 1) return rows;
@@ -46,14 +47,14 @@ function stretched(config: Mamba2Mixer, rows: Value): Value {
   return transpose(reshape(rows, [...outer, J, config.state / J]), [...axes, n + 1, n, n + 2]);
 }
 
-/** S by stretches, as `stretched` has rows. @param S [B,Γ,J·RP,N/J] */
+/** S by stretches, like `stretched` rows. @param S [B,Γ,J·RP,N/J] */
 function stretchedState(config: Mamba2Mixer, S: Value): Value {
   const [B, groups, rows, width] = S.shape;
   const J = stretchesOf(config);
   return J === 1 ? S : reshape(S, [B, groups, J, Number(rows) / J, width]);
 }
 
-/** Σ over the stretches of products [B,Γ,J,any,any]. */
+/** Sums products [B,Γ,J,any,any] over the stretches. */
 function overStretches(products: Value): Value {
   return products.rank === 4 ? products : sum(products, [2]);
 }
@@ -74,7 +75,7 @@ function stateOf(config: Mamba2Mixer): StateShape {
   };
 }
 
-/** B and g of rows of keys. */
+/** Splits rows of keys into B and g. */
 function splitKeys({ heads, groups, state: N }: Mamba2Mixer, keys: Value): readonly Value[] {
   const axis = keys.rank - 1;
   return [slice(keys, axis, 0, N), slice(keys, axis, N, N + heads / groups)];
@@ -100,7 +101,7 @@ function step(config: Mamba2Mixer, input: StepInput): MixerStepOutput {
   };
 }
 
-/** Σ of the open rows, the tree's and S, a sum in the order of positions: [B,Γ,T,RP], of a spare row more where heads have one. */
+/** Sums the open rows, the tree's rows and S, in order of position: [B,Γ,T,RP], plus a spare row if the heads have one. */
 function readOpen(config: Mamba2Mixer, input: StepInput, open: OpenRows, rows: Mamba2Rows): Value {
   const { heads: H, headWidth: P, groups: Γ } = config;
   const { heads, ring, inputs, sums } = input;
@@ -124,7 +125,7 @@ function readOpen(config: Mamba2Mixer, input: StepInput, open: OpenRows, rows: M
   return nodeRows(reshape(all, [B, nodes, Γ, R * P]));
 }
 
-/** The group of each head: [H]. */
+/** Each head's group: [H]. */
 function groupsOfHeads({ graph }: Value, { heads: H, groups: Γ }: Mamba2Mixer): Value {
   return graph.sharedConstant(`${Γ} groups of ${H} heads`, () =>
     int32(
@@ -134,7 +135,7 @@ function groupsOfHeads({ graph }: Value, { heads: H, groups: Γ }: Mamba2Mixer):
   );
 }
 
-/** The same up to rounding, of the whole ring. */
+/** The same up to rounding, over the whole ring. */
 function readRing(config: Mamba2Mixer, input: StepInput, rows: Mamba2Rows): Value {
   const { heads: H, headWidth: P, groups: Γ } = config;
   const { ring, sums } = input;
@@ -142,7 +143,7 @@ function readRing(config: Mamba2Mixer, input: StepInput, rows: Mamba2Rows): Valu
   const [B, T] = rows.values.shape;
   const [heldKeys, heldLogs] = splitKeys(config, ring.keys);
   const queries = nodeRows(rows.queries); // [B,Γ,T,N]
-  /** Numbers of R heads side by side [B,Γ,any,R·X] → [B,Γ,R,any,X]. */
+  /** Splits R heads stored side by side: [B,Γ,any,R·X] → [B,Γ,R,any,X]. */
   const apart = (grouped: Value, X: number): Value =>
     transpose(reshape(grouped, [B, Γ, grouped.shape[2], R, X]), [0, 1, 3, 2, 4]);
   const ofHeads = (factors: Value): Value => reshape(factors, [B, Γ, R, ...factors.shape.slice(2)]);
@@ -183,7 +184,7 @@ const fold: Fold<Mamba2Mixer> = {
   },
 };
 
-/** The dt·x of every head in the open rows: int32 [B,H,U], of the B·Γ·C·2R pieces of P numbers that the ring's values are. */
+/** Each head's dt·x in the open rows: int32 [B,H,U], indices into the ring's values, B·Γ·C·2R pieces of P numbers. */
 const piecesName = 'pieces.ring';
 
 const openInputs: LayoutInputs<Mamba2Mixer> = {
@@ -212,7 +213,7 @@ const openInputs: LayoutInputs<Mamba2Mixer> = {
   },
 };
 
-/** `lastRowsInputs` of rings of which no slots are fed. */
+/** `lastRowsInputs` for rings that feed no slots. */
 function withRing(rule: LayoutInputs<Mamba2Mixer>): LayoutInputs<Mamba2Mixer> {
   const inputs = lastRowsInputs<Mamba2Mixer>('m', ({ groups }) => groups, rule);
   return { ...inputs, feeds: (config, steps, T) => inputs.feeds(config, steps, T, slotsOf(config)) };

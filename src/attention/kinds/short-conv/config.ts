@@ -5,7 +5,7 @@ import { offByDefault, whole } from '../../../files/schema-values.ts';
 
 export const shortConvSchema = z.strictObject({
   kind: z.literal('short-conv'),
-  /** L: positions under the filter, the own one included. */
+  /** L: positions under the filter, including the current one. */
   kernel: whole(1, 64).default(3),
   /** Whether every channel has a bias b. */
   bias: offByDefault,
@@ -14,7 +14,7 @@ export const shortConvSchema = z.strictObject({
 /** A short convolution. */
 export type ShortConvMixer = z.infer<typeof shortConvSchema>;
 
-/** The filters [channels,1,L]; index L − 1 is the own position. */
+/** The filters [channels,1,L]; index L − 1 weighs the current position. */
 export const shortFilter = 'conv.weight';
 
 /** b [channels] */

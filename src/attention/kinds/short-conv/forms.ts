@@ -41,7 +41,7 @@ export function shortParallel(config: ShortConvMixer, input: SequenceInput): Val
   return gated(input, convolvedSequences(products, filters));
 }
 
-/** Rows [B,n,M,D] under the filters [L,M,D], each with those before it. */
+/** Filters rows [B,n,M,D], each with the rows before it, by [L,M,D]. */
 export function convolvedSequences(rows: Value, filters: Value): Value {
   const [kernel, M, D] = filters.shape.map(Number);
   const n = Number(rows.shape[1]);
@@ -52,14 +52,14 @@ export function convolvedSequences(rows: Value, filters: Value): Value {
   return addAll(terms);
 }
 
-// The short convolution over token trees: every node gathers the rows of itself and its last ancestors, committed or not.
+// The short convolution over token trees: every node gathers its own row and its last ancestors' rows, committed or not.
 
-/** C: the rows that later positions read. At least one, so that no tensor is empty. */
+/** C: the rows that later positions read; at least one, so that no tensor is empty. */
 function slotsOf({ kernel }: Pick<ShortConvMixer, 'kernel'>): number {
   return Math.max(kernel - 1, 1);
 }
 
-/** A row of z is kept as two halves, since a state has keys and values. */
+/** Keeps a row of z as two halves, since a state has keys and values. */
 export function shortState(config: ShortConvMixer, { headWidth: D }: AttentionDims): StateShape {
   return { slots: slotsOf(config), keyWidth: Math.ceil(D / 2), valueWidth: Math.floor(D / 2), folded: null };
 }
@@ -78,8 +78,8 @@ export function shortStep(config: ShortConvMixer, input: StepInput): MixerStepOu
 const tapsName = 'taps';
 
 /**
- * The nodes' rows [B,T,M,D] under the filters [L,M,D], with the ring's [B,C,M,D] before them. Terms are added up by a product, which
- * takes a third of the time of a sum.
+ * Filters the nodes' rows [B,T,M,D] by [L,M,D], with the ring's rows [B,C,M,D] before them. A product sums the terms in a
+ * third of the time a sum takes.
  */
 export function convolvedNodes(ring: Value, own: Value, filters: Value, inputs: StepInput['inputs']): Value {
   const rows = concat([ring, own], 1); // [B,C+T,M,D]
@@ -91,7 +91,7 @@ export function convolvedNodes(ring: Value, own: Value, filters: Value, inputs: 
   return reshape(matmul(ones, mul(read, reshape(filters, [L, channels]))), own.shape);
 }
 
-/** Rows under the filter of every node: int32 [B,T,L], of the B·(C+T) rows that `convolvedNodes` joins, the earliest first. */
+/** Rows under every node's filter: int32 [B,T,L], indices into the B·(C+T) rows that `convolvedNodes` joins, earliest first. */
 export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerConfig> = {
   tag: () => 'z',
   declare: ({ kernel }) => ({ [tapsName]: { dtype: 'int32', shape: ['B', 'T', kernel] } }),
@@ -103,7 +103,7 @@ export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerCon
         const depth = node < tree.size ? tree.depths[node] : 0;
         let at = node;
         for (let index = kernel - 1; index >= 0; index--) {
-          // Before the tree come committed positions, each in its slot; slots of positions before the text hold zeros.
+          // Committed positions precede the tree, each in its slot; slots of positions before the text hold zeros.
           const position = committed + depth - (kernel - 1 - index);
           taps[place + index] = b * (C + T) + (at >= 0 ? C + at : (position + C) % C);
           if (at >= 0 && at < tree.size) at = tree.parents[at];
@@ -117,15 +117,15 @@ export const shortInputs: LayoutInputs<Pick<ShortConvMixer, 'kernel'> & MixerCon
 
 const lastName = 'last.ring';
 
-/** The rows of a longer ring [B,M,C,X] or [B·M·C,X] that filters reach, as `shortInputs` for a ring of these alone reads them: [B,L−1,M,X]. */
+/** The rows that filters reach in a longer ring [B,M,C,X] or [B·M·C,X], in the order `shortInputs` expects: [B,L−1,M,X]. */
 export function lastRows(ring: Value, inputs: StepInput['inputs']): Value {
   const outer = ring.shape.slice(0, -1);
   return gather(reshape(ring, [multiplyDims(...outer), ring.shape[outer.length]]), inputs[lastName], 0);
 }
 
 /**
- * `shortInputs` where the ring holds more rows, of M heads, beside the inputs of a rule that reads them: int32 [B,L−1,M], of its
- * B·M·C rows.
+ * `shortInputs` for a ring that holds more rows, of M heads, next to the inputs of a rule that reads them: int32 [B,L−1,M],
+ * indices into its B·M·C rows.
  */
 export function lastRowsInputs<Config extends Pick<ShortConvMixer, 'kernel'> & MixerConfig>(
   tag: string,

@@ -1,6 +1,6 @@
 /**
- * The short convolution of LFM2: y_t = q_t ⊙ (Σ_τ w[L−1−τ] ⊙ z_{t−τ} + b) with z = k ⊙ v and τ = 0…L−1, every channel by itself. In
- * the words of its authors q is C, k is B and v is x. The state is z of the last L − 1 positions.
+ * LFM2's short convolution: y_t = q_t ⊙ (Σ_τ w[L−1−τ] ⊙ z_{t−τ} + b) with z = k ⊙ v and τ = 0…L−1, channel by channel. Its
+ * authors call q C, k B and v x. The state is z of the last L − 1 positions.
  */
 import type { MixerKind } from '../../mixer.ts';
 import type { ReferencePositions } from '../../reference.ts';

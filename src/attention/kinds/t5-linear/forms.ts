@@ -1,16 +1,16 @@
 /**
- * Grouped linear attention as the paper has it in T5. It differs from that of decoders: values are of unit length too,
- * the relative bias is added to the weights after the activation, and the heads' outputs together are divided by their
- * length. For one head, query i and key j:
+ * The paper's grouped linear attention for T5. Unlike a decoder's, its values also have unit length, the relative bias is
+ * added to the weights after the activation, and all heads' outputs together are divided by their length. For one head,
+ * query i and key j:
  *
  *     local_i  = Σ (max(q̂_i·k̂_j, 0)² + b_{i−j})·v̂_j   over the own group; in the decoder up to i
- *     global_i = Σ (q̂_i·k̂_j)·v̂_j                     over all groups, the own one included; in the decoder earlier ones
+ *     global_i = Σ (q̂_i·k̂_j)·v̂_j                     over all groups, including the current one; in the decoder earlier ones
  *     o        = x / (1e-4 + ‖x‖),  x = local + α·global, over all heads of a position
  *     o_i     += Σ_τ w[P−τ]·v_{i−τ}                    on values as projected; in the encoder τ from −P to P
  *
- * Between encoder and decoder there is neither bias nor convolution, and groups of the two texts have nothing to do with
- * each other: the global branch reads all of the text. (The paper's code also has a local branch there, from each group
- * to the group of the same number, for texts of equal length.)
+ * Between encoder and decoder there is neither bias nor convolution, and groups of the two texts are unrelated: the global
+ * branch reads the whole text. (The paper's code also has a local branch there, from each group to the group of the same
+ * number, for texts of equal length.)
  */
 import { z } from 'zod';
 import { LinnetError } from '../../../errors.ts';
@@ -70,17 +70,17 @@ export const t5LinearSchema = z
     global: globalField,
     convolution: convolutionField,
     /**
-     * Values under an encoder's convolution at padded positions. `zero`: none. `read`: the projections of the padding tokens,
-     * as in the paper's code; the result for a text then depends on its padding.
+     * Values under an encoder's convolution at padded positions. `zero`: none. `read`: the padding tokens' projections, as
+     * in the paper's code; a text's result then depends on its padding.
      */
     padding: z.enum(['zero', 'read']).default('zero'),
   })
   .refine(({ local, global }) => local !== null || global !== null, 'T5 needs a local or a global branch');
 
-/** Grouped linear attention of T5. */
+/** T5's grouped linear attention. */
 export type T5LinearMixer = z.infer<typeof t5LinearSchema>;
 
-/** Problems of a mixer of the linear kind in T5; none for all others. */
+/** Problems of a linear mixer in T5; none for other kinds. */
 export function t5Problems(mixer: MixerConfig): string[] {
   const linear = linearSchema.safeParse(mixer);
   if (!linear.success) return [];
@@ -95,7 +95,7 @@ export function t5Problems(mixer: MixerConfig): string[] {
   ];
 }
 
-/** T5's form of `mixer`: the linear kind is converted, without a fade, as T5 normalizes the sum; others are unchanged. */
+/** T5's form of `mixer`: converts the linear kind, without a fade, since T5 normalizes the sum; others stay unchanged. */
 export function t5Form(mixer: MixerConfig, padding: T5LinearMixer['padding']): MixerConfig {
   const linear = linearSchema.safeParse(mixer);
   if (!linear.success) return mixer;
@@ -114,7 +114,7 @@ export function linearForm({ group, local, global, convolution }: T5LinearMixer)
   return { kind: 'linear', group, local, global, convolution, normalize: null, castling: false };
 }
 
-/** ε of the division by the length of all heads' outputs. */
+/** ε in the division by the length of all heads' outputs. */
 const postNormEpsilon = 1e-4;
 
 /** x / (1e-4 + ‖x‖) over all heads of a position. [B,n,H,E]; B and n may be named. */
@@ -123,7 +123,7 @@ function postNorm(x: Value): Value {
   return reshape(boundedLength(reshape(x, [B, n, Number(H) * Number(E)]), postNormEpsilon), [B, n, H, E]);
 }
 
-/** Self-attention of the encoder, without the convolution: [B,n,H,E]. */
+/** The encoder's self-attention, without the convolution: [B,n,H,E]. */
 export function t5LinearOfWhole(config: T5LinearMixer, input: BidirectionalInput): Value {
   const { mask } = input;
   const grouping = groupingOf(input, config.group);
@@ -136,7 +136,7 @@ export function t5LinearOfWhole(config: T5LinearMixer, input: BidirectionalInput
   });
 }
 
-/** Self-attention of the decoder: [B,n,H,E]. @param mask float32 [B,n] of keys that the local branch sees; default all */
+/** The decoder's self-attention: [B,n,H,E]. @param mask float32 [B,n], the keys that the local branch sees; default all */
 export function t5LinearParallel(config: T5LinearMixer, input: SequenceInput, mask?: Value): Value {
   const grouping = groupingOf(input, config.group);
   const past = causalMask(grouping, input.q, 1, 0); // [R*G,G]
@@ -151,7 +151,7 @@ export function t5LinearParallel(config: T5LinearMixer, input: SequenceInput, ma
 
 /**
  * The branches over whole sequences, normalized: [B,n,H,E].
- * @param visible of the local branch, broadcasts to [M,B·N,R·G,G]
+ * @param visible the local branch's mask; broadcasts to [M,B·N,R·G,G]
  * @param outside the global branch without α, [M,B·N,R·G,E]
  */
 function attend(
@@ -168,7 +168,7 @@ function attend(
   return postNorm(ungroupQueries(grouping, addAll(branches)));
 }
 
-/** Rows of unit length in groups. */
+/** Unit-length rows in groups. */
 interface UnitGroups {
   /** [M,B·N,R·G,D] */
   readonly q: Value;
@@ -186,7 +186,7 @@ function unitGroups(grouping: Grouping, { q, k, v }: Pick<SequenceInput, 'q' | '
   };
 }
 
-/** The local branch of self-attention, λ applied: [M,B·N,R·G,E]. `visible` broadcasts to [M,B·N,R·G,G]. */
+/** Self-attention's local branch, λ applied: [M,B·N,R·G,E]. `visible` broadcasts to [M,B·N,R·G,G]. */
 function localBranch(
   branch: LocalBranch,
   grouping: Grouping,
@@ -208,7 +208,7 @@ function localBranch(
   return scaled(matmul(weights, values), input.parameters.local_factor);
 }
 
-/** Weights of cosines, which the bias is added to. To other kernels it belongs as to softmax attention: it is added to the scores. */
+/** Weights of cosines, to which the bias is added. Other kernels add it to the scores, as softmax attention does. */
 const ofCosines: Readonly<Partial<Record<LocalKernel, (cosines: Value, branch: LocalBranch) => Value>>> = {
   relu2(cosines) {
     const positive = relu(cosines);
@@ -260,7 +260,7 @@ function requireGlobal({ local }: T5LinearMixer): void {
 }
 
 /**
- * The local branch of the paper's code between two texts: group c of one reads group c of the other. [B,n,H,E]
+ * The paper's local branch between two texts: group c of one reads group c of the other. [B,n,H,E]
  * @throws LinnetError `SHAPE` for texts of different length
  */
 function alignedGroups(config: T5LinearMixer, local: LocalBranch, input: BidirectionalInput): Value {
@@ -310,7 +310,7 @@ export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
     const normed = heads.of(postNorm(heads.split(addAll(branches))));
     return { mixed: addStepConvolution(normed.join(normed.queries), input, blocks), keys, values };
   },
-  /** S ← S + Σ k̂ᵀv̂ over rows of groups that have closed. */
+  /** S ← S + Σ k̂ᵀv̂ over rows of closed groups. */
   fold: {
     shareAs: () => 't5 linear',
     fold: (_, { keys, values, sums }) => add(sums, matmul(unitLength(keys), unitLength(values), { transposeA: true })),
@@ -318,7 +318,7 @@ export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
   sameBits: () => 'open rows',
 };
 
-/** Weights of the rows in the own group: [B,M,R·T,rows] for each block. */
+/** Weights of rows in the current group: [B,M,R·T,rows] for each block. */
 function biasedWeights(
   branch: LocalBranch,
   input: StepInput,

@@ -1,4 +1,4 @@
-/** The paper's grouped linear attention in the form that its code gives it in T5: see `forms.ts`. */
+/** The paper's grouped linear attention in the form its code has for T5: see `forms.ts`. */
 import type { MixerKind } from '../../mixer.ts';
 import {
   linearForm,

@@ -1,4 +1,4 @@
-/** The formula of `forms.ts` as loops, for decoders, encoders and cross attention. */
+/** The reference of `forms.ts`: loops for decoders, encoders and cross attention. */
 import { relativeBucket } from '../../../nn/relative-positions.ts';
 import {
   addScaled,

@@ -11,13 +11,13 @@ export const memorySchema = z.strictObject({
   /** φ. */
   map: z.discriminatedUnion('name', positiveMaps).default({ name: 'balanced' }),
   /**
-   * Factor of a group's weight for every later group: `fixed`, e^(−2^(−8(m+1)/M)) for key-value head
-   * m of M, as in Lightning attention; `learned`, e^(−e^r) with a learned r per key-value head.
+   * Factor on a group's weight per later group: `fixed`, e^(−2^(−8(m+1)/M)) for key-value head m of M, as Lightning
+   * attention has it; `learned`, e^(−e^r) with a learned r per key-value head.
    */
   decay: z.enum(['none', 'fixed', 'learned']).default('none'),
 });
 
-/** Feature maps of the memory by name; `none` for a window alone. */
+/** The memory's feature maps by name; `none` for a window alone. */
 export const memoryNames = ['none', 'learned', 'hedgehog', 'elu', 'relu'] as const;
 
 /** The memory of the positions older than the window. */
@@ -30,14 +30,14 @@ export const windowSchema = z.strictObject({
   kind: z.literal('window'),
   /** G: positions per group. */
   group: groupSchema.default(defaultGroup),
-  /** W: groups that are read row by row, the own one included. With G = 1, a number of positions. */
+  /** W: groups read row by row, including the current one. With G = 1, a number of positions. */
   window: whole(1, 1048576).default(defaultWindow),
   /** s: the first positions of a text, which every position reads row by row. */
   sinks: whole(0, 1024).default(defaultSinks),
   /** Null: positions older than the window are forgotten. */
   memory: memorySchema.nullable().default(null),
   convolution: convolutionField,
-  /** A learned logit a head in the denominator. */
+  /** A learned logit per head in the denominator. */
   sinkLogit: sinkLogitField,
 });
 
@@ -68,8 +68,8 @@ export function fixedDecay(keyValueHeads: number): Float64Array {
 }
 
 /**
- * Values to try for r: decays whose memory reaches a half to a sixteenth of the texts that a model was trained on. A memory
- * that reached farther would read keys from distances whose rotations the model has never seen.
+ * Values to try for r: decays whose memory reaches a half to a sixteenth of the training texts' length. A longer memory
+ * would read keys from distances whose rotations the model has never seen.
  */
 export function decayCandidates(group: number, trainedLength: number): number[] {
   return [2, 4, 8, 16].map((share) => Math.log((share * group) / trainedLength));

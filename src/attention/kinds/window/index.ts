@@ -1,7 +1,7 @@
 /**
- * Window attention: softmax over the own group of G positions, W − 1 groups before it and the first s positions of the text
- * (sinks), and, where it is asked for, a linear memory of everything older that shares their normalizer. A model's own
- * sliding window of w positions is G = 1, W = w. The formula is in `reference.ts`.
+ * Window attention: softmax over the current group of G positions, the W − 1 groups before it and the text's first s
+ * positions (sinks), and optionally a linear memory of everything older that shares their normalizer. A model's own sliding
+ * window of w positions is G = 1, W = w. The formula is in `reference.ts`.
  */
 import { z } from 'zod';
 import { reachOf, withConvolution } from '../../convolution-config.ts';
@@ -47,7 +47,7 @@ const memoryOptions = {
   ...decayOption,
 };
 
-/** The fields of a configuration, in which a logit is there or absent. */
+/** A configuration's fields; the logit is present or absent. */
 function rowsFrom({ sinkLogit, ...fields }: { readonly sinkLogit?: boolean }): object {
   return sinkLogit === true ? { ...fields, sinkLogit } : fields;
 }
@@ -71,11 +71,11 @@ export const windowKind = {
   parallel: windowParallel,
   recurrent: windowRecurrent,
   bidirectional: windowOfWhole,
-  // The positions of two texts have no distance: between them attention stays softmax.
+  // Positions of different texts have no distance: attention between them stays softmax.
   betweenTexts: () => ({ kind: 'softmax' }),
   without: {
     memory: (config) => config.memory && { ...config, memory: null },
-    // Everything but the position itself is read from the memory.
+    // The memory answers for everything but the position itself.
     window: (config) => config.memory && { ...config, group: 1, window: 1 },
     sinks: (config) => config.sinks > 0 && { ...config, sinks: 0 },
   },

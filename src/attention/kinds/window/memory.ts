@@ -1,7 +1,7 @@
 /**
- * The memory of positions before the window, as one more row of the softmax: weights w_j = β γ^age ⟨φ(q), φ(k_j)⟩ over all
- * older positions, its score is ln Σ w_j and its value Σ w_j v_j / Σ w_j. So sums and window share one normalizer, and nothing
- * overflows.
+ * The memory of positions before the window, as one more row of the softmax. With weights w_j = β γ^age ⟨φ(q), φ(k_j)⟩ over
+ * all older positions, its score is ln Σ w_j and its value Σ w_j v_j / Σ w_j. So sums and window share one normalizer, and
+ * nothing overflows.
  */
 import type { Value } from '../../../graph/graph.ts';
 import { matmul } from '../../../graph/ops/contraction.ts';
@@ -23,10 +23,10 @@ export interface RememberedRow {
   readonly value: Value;
 }
 
-/** Least Σ w_j that has a logarithm. */
+/** Smallest Σ w_j whose logarithm is taken. */
 export const leastWeight = 1e-30;
 
-/** The row of the softmax for sums [...,E+1]: Σ w_j v_j and Σ w_j. */
+/** The softmax row for sums [...,E+1]: Σ w_j v_j and Σ w_j. */
 function rowOfSums(sums: Value): RememberedRow {
   const E = Number(sums.shape[sums.rank - 1]) - 1;
   const [weighted, total] = split(sums, -1, [E, 1]);
@@ -67,9 +67,9 @@ export function logDecay(
 }
 
 /**
- * Every query's row for the groups outside its window: [M,B·N,R·Bk,1 and E] in the layout of the blocks; undefined where
- * nothing is ever outside.
- * @param tokens of encoders [B,n]
+ * Every query's row for the groups outside its window: [M,B·N,R·Bk,1 and E] laid out by blocks; undefined if nothing is
+ * ever outside.
+ * @param tokens [B,n], encoders only
  */
 export function rememberedRow(
   config: WindowMixer,
@@ -120,10 +120,10 @@ function outsideSums(perGroup: Value, W: number, bothSides: boolean): Value {
   return add(past, W === 1 ? behind : pad(slice(behind, 2, W - 1, N), 2, 0, W - 1));
 }
 
-/** As `outsideSums`, each group times γ to the number of groups that lie between it and the window. */
+/** `outsideSums`, each group times γ to the number of groups between it and the window. */
 function decayedSums(perGroup: Value, W: number, bothSides: boolean, decay: Value): Value {
   const [M, B, N, F, columns] = perGroup.shape.map(Number);
-  // For queries of group b and keys of group a, a function of |b − a| − W, or of b − a − W for the past alone: [N,N].
+  // A function of |b − a| − W, or of b − a − W for the past alone, for queries of group b and keys of group a: [N,N].
   const constant = (name: string, of: (age: number) => number): Value =>
     perGroup.graph.sharedNumbers(`groups ${name} ${N} ${W} ${bothSides}`, [N, N], (i) => {
       const distance = Math.floor(i / N) - (i % N);

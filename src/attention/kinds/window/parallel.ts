@@ -16,17 +16,17 @@ import type { WindowMixer } from './config.ts';
 import { rememberedRow } from './memory.ts';
 
 export interface WindowBlocks {
-  /** Its groups are the blocks. */
+  /** The blocks as groups. */
   readonly grouping: Grouping;
-  /** s, or 0 where all sinks are in the window of every position. */
+  /** s, or 0 if every position's window contains all sinks. */
   readonly sinks: number;
-  /** Blocks that a block reads, by their distance: −1, 0, 1. */
+  /** The blocks that a block reads, by distance: −1, 0, 1. */
   readonly shifts: readonly number[];
-  /** The position of every column of every block [N][C], negative or from n on where there is none. */
+  /** The position in every block's columns [N][C]; negative or ≥ n for none. */
   readonly columns: readonly Int32Array[];
 }
 
-/** The blocks of a sequence. */
+/** Divides a sequence into blocks. */
 function windowBlocks(
   { group: G, window: W, sinks }: WindowMixer,
   positions: Pick<ProjectedPositions, 'q' | 'k'>,
@@ -46,7 +46,7 @@ function windowBlocks(
   return { grouping, sinks: needed, shifts, columns };
 }
 
-/** Rows [B,n,M,X] of keys or values as the queries of every block read them: [M,B·N,C,X]. */
+/** Rows [B,n,M,X] of keys or values as every block's queries read them: [M,B·N,C,X]. */
 function blockColumns({ grouping, sinks, shifts }: WindowBlocks, rows: Value): Value {
   const { batch: B, group: Bk, groups: N, keyValueHeads: M } = grouping;
   const X = Number(rows.shape[3]);
@@ -60,8 +60,8 @@ function blockColumns({ grouping, sinks, shifts }: WindowBlocks, rows: Value): V
 }
 
 /**
- * Scores [M,B·N,R·Bk,C] with the bias of the model and `maskedScore` where a query does not read a column.
- * @param tokens [B,n], of encoders: 1 for tokens, 0 for padding
+ * Scores [M,B·N,R·Bk,C] with the model's bias, and `maskedScore` for columns a query does not read.
+ * @param tokens [B,n], encoders only: 1 for tokens, 0 for padding
  */
 function maskedScores(
   config: WindowMixer,
@@ -82,7 +82,7 @@ function maskedScores(
   return reshape(add(biased, unread), [M, B * N, R * Bk, C]);
 }
 
-/** Columns visible to the queries of a block, of the past as a bias, of whole texts as a mask of 1 and 0: [N,1,Bk,C]. */
+/** Columns visible to a block's queries: a bias for the past, a mask of 1 and 0 for whole texts: [N,1,Bk,C]. */
 function visibleColumns(config: WindowMixer, blocks: WindowBlocks, like: Value, reading: Reading): Value {
   const { grouping, columns, sinks } = blocks;
   const { group: Bk, groups: N, length } = grouping;
@@ -104,7 +104,7 @@ function visibleColumns(config: WindowMixer, blocks: WindowBlocks, like: Value, 
   });
 }
 
-/** Whether position t reads position j in a column. The columns of the sinks are for those outside its window. */
+/** Whether position t reads position j in a column. The sinks' columns are for positions whose window does not contain them. */
 function reads(
   { group: G, window: W }: WindowMixer,
   t: number,
@@ -148,7 +148,7 @@ export function windowParallel(config: WindowMixer, input: SequenceInput): Value
   return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
 }
 
-/** The form of encoders, whose windows reach as far ahead as back, without the convolution: [B,n,H,E]. */
+/** The encoder's form, whose windows reach as far ahead as back, without the convolution: [B,n,H,E]. */
 export function windowOfWhole(config: WindowMixer, input: BidirectionalInput): Value {
   return attend(config, input, input.mask).mixed;
 }
@@ -171,7 +171,7 @@ function attend(config: WindowMixer, input: SequenceInput, tokens: Value | undef
   return { mixed: ungroupQueries(grouping, mixed), grouping };
 }
 
-/** Products of queries with the columns of their blocks; the sinks have their own form of the queries: [M,B·N,R·Bk,C]. */
+/** Products of queries with their blocks' columns; sinks use their own form of the queries: [M,B·N,R·Bk,C]. */
 function columnProducts(blocks: WindowBlocks, k: Value, [near, far]: readonly [Value, Value | undefined]): Value {
   const { grouping, sinks } = blocks;
   const product = (q: Value, keys: Value): Value => matmul(groupQueries(grouping, q), keys, { transposeB: true });

@@ -1,9 +1,9 @@
 /**
- * Window attention over token trees. Rows of the window and the sinks, in the ring and the tree, are scored one by one; older
- * rows are in S, or, where the tree has moved the window past rows that are not folded yet, weighed row by row as the
- * memory would. A group is folded into S when it has left the window of all positions that may still be read.
+ * Window attention over token trees. Rows of the window and the sinks, in the ring and the tree, are scored one by one.
+ * Older rows are in S; rows that the tree has moved the window past but that are not folded yet are weighed row by row, as
+ * the memory would. A group is folded into S once it has left the window of every position that may still be read.
  *
- * Rows of the ring are read where they are: a copy of them next to the tree's costs more than a second product.
+ * The ring's rows are read in place: copying them next to the tree's costs more than a second product.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
@@ -35,14 +35,14 @@ import type { WindowMemory, WindowMixer } from './config.ts';
 import { keyFeatures } from '../features/map-graph.ts';
 import { countedValues, leastWeight, logDecay, type RememberedRow, weighedQueries } from './memory.ts';
 
-/** The inputs of older rows: their slots and nodes, which nodes see which, and their ages. */
+/** Inputs for older rows: their slots and nodes, which nodes see which, and their ages. */
 const olderNames = { slots: 'older', nodes: 'older.nodes', seen: 'older.seen', ages: 'older.age' } as const;
 
 function decays({ memory }: WindowMixer): boolean {
   return memory !== null && memory.decay !== 'none';
 }
 
-/** Whether rows that have left the window wait for other groups to be folded: then there are such in most steps. */
+/** Whether rows that have left the window wait for other groups to be folded: most steps then have such rows. */
 function foldsLater({ group }: WindowMixer): boolean {
   return spanOf(group) > group;
 }
@@ -69,7 +69,7 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
     const columns = [older, sink && { score: sink }].filter((column) => column !== undefined);
     return { mixed: addStepConvolution(mixedRows(config, input, blocks, columns), input, blocks.all), keys, values };
   },
-  /** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over the rows of groups that leave the window. */
+  /** S ← γ^groups S + Σ γ^age φ(k)ᵀ[v,1] over rows of groups that leave the window. */
   fold: {
     shareAs: ({ memory }) =>
       memory === null || isLearnedMap(memory.map) || memory.decay !== 'none' ? null : memory.map.name,
@@ -99,7 +99,7 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
       const rows = { [olderNames.slots]: list(older) };
       const ages = decays(config) ? declareGroupAges(slots, treeRows) : {};
       if (opens && foldsLater(config)) return ages;
-      // Without open rows the same is gathered from the masks, as in exports of earlier versions.
+      // Without open rows, gathers the same from the masks, as exports of earlier versions do.
       if (!opens) return { ...rows, ...ages };
       const ofRows = { dtype: 'float32' as const, shape: ['B', 1, 'T', addDims(older, nodes)] };
       const seen = { ...rows, [olderNames.nodes]: list(nodes), [olderNames.seen]: ofRows };
@@ -125,20 +125,20 @@ export const windowRecurrent: RecurrentForm<WindowMixer> = {
       : headWidth,
 };
 
-/** The positions that rows are in: in the ring, or, where all its rows are open, in that list. */
+/** The rows' positions: the ring's, or the open list's if all its rows are open. */
 function ringPositions({ slotPositions, open }: SequenceStep): Int32Array {
   return slotPositions.length === 0 && open !== undefined ? open.positions : slotPositions;
 }
 
-/** Slots of the ring and nodes, of all sequences, with rows that are not folded. */
+/** Unfolded ring slots and nodes of all sequences. */
 interface OlderLists {
   readonly slots: Int32Array;
   readonly nodes: Int32Array;
 }
 
 /**
- * The rows that some node's window has moved past; masks say who reads which. A slot at least, so that no tensor is empty; no nodes
- * where a tree stays within a group.
+ * The rows that some node's window has moved past; masks say who reads which. At least one slot, so that no tensor is
+ * empty; no nodes if a tree stays within a group.
  */
 function olderLists(config: WindowMixer, steps: readonly SequenceStep[], T: number): OlderLists {
   const older = new Set<number>();
@@ -159,7 +159,7 @@ function olderLists(config: WindowMixer, steps: readonly SequenceStep[], T: numb
   };
 }
 
-/** Which of the older rows and nodes a node's window has moved past, and how many groups ago: [B,T,U+N] each. */
+/** The older rows and nodes that each node's window has moved past, and how many groups ago: [B,T,U+N] each. */
 function olderRows(
   config: WindowMixer,
   steps: readonly SequenceStep[],
@@ -177,7 +177,7 @@ function olderRows(
       const folded = Math.max(config.sinks, rule?.seesClosedGroups === false ? first : foldStart(committed, config));
       if (first <= folded) return;
       const mark = (column: number, position: number, end: number): void => {
-        // Also none where there is no such slot.
+        // None either if there is no such slot.
         if (!(position >= folded && position < Math.min(first, end))) return;
         const at = (b * nodes + node) * columns + column;
         seen[at] = 1;
@@ -194,7 +194,7 @@ function olderRows(
   return { seen, ages };
 }
 
-/** Slots of a ring whose weights are added up in one stretch with those of open rows and a tree (docs/verify.md). */
+/** Most ring slots whose weights are summed in one stretch with the open rows' and a tree's (docs/verify.md). */
 const mostInStretch = 368;
 
 /** One softmax over the columns [ring | memory and sink | tree]. */
@@ -240,16 +240,16 @@ function scoresOf({ scoring }: StepInput, { joined }: HeadLayout, keys: Value): 
 function rememberedRow(memory: WindowMemory, input: StepInput, rows: readonly OlderRows[]): RememberedRow {
   const E = Number(input.v.shape[3]);
   const [weighted, total] = split(olderSums(memory, input, rows), -1, [E, 1]);
-  // Where nothing is older, the logarithm of 0 becomes the score of a masked row.
+  // If nothing is older, the logarithm of 0 becomes a masked row's score.
   return { score: maximum(logSum(total, [-1], true), maskedScore), value: div(weighted, maximum(total, leastWeight)) };
 }
 
-/** Scores of the ring's rows, in parts: the sinks have their own form of the queries. */
+/** The ring rows' scores, in parts: sinks use their own form of the queries. */
 function scoresOfRing(sinks: number, input: StepInput): Value[] {
   const { heads, far, ring } = input;
   const all = scoresOf(input, heads, ring.keys);
   if (far === undefined || sinks === 0) return [all];
-  // Gathered: a slice of an inner axis takes three times as long.
+  // Gathered: slicing an inner axis takes three times as long.
   const places = ring.keys.graph.sharedConstant(`sinks ${sinks}`, () =>
     tensor(
       'int32',
@@ -260,28 +260,31 @@ function scoresOfRing(sinks: number, input: StepInput): Value[] {
   return [scoresOf(input, heads.of(far), gather(ring.keys, places, 2)), slice(all, 3, sinks)];
 }
 
-/** Additive bias of row scores: `maskedScore` for hidden rows, and the model's bias by distance. */
+/** Row scores' additive bias: `maskedScore` for hidden rows, and the model's bias by distance. */
 function biasOf({ masks }: StepBlock, { heads, scoring: { bias }, horizon }: StepInput): Value {
   const masked = heads.tile(scoreBias(masks.same));
   return bias === undefined ? masked : add(masked, biasOfRows(bias, masks.offsets, horizon.reach, heads));
 }
 
-/** Rows of which some are older than the windows of nodes and not folded. */
+/** Rows, some older than their nodes' windows and not folded. */
 interface OlderRows extends Pick<StepBlock, 'keys' | 'values'> {
   /** float32 0/1 [B,1,T,rows]: the older ones. */
   readonly seen: Value;
-  /** [B,1,T,rows]; only in memories that decay. */
+  /** [B,1,T,rows]; only if the memory decays. */
   readonly age?: Value;
 }
 
-/** All rows of blocks, where most steps have older ones: listed, they would be added up in another order from tree to ring. */
+/**
+ * All rows of blocks, if most steps have older ones: a list of them would be summed in another order in the ring than in
+ * the tree.
+ */
 function olderInBlocks({ inputs }: StepInput, blocks: readonly StepBlock[]): OlderRows[] {
   const declared: Readonly<Record<string, Value | undefined>> = inputs;
   const names = [ageNames.ring, ageNames.tree].slice(-blocks.length);
   return blocks.map(({ masks, ...rows }, i) => ({ ...rows, seen: masks.earlier, age: declared[names[i]] }));
 }
 
-/** The listed rows. @param ringRows the rows that `older` names */
+/** The listed rows. @param ringRows the rows that `older` lists */
 function listedRows(
   { inputs, ring, treeMasks }: StepInput,
   ringRows: StepBlock,

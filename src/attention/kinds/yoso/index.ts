@@ -1,7 +1,7 @@
 /**
- * YOSO (Zeng et al., arXiv 2111.09714) by its expectation: weights (1 − arccos(q̂·k̂)/π)^bits, the probability that hashes of
- * `bits` hyperplanes collide, over the whole past, and an output of unit length. Its sampled form is the feature map
- * `hashes` of the kind `features`.
+ * The expectation of YOSO (Zeng et al., arXiv 2111.09714): weights (1 − arccos(q̂·k̂)/π)^bits, the probability that hashes
+ * of `bits` hyperplanes collide, over the whole past, and unit-length outputs. The sampled form is the `features` kind's
+ * `hashes` map.
  */
 import { z } from 'zod';
 import { collision } from '../../../graph/ops/surrogate-gradient.ts';
@@ -70,12 +70,12 @@ export const yosoKind = {
   describe: ({ bits, convolution }) => withConvolution(`yoso expectation of ${bits} bits`, convolution),
   parameters: ({ convolution }, dims) => filterParameters(convolution, dims),
   hasSurrogateGradient: () => true,
-  // At cosine 1 the arc cosine has no slope to lose: half an ulp of the cosine, 6e-8, is √(4·6e-8)/π of a half turn.
-  // Vectors of two numbers often point the same way.
+  // The arc cosine is steep at cosine 1: half an ulp of the cosine, 6e-8, becomes √(4·6e-8)/π of a half turn. Vectors of
+  // two numbers often point the same way.
   float32Error: ({ bits }) => bits * 1.6e-4,
   reference: (config, positions) => linearReference(yosoBranches(config), positions),
   parallel(config, input) {
-    // The banded matrix of a convolution has the square of a group, and this group is the whole sequence.
+    // A convolution's banded matrix is a group squared, and this group is the whole sequence.
     const mixed = linearParallel({ ...yosoBranches(config), convolution: null }, input);
     const grouping = groupingOf(input, Number.POSITIVE_INFINITY);
     return addConvolution(config.convolution, mixed, grouping, input.v, input.parameters);
