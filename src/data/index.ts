@@ -1,4 +1,4 @@
-/** `linnet/data`: texts and how they become rows of tokens; tokenizers of one's own (docs/train.md). */
+/** `linnet/data`: texts and how they become rows of tokens; training your own tokenizer (docs/train.md). */
 export { type SpecialTokens, type TokenizerFiles, tokenizerFileContents } from '../tokenizer/byte-level.ts';
 export { byteTokenizer, byteTokenizerFiles } from '../tokenizer/bytes.ts';
 export { type ChatMessage, ChatTemplate, type TemplateOptions } from '../tokenizer/chat-template.ts';

@@ -1,12 +1,12 @@
 /**
- * Checks of arguments from JavaScript. Types promise these things, JavaScript does not: a wrong value would fail far
- * from its cause, as "x.map is not a function", or not at all.
+ * Argument checks for callers in plain JavaScript, whom types do not protect: a wrong value would fail far from its cause, as
+ * "x.map is not a function", or not at all.
  */
 import { type ErrorCode, LinnetError } from '../errors.ts';
 import { nearName } from './name-list.ts';
 import type { JsonObject } from './json-object.ts';
 
-/** How a value is called in messages: its type, and little of its content. */
+/** A value in messages: its type, and a little of its content. */
 function described(value: unknown): string {
   if (value === null) return 'null';
   if (Array.isArray(value)) return `a list of ${value.length}`;
@@ -21,17 +21,17 @@ function wrong(name: string, value: unknown, expected: string): LinnetError {
   return new LinnetError('INPUT', `${name} is ${described(value)}, expected ${expected}`);
 }
 
-/** @throws LinnetError `INPUT` for anything but a string */
+/** @throws LinnetError `INPUT` unless the value is a string */
 export function requireText(value: unknown, name: string): asserts value is string {
   if (typeof value !== 'string') throw wrong(name, value, 'a text');
 }
 
-/** @throws LinnetError `INPUT` for anything but a string, and for an empty one */
+/** @throws LinnetError `INPUT` unless the value is a non-empty string */
 export function requirePath(value: unknown, name: string): asserts value is string {
   if (typeof value !== 'string' || value === '' || value.includes('\0')) throw wrong(name, value, 'a path');
 }
 
-/** @throws LinnetError `INPUT` for anything but a list of strings */
+/** @throws LinnetError `INPUT` unless the value is a list of strings */
 export function requireTexts(value: unknown, name: string): asserts value is readonly string[] {
   if (!Array.isArray(value)) throw wrong(name, value, 'a list of texts');
   for (const [index, text] of value.entries()) requireText(text, `${name}[${index}]`);
@@ -39,7 +39,7 @@ export function requireTexts(value: unknown, name: string): asserts value is rea
 
 /**
  * Undefined passes: options may be left out.
- * @param known names of all options, each a key; without them any name passes
+ * @param known every option's name as a key; without it any name passes
  * @throws LinnetError `INPUT` for anything but a plain object, and for an unknown option
  */
 export function requireOptions(value: unknown, name: string, known?: JsonObject): void {
@@ -60,7 +60,7 @@ export function requireKind(value: unknown, name: string, fields: readonly strin
   if (!isOne) throw wrong(name, value, expected);
 }
 
-/** @throws LinnetError of the code for anything but a whole number of at least `least` */
+/** @throws LinnetError with `code` unless the value is a whole number of at least `least` */
 export function requireCount(
   value: unknown,
   name: string,
@@ -71,20 +71,20 @@ export function requireCount(
   throw new LinnetError(code, `${name} is ${described(value)}, expected a whole number of at least ${least}`);
 }
 
-/** Undefined passes. @throws LinnetError `INPUT` for a value that is none of the words */
+/** Undefined passes. @throws LinnetError `INPUT` unless the value is one of the words */
 export function requireOneOf(value: unknown, name: string, words: readonly string[]): void {
   if (value === undefined || (typeof value === 'string' && words.includes(value))) return;
   throw wrong(name, value, `one of ${words.join(', ')}`);
 }
 
-/** Undefined passes. @throws LinnetError `INPUT` for anything but a function */
+/** Undefined passes. @throws LinnetError `INPUT` unless the value is a function */
 export function requireFunction(value: unknown, name: string): void {
   if (value !== undefined && typeof value !== 'function') throw wrong(name, value, 'a function');
 }
 
 /**
  * Token ids as numbers. The engine checks them against the vocabulary.
- * @throws LinnetError `INPUT` for anything but a list or typed array of whole numbers from 0
+ * @throws LinnetError `INPUT` unless the value is a list or typed array of whole numbers ≥ 0
  */
 export function requireTokens(value: unknown, name: string): number[] {
   const isList = Array.isArray(value) || (ArrayBuffer.isView(value) && !(value instanceof DataView));
@@ -98,7 +98,7 @@ export function requireTokens(value: unknown, name: string): number[] {
   return tokens;
 }
 
-/** Numbers of any value: the caller checks the range. @throws LinnetError `INPUT` for anything but a list of numbers */
+/** Numbers; the caller checks their range. @throws LinnetError `INPUT` unless the value is a list of numbers */
 export function requireNumbers(value: unknown, name: string): number[] {
   if (!Array.isArray(value)) throw wrong(name, value, 'a list of numbers');
   return value.map((item: unknown, index) => {
@@ -107,7 +107,7 @@ export function requireNumbers(value: unknown, name: string): number[] {
   });
 }
 
-/** @throws LinnetError `INPUT` for values that cannot be iterated over, and for strings, which are not meant where numbers are */
+/** @throws LinnetError `INPUT` for values that cannot be iterated over, and for strings */
 export function requireIterable(value: unknown, name: string): void {
   if (typeof value === 'object' && value !== null && Symbol.iterator in value) return;
   throw wrong(name, value, 'a list');

@@ -1,6 +1,6 @@
 /**
- * Writing files so that a reader, or the next run after a power cut, sees either the old content or the new one, never a part:
- * write under a temporary name, fsync, rename, fsync the folder that holds the name. `written-folder.ts` writes folders so.
+ * Atomic file writes: a reader, or the next run after a power cut, sees the old content or the new, never a part. Writes
+ * under a temporary name, fsyncs, renames, and fsyncs the parent folder. `written-folder.ts` does the same for folders.
  */
 import { type FileHandle, link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
@@ -11,8 +11,8 @@ import { temporarySibling } from './temporary-files.ts';
 
 /**
  * Replaces or creates a file.
- * @param data the content, or a function that writes it to the handle it is given (which it must not close)
- * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, or the function's own error; the old file stays then
+ * @param data the content, or a function that writes it to the given handle and leaves it open
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, or the function's own error; the old file then stays
  */
 export async function writeFileAtomic(
   path: string,
@@ -23,10 +23,10 @@ export async function writeFileAtomic(
 }
 
 /**
- * Creates a file, complete at once, where there is none: of several who create the same file, in any process, one does.
+ * Creates a file, complete at once, unless it exists: when several processes create the same file, one succeeds.
  * @param durable whether it must outlive a power cut. Default true
- * @returns false where there is one already; it stays as it is
- * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, also where that has no hard links
+ * @returns false if the file exists; it stays as it is
+ * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, also if it has no hard links
  */
 export async function createFileAtomic(
   path: string,
@@ -46,7 +46,7 @@ export async function createFileAtomic(
   });
 }
 
-/** Writes a temporary file, which `place` gives its name; of the temporary name nothing is left. */
+/** Writes a temporary file, which `place` gives its name; removes the temporary name in any case. */
 async function throughTemporary<Result>(
   action: string,
   target: string,
@@ -72,7 +72,7 @@ async function throughTemporary<Result>(
 }
 
 /**
- * Finds out whether a file can be written, before the work that makes its content.
+ * Checks that a file can be written, before the work that makes its content.
  * @throws LinnetError `NOT_FOUND` or `PATH` from the file system, `PATH` if a folder has the name
  */
 export async function requireWritable(path: string): Promise<void> {
@@ -88,7 +88,7 @@ export async function requireWritable(path: string): Promise<void> {
   }
 }
 
-/** Makes a file, or the names in a folder, durable. */
+/** Makes a file, or a folder's names, durable. */
 export async function syncFile(path: string): Promise<void> {
   await using handle = await open(path, 'r');
   await handle.sync();
@@ -99,7 +99,7 @@ export async function syncFolder(dir: string): Promise<void> {
   if (process.platform !== 'win32') await syncFile(dir);
 }
 
-/** System errors are wrapped; any other error of a callback is the caller's own and passes unchanged. */
+/** Wraps system errors; a callback's own errors pass unchanged. */
 export function asCallersError(action: string, path: string, error: unknown): unknown {
   const code = systemErrorCode(error);
   if (code === undefined) return error;
@@ -112,9 +112,9 @@ export function asCallersError(action: string, path: string, error: unknown): un
 }
 
 /**
- * Creates a folder and those above it.
- * @returns the first one created; undefined where the folder exists
- * @throws LinnetError `PATH` from the file system, of a read-only disk too, which Node reports as a missing folder
+ * Creates a folder and its parents.
+ * @returns the first folder created; undefined if it exists
+ * @throws LinnetError `PATH` from the file system, also for a read-only disk, which Node reports as a missing folder
  */
 export async function makeFolder(path: string): Promise<string | undefined> {
   try {

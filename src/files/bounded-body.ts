@@ -1,12 +1,12 @@
-/** Bodies of requests and answers that are not trusted: no more of one is kept than may come, however small its pieces are. */
+/** Bodies of untrusted requests and responses, read up to a limit, however small their pieces. */
 import { LinnetError } from '../errors.ts';
 
-/** Bytes that come in pieces, in one buffer: a piece of one byte would else take a hundred. */
+/** Collects pieces of bytes in one buffer: kept apart, a piece of one byte would take a hundred. */
 export class GrowingBytes {
   #buffer = Buffer.alloc(0);
   #size = 0;
 
-  /** The bytes so far, in place. */
+  /** The bytes so far, not copied. */
   get bytes(): Buffer {
     return this.#buffer.subarray(0, this.#size);
   }
@@ -23,7 +23,7 @@ export class GrowingBytes {
   }
 }
 
-/** @throws LinnetError `FORMAT` for a body of more than `most` bytes, as soon as it is */
+/** @throws LinnetError `FORMAT` as soon as the body exceeds `most` bytes */
 export async function boundedBody({ body }: Response, most: number, address: string): Promise<Buffer> {
   const read = new GrowingBytes();
   const stream: AsyncIterable<Uint8Array> | undefined = body ?? undefined;

@@ -1,4 +1,4 @@
-/** Checks free disk space before the work, not at its end. */
+/** Checks free disk space before the work begins. */
 import { statfs } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
@@ -8,7 +8,7 @@ import { fileError, systemErrorCode } from './regular-file.ts';
 const roomForTheRest = 64 << 20;
 
 /**
- * @param folder where it will be written; it need not exist yet
+ * @param folder the output folder; it need not exist yet
  * @param what name of the output, the subject of the error
  * @throws LinnetError `PATH` if the disk lacks room
  */
@@ -29,7 +29,7 @@ export async function requireDiskRoom(
   );
 }
 
-/** Free bytes where a folder lies or will lie. */
+/** Free bytes on the disk that holds, or will hold, a folder. */
 async function freeBytesOf(folder: string): Promise<number> {
   try {
     const { bavail, bsize } = await statfs(folder);

@@ -1,6 +1,6 @@
 /**
- * One writer per folder: a file names the process that holds it. A lock whose process is gone, killed or lost with its
- * machine, is taken over where that can be known: on the same host.
+ * One writer per folder: a file names the process that holds it. A lock whose process is gone (killed, or lost with its
+ * machine) is taken over if that can be known, which it can on the same host.
  */
 import { randomBytes } from 'node:crypto';
 import { link, readFile, rename, rm, rmdir } from 'node:fs/promises';
@@ -18,22 +18,22 @@ const mostLockBytes = 4096;
 const holderSchema = z.object({
   pid: z.int().min(1),
   host: z.string().max(255),
-  /** When the process began, by the system's own count, so that a process id in use again is not taken for it. */
+  /** When the process began, by the system's own count, to tell a reused process id apart. */
   begun: z.string().max(64).nullable(),
   /** Tells two locks of one process apart. */
   nonce: z.string().max(64),
 });
 type Holder = z.infer<typeof holderSchema>;
 
-/** A folder that is ours until disposed of. */
+/** A folder this process holds until it disposes of the lock. */
 export interface FolderLock extends AsyncDisposable {
   readonly folder: string;
 }
 
 /**
- * Takes a folder for this process, which is created if need be. Disposing of the lock gives it back, and removes a folder
- * that was created and is still empty.
- * @throws LinnetError `PATH` if another process has it, naming its process id and host
+ * Locks a folder for this process, creating it if need be. Disposing of the lock releases it, and removes the folder if it
+ * was created here and is still empty.
+ * @throws LinnetError `PATH` if another process holds it, naming its process id and host
  */
 export async function lockFolder(dir: string): Promise<FolderLock> {
   const folder = resolve(dir);
@@ -56,12 +56,12 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
     folder,
     async [Symbol.asyncDispose]() {
       if ((await readHolder(path))?.nonce === own.nonce) await rm(path, { force: true });
-      if (created) await rmdir(folder).catch(() => undefined); // not empty, as a rule
+      if (created) await rmdir(folder).catch(() => undefined); // usually not empty
     },
   };
 }
 
-/** Whether a process has a folder; of one on another host that is taken for granted. A lock that cannot be read is none. */
+/** Whether a process holds a folder; a holder on another host counts as alive. An unreadable lock counts as none. */
 export async function isFolderHeld(dir: string): Promise<boolean> {
   try {
     const bytes = await readInFolder(resolve(dir), LOCK_FILE, mostLockBytes);
@@ -71,10 +71,10 @@ export async function isFolderHeld(dir: string): Promise<boolean> {
   }
 }
 
-/** @throws LinnetError `PATH` if the holder lives, or may */
+/** @throws LinnetError `PATH` if the holder is, or may be, alive */
 async function removeStale(path: string): Promise<void> {
   const holder = await readHolder(path);
-  if (holder === undefined) return; // given back meanwhile
+  if (holder === undefined) return; // released meanwhile
   if (isAlive(holder)) {
     throw new LinnetError(
       'PATH',
@@ -82,7 +82,7 @@ async function removeStale(path: string): Promise<void> {
         `(if that process is gone, delete ${path})`,
     );
   }
-  // Moved aside first: if another process took the lock over since it was read, it gets it back.
+  // Moved aside first: if another process has taken the lock since it was read, it gets it back.
   const aside = temporarySibling(path);
   try {
     await rename(path, aside);
@@ -95,7 +95,7 @@ async function removeStale(path: string): Promise<void> {
   await rm(aside, { force: true });
 }
 
-/** Undefined where there is no lock. @throws LinnetError `PATH` for a file that is not a lock of ours */
+/** Undefined if there is no lock. @throws LinnetError `PATH` for a file that is not one of our locks */
 async function readHolder(path: string): Promise<Holder | undefined> {
   let text: string;
   try {
@@ -114,5 +114,5 @@ async function readHolder(path: string): Promise<Holder | undefined> {
 }
 
 function isAlive({ pid, host, begun }: Holder): boolean {
-  return host !== hostname() || isProcessAlive(pid, begun); // of another host it cannot be known from here
+  return host !== hostname() || isProcessAlive(pid, begun); // a process on another host cannot be checked from here
 }

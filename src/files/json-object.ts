@@ -1,6 +1,6 @@
 /**
- * Parsing the JSON files of a model: strict UTF-8, one object at the top, and where it matters no key twice. Bounds are found
- * by one look at the bytes, before a parser builds a thousand times their size of objects.
+ * Parses a model's JSON files: strict UTF-8, one object at the top and, where it matters, no duplicate keys. One pass over
+ * the bytes checks the bounds before a parser builds objects a thousand times their size.
  */
 import { LinnetError, reasonOf } from '../errors.ts';
 import { quoteName } from './name-list.ts';
@@ -13,7 +13,7 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** A text as JSON. @param label name of the text, the subject of the error message @throws LinnetError `FORMAT` */
+/** Parses a text as JSON. @param label name of the text, the subject of the error message @throws LinnetError `FORMAT` */
 export function parseJson(text: string, label: string): unknown {
   try {
     return JSON.parse(text);
@@ -22,7 +22,7 @@ export function parseJson(text: string, label: string): unknown {
   }
 }
 
-/** A text of a file's header as JSON; undefined where it is absent or is none. */
+/** Parses a text from a file's header; undefined if it is absent or not JSON. */
 export function jsonIn(text: string | undefined): unknown {
   try {
     return text === undefined ? undefined : JSON.parse(text);
@@ -58,9 +58,9 @@ export function parseJsonObject(
 }
 
 export interface JsonLimits {
-  /** Deepest nesting of objects and arrays. Default 64: code that walks over the parsed value may recurse. */
+  /** Deepest nesting of objects and arrays. Default 64: code that walks the parsed value may recurse. */
   readonly depth?: number;
-  /** Most objects and arrays. Default 5·10⁶; a tokenizer of 500,000 merges, each a pair, has a tenth of it. */
+  /** Most objects and arrays. Default 5·10⁶: a tokenizer of 500,000 merges, each a pair, has a tenth of that. */
   readonly containers?: number;
   /** Most values, keys not counted. Default 3·10⁷. */
   readonly values?: number;
@@ -68,11 +68,11 @@ export interface JsonLimits {
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
-/** Marks outside strings by their byte: 1 opens, 2 closes, 3 is a comma, 4 a quote. */
+/** Marks outside strings, by byte: 1 opens, 2 closes, 3 is a comma, 4 a quote. */
 const markOf: Readonly<Record<number, number>> = { 0x5b: 1, 0x7b: 1, 0x5d: 2, 0x7d: 2, 0x2c: 3, [QUOTE]: 4 };
 
 /**
- * Refuses a text beyond the bounds; whether it is JSON otherwise is the parser's to say. Linear in bytes, keeps nothing.
+ * Refuses a text beyond the bounds; the parser decides whether it is valid JSON. Linear in bytes, keeps nothing.
  * @throws LinnetError `FORMAT`
  */
 export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLimits = {}): void {
@@ -101,10 +101,10 @@ export function checkJsonLimits(bytes: Uint8Array, label: string, limits: JsonLi
 }
 
 /**
- * JSON.parse keeps the last of two equal keys silently, so that two readers of the same file can see different tensors under
- * one name; safetensors therefore forbids it.
+ * JSON.parse silently keeps the last of two equal keys, so two readers of the same file can see different tensors under one
+ * name; safetensors therefore forbids duplicates.
  * @param text has passed JSON.parse: the scanner relies on it being well-formed
- * @returns the first key that occurs twice in the same object, after unescaping; undefined if none does. Linear time
+ * @returns the first key that occurs twice in one object, after unescaping; undefined if none does. Linear time
  */
 export function findDuplicateKey(text: string): string | undefined {
   const open: (Set<string> | undefined)[] = []; // keys of each open object; undefined for an array

@@ -1,6 +1,6 @@
 /**
- * Names out of hostile files: in error messages quoted, control characters escaped, and never endless; checked where they
- * decide which files are opened or fetched. And the name that was meant, where one that is not known looks like one that is.
+ * Names from hostile files: error messages quote them, escape control characters and cut them; names that decide which files
+ * are opened or fetched are checked. Also finds the known name that an unknown one resembles.
  */
 import { LinnetError } from '../errors.ts';
 
@@ -17,20 +17,20 @@ export function listNames(names: readonly string[], limit = 5): string {
   return names.length > limit ? `${shown} and ${names.length - limit} more` : shown;
 }
 
-/** The first few names as they are, each cut: `text, label, 3 more`. */
+/** The first few names, unquoted, each cut: `text, label, 3 more`. */
 export function plainNames(names: readonly string[], limit = 10): string {
   const shown = names.slice(0, limit).map((name) => (name.length > 40 ? `${name.slice(0, 40)}…` : name));
   return [...shown, ...(names.length > limit ? [`${names.length - limit} more`] : [])].join(', ');
 }
 
-/** An unexpected value of a file, as JSON, truncated as names are. */
+/** An unexpected value from a file, as JSON, truncated like names. */
 export function shownValue(value: unknown): string {
   const text = JSON.stringify(value) ?? String(value);
   return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME)}…` : text;
 }
 
 /**
- * Checks that a name read from a file is one plain file name: no separators of any system, no drive letters, no `..`.
+ * Checks that a name from a file is one plain file name: no separators of any system, no drive letters, no `..`.
  * @throws LinnetError `PATH`
  */
 export function checkPlainFileName(name: string, source: string): string {
@@ -39,7 +39,7 @@ export function checkPlainFileName(name: string, source: string): string {
   return name;
 }
 
-/** Letters to insert, remove or exchange, or neighbours to swap, to make one word of the other (optimal string alignment). */
+/** Letters to insert, remove or replace, or neighbors to swap, to turn one word into the other (optimal string alignment). */
 function editDistance(one: string, other: string): number {
   let before: readonly number[] = [];
   let row = Array.from({ length: other.length + 1 }, (_, index) => index);
@@ -55,7 +55,7 @@ function editDistance(one: string, other: string): number {
   return row[other.length];
 }
 
-/** The known name that is nearest, if no more than a third of its letters differ; capitals, `_` and `-` do not count. */
+/** The nearest known name, if at most a third of its letters differ; case, `_` and `-` do not count. */
 export function nearName(given: string, known: readonly string[]): string | undefined {
   const plain = (name: string): string => name.toLowerCase().replaceAll(/[_-]/g, '');
   let best: { readonly name: string; readonly distance: number } | undefined;

@@ -1,4 +1,4 @@
-/** Packages that only some users need, and install themselves. */
+/** Packages that only some users need and install themselves. */
 import { LinnetError } from '../errors.ts';
 
 /**

@@ -1,7 +1,6 @@
 /**
- * Opening files that are not trusted. A model folder can come from an archive or a download, and hold links to
- * private files, pipes that block forever, or names that climb out of the folder. Each of these has been an
- * advisory against a loader of external model data.
+ * Opens untrusted files. A model folder can come from an archive or a download and hold links to private files, pipes that
+ * block forever, or names that climb out of the folder. Each has been an advisory against a loader of model data.
  */
 import { constants, type Dirent, type Stats } from 'node:fs';
 import { type FileHandle, open, readdir, realpath, stat } from 'node:fs/promises';
@@ -9,18 +8,18 @@ import { basename, dirname, resolve, sep } from 'node:path';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { checkPlainFileName } from './name-list.ts';
 
-/** How many bytes one read or write asks for; a single system call cannot move more than 2 GB. */
+/** Bytes that one read or write asks for; a single system call cannot move more than 2 GB. */
 export const TRANSFER_BYTES = 16 * 1024 * 1024;
 
 /** An open regular file. Dispose of it, or close its handle. */
 export interface OpenFile extends AsyncDisposable {
   readonly handle: FileHandle;
   readonly size: number;
-  /** Of a file of a folder: absolute and without links. */
+  /** Absolute and free of links for a file in a folder. */
   readonly path: string;
-  /** Differs where another file is opened, or the file was written to. */
+  /** Changes when another file takes the path, or the file is written to. */
   readonly version: string;
-  /** @throws LinnetError `MISMATCH` where another file is at the path, or it was written to */
+  /** @throws LinnetError `MISMATCH` if another file took the path, or the file was written to */
   readonly unchanged: () => Promise<void>;
 }
 
@@ -29,7 +28,7 @@ export function systemErrorCode(error: unknown): string | undefined {
   return error instanceof Error && 'code' in error && typeof error.code === 'string' ? error.code : undefined;
 }
 
-/** Wraps an error of the file system. Our own errors pass unchanged. */
+/** Wraps a file-system error. Our own errors pass unchanged. */
 export function fileError(action: string, path: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
   const code = ['ENOENT', 'ENOTDIR'].includes(systemErrorCode(error) ?? '') ? 'NOT_FOUND' : 'PATH';
@@ -37,8 +36,8 @@ export function fileError(action: string, path: string, error: unknown): LinnetE
 }
 
 /**
- * The entries of a folder.
- * @param isAsked whether a folder that cannot be read is an error; others count as empty
+ * A folder's entries.
+ * @param isAsked whether an unreadable folder is an error; otherwise it counts as empty
  * @throws LinnetError `NOT_FOUND` or `PATH`
  */
 export async function entriesOf(folder: string, isAsked = true): Promise<Dirent[]> {
@@ -51,7 +50,7 @@ export async function entriesOf(folder: string, isAsked = true): Promise<Dirent[
 }
 
 /**
- * Opens a file the user named; links are followed.
+ * Opens a file the user named; follows links.
  * @throws LinnetError `NOT_FOUND`, or `PATH` if it is a folder, pipe or device
  */
 export function openRegularFile(path: string): Promise<OpenFile> {
@@ -59,17 +58,17 @@ export function openRegularFile(path: string): Promise<OpenFile> {
 }
 
 /**
- * The links that are accepted in place of a regular file of the folder.
- * - `followed`: a link to anywhere, or one of several hard links. For files that are parsed before use: models lie in
- *   caches, on other disks, in deduplicated stores.
+ * Links accepted instead of a regular file in the folder.
+ * - `followed`: a link to anywhere, or one of several hard links. For files parsed before use: models lie in caches, on other
+ *   disks, in deduplicated stores.
  * - `same-name`: as `followed`, but a symbolic link out of the folder must lead to a file of the same name, or into the
- *   cache of the Hugging Face hub. For files that are copied unread: a link called merges.txt must not publish a private key.
+ *   Hugging Face hub's cache. For files copied unread: a link called merges.txt must not publish a private key.
  * - `own`: the folder's own file, with one name. For exported folders, whose files are handed to the engine by path.
  */
 export type LinkRule = 'followed' | 'same-name' | 'own';
 
 /**
- * Opens a file that belongs to a folder.
+ * Opens a file in a folder.
  * @param links default `followed`
  * @throws LinnetError `NOT_FOUND`, or `PATH` saying which rule refuses the file
  */
@@ -88,7 +87,7 @@ export async function openInFolder(folder: string, name: string, links: LinkRule
   return openChecked(target, { resolved: true, single: links === 'own' });
 }
 
-/** Per rule, the treatment of a link that leads out of its folder. */
+/** How each rule treats a link that leads out of its folder. */
 const refuseOutside: Readonly<Record<LinkRule, (path: string, target: string) => void>> = {
   followed: () => undefined,
   'same-name': (path, target) => {
@@ -110,7 +109,7 @@ const refuseOutside: Readonly<Record<LinkRule, (path: string, target: string) =>
 const ownRule = 'an exported folder, which can come from anybody, has to hold its files itself';
 
 /**
- * Reads a whole file of a folder that must not be larger than `limit` bytes; same checks as `openInFolder`.
+ * Reads a whole file of at most `limit` bytes in a folder; same checks as `openInFolder`.
  * @throws LinnetError `FORMAT` if it is larger
  */
 export async function readInFolder(folder: string, name: string, limit: number, links?: LinkRule): Promise<Buffer> {
@@ -129,14 +128,14 @@ async function readBounded(opened: OpenFile, path: string, limit: number): Promi
 }
 
 /**
- * Reads a whole file that the user named and that must not be larger than `limit` bytes.
- * @throws LinnetError as `openRegularFile`; `FORMAT` if it is larger
+ * Reads a whole file of at most `limit` bytes that the user named.
+ * @throws LinnetError like `openRegularFile`; `FORMAT` if it is larger
  */
 export async function readRegularFile(path: string, limit: number): Promise<Buffer> {
   return readBounded(await openRegularFile(path), resolve(path), limit);
 }
 
-/** Reads bytes from a position of a file; gives their number, 0 at its end. @throws LinnetError `PATH` naming the file */
+/** Reads bytes at a position; returns how many, 0 at the file's end. @throws LinnetError `PATH` naming the file */
 export async function readPart(
   handle: FileHandle,
   target: Uint8Array,
@@ -151,8 +150,8 @@ export async function readPart(
 }
 
 /**
- * Fills `target` from a position of the file.
- * @throws LinnetError `FORMAT` if the file ends before, which means that it shrank after it was checked; `PATH` if it cannot be read
+ * Fills `target` from a position in the file.
+ * @throws LinnetError `FORMAT` if the file ends early, having shrunk since it was checked; `PATH` if it cannot be read
  */
 export async function readExactly(
   handle: FileHandle,
@@ -173,7 +172,7 @@ export async function readExactly(
   }
 }
 
-/** Writes all of `bytes` at a position, or, without one, where the last write ended. */
+/** Writes all of `bytes` at a position; without one, after the last write. */
 export async function writeFully(handle: FileHandle, bytes: Uint8Array, position?: number): Promise<void> {
   let done = 0;
   while (done < bytes.length) {
@@ -189,8 +188,8 @@ async function openChecked(
 ): Promise<OpenFile> {
   let handle: FileHandle;
   try {
-    // O_NONBLOCK: opening a pipe must not wait for a writer. O_NOFOLLOW: the link was already resolved and checked, a
-    // new one is an exchange under our hands. Windows has neither flag.
+    // O_NONBLOCK: opening a pipe must not wait for a writer. O_NOFOLLOW: the path was already resolved and checked, so a link
+    // here means it was swapped. Windows has neither flag.
     const flags = constants.O_RDONLY | (constants.O_NONBLOCK ?? 0) | (resolved ? (constants.O_NOFOLLOW ?? 0) : 0);
     handle = await open(path, flags);
   } catch (error) {

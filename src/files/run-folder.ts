@@ -1,10 +1,10 @@
 /**
- * A folder of resumable work: *documents*, JSON objects that are replaced as a whole, and *journals*, JSON lines that are
- * appended; snapshots of weights lie next to them as safetensors.
+ * A folder of resumable work: *documents*, JSON objects replaced as a whole, and *journals*, appended JSON lines; weight
+ * snapshots lie next to them as safetensors.
  *
- * A document is written under a temporary name, flushed and renamed: it is the old one or the new one. A line of a journal is
- * handed to the operating system before `append` returns; a line that a power cut has torn is dropped when the journal is
- * read again. One process at a time writes a folder: `lockFolder`.
+ * A document is written under a temporary name, flushed and renamed: readers see the old one or the new one. `append` hands a
+ * journal's line to the operating system before it returns; reading drops a line torn by a power cut. One process at a time
+ * writes a folder: `lockFolder`.
  */
 import { closeSync, existsSync, fsyncSync, openSync, writeSync } from 'node:fs';
 import { rm } from 'node:fs/promises';
@@ -23,11 +23,11 @@ export interface RunFile<T> {
   readonly schema: z.ZodType<T>;
   /** Description for errors: "a valid record of a run". */
   readonly what: string;
-  /** Advice about a damaged one, for errors. */
+  /** Advice for a damaged file, in errors. */
   readonly remedy?: string;
-  /** A larger file is not ours. Default 1 MiB. */
+  /** Larger files are not ours. Default 1 MiB. */
   readonly mostBytes?: number;
-  /** Lines that are damaged or of another kind are passed over, and the last one need not end. Default: they are refused. */
+  /** Whether to skip damaged or foreign lines, and allow an unfinished last one. Default: refuse them. */
   readonly isForgiving?: boolean;
 }
 
@@ -43,12 +43,12 @@ export class RunFolder {
     return existsSync(join(this.path, file));
   }
 
-  /** The content of a document. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` naming the problem */
+  /** A document's content. @throws LinnetError `NOT_FOUND` if there is none, `FORMAT` naming the problem */
   async load<T>(kind: RunFile<T>): Promise<T> {
     return parsed(kind, await this.#text(kind), join(this.path, kind.file));
   }
 
-  /** The content of a document; undefined where there is none. @throws LinnetError `FORMAT` naming the problem */
+  /** A document's content; undefined if there is none. @throws LinnetError `FORMAT` naming the problem */
   read<T>(kind: RunFile<T>): Promise<T | undefined> {
     return ifFound(this.load(kind));
   }
@@ -58,14 +58,14 @@ export class RunFolder {
     await writeFileAtomic(join(this.path, file), `${JSON.stringify(value, undefined, 2)}\n`);
   }
 
-  /** The lines of a journal. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` naming the damaged line */
+  /** A journal's lines. @throws LinnetError `NOT_FOUND` if there is none, `FORMAT` naming the damaged line */
   async loadLines<T>(kind: RunFile<T>): Promise<T[]> {
     return parseLines(kind, await this.#text(kind), join(this.path, kind.file));
   }
 
   /**
-   * Opens a journal for appending; it is created if need be, as is the folder.
-   * @param keep which of its lines stay; default all that are whole
+   * Opens a journal for appending; creates it and the folder if need be.
+   * @param keep which lines stay; default all whole ones
    * @throws LinnetError `FORMAT` naming the damaged line, `PATH` from the file system
    */
   async journal<T>(kind: RunFile<T>, keep: (line: T) => boolean = () => true): Promise<LineJournal<T>> {
@@ -81,10 +81,10 @@ export class RunFolder {
   }
 }
 
-/** A journal that is being written. */
+/** A journal open for appending. */
 export class LineJournal<T> {
   readonly path: string;
-  /** The lines that were there when it was opened. */
+  /** The lines it held when opened. */
   readonly kept: readonly T[];
   #file: number | undefined;
 
@@ -107,7 +107,7 @@ export class LineJournal<T> {
     }
   }
 
-  /** Flushes and closes it; calls after the first do nothing. */
+  /** Flushes and closes it; later calls do nothing. */
   close(): void {
     if (this.#file === undefined) return;
     fsyncSync(this.#file);
@@ -121,14 +121,14 @@ export class LineJournal<T> {
   }
 }
 
-/** Numbers without a spelling in JSON are written as text; a schema turns them back where it expects them. */
+/** Writes numbers that JSON cannot spell as text; schemas turn them back where they expect numbers. */
 function lineOf(value: unknown): string {
   const spelled = (_: string, part: unknown): unknown =>
     typeof part === 'number' && !Number.isFinite(part) ? String(part) : part;
   return `${JSON.stringify(value, spelled)}\n`;
 }
 
-/** The whole lines of a text; after the last line break there is nothing, or a line torn by a power cut. */
+/** A text's whole lines; drops a last line torn by a power cut. */
 export function parseLines<T>(kind: RunFile<T>, text: string, path: string): T[] {
   const lines = text.split('\n');
   return (kind.isForgiving === true ? lines : lines.slice(0, -1)).flatMap((line, at) => {
@@ -143,7 +143,7 @@ export function parseLines<T>(kind: RunFile<T>, text: string, path: string): T[]
 
 function parsed<T>({ schema, what, remedy }: RunFile<T>, text: string, source: string): T {
   const advice = remedy === undefined ? '' : `; ${remedy}`;
-  checkJsonLimits(Buffer.from(text), source); // schemas of JSON call themselves for every level
+  checkJsonLimits(Buffer.from(text), source); // JSON schemas recurse at every level
   let value: unknown;
   try {
     value = JSON.parse(text);

@@ -1,15 +1,15 @@
-/** Values checked by a schema, and the problems of a refused one: one a line, of bounded number. */
+/** Checks values against a schema and lists the problems of a refused one: one a line, of bounded number. */
 import { z } from 'zod';
 import { type ErrorCode, LinnetError } from '../errors.ts';
 
 const mostLines = 20;
-/** Of a line; names of fields come from the file that is refused. */
+/** Per line: field names come from the refused file. */
 const longestLine = 240;
 
 /**
- * A value as a schema has it.
- * @param refusal first line of the error; the problems follow on lines of their own
- * @throws LinnetError of `code`
+ * Parses a value with a schema.
+ * @param refusal first line of the error; the problems follow, one per line
+ * @throws LinnetError with `code`
  */
 export function validated<Schema extends z.ZodType>(
   schema: Schema,
@@ -22,7 +22,7 @@ export function validated<Schema extends z.ZodType>(
   throw new LinnetError(code, `${refusal}:\n${schemaProblems(result.error)}`, { cause: result.error });
 }
 
-/** The problems, each with the place it is at, as `z.prettifyError` words them. */
+/** The problems, each with its place, as `z.prettifyError` words them. */
 export function schemaProblems(error: z.ZodError): string {
   const lines = z.prettifyError(error).split('\n');
   const shown = lines

@@ -1,7 +1,7 @@
 /** Values that schemas share. */
 import { z } from 'zod';
 
-/** A whole number of `least` to `most`, both included. */
+/** A whole number from `least` to `most`, both included. */
 export function whole(least = 0, most?: number): z.ZodInt {
   const schema = z.int().min(least);
   return most === undefined ? schema : schema.max(most);

@@ -1,6 +1,6 @@
 /**
- * Names under which files and folders are written before they are complete, and the leftovers of killed processes under
- * such names. The name identifies the writing process, which tells leftovers from work under way.
+ * Temporary names of files and folders being written, and the leftovers of killed processes. The name identifies the writing
+ * process, which tells leftovers from work under way.
  */
 import { randomBytes } from 'node:crypto';
 import { type Dirent, readFileSync, readlinkSync } from 'node:fs';
@@ -11,16 +11,16 @@ import { entriesOf, fileError, systemErrorCode } from './regular-file.ts';
 import { sha256 } from './digest.ts';
 import { remove } from './remove.ts';
 
-/** `.` name `.` space `-` process id `-` its beginning, or 0 `-` random `.tmp` */
+/** `.` name `.` space `-` process id `-` its start, or 0 `-` random `.tmp` */
 const pattern = /^\.(.+)\.([0-9a-f]{8})-([1-9]\d{0,9})-(0|[0-9a-f]{8}\.\d{1,20})-[0-9a-f]{12}\.tmp$/s;
 
-/** File names end at 255 bytes, of which the rest of the pattern takes 80 at most. */
+/** File names end at 255 bytes; the rest of the pattern takes at most 80. */
 const longestName = 160;
 
-/** Limit on the entries looked at; a larger tree is searched in part. */
+/** Most entries visited; a larger tree is searched in part. */
 const maximumEntries = 1_000_000;
 
-/** Where `target` is written until it is complete: a new name in the same folder. */
+/** A new name in `target`'s folder, to write it under until it is complete. */
 export function temporarySibling(target: string): string {
   const begun = beginningOf(process.pid)?.replace(':', '.') ?? '0';
   const random = randomBytes(6).toString('hex');
@@ -32,22 +32,22 @@ function shortened(name: string): string {
   return Buffer.byteLength(name) <= longestName ? name : sha256(name);
 }
 
-/** Something that was never completed. */
+/** An unfinished file or folder. */
 export interface TemporaryFile {
   readonly path: string;
-  /** The path that it was to replace. */
+  /** The path it was to replace. */
   readonly target: string;
-  /** Of the process that wrote it. */
+  /** The process that wrote it. */
   readonly pid: number;
-  /** `gone`: nothing writes it any more. `elsewhere`: written on another host or in a container, which cannot be asked. */
+  /** `gone`: its writer has ended. `elsewhere`: the writer is on another host or in a container and cannot be checked. */
   readonly writer: 'gone' | 'alive' | 'elsewhere';
-  /** Of all files in it. */
+  /** Sum over all its files. */
   readonly bytes: number;
 }
 
 /**
- * The temporary files and folders in a folder and below; links are not followed, and temporary folders not searched.
- * @throws LinnetError `NOT_FOUND` or `PATH` if `folder` cannot be read; folders below that cannot be are passed over
+ * The temporary files and folders in a folder and below it; follows no links and does not search temporary folders.
+ * @throws LinnetError `NOT_FOUND` or `PATH` if `folder` cannot be read; skips unreadable folders below it
  */
 export async function findTemporaryFiles(folder: string): Promise<TemporaryFile[]> {
   const found: TemporaryFile[] = [];
@@ -66,8 +66,8 @@ export async function findTemporaryFiles(folder: string): Promise<TemporaryFile[
 }
 
 /**
- * Removes the leftovers of ended processes for `target`: next to it, under temporary names of it and of paths that begin
- * with its name (`model.run` of `model`), and in those folders.
+ * Removes everything that ended processes left for `target`: temporary names next to it, also those for paths that begin with
+ * its name (`model.run` for `model`), and temporary names inside such folders.
  */
 export async function removeAbandoned(target: string): Promise<TemporaryFile[]> {
   const name = basename(resolve(target));
@@ -85,7 +85,7 @@ export async function removeAbandoned(target: string): Promise<TemporaryFile[]> 
   return removeThose(found);
 }
 
-/** Removes those whose writer is gone, and returns them. @throws LinnetError `PATH` if one cannot be removed */
+/** Removes the files whose writer is gone, and returns them. @throws LinnetError `PATH` if one cannot be removed */
 export async function removeThose(files: readonly TemporaryFile[]): Promise<TemporaryFile[]> {
   const removable = files.filter(({ writer }) => writer === 'gone');
   for (const { path } of removable) {
@@ -110,7 +110,7 @@ async function temporaryOf(folder: string, entry: Dirent): Promise<TemporaryFile
   return { path, target: join(folder, target), pid, writer, bytes: await bytesOf(path) };
 }
 
-/** Of a file, or of all files in a folder. Files that vanish meanwhile count 0. */
+/** Bytes of a file, or of all files in a folder. Files that vanish meanwhile count 0. */
 async function bytesOf(path: string): Promise<number> {
   let total = 0;
   const open = [path];
@@ -124,14 +124,14 @@ async function bytesOf(path: string): Promise<number> {
 }
 
 /**
- * When a process began: boot and clock ticks since, on Linux; null elsewhere, and for a process that is gone. With it, a
- * process id in use again is not taken for its former owner.
+ * When a process began: boot id and clock ticks since boot on Linux; null elsewhere, and for a process that is gone. Tells a
+ * reused process id from its former owner.
  */
 export function beginningOf(pid: number): string | null {
   try {
     const boot = readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim();
     const status = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name of the program, in parentheses, may hold spaces; the start is the 22nd field, the 20th after it.
+    // The program's name, in parentheses, may hold spaces; the start is the 22nd field, the 20th after the name.
     const ticks = status.slice(status.lastIndexOf(')') + 2).split(' ')[19];
     return `${boot.slice(0, 8)}:${ticks}`;
   } catch {
@@ -139,7 +139,7 @@ export function beginningOf(pid: number): string | null {
   }
 }
 
-/** Whether a process of this machine lives. @param begun as `beginningOf` gave it, null where that is not known */
+/** Whether a process on this machine is alive. @param begun from `beginningOf`, null if unknown */
 export function isProcessAlive(pid: number, begun: string | null): boolean {
   try {
     process.kill(pid, 0);
@@ -149,13 +149,13 @@ export function isProcessAlive(pid: number, begun: string | null): boolean {
   return begun === null || beginningOf(pid) === begun;
 }
 
-/** Eight digits for the host and, on Linux, the container: process ids mean something within one alone. */
+/** Eight digits for the host and, on Linux, the container: process ids are valid only inside one. */
 function processSpace(): string {
   let namespace = '';
   try {
     namespace = readlinkSync('/proc/self/ns/pid');
   } catch {
-    // a system without such
+    // a system without namespaces
   }
   return sha256(`${hostname()} ${namespace}`).slice(0, 8);
 }

@@ -1,7 +1,6 @@
 /**
- * Writing folders, complete or not at all, as `atomic.ts` does files; and which of them may be replaced: those that Linnet
- * wrote, as a list of their files that it leaves inside says, and that hold nothing else since, every file with the size and
- * the hash that the list has.
+ * Writes folders, complete or not at all, like `atomic.ts` for files, and decides which folders may be replaced: those Linnet
+ * wrote and nobody changed. A list inside the folder has every file's size and hash.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -16,15 +15,15 @@ import { fileError, readPart, systemErrorCode } from './regular-file.ts';
 import { temporarySibling } from './temporary-files.ts';
 import { remove } from './remove.ts';
 
-/** The list, in the folder itself. */
+/** The list's name in its folder. */
 export const WRITTEN_FILES = '.linnet-files.json';
 
-/** A list of more bytes is not ours: folders have tens of files. */
+/** A longer list is not ours: folders have tens of files. */
 const maximumBytes = 1 << 20;
-/** Limit on the entries looked at; a larger folder counts as foreign. */
+/** Most entries visited; a larger folder counts as foreign. */
 const maximumEntries = 10_000;
 const shownNames = 3;
-/** Bytes at either end of a file that are hashed: a person edits short files, and weights of many GB are written whole. */
+/** Bytes hashed at either end of a file: people edit short files, and many GB of weights are replaced as a whole. */
 const hashedBytes = 1 << 20;
 
 interface FileMark {
@@ -33,12 +32,11 @@ interface FileMark {
 }
 
 /**
- * Builds a folder under a temporary name and moves it into place when complete. Parent folders are created.
- * @param options.replace allow `dir` to be a folder that this function wrote, and replace it. The old folder is moved aside
- *   first and deleted last; if the process dies between the two renames, it waits under `previousFolder(dir)` and the next
- *   call brings it back.
- * @throws LinnetError `PATH` if `dir` exists and may not be replaced, as `requireReplaceable`, or what `build` threw; nothing
- *   is left behind then
+ * Builds a folder under a temporary name and moves it into place when complete. Creates parent folders.
+ * @param options.replace allow replacing `dir` if this function wrote it. The old folder is moved aside first and deleted
+ *   last; if the process dies between the two renames, it waits under `previousFolder(dir)` and the next call restores it.
+ * @throws LinnetError `PATH` if `dir` exists and may not be replaced, like `requireReplaceable`, or whatever `build` threw;
+ *   nothing is left behind
  */
 export async function writeFolderAtomic(
   dir: string,
@@ -65,7 +63,7 @@ export async function writeFolderAtomic(
 }
 
 /**
- * Moves a complete, synced folder to its final name in the same parent; `replace` as in `writeFolderAtomic`.
+ * Moves a complete, synced folder to its final name under the same parent; `replace` as in `writeFolderAtomic`.
  * @throws LinnetError `PATH` if the target exists and may not be replaced
  */
 export async function moveFolder(from: string, dir: string, replace: boolean): Promise<void> {
@@ -84,15 +82,15 @@ export async function moveFolder(from: string, dir: string, replace: boolean): P
   if (asideNeeded) await remove(previous);
 }
 
-/** Where the old content of a folder waits while it is being replaced. */
+/** Where a folder's old content waits while it is being replaced. */
 export function previousFolder(dir: string): string {
   const target = resolve(dir);
   return resolve(dirname(target), `.${basename(target)}.previous`);
 }
 
 /**
- * Finishes a replacement that was killed: brings the old folder back if the new one never arrived, else deletes it.
- * For the one process that writes `dir`; a reader must not call it while a writer may be at work.
+ * Finishes an interrupted replacement: restores the old folder if the new one never arrived, otherwise deletes it. Only the
+ * process that writes `dir` may call it: another could disturb its work.
  */
 export async function recoverFolder(dir: string): Promise<void> {
   const target = resolve(dir);
@@ -132,8 +130,8 @@ function alreadyExists(target: string): LinnetError {
 }
 
 /**
- * Writes the list of the files that are in a folder now.
- * @param changed only these, of a folder that is complete; the list has the others
+ * Lists the files now in a folder.
+ * @param changed the only files to list anew in a complete folder; the list already has the others
  * @throws LinnetError `NOT_FOUND` or `PATH` from the file system
  */
 export async function listWrittenFiles(folder: string, changed?: readonly string[]): Promise<void> {
@@ -159,9 +157,9 @@ async function markOf(path: string): Promise<FileMark> {
 }
 
 /**
- * Refuses to replace a path that may hold files not written by Linnet. A path that does not exist passes.
- * @throws LinnetError `PATH` for a file, a link, the current folder or one above it, the home folder or one above it, a folder
- *   with files and without the list, and one with files that are not in it or were changed; the message names them
+ * Refuses to replace a path that may hold files Linnet did not write. A missing path passes.
+ * @throws LinnetError `PATH` for a file, a link, the current or home folder or one above either, a folder with files but no
+ *   list, and one with unlisted or changed files; the message names them
  */
 export async function requireReplaceable(dir: string): Promise<void> {
   const target = resolve(dir);
@@ -207,8 +205,8 @@ export async function requireReplaceable(dir: string): Promise<void> {
 }
 
 /**
- * Before the work that makes a folder: whether it may go there.
- * @throws LinnetError `PATH` for a folder that exists, with `replace` as `requireReplaceable`
+ * Checks that a new folder may go here, before the work that makes it.
+ * @throws LinnetError `PATH` if the folder exists; with `replace`, like `requireReplaceable`
  */
 export async function requireFree(out: string, replace: boolean): Promise<void> {
   if (replace) await requireReplaceable(out);
@@ -229,7 +227,7 @@ function isSameOrAbove(folder: string, path: string): boolean {
   return path === folder || path.startsWith(folder.endsWith(sep) ? folder : folder + sep);
 }
 
-/** Size and hash by name, as the list of a folder has them. */
+/** Size and hash by name, from a folder's list. */
 async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMark> | 'absent' | 'unreadable'> {
   const path = join(folder, WRITTEN_FILES);
   try {
@@ -246,13 +244,13 @@ async function writtenFiles(folder: string): Promise<ReadonlyMap<string, FileMar
   }
 }
 
-/** A mark of another shape fits no file. */
+/** A malformed mark matches no file. */
 function readMark(mark: unknown): FileMark {
   const { bytes, sha256 } = isJsonObject(mark) ? mark : {};
   return { bytes: typeof bytes === 'number' ? bytes : -1, sha256: typeof sha256 === 'string' ? sha256 : '' };
 }
 
-/** All files and links at any depth, and empty folders (with a slash at the end); links are not followed. */
+/** All files and links at any depth, and empty folders (with a trailing slash); follows no links. */
 async function filesBelow(folder: string): Promise<string[]> {
   const found: string[] = [];
   const open = [folder];

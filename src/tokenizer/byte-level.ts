@@ -1,10 +1,10 @@
 /**
- * The byte-level alphabet of GPT-2 and tokenizers written in it. Every byte has a printable character, so that a
- * vocabulary of byte strings can be kept in JSON and no text is ever unknown.
+ * GPT-2's byte-level alphabet, and tokenizers written in it. Every byte has a printable character, so JSON can hold a
+ * vocabulary of byte strings and no text is unknown.
  */
 import { addedToken, bareTokenizer, bytePairModel } from '../checkpoint/tokenizer-json.ts';
 
-/** A tokenizer as the two files Hugging Face libraries read. */
+/** A tokenizer as the two files that Hugging Face libraries read. */
 export interface TokenizerFiles {
   /** Contents of `tokenizer.json`. */
   readonly tokenizerJson: Record<string, unknown>;
@@ -27,8 +27,8 @@ export type SpecialTokens = readonly [bos: string, eos: string, ...others: strin
 export const defaultSpecialTokens: SpecialTokens = ['<s>', '</s>'];
 
 /**
- * The character that stands for each byte. Bytes that print in Latin-1 stand for themselves; the 68 others (controls,
- * space, no-break space, soft hyphen) take the code points from 256 on, in order of the byte.
+ * The character for each byte. Bytes that print in Latin-1 stand for themselves; the 68 others (controls, space, no-break
+ * space, soft hyphen) take the code points from 256 on, in byte order.
  */
 export function byteCharacters(): string[] {
   let next = 256;
@@ -39,24 +39,24 @@ export function byteCharacters(): string[] {
 }
 
 /**
- * The split of GPT-2: contractions, then words, numbers and runs of other characters with at most one space before
- * them, then white space (all but its last character where a word follows, so that words keep their space).
+ * GPT-2's split: contractions, then words, numbers and runs of other characters with at most one space before them, then
+ * white space (all but its last character if a word follows, so that words keep their space).
  */
 export const byteLevelSplit = /'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+/gu;
 
 /** Parts of a byte-level BPE tokenizer. */
 export interface ByteLevelBpe {
-  /** Tokens in order of their ids, special tokens included. */
+  /** Tokens in id order, special tokens included. */
   readonly tokens: readonly string[];
-  /** Pairs of tokens to merge, the most urgent first. */
+  /** Token pairs to merge, in order of priority. */
   readonly merges: readonly (readonly [string, string])[];
   /** Which of the tokens are special. */
   readonly specialTokens: SpecialTokens;
-  /** Whether text is cut by `byteLevelSplit` before merging. */
+  /** Whether `byteLevelSplit` cuts the text before merging. */
   readonly split: boolean;
 }
 
-/** The Hugging Face files of a byte-level BPE tokenizer. As LLaMA's, it starts every text with BOS by default. */
+/** A byte-level BPE tokenizer's Hugging Face files. Like LLaMA's, it starts every text with BOS by default. */
 export function byteLevelFiles({ tokens, merges, specialTokens, split }: ByteLevelBpe): TokenizerFiles {
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const [bos, eos] = specialTokens;

@@ -1,27 +1,28 @@
 /**
- * The vocabulary and the merges of a byte-pair tokenizer as the library looks them up, made once for all its instances. The library
- * would copy both out of the parsed file for each, the merges as texts of JSON: at 262,000 tokens that is most of the time of loading.
+ * A byte-pair tokenizer's vocabulary and merges in the form the library looks them up, made once for all its instances. The
+ * library would copy both from the parsed file for each instance, the merges as JSON texts: at 262,000 tokens that is most of
+ * the loading time.
  */
 import type { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import type { JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 
-/** A piece of a word that the library asks to be merged with the next one. */
+/** A piece of a word that the library asks to merge with the next one. */
 interface Piece {
   readonly token: string;
   readonly next: { readonly token: string };
-  /** How far to the right it is, below 1: of equal merges the left one comes first. */
+  /** Its distance to the right, scaled below 1: of equal merges the left one comes first. */
   readonly bias: number;
-  /** Its place among the merges of the word. */
+  /** Its rank among the word's merges. */
   score: number;
 }
 
 /**
- * @param ids of all tokens, by their names in the library
- * @param model of a tokenizer.json
- * @param unknown the name of the unknown token in the library
- * @returns gives all this to an instance that was made without
- * @throws LinnetError `FORMAT` for merges that are none
+ * @param ids every token's id, by its name in the library
+ * @param model from a tokenizer.json
+ * @param unknown the unknown token's name in the library
+ * @returns a function that gives both to an instance made without them
+ * @throws LinnetError `FORMAT` for malformed merges
  */
 export function bytePairs(ids: ReadonlyMap<string, number>, { merges }: JsonObject, unknown: unknown, origin: string) {
   if (!Array.isArray(merges)) throw new LinnetError('FORMAT', `${origin} has no list "merges"`);
@@ -40,7 +41,7 @@ export function bytePairs(ids: ReadonlyMap<string, number>, { merges }: JsonObje
   };
 }
 
-/** The places of merges in their list, by their left tokens and their right ones. */
+/** Each merge's index in the list, by left and right token. */
 function mergeRanks(merges: readonly unknown[], origin: string): ReadonlyMap<string, ReadonlyMap<string, number>> {
   const ranks = new Map<string, Map<string, number>>();
   merges.forEach((merge, rank) => {

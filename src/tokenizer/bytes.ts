@@ -1,4 +1,4 @@
-/** The tokenizer without training: one token a byte. Token id = byte, then BOS (256) and EOS (257). */
+/** The tokenizer that needs no training: one token per byte. Token id = byte, then BOS (256) and EOS (257). */
 import { byteCharacters, byteLevelFiles, defaultSpecialTokens, type TokenizerFiles } from './byte-level.ts';
 import { checkTokenId, type Tokenizer } from './text-tokens.ts';
 

@@ -1,28 +1,28 @@
-/** Where the chat template of a model is, among the files of its folder: on a disk or behind a URL. */
+/** Finds a model's chat template among its folder's files, on disk or behind a URL. */
 import { LinnetError } from '../errors.ts';
 import { isJsonObject, parseJsonObject } from '../files/json-object.ts';
 import type { ChatTemplate } from './chat-template.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
-/** Files that hold chat templates, the first that has one being used. */
+/** Files that hold chat templates; the first with one wins. */
 export const templateFiles = ['chat_template.jinja', 'chat_template.json', 'tokenizer_config.json'] as const;
 
-/** The longest template that is run; those in use have up to 20,000 characters. */
+/** Longest template run; those in use have up to 20,000 characters. */
 const mostCharacters = 1 << 18;
 
-/** The files of a model, wherever they are. */
+/** A model's files, wherever they are. */
 export interface TemplateFiles {
-  /** Undefined for a file that is not there. */
+  /** Undefined if the file does not exist. */
   read(name: string): Promise<Uint8Array | undefined>;
-  /** Name of a file in errors. */
+  /** A file's name in errors. */
   nameOf(name: string): string;
-  /** Templates of the folder `additional_chat_templates`, by name. */
+  /** The templates in folder `additional_chat_templates`, by name. */
   additional?(): Promise<Readonly<Record<string, string>>>;
 }
 
 /**
- * The chat template of a model: `chat_template.jinja`, or "chat_template" of `chat_template.json` or of
- * `tokenizer_config.json`; undefined for none.
+ * A model's chat template: `chat_template.jinja`, or "chat_template" in `chat_template.json` or `tokenizer_config.json`;
+ * undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too long
  */
 export async function findChatTemplate(files: TemplateFiles, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
@@ -30,7 +30,7 @@ export async function findChatTemplate(files: TemplateFiles, tokenizer: Tokenize
   return found && (await openChatTemplate(found.templates, tokenizer, found.origin));
 }
 
-/** The templates by name, one of which is "default", and how errors name their file. @throws LinnetError `FORMAT` */
+/** The templates by name, one of them "default", and their file's name in errors. @throws LinnetError `FORMAT` */
 export async function findTemplates(
   files: TemplateFiles,
 ): Promise<{ readonly templates: Readonly<Record<string, string>>; readonly origin: string } | undefined> {
@@ -45,7 +45,7 @@ export async function findTemplates(
   return undefined;
 }
 
-/** A template that is given as it is. @throws LinnetError `FORMAT` if it is too long */
+/** Opens a template given as text. @throws LinnetError `FORMAT` if it is too long */
 export async function openChatTemplate(
   sources: string | Readonly<Record<string, string>>,
   tokenizer: Tokenizer,
@@ -55,12 +55,12 @@ export async function openChatTemplate(
     if (length <= mostCharacters) continue;
     throw new LinnetError('FORMAT', `the chat template of ${origin} has ${length} characters: too many`);
   }
-  // The library for templates is loaded with the first template.
+  // Load the template library with the first template.
   const { ChatTemplate } = await import('./chat-template.ts');
   return new ChatTemplate(sources, tokenizer, origin);
 }
 
-/** The template or the named templates of a configuration. */
+/** A configuration's template, or named templates. */
 function configured(bytes: Uint8Array, origin: string): string | Readonly<Record<string, string>> | undefined {
   const { chat_template: given } = parseJsonObject(bytes, origin);
   if (given === undefined || given === null) return undefined;

@@ -1,8 +1,8 @@
 /**
- * Conversations as tokens, by the chat template of a model folder (Jinja, run by `@huggingface/jinja`). A template writes
- * control tokens by their names. What people write must not become one: "</s>" in a message stays the characters it is
- * written with, so that nobody can end a turn or speak as the system. So the names in all that a template is given are
- * broken apart by a mark, which is taken out of what lies between the control tokens of the template's text.
+ * Conversations as tokens, by a model folder's chat template (Jinja, run by `@huggingface/jinja`). A template writes control
+ * tokens by name. Nothing people write may become one: "</s>" in a message stays the characters it is written with, so that
+ * nobody can end a turn or speak as the system. So a mark splits the names in all values given to a template, and is removed
+ * from the text between the template's control tokens.
  */
 import { LinnetError, reasonOf } from '../errors.ts';
 import { ControlNames, type KnownTexts, textTokens } from './encode-text.ts';
@@ -15,55 +15,55 @@ export interface ChatMessage {
   /** A role that the template knows, commonly "system", "user" or "assistant". */
   readonly role: string;
   readonly content: string;
-  /** The parts that `content` joins, for templates that put something between them. */
+  /** The parts that `content` joins, for templates that separate them. */
   readonly parts?: readonly { readonly type: 'text'; readonly text: string }[];
   readonly name?: string;
-  /** The thoughts before an assistant's text, under the names that templates have for them. */
+  /** The assistant's thoughts before its text, under each name that templates use. */
   readonly reasoning_content?: string;
   readonly thinking?: string;
-  /** Functions that an assistant calls, as the API has them. */
+  /** Functions that an assistant calls, in the API's form. */
   readonly tool_calls?: readonly unknown[];
   /** The call that a message of role "tool" answers. */
   readonly tool_call_id?: string;
 }
 
-/** Values for a template, besides the messages. */
+/** Template values besides the messages. */
 export interface TemplateOptions {
-  /** Whether the text ends where the assistant's answer begins. Default true. */
+  /** Whether to end where the assistant's answer begins. Default true. */
   readonly addGenerationPrompt?: boolean;
-  /** Functions that the model may call, as JSON schemas. */
+  /** Functions the model may call, as JSON schemas. */
   readonly tools?: readonly unknown[];
-  /** Texts that the answer may rest on. */
+  /** Texts the answer may rest on. */
   readonly documents?: readonly unknown[];
-  /** Writes the calls of a message as text, for templates that write none. */
+  /** Writes a message's calls as text, for templates that do not. */
   readonly calls?: (calls: readonly unknown[]) => string;
-  /** Variables of the model's own template. */
+  /** Variables of this model's template. */
   readonly variables?: JsonObject;
-  /** Tokens of the texts of one user, whose messages are told again with every turn. Default: every text is encoded. */
+  /** Tokens of one user's texts, whose messages come again every turn. Default: encodes every text. */
   readonly memory?: KnownTexts;
 }
 
-/** In templates that read the parts of a message by their types: the type is one of these. */
+/** Comparisons of a message part's type in templates: these types are read. */
 const readTypes = /\btype(?:['"]\])?\s*==\s*['"](text|thinking)['"]/g;
 
-/** Deepest nesting of the values for a template. */
+/** Deepest nesting of template values. */
 const mostDepth = 64;
 
-/** The chat template of a model. */
+/** A model's chat template. */
 export class ChatTemplate {
-  /** The template without tools. */
+  /** The template for conversations without tools. */
   readonly source: string;
   readonly #sources: Readonly<Record<string, string>>;
   readonly #origin: string;
   readonly #tokenizer: Tokenizer;
   readonly #names: ControlNames;
-  /** Types of message parts that the templates know. */
+  /** Message part types that the templates know. */
   readonly #parts: ReadonlySet<string>;
   readonly #parsed = new Map<string, JinjaTemplate>();
 
   /**
-   * @param sources templates by name: "default", and commonly "tool_use" for conversations with tools; or the only one
-   * @param origin how errors name it
+   * @param sources templates by name: "default", and commonly "tool_use" for conversations with tools; or a single one
+   * @param origin its name in errors
    */
   constructor(sources: string | Readonly<Record<string, string>>, tokenizer: Tokenizer, origin = 'the model') {
     this.#sources = typeof sources === 'string' ? { default: sources } : sources;
@@ -75,25 +75,25 @@ export class ChatTemplate {
     this.#parts = new Set(types.map(([, type]) => type));
   }
 
-  /** Whether the templates hold a text. */
+  /** Whether a template contains a text. */
   has(text: string): boolean {
     return Object.values(this.#sources).some((source) => source.includes(text));
   }
 
-  /** Parses the templates, which is else done when they are needed. @throws LinnetError `FORMAT` for one that is not valid */
+  /** Parses the templates now rather than at first use. @throws LinnetError `FORMAT` for an invalid one */
   check(): this {
     for (const source of Object.values(this.#sources)) this.#parse(source);
     return this;
   }
 
-  /** The text that a template makes of messages. @throws LinnetError `INPUT` where it refuses them, `FORMAT` as `check` */
+  /** The template's text for messages. @throws LinnetError `INPUT` if it refuses them, `FORMAT` like `check` */
   render(messages: readonly ChatMessage[], options: TemplateOptions = {}): string {
     return this.#render({ messages, ...given(options) }, options);
   }
 
   /**
-   * The token ids of that text.
-   * @throws LinnetError `INPUT` for no messages and where the template refuses them, `FORMAT` as `check`
+   * The token ids of the rendered text.
+   * @throws LinnetError `INPUT` for no messages and if the template refuses them, `FORMAT` like `check`
    */
   encode(messages: readonly ChatMessage[], options: TemplateOptions = {}): number[] {
     const values = { messages, ...given(options) };
@@ -103,7 +103,7 @@ export class ChatTemplate {
     return textTokens(this.#tokenizer, texts, { bos: false, memory: options.memory });
   }
 
-  /** A copy in which no text holds a name of a control token. */
+  /** A copy without any control token's name in its texts. */
   #guarded<T>(value: T, mark: string, depth: number): T;
   #guarded(value: unknown, mark: string, depth: number): unknown {
     if (typeof value === 'string') return this.#names.breakApart(value, mark);
@@ -135,7 +135,10 @@ export class ChatTemplate {
     }
   }
 
-  /** A message as the template reads it: its parts, thoughts among them, in place of the joined text, where the template knows them. */
+  /**
+   * A message as the template reads it: with its parts, thoughts included, instead of the joined text if the template knows
+   * them.
+   */
   #withParts({ parts, ...message }: ChatMessage): JsonObject {
     const { thinking, content } = message;
     const texts = this.#parts.has('text') ? parts : undefined;
@@ -166,7 +169,7 @@ export class ChatTemplate {
   }
 }
 
-/** Values for a template that come from the caller and are not trusted. */
+/** Untrusted template values from the caller. */
 interface Values extends JsonObject {
   readonly messages: readonly ChatMessage[];
 }
@@ -175,7 +178,7 @@ function given({ tools, documents, variables }: TemplateOptions): JsonObject {
   return { ...variables, ...(tools !== undefined && { tools }), ...(documents !== undefined && { documents }) };
 }
 
-/** A character of the private-use area that a text does not hold. */
+/** A private-use character that does not occur in a text. */
 function unusedCharacter(text: string): string {
   for (let code = 0xe000; code < 0xf8ff; code++) {
     const character = String.fromCharCode(code);

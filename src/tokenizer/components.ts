@@ -1,36 +1,36 @@
 /**
- * Steps of a tokenizer.json before and after its model: the file's own patterns and replacements. A file can make them
- * explode, in time (a pattern that backtracks without end) or in memory (chained replacements that grow the text). Steps
- * that are recognizably unsafe are refused here; patterns that need a time limit are reported.
+ * Steps before and after the model in a tokenizer.json: the file's own patterns and replacements. A file can make them
+ * explode, in time (a pattern that backtracks without end) or in memory (chained replacements that grow the text). Refuses
+ * recognizably unsafe steps and reports patterns that need a time limit.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 import { quoteName } from '../files/name-list.ts';
 
-/** Sections of the file that work on texts. */
+/** The file's sections that work on texts. */
 const sections = ['normalizer', 'pre_tokenizer', 'decoder'] as const;
 
-/** Chained parts of one section; tokenizers in use have at most 12. */
+/** Most chained parts in one section; tokenizers in use have at most 12. */
 const mostParts = 64;
-/** Of replacements and the like. */
+/** Longest replacement and other inserted text. */
 const longestText = 64;
 const longestPattern = 10_000;
-/** By what factor all replacements of a section together may lengthen a text. */
+/** Most that all of a section's replacements together may lengthen a text, as a factor. */
 const mostGrowth = 128;
-/** The growth by tokenizers in use: T5 puts one character in the place of several blanks. */
+/** The growth in tokenizers in use: T5 replaces several blanks with one character. */
 const usualGrowth = 2;
-/** Characters of a word that WordPiece looks for tokens in, in the square of which it works; tokenizers in use have 100. */
+/** Longest word in which WordPiece looks for tokens, in quadratic time; tokenizers in use have 100 characters. */
 const longestWord = 256;
-/** Different lengths of tokens in a vocabulary of unigrams: as many of them can begin at every character. */
+/** Most distinct token lengths in a unigram vocabulary: as many tokens can begin at every character. */
 const mostLengths = 128;
-/** Keys whose values are no texts that are put in: data of their own, or names. */
+/** Keys whose values are not inserted texts: they hold data, or names. */
 const otherTexts = new Set(['type', 'precompiled_charsmap', 'behavior', 'prepend_scheme', 'Regex', 'String']);
-/** Substitution patterns of `String.replaceAll`; tokenizers mean the characters. */
+/** `String.replaceAll`'s substitution patterns; tokenizers mean the literal characters. */
 const substitution = /\$[$&`'<\d]/;
 
 /**
- * Patterns of well-known tokenizers, in whose texts they backtrack over a run of white space at most: GPT-2, LLaMA 3 and the
- * models after it, Qwen 2, T5.
+ * Patterns of well-known tokenizers, which backtrack at most over a run of white space: GPT-2, LLaMA 3 and later models, Qwen
+ * 2, T5.
  */
 const contractions = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const rest = String.raw` ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+`;
@@ -43,7 +43,7 @@ const familiarPatterns: ReadonlySet<string> = new Set([
   String.raw`\s`,
 ]);
 
-/** Whether the parts up to the model, and those after it, are ones that nobody knows to end soon. */
+/** Whether the parts up to the model, and those after it, may fail to end soon. */
 export interface UnfamiliarParts {
   readonly encoding: boolean;
   readonly decoding: boolean;
@@ -52,7 +52,7 @@ export interface UnfamiliarParts {
 /**
  * Checks the sections of a tokenizer.json that work on texts.
  * @param origin for messages
- * @throws LinnetError `FORMAT` for parts that could make a text endless, and ones no tokenizer has
+ * @throws LinnetError `FORMAT` for parts that could grow a text without end, and parts no tokenizer has
  */
 export function checkComponents(tokenizerJson: JsonObject, origin: string): UnfamiliarParts {
   const { model } = tokenizerJson;
@@ -71,7 +71,7 @@ function checkModel({ max_input_chars_per_word: word, vocab }: JsonObject, label
   if (lengths.size > mostLengths) throw refused(label, `has tokens of ${lengths.size} lengths`);
 }
 
-/** Returns whether there is an unfamiliar pattern, or texts become much longer. */
+/** Whether a pattern is unfamiliar, or texts become much longer. */
 function checkSection(section: unknown, label: string): boolean {
   const parts = [...partsOf(section)];
   if (parts.length > mostParts) throw refused(label, `has more than ${mostParts} parts`);
@@ -96,7 +96,7 @@ function checkSection(section: unknown, label: string): boolean {
 /** Fields of sequences, by section. */
 const listNames = ['normalizers', 'pretokenizers', 'decoders', 'processors'];
 
-/** The parts that do something, those of sequences one by one; sequences inside sequences too. */
+/** The effective parts, sequences flattened at any depth. */
 export function* partsOf(section: unknown): Generator<JsonObject> {
   if (!isJsonObject(section)) return;
   const inner = listNames.map((name) => section[name]).find((list) => Array.isArray(list));
@@ -104,7 +104,7 @@ export function* partsOf(section: unknown): Generator<JsonObject> {
   else for (const part of inner as readonly unknown[]) yield* partsOf(part);
 }
 
-/** Whether a pattern is one that nobody knows. */
+/** Whether a pattern is unfamiliar. */
 function checkPattern(pattern: unknown, label: string): boolean {
   const { Regex: expression, String: text } = isJsonObject(pattern) ? pattern : {};
   const given = expression ?? text;
@@ -113,7 +113,7 @@ function checkPattern(pattern: unknown, label: string): boolean {
   return typeof expression === 'string' && !familiarPatterns.has(expression);
 }
 
-/** By what factor a part can lengthen a text. */
+/** The factor by which a part can lengthen a text. */
 function growthOf({ type, pattern, content, replacement }: JsonObject, label: string): number {
   if (type === 'Metaspace' && typeof replacement === 'string') return Math.max(1, replacement.length);
   if (type !== 'Replace' || typeof content !== 'string') return 1;
@@ -121,7 +121,7 @@ function growthOf({ type, pattern, content, replacement }: JsonObject, label: st
     throw refused(label, `replaces by ${quoteName(content)}, which would put in other parts of the text`);
   }
   const replaced = isJsonObject(pattern) && typeof pattern.String === 'string' ? pattern.String.length : 0;
-  // An expression may match the empty text, and so may an empty string: then the replacement is added to every character.
+  // An expression may match the empty text, as may an empty string: each then adds the replacement to every character.
   return replaced === 0 ? content.length + 1 : Math.max(1, content.length / replaced);
 }
 

@@ -1,27 +1,27 @@
-/** Texts as tokens: which control tokens come before and after, and whether names of control tokens are read as such. */
+/** Texts as tokens: which control tokens come before and after, and whether their names in texts are read as tokens. */
 import type { EncodeOptions, Tokenizer } from './text-tokens.ts';
 
 /** How a text becomes tokens. */
 export interface TextEncoding {
   /** Whether BOS comes first. Default `auto`: the tokens that the tokenizer's files put before a text. */
   readonly bos?: 'auto' | boolean;
-  /** Whether the text is whole, so that the tokens after it follow, too. Default false: it will be continued. */
+  /** Whether the text is complete, so that its closing tokens follow. Default false: it will be continued. */
   readonly whole?: boolean;
-  /** Whether names of control tokens are read as these tokens. Never for texts of strangers. Default false. */
+  /** Whether to read control tokens' names as tokens. Never for strangers' texts. Default false. */
   readonly special?: boolean;
-  /** Kind of the token before the text. Default: none, the text begins. */
+  /** Kind of the preceding token. Default: none, the text begins here. */
   readonly follows?: EncodeOptions['follows'];
-  /** Where tokens of texts that come again are found. Default: every text is encoded. */
+  /** Caches tokens of recurring texts. Default: encodes every text. */
   readonly memory?: KnownTexts;
 }
 
-/** Tokens of texts. For the texts of one user: others could tell by the time that a text was known. */
+/** A cache of texts' tokens, for one user only: its timing tells others which texts are known. */
 export interface KnownTexts {
   get(text: string): Int32Array | undefined;
   set(text: string, tokens: Int32Array): unknown;
 }
 
-/** Control tokens before a text. @throws LinnetError `INPUT` for `bos: true` and a tokenizer without one */
+/** Control tokens before a text. @throws LinnetError `INPUT` for `bos: true` if the tokenizer has none */
 export function tokensBefore(tokenizer: Tokenizer, bos: TextEncoding['bos'] = 'auto'): readonly number[] {
   if (bos === false) return [];
   if (bos === true) return Array.from(tokenizer.encode('', { bos }));
@@ -30,7 +30,7 @@ export function tokensBefore(tokenizer: Tokenizer, bos: TextEncoding['bos'] = 'a
 
 /**
  * Tokens of a text, or of texts and token ids in turn.
- * @throws LinnetError `INPUT` as `tokensBefore`
+ * @throws LinnetError `INPUT` like `tokensBefore`
  */
 export function textTokens(
   tokenizer: Tokenizer,
@@ -56,37 +56,37 @@ export function textTokens(
   }
   const begins = follows === undefined && typeof parts[0] !== 'number';
   const before = begins ? tokensBefore(tokenizer, bos) : [];
-  // A text may write its first control tokens itself.
+  // A text may itself begin with its control tokens.
   const written = special && before.every((id, index) => tokens[index] === id);
   return [...(written ? [] : before), ...tokens, ...(whole ? (tokenizer.after ?? []) : [])];
 }
 
-/** Kind of a token, as the encoding of the text that follows it needs it. */
+/** A token's kind, as the encoding of the following text needs it. */
 export function tokenKind({ specialIds }: Tokenizer, token: number | undefined): EncodeOptions['follows'] {
   if (token === undefined) return undefined;
   return specialIds.has(token) ? 'control' : 'text';
 }
 
-/** The names of control tokens, and their treatment in texts. */
+/** Control tokens' names, and their treatment in texts. */
 export class ControlNames {
   readonly #ids: ReadonlyMap<string, number>;
   readonly #pattern: RegExp | undefined;
 
   constructor(tokenizer: Tokenizer) {
-    // A name of one character could not be broken apart.
+    // A name of one character could not be split.
     this.#ids = new Map([...(tokenizer.specialNames ?? [])].filter(([name]) => name.length > 1));
-    // Of names that begin at one place the longest counts.
+    // At each place the longest name wins.
     const longestFirst = [...this.#ids.keys()].sort((a, b) => b.length - a.length);
     const escaped = longestFirst.map((name) => name.replace(/[$()*+./?[\\\]^{|}-]/g, '\\$&'));
     this.#pattern = escaped.length === 0 ? undefined : new RegExp(`(${escaped.join('|')})`, 'g');
   }
 
-  /** The name of a token; empty where it has none. */
+  /** A token's name; empty if it has none. */
   of(id: number | undefined): string {
     return [...this.#ids].find(([, own]) => own === id)?.[0] ?? '';
   }
 
-  /** A text in which no name is whole any more: the mark stands after the first character of each. */
+  /** A text with every name split: the mark follows each name's first character. */
   breakApart(text: string, mark: string): string {
     if (this.#pattern === undefined) return text;
     return text.replace(this.#pattern, (name) => name.slice(0, 1) + mark + name.slice(1));

@@ -1,4 +1,4 @@
-/** The program of the thread that encodes long texts, with the tokenizers of folders. It acts when it is loaded. */
+/** The worker thread that encodes long texts with folders' tokenizers. Starts when loaded. */
 import { answerRequests } from '../runtime/worker-thread.ts';
 import type { EncodingTask } from './encoding-thread.ts';
 import { loadSameTokenizer, type Tokenizer } from './tokenizer.ts';
@@ -8,7 +8,7 @@ const tokenizers = new Map<string, Promise<Tokenizer>>();
 answerRequests(async ({ folder, digest, text, follows }: EncodingTask, handover): Promise<Int32Array | undefined> => {
   const loading = tokenizers.get(digest) ?? loadSameTokenizer(folder, digest);
   tokenizers.set(digest, loading);
-  // Its files may have changed: the thread that asks has it in memory.
+  // If its files have changed, the asking thread still has the tokenizer in memory.
   const tokenizer = await loading.catch(() => undefined);
   if (tokenizer === undefined) {
     tokenizers.delete(digest);

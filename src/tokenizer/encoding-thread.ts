@@ -1,6 +1,6 @@
 /**
- * The thread that encodes long texts: one after the other, so that a text whose reader has gone is passed over; what waits is
- * bounded, and an idle thread ends, its tokenizers with it. For Node.
+ * The thread that encodes long texts, one at a time, so that it can skip a text whose reader has gone; its queue is bounded,
+ * and an idle thread ends along with its tokenizers. For Node.
  */
 import { OverloadError, requireRunning } from '../errors.ts';
 import { hostModule, WorkerThread } from '../runtime/worker-thread.ts';
@@ -9,7 +9,7 @@ import type { EncodeOptions } from './text-tokens.ts';
 /** A text for the thread. */
 export interface EncodingTask extends Pick<EncodeOptions, 'follows'> {
   readonly folder: string;
-  /** Of the files of the tokenizer. */
+  /** Digest of the tokenizer's files. */
   readonly digest: string;
   readonly text: string;
 }
@@ -21,14 +21,14 @@ function startThread(): Thread {
 }
 
 interface Bounds {
-  /** Characters that may wait, together: half a minute of work. A text alone may be longer. */
+  /** Most characters waiting in all: half a minute of work. A single text may be longer. */
   readonly mostWaiting: number;
   readonly idleMilliseconds: number;
 }
 
 const usualBounds: Bounds = { mostWaiting: 1 << 25, idleMilliseconds: 60_000 };
 
-/** Started when a text comes. */
+/** Starts with the first text. */
 export class EncodingThread {
   readonly #start: () => Thread;
   readonly #bounds: Bounds;
@@ -43,8 +43,8 @@ export class EncodingThread {
   }
 
   /**
-   * Undefined where the thread cannot start, or its memory does not suffice.
-   * @throws OverloadError where too much waits; LinnetError `ABORTED` for a text whose turn comes after the signal
+   * Undefined if the thread cannot start, or lacks memory.
+   * @throws OverloadError if too much is waiting; LinnetError `ABORTED` for a text whose turn comes after the signal
    */
   async encode(task: EncodingTask, signal?: AbortSignal): Promise<Int32Array | undefined> {
     const { length } = task.text;

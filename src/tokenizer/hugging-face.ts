@@ -1,11 +1,10 @@
 /**
  * A tokenizer in Hugging Face format, run by `@huggingface/tokenizers`.
  *
- * The library looks for added tokens in every text it encodes, special ones included, so that a user who writes
- * `</s>` would get the control token. It has no switch against that. Here the special tokens are therefore taken out
- * of `added_tokens` and renamed, in the vocabulary, to names that no well-formed text can contain: a lone surrogate
- * comes first. That holds for every model type (BPE with `ignore_merges`, Unigram and WordPiece would otherwise still
- * find them as words). Their ids are kept on our side.
+ * The library looks for added tokens in every text it encodes, special ones included, so a user who writes `</s>` would get
+ * the control token, and no option prevents it. So special tokens are removed from `added_tokens` and renamed in the
+ * vocabulary to names that no well-formed text contains: they begin with a lone surrogate. This holds for every model type
+ * (BPE with `ignore_merges`, Unigram and WordPiece would otherwise still find them as words). We keep their ids.
  */
 import { Tokenizer as LibraryTokenizer } from '@huggingface/tokenizers';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
@@ -25,32 +24,29 @@ import { requireIterable, requireOptions, requireText } from '../files/arguments
 /** Runs work with a limit in milliseconds. @throws an error named `TimeLimitError` beyond it */
 export type WorkLimit = <T>(work: () => T, milliseconds: number) => T;
 
-/** The parsed files a Hugging Face tokenizer consists of. */
+/** The parsed files of a Hugging Face tokenizer. */
 export interface HuggingFaceTokenizerFiles {
   /** `tokenizer.json`. */
   readonly tokenizerJson: JsonObject;
-  /** `tokenizer_config.json`: names the special tokens. Where it does not, those of WordPiece are BERT's. */
+  /** `tokenizer_config.json`: names the special tokens. If it does not, WordPiece uses BERT's. */
   readonly tokenizerConfigJson?: JsonObject;
-  /** `config.json` of the model: `bos_token_id` and the like, used where tokenizer_config.json says nothing. */
+  /** The model's `config.json`: `bos_token_id` and the like, used if tokenizer_config.json says nothing. */
   readonly modelConfigJson?: JsonObject;
-  /** Name of the tokenizer in error messages, usually a path. Default `tokenizer.json`. */
+  /** The tokenizer's name in errors, usually a path. Default `tokenizer.json`. */
   readonly origin?: string;
-  /**
-   * Ends the work of patterns that nobody knows to end by themselves. Default: none, as in browsers, where a page that hangs
-   * can be closed.
-   */
+  /** Ends unfamiliar patterns that run too long. Default: none, as in browsers, where a hanging page can be closed. */
   readonly timeLimit?: WorkLimit;
   /** Encodes long texts for callers that wait. Default: none, as in browsers. */
   readonly later?: LaterEncoder;
 }
 
-/** Milliseconds allowed for an empty text, and per character or token: some fifty times the usual ones. */
+/** Milliseconds allowed per text and per character or token: some fifty times the usual. */
 const patience = { start: 2000, each: 0.05 };
 
-/** Ids beyond this would make a sparse table of the vocabulary; no tokenizer has 16 million tokens. */
+/** Larger ids would make the vocabulary's table sparse; no tokenizer has 16 million tokens. */
 const maximumTokenId = (1 << 24) - 1;
 
-/** Cannot occur in well-formed text, which is all that is given to the library. */
+/** Cannot occur in well-formed text, and the library gets no other. */
 const maskPrefix = '\ud800';
 
 /** Keys of tokenizer_config.json that name one special token each. */
@@ -93,7 +89,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     const id = ids.get(name);
     if (id !== undefined) named.set(key, id);
   }
-  /** An id by its name in tokenizer_config.json, else from config.json. A name of `null` says: there is none. */
+  /** A special token's id by its name in tokenizer_config.json, otherwise from config.json. The name `null` means none. */
   const roleId = (role: 'bos' | 'eos' | 'pad' | 'cls' | 'sep' | 'mask'): number | undefined => {
     const key = `${role}_token`;
     if (tokenizerConfigJson[key] === null) return undefined;
@@ -127,11 +123,11 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
     const instance = openLibrary(json, maskedConfig(tokenizerConfigJson, mask), origin);
     fill?.(instance);
     const pieces = instance.model;
-    // The library gives the tokens of a word to a function one by one, of which it can take some hundred thousand.
+    // The library spreads a word's tokens into a call's arguments, which can hold some hundred thousand.
     if (pieces.tokenize) pieces.encode = (words) => words.flatMap((word) => pieces.tokenize?.(word) ?? []);
     return instance;
   };
-  // The vocabulary of the file goes with its object: what stays is this one.
+  // The file's vocabulary is released with its object: only this one stays.
   const json = {
     ...tokenizerJson,
     model: maskedJson,
@@ -139,9 +135,9 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   };
   const { scheme, without } = textPrefix(json);
   const whole = library(json);
-  /** Without the blank that begins a text; made when a text goes on for the first time. */
+  /** Without the blank that begins a text; made when a text first continues another. */
   let inside = scheme === 'none' ? whole : undefined;
-  /** Runs a step over `size` characters or tokens, with a time limit where its patterns need one. */
+  /** Runs a step over `size` characters or tokens, with a time limit if its patterns need one. */
   const watch = <T>(what: keyof UnfamiliarParts, size: number, work: () => T): T => {
     try {
       if (timeLimit === undefined || !unfamiliar[what]) return work();
@@ -174,7 +170,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
         const { ids: found } = watch('encoding', text.length, () =>
           (begins ? whole : (inside ??= library(without))).encode(wellFormed, { add_special_tokens: false }),
         );
-        // A vocabulary that neither covers a character nor names an unknown token leaves the library without an id.
+        // If a vocabulary neither covers a character nor names an unknown token, the library returns no id.
         tokens = Int32Array.from(found, (id) => {
           if (id !== undefined) return id;
           throw new LinnetError('FORMAT', `${origin} has no token for a part of the text and no unknown token`);
@@ -240,7 +236,7 @@ function addedTokens(value: unknown, origin: string): AddedToken[] {
   });
 }
 
-/** Ids by token of a vocabulary: an object (BPE, WordPiece) or a list of [token, score] (Unigram). */
+/** A vocabulary's ids by token: from an object (BPE, WordPiece) or a list of [token, score] (Unigram). */
 function tokenIds(vocabulary: unknown, origin: string): Map<string, number> {
   const ids = new Map<string, number>();
   if (Array.isArray(vocabulary)) {
@@ -267,13 +263,13 @@ function checkedTokenId(id: unknown, token: string, origin: string): number {
   );
 }
 
-/** An id of config.json: a number, or a list of which the first counts (several EOS ids, for example). */
+/** An id from config.json: a number, or the first of a list (several EOS ids, for example). */
 function configuredId(value: unknown, vocabularySize: number): number | undefined {
   const id: unknown = Array.isArray(value) ? value[0] : value;
   return typeof id === 'number' && Number.isInteger(id) && id >= 0 && id < vocabularySize ? id : undefined;
 }
 
-/** A model with the names of the library; one of byte pairs without vocabulary and merges, which `bytePairs` gives it. */
+/** A model with the library's names; a byte-pair one without vocabulary and merges, which `bytePairs` supplies. */
 function maskedModel(model: JsonObject, mask: (token: string) => string): Record<string, unknown> {
   const { vocab, unk_token: unknown } = model;
   const masked: Record<string, unknown> = { ...model };

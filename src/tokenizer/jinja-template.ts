@@ -1,30 +1,30 @@
 /**
- * Templates of models and tasks, written in Jinja and run by `@huggingface/jinja` within limits: a template comes with a file
- * of somebody else, and `range(10 ** 9)`, a text that doubles in every turn of a loop or loops in loops would take all memory
- * or never end.
+ * Model and task templates, written in Jinja and run by `@huggingface/jinja` within limits: templates come in strangers'
+ * files, and `range(10 ** 9)`, a text that doubles in every turn of a loop, or nested loops would take all memory or never
+ * end.
  */
 import { Environment, Template } from '@huggingface/jinja';
 import { templateLimits, LimitedInterpreter, type TemplateLimits } from './template-limits.ts';
 import type { JsonObject } from '../files/json-object.ts';
 
-/** A template that can be rendered again and again. */
+/** A template, parsed once and rendered any number of times. */
 export class JinjaTemplate {
   readonly #program: object;
   readonly #limits: TemplateLimits;
   readonly #now: () => Date;
 
   /**
-   * @param now the time of `strftime_now`
+   * @param now the time for `strftime_now`
    * @throws an Error for a template that cannot be parsed
    */
   constructor(source: string, limits: Partial<TemplateLimits> = {}, now = () => new Date()) {
-    // Jinja takes every end of a line for the same.
+    // Jinja treats all line ends alike.
     this.#program = new Template(source.replace(/\r\n?/g, '\n')).parsed;
     this.#limits = { ...templateLimits, ...limits };
     this.#now = now;
   }
 
-  /** @throws an Error that says why, for values that the template refuses and where it goes beyond a limit */
+  /** @throws an Error with the reason if the template refuses the values or exceeds a limit */
   render(values: JsonObject): string {
     const environment = new Environment();
     for (const [name, value] of Object.entries({ ...globals(this.#limits, this.#now), ...values }))
@@ -34,7 +34,7 @@ export class JinjaTemplate {
   }
 }
 
-/** Globals of templates, under the library's names. */
+/** Template globals, under the library's names. */
 function globals({ entries }: TemplateLimits, now: () => Date): Record<string, unknown> {
   return {
     true: true,
@@ -51,7 +51,7 @@ function globals({ entries }: TemplateLimits, now: () => Date): Record<string, u
   };
 }
 
-/** As of Python: `range(stop)`, `range(start, stop)` or `range(start, stop, step)`. */
+/** Python's: `range(stop)`, `range(start, stop)` or `range(start, stop, step)`. */
 function range([first = 0, second, step = 1]: readonly number[], most: number): number[] {
   const [start, stop] = second === undefined ? [0, first] : [first, second];
   const count = Math.max(0, Math.ceil((stop - start) / step));
@@ -83,7 +83,7 @@ const timeParts: Readonly<Record<string, (date: Date) => string>> = {
   '%': () => '%',
 };
 
-/** The local time by the directives of C's `strftime` that chat templates use, with English names wherever the machine is. */
+/** The local time by those directives of C's `strftime` that chat templates use, with English names on any machine. */
 function formatTime(date: Date, format: unknown): string {
   if (typeof format !== 'string') throw new Error('strftime_now takes a text');
   return format.replace(/%(-?)([A-Za-z%])/g, (whole, bare: string, letter: string) => {

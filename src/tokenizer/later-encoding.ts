@@ -1,6 +1,6 @@
 /**
- * Long texts take seconds to tokenize. A caller that can wait has them tokenized in another thread: its function runs, its long
- * texts are noted, and it runs again when their tokens are there. Runs in browsers too, which have no such thread.
+ * Tokenizes long texts, which take seconds, in another thread, for callers that can wait: the caller's function runs, its
+ * long texts are noted, and it runs again when their tokens are ready. Also runs in browsers, which have no such thread.
  */
 import type { EncodeOptions } from './text-tokens.ts';
 
@@ -9,15 +9,15 @@ export interface LaterEncoder {
   /** Tells tokenizers apart. */
   readonly name: string;
   /**
-   * Undefined where there can be no such thread, or it cannot load the tokenizer: the text is encoded in place.
-   * @param signal a text that has not been begun when it fires is passed over
+   * Undefined if there is no such thread, or it cannot load the tokenizer: encode the text in place.
+   * @param signal skips a text not yet begun when it fires
    */
   encode(text: string, follows: EncodeOptions['follows'], signal?: AbortSignal): Promise<Int32Array | undefined>;
 }
 
-/** Characters that a run encodes in place, together: a tenth of a second at most. */
+/** Most characters encoded in place per run: a tenth of a second. */
 const mostInPlace = 1 << 14;
-/** In place of tokens that are still to be made. */
+/** Stands for tokens still to be made. */
 const placeholder = Int32Array.of(0);
 
 interface Run {
@@ -29,7 +29,7 @@ interface Run {
 
 let run: Run | undefined;
 
-/** Tokens from the other thread, or a placeholder until they are there; undefined for a text to encode in place. */
+/** Tokens from the other thread, or a placeholder until they are ready; undefined for a text to encode in place. */
 export function laterTokens(
   encoder: LaterEncoder,
   text: string,
@@ -45,10 +45,10 @@ export function laterTokens(
 }
 
 /**
- * The result of a function that tokenizes texts, without long stops of this thread.
- * @param make runs once, or again after long texts were tokenized elsewhere; it must not do anything else
- * @param signal texts that wait for the other thread when it fires are passed over, with an error `ABORTED`
- * @throws the function's errors, and those of encoding elsewhere
+ * The result of a function that tokenizes texts, without blocking this thread for long.
+ * @param make runs once, and again after long texts were tokenized elsewhere; it must have no side effects
+ * @param signal when it fires, texts waiting for the other thread are skipped, with an error `ABORTED`
+ * @throws the function's errors, and errors from the other thread
  */
 export async function whenEncoded<T>(make: () => T, signal?: AbortSignal): Promise<T> {
   const known = new Map<string, Int32Array | undefined>();

@@ -1,24 +1,24 @@
 /**
- * The tokens of a tokenizer that its model has rows of the embedding for. Published tokenizers may have some more: Gemma 3's has one
- * for pictures, which models of texts alone have no row for.
+ * Limits a tokenizer to the tokens with a row in its model's embedding. Published tokenizers may have a few more: Gemma 3's
+ * has one for pictures, for which text-only models have no row.
  */
 import { LinnetError } from '../errors.ts';
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
-/** Rows that config.json says, of a model of pictures and texts too; undefined where the model has a default. */
+/** Row count from config.json, also for a model of pictures and texts; undefined if the model uses a default. */
 function embeddingRows({ vocab_size: rows, text_config: text }: JsonObject): number | undefined {
   const stated = rows ?? (isJsonObject(text) ? text.vocab_size : undefined);
-  return typeof stated === 'number' ? stated : undefined; // the model says what is wrong with another value
+  return typeof stated === 'number' ? stated : undefined; // the model reports any other value
 }
 
 /**
- * Takes the tokens without a row out of a vocabulary.
- * @param ids of all tokens, by name; those without a row are removed
+ * Removes tokens without a row from a vocabulary.
+ * @param ids every token's id, by name; loses those without a row
  * @param optional names of the tokens that a model may lack: added ones and control tokens
  * @returns the removed tokens
- * @throws LinnetError `FORMAT` for another token without a row: the tokenizer is of another model
+ * @throws LinnetError `FORMAT` for any other token without a row: the tokenizer belongs to another model
  */
 export function removeTokensWithoutRow(
   ids: Map<string, number>,
@@ -42,7 +42,7 @@ export function removeTokensWithoutRow(
   return removed;
 }
 
-/** A remark on the tokens that were left out of a tokenizer; undefined where all have a row. */
+/** A remark on the tokens left out of a tokenizer; undefined if all have a row. */
 export function remarkOnRows({ withoutRow = [] }: Tokenizer): string | undefined {
   if (withoutRow.length === 0) return undefined;
   return `the model has no row for ${listNames(withoutRow)} of the tokenizer: no text becomes such a token`;

@@ -1,6 +1,8 @@
-/** Behaviour of Python's `str` where JavaScript's strings differ: prompts and metrics of published tasks depend on it. */
+/** Python's `str` behavior where JavaScript strings differ: prompts and metrics of published tasks depend on it. */
 
-/** Characters of `str.isspace`, which are also those of `\s`: JavaScript adds U+FEFF and lacks U+001C to U+001F and U+0085. */
+/**
+ * Characters of `str.isspace`, which are also Python's `\s`: JavaScript's adds U+FEFF and lacks U+001C to U+001F and U+0085.
+ */
 export const pythonSpace = '\\t-\\r\\x1c-\\x20\\x85\\xa0\\u1680\\u2000-\\u200a\\u2028\\u2029\\u202f\\u205f\\u3000';
 
 const leading = new RegExp(`^[${pythonSpace}]+`, 'u');
@@ -12,7 +14,7 @@ export function strip(text: string): string {
   return text.replace(leading, '').replace(trailing, '');
 }
 
-/** Trailing white space of a text, which `rstrip` removes. */
+/** A text's trailing white space, which `rstrip` removes. */
 export function trailingSpace(text: string): string {
   return trailing.exec(text)?.[0] ?? '';
 }

@@ -1,10 +1,10 @@
-/** Control tokens that are part of a text: those by which a model opens and closes calls of functions. */
+/** Control tokens that are part of a text: those that open and close a model's function calls. */
 import { decodingInside } from './token-bytes.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
 /**
- * The tokenizer, which decodes control tokens of some names as these names. It encodes as before: no text becomes one of them.
- * @param names those that are no control tokens here are left out
+ * A tokenizer that decodes the named control tokens as their names. It encodes as before: no text becomes one of them.
+ * @param names skips those that are not control tokens here
  */
 export function showingTokens(tokenizer: Tokenizer, names: readonly string[]): Tokenizer {
   const shown = new Map<number, string>();

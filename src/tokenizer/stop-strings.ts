@@ -1,18 +1,18 @@
-/** Finding stop strings in text that arrives in pieces, without ever giving out a part of one. */
+/** Finds stop strings in text that arrives in pieces, without ever releasing part of one. */
 import { LinnetError } from '../errors.ts';
 import { requireTexts } from '../files/arguments.ts';
 
-/** Result of a piece of text. */
+/** The outcome of one piece of text. */
 export interface StopStringResult {
-  /** Text that is certainly before any stop string. */
+  /** Text certain to precede any stop string. */
   readonly text: string;
-  /** The stop string found, if any. The stream is over then: text after it is dropped. */
+  /** The stop string found, if any. It ends the stream: later text is dropped. */
   readonly match?: string;
 }
 
 /**
- * Watches a stream of text for stop strings. The match is the one whose end comes first in the stream; of several
- * ending at the same place, the longest. How the text is cut into pieces makes no difference.
+ * Watches a text stream for stop strings. The match is the one that ends first in the stream; of several ending at the same
+ * place, the longest. How the text is cut into pieces makes no difference.
  */
 export class StopStringMatcher {
   readonly #stops: readonly string[];
@@ -26,7 +26,7 @@ export class StopStringMatcher {
     this.#stops = [...stops];
   }
 
-  /** Adds a piece of text. After a match nothing more is given out. */
+  /** Adds a piece of text. After a match it returns no more text. */
   push(piece: string): StopStringResult {
     if (this.#match !== undefined) return { text: '', match: this.#match };
     const buffer = this.#held + piece;
@@ -59,7 +59,7 @@ export class StopStringMatcher {
     return best;
   }
 
-  /** Length of the longest end of `buffer` that begins a stop string. */
+  /** Length of the longest suffix of `buffer` that begins a stop string. */
   #partialLength(buffer: string): number {
     let longest = 0;
     for (const stop of this.#stops) {

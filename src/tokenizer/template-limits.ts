@@ -1,46 +1,46 @@
 /**
- * Work and size of values in a template. Values of templates are made of earlier ones and never change, so that the text that
- * a value would be written as is known, and bounded, when the value is made: a list that holds itself twice, fifty times over,
- * is refused before anything writes it. Namespaces alone change; they are never written.
+ * Limits the work and the size of values in a template. Template values are made from earlier ones and never change, so the
+ * written length of a value is known, and bounded, when it is made: a list that holds itself twice, fifty times over, is
+ * refused before anything writes it. Only namespaces change, and they are never written.
  */
 import { type Environment, Interpreter, type RuntimeValue } from '@huggingface/jinja';
 import { setMethod } from './template-methods.ts';
 
-/** Limits of one rendering. */
+/** One rendering's limits. */
 export interface TemplateLimits {
-  /** Entries of a list, and the largest number that a function or filter is given. */
+  /** Most list entries, and the largest number given to a function or filter. */
   readonly entries: number;
-  /** Characters of a text, intermediate ones included, and those that a list or an object would be written with. */
+  /** Most characters in a text, intermediate ones included, and in the written form of a list or object. */
   readonly characters: number;
-  /** Parts that are evaluated; one whose value is large counts as several. */
+  /** Most parts evaluated; one with a large value counts as several. */
   readonly work: number;
-  /** Milliseconds, looked at after every part. */
+  /** Milliseconds, checked after every part. */
   readonly time: number;
 }
 
-/** Far beyond what conversations need: one of a thousand messages takes some 20,000 units of work. */
+/** Far beyond any conversation's needs: a thousand messages take some 20,000 units of work. */
 export const templateLimits: TemplateLimits = { entries: 1 << 18, characters: 16 << 20, work: 1 << 20, time: 5000 };
 
 /** Deepest nesting of lists and objects. */
 const mostDepth = 128;
-/** Characters that an entry of a list or an object counts for, besides its own. */
+/** Characters counted per entry of a list or object, besides its own. */
 const entrySize = 16;
-/** Most spaces of an indent of JSON, and of a text. */
+/** Most spaces in an indent, of JSON or text. */
 const mostIndent = 16;
 const mostTextIndent = 64;
 
 /**
- * The use of a part's value: named; joined to the text that is made; gone over by a loop, function or filter; written by a filter;
- * or written with an indent before every entry.
+ * How a part's value is used: named; joined to the output; iterated by a loop, function or filter; written by a filter; or
+ * written with an indent before every entry.
  */
 type Use = 'named' | 'joined' | 'worked' | 'written' | 'indented';
 
 interface Cost {
-  /** Units of work for each character of a text. */
+  /** Work units per character of a text. */
   readonly character: number;
-  /** Units for each entry of a list or object. */
+  /** Work units per entry of a list or object. */
   readonly entry: number;
-  /** Units for each character that a list or object is written with. */
+  /** Work units per character of a list's or object's written form. */
   readonly inner?: number;
 }
 
@@ -52,7 +52,7 @@ const costs: Readonly<Record<Use, Cost>> = {
   indented: { character: 1 / 16, entry: 4, inner: 1 / 16 },
 };
 
-/** The size of a value when it is written. */
+/** A value's size when written. */
 interface Extent {
   readonly characters: number;
   /** Entries at all depths. */
@@ -66,19 +66,19 @@ export interface Part {
   readonly [field: string]: unknown;
 }
 
-/** Filters that go over a list without writing its entries. */
+/** Filters that iterate over a list without writing its entries. */
 const cheapFilters = new Set<unknown>([
   ...['length', 'list', 'first', 'last', 'default', 'd', 'items', 'keys', 'values', 'map', 'selectattr', 'rejectattr'],
   ...['reverse', 'safe', 'unique'],
 ]);
-/** Operators that join nothing; the others may write both of their sides. */
+/** Operators that join nothing; all others may write both sides. */
 const binaryUses: Readonly<Record<string, { readonly left: Use; readonly right: Use }>> = {
   and: { left: 'named', right: 'named' },
   or: { left: 'named', right: 'named' },
   in: { left: 'named', right: 'worked' },
   'not in': { left: 'named', right: 'worked' },
 };
-/** The use of a value that its part has made by going over others. */
+/** How a value is used that its part made by iterating over others. */
 const afterWork: Readonly<Record<Use, Use>> = {
   named: 'worked',
   joined: 'written',
@@ -86,20 +86,20 @@ const afterWork: Readonly<Record<Use, Use>> = {
   written: 'written',
   indented: 'indented',
 };
-/** Parts that make their value by going over others. */
+/** Parts that make their value by iterating over others. */
 const workingParts = new Set<unknown>(['CallExpression', 'CallStatement', 'FilterExpression', 'FilterStatement']);
 
-/** Looks at every value that comes out of a part of a template. */
+/** Checks every value that a template's parts produce. */
 export class LimitedInterpreter extends Interpreter {
   readonly #limits: TemplateLimits;
   readonly #until: number;
   #work = 0;
   readonly #extents = new WeakMap<RuntimeValue, Extent>();
-  /** How the value of a part is used, of parts whose whole has been met. */
+  /** How a part's value is used, once the whole containing it has been met. */
   readonly #uses = new WeakMap<object, Use>();
-  /** Parts whose value is the text of a method or filter, with its name. */
+  /** Parts whose value is a text's method or a filter, with its name. */
   readonly #methods = new WeakMap<object, unknown>();
-  /** Parts that are arguments of functions and filters, with the name of the filter. */
+  /** Parts that are arguments of functions and filters, with the filter's name. */
   readonly #arguments = new WeakMap<object, unknown>();
 
   constructor(environment: Environment, limits: TemplateLimits) {
@@ -127,7 +127,7 @@ export class LimitedInterpreter extends Interpreter {
     if (performance.now() > this.#until) throw new Error(`it takes more than ${time / 1000} s`);
   }
 
-  /** Remembers how a part uses the parts that it is made of. */
+  /** Records how a part uses its own parts. */
   #meet(part: Part): void {
     for (const field of ['body', 'alternate', 'defaultBlock']) {
       const statements = part[field];
@@ -150,7 +150,7 @@ export class LimitedInterpreter extends Interpreter {
     if (isPart(filter)) this.#use(part.operand, cheapFilters.has(name) ? 'worked' : written);
     if (!Array.isArray(called.args)) return;
     for (const argument of called.args) {
-      // Of a keyword argument, its value.
+      // A keyword argument's value.
       const value: unknown = isPart(argument) && isPart(argument.value) ? argument.value : argument;
       if (isPart(value)) this.#arguments.set(value, name);
     }
@@ -179,7 +179,7 @@ export class LimitedInterpreter extends Interpreter {
   #judgeArgument(result: RuntimeValue, filter: unknown): void {
     const { entries } = this.#limits;
     const { value } = result;
-    // `indent` makes as many blanks.
+    // `indent` makes this many blanks.
     const most = Math.min(entries, filter === 'tojson' ? mostIndent : filter === 'indent' ? mostTextIndent : Infinity);
     if (typeof value === 'number' && value > most) {
       throw new Error(`it gives a function the number ${value}; at most ${most} is allowed`);
@@ -189,7 +189,7 @@ export class LimitedInterpreter extends Interpreter {
     if (characters > 4 * entrySize) throw new Error(`it gives tojson separators of ${characters} characters`);
   }
 
-  /** The extent of a value, whose parts mostly have theirs already. */
+  /** A value's extent; most of its parts already have theirs. */
   #extent(value: RuntimeValue): Extent {
     const known = this.#extents.get(value);
     if (known !== undefined) return known;

@@ -1,4 +1,4 @@
-/** Methods of texts in templates, as Python has them, where the library for templates differs or knows no bounds. */
+/** Text methods in templates with Python's behavior, where the template library differs or has no bounds. */
 import { Environment, type RuntimeValue } from '@huggingface/jinja';
 import { pythonSpace } from './python-text.ts';
 
@@ -11,7 +11,7 @@ const methods: Readonly<Record<string, TextMethod>> = {
   replace: replaced,
 };
 
-/** Gives a text the methods of this file. @param most characters of the text that a method makes */
+/** Gives a text this file's methods. @param most characters of a text that a method makes */
 export function setMethod(value: RuntimeValue, name: unknown, most: number): void {
   const { value: text, builtins } = value;
   if (typeof text !== 'string' || typeof name !== 'string' || !Object.hasOwn(methods, name)) return;
@@ -21,7 +21,7 @@ export function setMethod(value: RuntimeValue, name: unknown, most: number): voi
   );
 }
 
-/** `str.strip(chars)` and its halves: without characters, or with None, it is white space that goes. */
+/** `str.strip(chars)` and its halves: without characters, or with None, removes white space. */
 function stripped(text: string, characters: unknown, atStart: boolean, atEnd: boolean): string {
   if (!(characters === undefined || characters === null || typeof characters === 'string')) {
     throw new Error('strip takes a text of characters');

@@ -1,7 +1,7 @@
 /**
- * Control tokens that a tokenizer's files put around a text, as transformers does: from the post-processor of
- * tokenizer.json; without one, `add_bos_token` and `add_eos_token` of tokenizer_config.json; where these are absent, the
- * defaults of the tokenizer's class.
+ * Control tokens that a tokenizer's files put around a text, following transformers: from tokenizer.json's post-processor;
+ * without one, from `add_bos_token` and `add_eos_token` in tokenizer_config.json; without these, the tokenizer class's
+ * defaults.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { partsOf } from './components.ts';
@@ -10,12 +10,12 @@ import type { Tokenizer } from './text-tokens.ts';
 /** Ids around a text. */
 type TextEnds = Required<Pick<Tokenizer, 'before' | 'after'>>;
 
-/** Ids of control tokens by their roles. */
+/** Control token ids by role. */
 type Roles = Pick<Tokenizer, 'bosId' | 'eosId' | 'clsId' | 'sepId'>;
 
 type Role = keyof Roles;
 
-/** Classes of transformers that put tokens around texts by default, without the suffix of their fast variants. */
+/** Transformers classes that put tokens around texts by default, named without the fast variants' suffix. */
 const classEnds: Readonly<Record<string, { readonly before?: Role; readonly after?: Role }>> = {
   LlamaTokenizer: { before: 'bosId' },
   CodeLlamaTokenizer: { before: 'bosId' },
@@ -28,7 +28,7 @@ const classEnds: Readonly<Record<string, { readonly before?: Role; readonly afte
   XLMRobertaTokenizer: { before: 'clsId', after: 'sepId' },
 };
 
-/** The class that transformers chooses for a model where no file names one. */
+/** The class that transformers picks for a model if no file names one. */
 const classOfModel: Readonly<Record<string, string>> = {
   llama: 'LlamaTokenizer',
   mistral: 'LlamaTokenizer',
@@ -44,8 +44,8 @@ const classOfModel: Readonly<Record<string, string>> = {
 };
 
 /**
- * @param ids of the vocabulary, by name
- * @param roles names that have no id are left out
+ * @param ids the vocabulary's, by name
+ * @param roles leaves out names without an id
  */
 export function textEnds(
   files: { readonly tokenizer: JsonObject; readonly config: JsonObject; readonly model: JsonObject },
@@ -78,7 +78,7 @@ function processedEnds(processor: JsonObject, ids: ReadonlyMap<string, number>):
 
 /** Names of the control tokens before and after a single text. */
 function namesAround({ single, cls, sep }: JsonObject): [before: unknown[], after: unknown[]] {
-  // BERT's and RoBERTa's own processors name a pair of token and id each.
+  // BERT's and RoBERTa's own processors store [token, id] pairs.
   if (Array.isArray(cls) && Array.isArray(sep)) return [[cls[0]], [sep[0]]];
   if (!Array.isArray(single)) return [[], []];
   const items: unknown[] = single;
@@ -88,7 +88,7 @@ function namesAround({ single, cls, sep }: JsonObject): [before: unknown[], afte
   return [names(items.slice(0, Math.max(text, 0))), names(items.slice(text + 1))];
 }
 
-/** Tokens that end a turn: the tokenizer's EOS, which is not always the end of a text in the model's configuration. */
+/** Tokens that end a turn: the tokenizer's EOS, which may differ from the end of text in the model's configuration. */
 export function endOfTurn(tokenizer: Tokenizer | undefined): readonly number[] {
   return tokenizer?.eosId === undefined ? [] : [tokenizer.eosId];
 }

@@ -1,10 +1,10 @@
-/** Tokens of the texts of earlier prompts. */
+/** Remembers the tokens of earlier prompts' texts. */
 import { LRUCache } from 'lru-cache';
 
-/** Characters of remembered texts. */
+/** Most characters remembered. */
 const mostRemembered = 1 << 20;
 
-/** The last texts used. */
+/** The most recently used texts. */
 export class TextMemory extends LRUCache<string, Int32Array> {
   constructor() {
     super({ maxSize: mostRemembered, sizeCalculation: (_tokens, text) => text.length });

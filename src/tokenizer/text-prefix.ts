@@ -1,13 +1,13 @@
 /**
- * The blank that a tokenizer puts before a text ("dummy prefix" of SentencePiece), and the tokenizer without it: a text that
- * goes on has no second beginning.
+ * The blank that a tokenizer puts before a text (SentencePiece's "dummy prefix"), and the tokenizer without it: a continued
+ * text does not begin again.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 
-/** Before which parts of a text the blank is put: none, the first, or every one, control tokens standing between them. */
+/** Which parts of a text get the blank: none, the first, or each part between control tokens. */
 export type PrefixScheme = 'none' | 'first' | 'always';
 
-/** The scheme of a tokenizer.json, and the file without the prefix. */
+/** A tokenizer.json's scheme, and the file without the prefix. */
 export function textPrefix(tokenizerJson: JsonObject): { readonly scheme: PrefixScheme; readonly without: JsonObject } {
   const schemes = new Set<PrefixScheme>();
   const without = {
@@ -19,7 +19,7 @@ export function textPrefix(tokenizerJson: JsonObject): { readonly scheme: Prefix
   return { scheme, without };
 }
 
-/** A section without the parts that put the blank; undefined where nothing is left of it. */
+/** A section without the parts that add the blank; undefined if nothing is left. */
 function withoutPrefix(section: unknown, schemes: Set<PrefixScheme>): unknown {
   if (!isJsonObject(section)) return section;
   const { type, add_prefix_space: added, prepend_scheme: scheme } = section;

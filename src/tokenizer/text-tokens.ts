@@ -1,4 +1,4 @@
-/** The interface of a tokenizer for the rest of Linnet. */
+/** The tokenizer interface for the rest of Linnet. */
 import { LinnetError } from '../errors.ts';
 
 /** Options of `Tokenizer.encode`. */
@@ -6,8 +6,8 @@ export interface EncodeOptions {
   /** Put the BOS token first. Default false. */
   readonly bos?: boolean;
   /**
-   * Kind of the token before a text that continues another one: tokenizers of the SentencePiece kind put a blank before a text
-   * that begins. Default: nothing.
+   * Kind of the token before a text that continues another: SentencePiece tokenizers put a blank before a text that begins.
+   * Default: none.
    */
   readonly follows?: 'text' | 'control';
 }
@@ -16,49 +16,49 @@ export interface EncodeOptions {
 export interface Tokenizer {
   /** One more than the largest token id. An embedding may have more rows (padding) but never fewer. */
   readonly vocabularySize: number;
-  /** Token that starts a text, where the model has one. */
+  /** Token that starts a text, if the model has one. */
   readonly bosId?: number;
-  /** Control tokens before every text, as the tokenizer's files have it. Default: BOS, where there is one. */
+  /** Control tokens before every text, from the tokenizer's files. Default: BOS, if there is one. */
   readonly before?: readonly number[];
   /** Control tokens after every whole text: EOS or SEP. Default: none. */
   readonly after?: readonly number[];
-  /** Token that ends a text, where the model has one. */
+  /** Token that ends a text, if the model has one. */
   readonly eosId?: number;
-  /** Token that fills unused places of a batch, where the model has one. */
+  /** Token that fills unused places in a batch, if the model has one. */
   readonly padId?: number;
-  /** Token before a text that is read as a whole, where the model has one: an encoder classifies by it. */
+  /** Token before a text that is read as a whole, if the model has one: an encoder classifies by it. */
   readonly clsId?: number;
-  /** Token after such a text, and between two, where the model has one. */
+  /** Token after such a text, and between two, if the model has one. */
   readonly sepId?: number;
-  /** Mask token, in place of a token to predict from both sides, where the model has one. */
+  /** Mask token, which hides a token to predict from both sides, if the model has one. */
   readonly maskId?: number;
-  /** Control tokens. `encode` never makes them out of text, `decode` skips them. */
+  /** Control tokens. `encode` never produces them from text, `decode` skips them. */
   readonly specialIds: ReadonlySet<number>;
-  /** Their ids by name, where they have names: "<extra_id_0>". */
+  /** Control token ids by name, if named: "<extra_id_0>". */
   readonly specialNames?: ReadonlyMap<string, number>;
-  /** Tokens of its files that the model has no row for: `encode` never makes them. Default: none. */
+  /** Tokens in its files without a row in the model: `encode` never produces them. Default: none. */
   readonly withoutRow?: readonly string[];
   /**
-   * Token ids of `text`, in order. The name of a special token inside `text` (`</s>`, say) is encoded as the
-   * characters it is written with, so that a user's text cannot end a turn. Lone surrogates become U+FFFD.
-   * @throws LinnetError `INPUT` if `bos` is asked of a tokenizer without one.
+   * Token ids of `text`, in order. A special token's name inside `text` (`</s>`, say) is encoded as plain characters, so that
+   * a user's text cannot end a turn. Lone surrogates become U+FFFD.
+   * @throws LinnetError `INPUT` for `bos` with a tokenizer without one.
    */
   encode(text: string, options?: EncodeOptions): Int32Array;
   /**
-   * Text of `ids`. Special tokens and ids without a token (rows that only pad the embedding) give nothing; bytes
-   * that are not UTF-8 give U+FFFD. The result is not tidied up ("clean_up_tokenization_spaces" is ignored), since
-   * that would make the text of a token depend on tokens after it.
+   * Text of `ids`. Special tokens and ids without a token (rows that only pad the embedding) give no text; bytes that are not
+   * UTF-8 give U+FFFD. The result is not tidied up ("clean_up_tokenization_spaces" is ignored), since a token's text would
+   * then depend on later tokens.
    * @throws LinnetError `INPUT` if an id is not a non-negative integer.
    */
   decode(ids: Iterable<number>): string;
   /**
-   * The bytes that the vocabulary spells a token with, also where they are only part of a character; undefined for
-   * control tokens and where it does not say. `tokenBytes` asks for them.
+   * The bytes that the vocabulary spells a token with, even if they are only part of a character; undefined for control
+   * tokens and if it does not say. Call `tokenBytes` instead.
    */
   bytesOf?(id: number): Uint8Array | undefined;
 }
 
-/** The id. @throws LinnetError `INPUT` for anything but a non-negative integer */
+/** Returns the id. @throws LinnetError `INPUT` unless it is a non-negative integer */
 export function checkTokenId(id: number): number {
   if (Number.isInteger(id) && id >= 0) return id;
   const given = typeof id === 'number' ? id : typeof id;

@@ -1,16 +1,16 @@
 /**
- * Ending synchronous work that takes too long, such as a pattern of a hostile file that backtracks without end. The engine of
- * JavaScript looks for such an end while it matches, when the work runs as a script with a time limit. In Node only.
+ * Ends synchronous work that takes too long, such as a hostile file's pattern that backtracks without end. When the work runs
+ * as a script with a time limit, JavaScript's engine checks the limit while it matches. In Node only.
  */
 import { Script, createContext } from 'node:vm';
 import type { WorkLimit } from './hugging-face.ts';
 
-/** The work did not end in its time. */
+/** The work exceeded its time limit. */
 export class TimeLimitError extends Error {
   override readonly name = 'TimeLimitError';
 }
 
-/** A limit that can be used again and again; one use costs about a quarter of a millisecond. */
+/** A reusable limit; one use costs about a quarter of a millisecond. */
 export function timeLimit(): WorkLimit {
   const scope: { work?: () => void } = {};
   const context = createContext(scope);
@@ -32,7 +32,7 @@ export function timeLimit(): WorkLimit {
   };
 }
 
-/** The error is not always one of this module's own realm, so that it cannot be told by its class. */
+/** The error may come from another realm, so its class cannot identify it. */
 function isTimeout(error: unknown): boolean {
   return (
     typeof error === 'object' && error !== null && 'code' in error && error.code === 'ERR_SCRIPT_EXECUTION_TIMEOUT'

@@ -1,14 +1,14 @@
-/** The UTF-8 bytes that tokens stand for, those included that are only part of a character. */
+/** The UTF-8 bytes that tokens stand for, including bytes that are only part of a character. */
 import { byteCharacters } from './byte-level.ts';
 import { partsOf } from './components.ts';
 import type { Tokenizer } from './text-tokens.ts';
 
-/** How a vocabulary spells the bytes of a token; undefined where it does not say. */
+/** How a vocabulary spells a token's bytes; undefined if it does not say. */
 export type TokenSpelling = (token: string) => Uint8Array | undefined;
 
 /**
- * The spelling that a `tokenizer.json` uses: the byte-level alphabet, or SentencePiece's with `▁` for the space and
- * `<0x0A>` for bytes; undefined for another.
+ * The spelling in a `tokenizer.json`: the byte-level alphabet, or SentencePiece's with `▁` for the space and `<0x0A>` for
+ * bytes; undefined for any other.
  */
 export function tokenSpelling(decoder: unknown): TokenSpelling | undefined {
   const parts = [...partsOf(decoder)];
@@ -36,8 +36,8 @@ function sentencePieceSpelling(byteFallback: boolean): TokenSpelling {
 }
 
 /**
- * Bytes of tokens as they are inside a text: none for control tokens; undefined for a token that is part of a
- * character where the tokenizer does not say which.
+ * Tokens' bytes inside a text: none for control tokens; undefined for a token that is part of a character if the tokenizer
+ * does not say which.
  */
 export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | undefined {
   const innerText = decodingInside(tokenizer);
@@ -50,7 +50,7 @@ export function tokenBytes(tokenizer: Tokenizer): (id: number) => Uint8Array | u
   };
 }
 
-/** The text of tokens inside a text: they are decoded after another one, since a decoder may strip the space in front of a text. */
+/** Tokens' text inside a text: decodes them after another token, since a decoder may strip a text's leading space. */
 export function decodingInside(tokenizer: Tokenizer): (ids: readonly number[]) => string {
   let anchor: number[] = [];
   try {

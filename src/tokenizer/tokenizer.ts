@@ -1,4 +1,4 @@
-/** The tokenizer and the chat template of a model folder. */
+/** A model folder's tokenizer and chat template. */
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -19,12 +19,12 @@ import { requirePath } from '../files/arguments.ts';
 
 export type { EncodeOptions, Tokenizer };
 
-/** Upper bounds of the files read, in bytes. The largest tokenizers in use (256K tokens) take about 35 MB. */
+/** Size limits of the files read, in bytes. The largest tokenizers in use (256K tokens) take about 35 MB. */
 const maximumBytes = { tokenizer: 128 << 20, config: 16 << 20 } as const;
 
 /**
- * Loads the tokenizer of a Hugging Face model folder: `tokenizer.json`, and if they are there
- * `tokenizer_config.json` (names of the special tokens) and `config.json` (their ids, where no name is given). In a BERT
+ * Loads a Hugging Face model folder's tokenizer: `tokenizer.json` and, if present,
+ * `tokenizer_config.json` (special tokens' names) and `config.json` (their ids, if unnamed). In a BERT
  * folder without tokenizer.json, `vocab.txt` takes its place.
  * @throws LinnetError `NOT_FOUND` without a tokenizer, `FORMAT` if a file is malformed or too large, `PATH` if one is not a
  * regular file of the folder.
@@ -38,7 +38,7 @@ export async function loadTokenizer(folder: string): Promise<Tokenizer> {
   return await loadSameTokenizer(folder, undefined);
 }
 
-/** The same, of files with a digest. @throws LinnetError `MISMATCH` for other files */
+/** The same, for files with a given digest. @throws LinnetError `MISMATCH` for other files */
 export async function loadSameTokenizer(folder: string, digest: string | undefined): Promise<Tokenizer> {
   requirePath(folder, 'the folder');
   const packed = await ggufCompanions(folder);
@@ -87,7 +87,7 @@ function bytesOf(text: string | undefined): Buffer | undefined {
   return text === undefined ? undefined : Buffer.from(text);
 }
 
-/** One for all tokenizers. */
+/** One thread for all tokenizers. */
 const thread = new EncodingThread();
 
 function laterEncoder(folder: string, digest: string): LaterEncoder {
@@ -95,7 +95,7 @@ function laterEncoder(folder: string, digest: string): LaterEncoder {
 }
 
 /**
- * The chat template of a Hugging Face folder (`findChatTemplate`); undefined for none.
+ * A Hugging Face folder's chat template (`findChatTemplate`); undefined for none.
  * @throws LinnetError `FORMAT` if it is malformed or too long, `PATH` if a file is not a regular file of the folder
  */
 export async function readChatTemplate(folder: string, tokenizer: Tokenizer): Promise<ChatTemplate | undefined> {
@@ -103,7 +103,7 @@ export async function readChatTemplate(folder: string, tokenizer: Tokenizer): Pr
   return findChatTemplate(packed === undefined ? templatesIn(folder) : templatesOf(packed, folder), tokenizer);
 }
 
-/** The chat templates of a GGUF file. */
+/** A GGUF file's chat templates. */
 function templatesOf({ texts }: Companions, path: string): TemplateFiles {
   const begin = `${TEMPLATE_FOLDER}/`;
   const additional = [...texts].filter(([name]) => name.startsWith(begin));
@@ -117,7 +117,7 @@ function templatesOf({ texts }: Companions, path: string): TemplateFiles {
   };
 }
 
-/** The files of a folder that may hold chat templates. */
+/** The files in a folder that may hold chat templates. */
 export function templatesIn(folder: string): TemplateFiles {
   return {
     read: (name) => ifFound(readInFolder(folder, name, maximumBytes.config)),

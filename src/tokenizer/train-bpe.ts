@@ -1,9 +1,9 @@
 /**
- * Training a byte-level BPE tokenizer: starting from bytes, the most frequent pair of neighbouring tokens becomes a
- * token, again and again (Sennrich et al. 2016, on bytes as in GPT-2).
+ * Trains a byte-level BPE tokenizer: starting from bytes, the most frequent pair of neighboring tokens becomes a token, again
+ * and again (Sennrich et al. 2016, on bytes as in GPT-2).
  *
- * Text is cut into words first and merges never cross a word, so it suffices to count each distinct word once. The
- * counts of pairs are kept up to date merge by merge, through an index from each pair to the words that contain it.
+ * Text is first cut into words and merges never cross a word, so each distinct word is counted once. Pair counts are updated
+ * merge by merge, through an index from each pair to the words that contain it.
  */
 import TinyQueue from 'tinyqueue';
 import { LinnetError } from '../errors.ts';
@@ -18,20 +18,20 @@ import {
 
 /** Options of `trainBpe`. */
 export interface TrainBpeOptions {
-  /** Tokens in all: special tokens, 256 bytes and merges. Fewer come out if the text runs out of frequent pairs. */
+  /** Tokens in all: special tokens, 256 bytes and merges. The result has fewer if the text runs out of frequent pairs. */
   readonly vocabularySize: number;
   /** BOS, EOS and any others; they take the first ids. Default `<s>`, `</s>`. */
   readonly specialTokens?: SpecialTokens;
-  /** A pair seen less often becomes no token. Default 2. */
+  /** Rarer pairs do not become tokens. Default 2. */
   readonly minFrequency?: number;
   /** Called now and then, and at the end. */
   readonly onProgress?: (progress: TrainBpeProgress) => void;
 }
 
-/** How far training has come. */
+/** Training progress. */
 export interface TrainBpeProgress {
   readonly merges: number;
-  /** Merges a full vocabulary has. */
+  /** Merges in a full vocabulary. */
   readonly targetMerges: number;
 }
 
@@ -40,17 +40,17 @@ const pairBase = 1 << 20;
 const mergesPerProgress = 100;
 
 /**
- * Trains a tokenizer on `documents`. The result depends on nothing but the documents and the options: of equally
- * frequent pairs the one with the smaller left, then right token id is merged first, as Hugging Face's trainer does.
+ * Trains a tokenizer on `documents`. The result depends only on the documents and options: of equally frequent pairs the one
+ * with the smaller left, then right token id is merged first, as in Hugging Face's trainer.
  * @returns the Hugging Face files; give them to `huggingFaceTokenizer`, or write them to a model folder.
- * @throws LinnetError `INPUT` if the vocabulary cannot hold the bytes and special tokens, or a special token is empty
- * or given twice.
+ * @throws LinnetError `INPUT` if the vocabulary cannot hold the bytes and special tokens, or a special token is empty or
+ *   given twice.
  */
 export function trainBpe(documents: Iterable<string>, options: TrainBpeOptions): TokenizerFiles {
   const { vocabularySize, specialTokens = defaultSpecialTokens, minFrequency = 2, onProgress } = options;
   checkOptions(vocabularySize, specialTokens, minFrequency);
   const characters = byteCharacters();
-  // Bytes in order of their characters, which is how Hugging Face's trainer numbers them.
+  // Bytes in the order of their characters, as Hugging Face's trainer numbers them.
   const tokens: string[] = [...specialTokens, ...[...characters].sort()];
   const ids = new Map(tokens.map((token, id) => [token, id]));
   const byteIds = characters.map((character) => ids.get(character) ?? 0);
@@ -65,7 +65,7 @@ export function trainBpe(documents: Iterable<string>, options: TrainBpeOptions):
     const right = pair % pairBase;
     merges.push([tokens[left], tokens[right]]);
     const token = tokens[left] + tokens[right];
-    // Two merges may spell the same token ("ab" + "c", "a" + "bc"): then the second gives no new one.
+    // Two merges may spell the same token ("ab" + "c", "a" + "bc"): the second then adds no token.
     let id = ids.get(token);
     if (id === undefined) {
       id = tokens.length;
@@ -116,25 +116,25 @@ function countWords(documents: Iterable<string>): Map<string, number> {
   return counts;
 }
 
-/** A pair, packed into a number that orders pairs by left token, then by right token, and its count when it was queued. */
+/** A pair, packed into a number that sorts by left, then right token, and its count when queued. */
 interface PairCount {
   readonly count: number;
   readonly pair: number;
 }
 
-/** The highest count first, of equal counts the smallest pair. */
+/** Highest count first; of equal counts, the smallest pair. */
 export class PairQueue extends TinyQueue<PairCount> {
   constructor() {
     super([], (a, b) => b.count - a.count || a.pair - b.pair);
   }
 }
 
-/** The words of a corpus as lists of tokens, and the counts of all neighbouring pairs in them. */
+/** A corpus's words as lists of tokens, and the counts of all neighboring pairs in them. */
 class PairIndex {
   readonly #words: number[][] = [];
   readonly #frequencies: number[] = [];
   readonly #counts = new Map<number, number>();
-  /** Words that contain a pair, or have contained it. */
+  /** Words that contain, or once contained, a pair. */
   readonly #wordsOf = new Map<number, Set<number>>();
   readonly #queue = new PairQueue();
 
@@ -149,12 +149,12 @@ class PairIndex {
     for (const [pair, count] of this.#counts) this.#queue.push({ count, pair });
   }
 
-  /** The most frequent pair, or undefined if none is seen `minFrequency` times. */
+  /** The most frequent pair, or undefined if none occurs `minFrequency` times. */
   mostFrequent(minFrequency: number): number | undefined {
     for (let entry = this.#queue.pop(); entry !== undefined; entry = this.#queue.pop()) {
       const count = this.#counts.get(entry.pair) ?? 0;
       if (count === entry.count) return count >= minFrequency ? entry.pair : undefined;
-      // The entry is out of date: counts fall without notice. It goes back under the count of today.
+      // The entry is stale: counts fall without notice. It goes back with its current count.
       if (count > 0 && count < entry.count) this.#queue.push({ count, pair: entry.pair });
     }
     return undefined;
@@ -186,7 +186,7 @@ class PairIndex {
     }
   }
 
-  /** Counts the pairs of a word in and returns them. */
+  /** Counts a word's pairs and returns them. */
   #addPairs(index: number): Set<number> {
     const word = this.#words[index];
     const pairs = new Set<number>();

@@ -1,11 +1,11 @@
 /**
- * BERT's WordPiece tokenizer (Devlin et al., arXiv 1810.04805) from a bare vocabulary: folders from before
- * tokenizer.json have a vocab.txt with one token per line, the number of a line being the id.
+ * BERT's WordPiece tokenizer (Devlin et al., arXiv 1810.04805) from a bare vocabulary: folders older than tokenizer.json have
+ * a vocab.txt with one token per line, the line number being the id.
  */
 import { isJsonObject, type JsonObject } from '../files/json-object.ts';
 import { LinnetError } from '../errors.ts';
 
-/** Names of the special tokens of BERT's tokenizer, used where tokenizer_config.json is silent. */
+/** Special token names of BERT's tokenizer, used if tokenizer_config.json is silent. */
 export const wordPieceSpecialTokens = {
   pad_token: '[PAD]',
   unk_token: '[UNK]',
@@ -14,7 +14,7 @@ export const wordPieceSpecialTokens = {
   mask_token: '[MASK]',
 } as const;
 
-/** Whether a folder's files say that its tokenizer is BERT's, so that vocab.txt can be read as such. */
+/** Whether a folder's files identify its tokenizer as BERT's, so that vocab.txt can be read as one. */
 export function isBertFolder(tokenizerConfigJson: JsonObject = {}, modelConfigJson: JsonObject = {}): boolean {
   const { tokenizer_class: tokenizer } = tokenizerConfigJson;
   if (typeof tokenizer === 'string') return /^(Distil)?BertTokenizer(Fast)?$/.test(tokenizer);
@@ -22,14 +22,13 @@ export function isBertFolder(tokenizerConfigJson: JsonObject = {}, modelConfigJs
 }
 
 /**
- * The tokenizer.json that a vocab.txt stands for.
+ * The tokenizer.json equivalent to a vocab.txt.
  *
  * @param vocabulary contents of vocab.txt
- * @param tokenizerConfigJson `do_lower_case` (default true), `strip_accents` (default: where lower case is made) and
- *   `tokenize_chinese_chars` (default true) are read
- * @param origin name of the file in error messages
- * @throws LinnetError `FORMAT` for text that is not UTF-8, an empty vocabulary, a token that is there twice, or one without
- *   the unknown token
+ * @param tokenizerConfigJson reads `do_lower_case` (default true), `strip_accents` (default: as `do_lower_case`) and
+ *   `tokenize_chinese_chars` (default true)
+ * @param origin the file's name in errors
+ * @throws LinnetError `FORMAT` for text that is not UTF-8, an empty vocabulary, a duplicate token, or a missing unknown token
  */
 export function wordPieceJson(vocabulary: Uint8Array, tokenizerConfigJson: JsonObject, origin: string): JsonObject {
   const tokens = readLines(vocabulary, origin);
@@ -82,7 +81,7 @@ function readLines(bytes: Uint8Array, origin: string): string[] {
   return lines;
 }
 
-/** The name of a token in tokenizer_config.json: a string, or an object with a `content`. */
+/** A token's name in tokenizer_config.json: a string, or an object with `content`. */
 export function tokenName(value: unknown): string | undefined {
   if (typeof value === 'string') return value;
   return isJsonObject(value) && typeof value.content === 'string' ? value.content : undefined;

@@ -1,8 +1,8 @@
 /**
- * Multi-query associative recall (MQAR; Arora et al., "Zoology", arXiv 2312.04927, section 4): a row begins with n pairs of a
- * key and its value, k₁ v₁ … k_n v_n; then each key comes once more, and the model is to say its value. Slot g of the
- * second part, two tokens wide, asks with a probability ∝ (g + 1)^(a − 1), a = 0.01: most questions come soon, few late.
- * Rows are drawn when they are read, each from the seed, its epoch and its number: no row is seen twice.
+ * Multi-query associative recall (MQAR; Arora et al., "Zoology", arXiv 2312.04927, section 4): a row begins with n key-value
+ * pairs, k₁ v₁ … k_n v_n; then each key appears once more, and the model must name its value. Slot g of the second part, two
+ * tokens wide, asks with probability ∝ (g + 1)^(a − 1), a = 0.01: most questions come soon, few late. Each row is drawn when
+ * read, from the seed, epoch and row number: no row is seen twice.
  */
 import { LinnetError } from '../../errors.ts';
 import type { Random } from '../../random.ts';
@@ -12,27 +12,27 @@ import { emptyBatch, type RowDataset, type RowVisit } from '../rows/row-dataset.
 import { visitRandom } from '../rows/visit-random.ts';
 
 export interface AssociativeRecallOptions {
-  /** V: keys are 1 … V/2 − 1, values V/2 … V − 1, 0 fills what asks nothing. Even. */
+  /** V, even: keys are 1 … V/2 − 1, values V/2 … V − 1; 0 fills positions that ask nothing. */
   readonly vocabulary: number;
-  /** T: tokens of a row, even. */
+  /** T: tokens per row, even. */
   readonly length: number;
-  /** n: pairs of a row, as many as questions; 4n ≤ T. */
+  /** n: pairs per row, and as many questions; 4n ≤ T. */
   readonly pairs: number;
-  /** Rows of an epoch. */
+  /** Rows per epoch. */
   readonly rows: number;
   readonly seed: number;
-  /** a of the distances. Default 0.01. */
+  /** a, which spreads the questions. Default 0.01. */
   readonly power?: number;
 }
 
-/** Rows of MQAR for `causalObjective`: a label counts at the second coming of a key and is its value there. */
+/** MQAR rows for `causalObjective`: a label counts at a key's second appearance and is its value. */
 export class AssociativeRecall implements RowDataset<PackedBatch> {
   readonly rows: number;
   readonly length: number;
   readonly pairs: number;
   readonly #options: Required<AssociativeRecallOptions>;
 
-  /** @throws LinnetError `INPUT` for sizes that do not fit each other */
+  /** @throws LinnetError `INPUT` for sizes that do not fit together */
   constructor(options: AssociativeRecallOptions) {
     this.#options = { power: 0.01, ...options };
     const { vocabulary, length, pairs, rows, power } = this.#options;
@@ -75,7 +75,7 @@ export class AssociativeRecall implements RowDataset<PackedBatch> {
     return batch;
   }
 
-  /** One row, as arrays of its own. */
+  /** One row, as its own arrays. */
   row(visit: RowVisit): TrainingRow {
     const { vocabulary, length, pairs, seed, power } = this.#options;
     const random = visitRandom(seed, visit);
@@ -95,7 +95,7 @@ export class AssociativeRecall implements RowDataset<PackedBatch> {
       inputs[place] = keys[pair];
       labels[place] = values[pair];
       weights[place] = 1;
-      // The answer itself follows, as in a text.
+      // The answer follows its question, as in text.
       if (place + 1 < length) inputs[place + 1] = values[pair];
     });
     return { inputs, labels, weights };
@@ -106,13 +106,13 @@ export class AssociativeRecall implements RowDataset<PackedBatch> {
   }
 }
 
-/** Some of 0 … bound − 1, each at most once, in random order. */
+/** `count` distinct numbers from 0 … bound − 1, in random order. */
 function distinct(bound: number, count: number, random: Random): number[] {
   return random.shuffle(Array.from({ length: bound }, (_, i) => i)).slice(0, count);
 }
 
 /**
- * Slots without replacement, slot g with weight (g + 1)^(power − 1): the `count` least of −ln u / weight, which is such a
+ * Draws slots without replacement, slot g with weight (g + 1)^(power − 1): the `count` smallest −ln u / weight are such a
  * draw (Efraimidis and Spirakis, 2006).
  */
 function weightedSlots(slots: number, count: number, power: number, random: Random): number[] {

@@ -1,4 +1,4 @@
-/** Texts with labels or numbers, tokenized as a kind of model reads them: rows for training a classifier and for measuring it. */
+/** Labelled texts, tokenized as a kind of model reads them: rows to train and measure classifiers and regressions. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
@@ -18,7 +18,7 @@ import { readRecords } from '../files/records.ts';
 import { layOutText, type TextLayout } from './text-layouts.ts';
 import { filledText } from '../../files/schema-values.ts';
 
-/** A text, or two, with the name of its class, or the number that regression is to find. */
+/** A text, or two, with its class name or its regression target. */
 export interface LabelledText {
   readonly text: string;
   readonly pair?: string;
@@ -26,14 +26,14 @@ export interface LabelledText {
   readonly source: string;
 }
 
-/** Names of the fields of a record. */
+/** Field names of a record. */
 export interface LabelledFields {
   readonly text: string;
   readonly pair?: string;
   readonly label: string;
 }
 
-/** Options for the names of the fields of a file. */
+/** Options that name a file's fields. */
 export const labelShape = {
   textField: filledText.default('text').meta({
     placeholder: 'name',
@@ -59,7 +59,7 @@ export function labelledFields(options: z.input<typeof labelOptions>): LabelledF
   return { text, pair, label };
 }
 
-/** Labelled texts of .jsonl, .csv and .tsv files. @throws LinnetError as `readRecords` */
+/** Labelled texts from .jsonl, .csv and .tsv files. @throws LinnetError like `readRecords` */
 export async function readLabelledTexts(
   paths: readonly string[],
   { text, pair, label }: LabelledFields,
@@ -73,16 +73,14 @@ export async function readLabelledTexts(
   }));
 }
 
-/** The labels that occur: numbers in their order, other names in that of their characters. */
+/** The distinct labels: numbers in numeric order, other names in character order. */
 export function labelsOf(texts: readonly Pick<LabelledText, 'label'>[]): string[] {
   const labels = [...new Set(texts.map(({ label }) => label))];
   const isNumeric = labels.every((label) => /^-?\d+$/.test(label));
   return isNumeric ? labels.sort((a, b) => Number(a) - Number(b)) : labels.sort((a, b) => (a < b ? -1 : 1));
 }
 
-/**
- * The number that a label spells. @throws LinnetError `INPUT`, naming the row, for one that is none
- */
+/** The number that a label spells. @throws LinnetError `INPUT`, naming the row, if it is not one */
 function numberOf({ label, source }: Pick<LabelledText, 'label' | 'source'>): number {
   const value = label.trim() === '' ? Number.NaN : Number(label);
   if (Number.isFinite(value)) return value;
@@ -93,11 +91,11 @@ interface LabelledRow {
   readonly tokens: Int32Array;
   /** Where the second text begins. */
   readonly pairStart: number;
-  /** Id of the class, or the number of regression. */
+  /** Class id, or the regression target. */
   readonly label: number;
 }
 
-/** Names, types and shapes of a row of labelled text. @param label `float32` for regression */
+/** Names, types and shapes of a labelled text's row. @param label `float32` for regression */
 export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int32') {
   return {
     tokens: int32Input(length),
@@ -105,11 +103,11 @@ export function labelledInputs(length: number, label: 'int32' | 'float32' = 'int
     mask: float32Input(length),
     /** 1 for the second text. */
     segments: int32Input(length),
-    /** The place of the last token. */
+    /** Index of the last token. */
     last: int32Input(),
-    /** Id of the label, or the number of regression. */
+    /** Label id, or the regression target. */
     label: { dtype: label, shape: [] },
-    /** One. */
+    /** Always 1. */
     weights: float32Input(),
   } satisfies RowInputs;
 }
@@ -118,11 +116,11 @@ type LabelledBatch = BatchOf<ReturnType<typeof labelledInputs>>;
 
 /** How labelled texts become rows. */
 export interface LabelledOptions {
-  /** How the kind of model reads texts. */
+  /** How this kind of model reads texts. */
   readonly layout: TextLayout;
-  /** Names of the classes, in the order of their ids; undefined for regression, where labels are numbers. */
+  /** Class names in id order; undefined for regression, whose labels are numbers. */
   readonly labels: readonly string[] | undefined;
-  /** Longest row; longer texts are cut. */
+  /** Longest row; cuts longer texts. */
   readonly length: number;
 }
 
@@ -133,7 +131,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly #rows: readonly LabelledRow[];
   readonly #padId: number;
 
-  /** @throws LinnetError `INPUT` for no texts, an unknown label, one that is not a number, or a text without a token */
+  /** @throws LinnetError `INPUT` for no texts, an unknown or non-numeric label, or a text without tokens */
   constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
     if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
     const idOf = idsOf(labels);
@@ -175,7 +173,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
     return batch;
   }
 
-  /** SHA-256 of the rows and of how they were made. */
+  /** SHA-256 of the rows and how they were made. */
   fingerprint(): string {
     const hash = createHash('sha256');
     hash.update(JSON.stringify({ kind: 'labelled', version: 1, length: this.length, padId: this.#padId }));
@@ -185,7 +183,7 @@ export class LabelledDataset implements RowDataset<LabelledBatch> {
   }
 }
 
-/** The number of a label in a batch: the id of its class, or the value of a regression. */
+/** A label's number in a batch: its class id, or the regression target. */
 function idsOf(labels: readonly string[] | undefined): (text: LabelledText) => number {
   if (labels === undefined) return numberOf;
   const ids = new Map(labels.map((label, id) => [label, id]));

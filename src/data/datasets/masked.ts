@@ -1,6 +1,6 @@
 /**
- * Masked language modelling (BERT, arXiv 1810.04805, section 3.1): of 15 % of the tokens, drawn anew in every pass, the
- * model must predict the original ones; 80 % of them are replaced by the mask token, 10 % by a random one, 10 % are left.
+ * Masked language modeling (BERT, arXiv 1810.04805, section 3.1): each pass draws 15 % of the tokens anew, and the model must
+ * predict their originals; 80 % of them become the mask token, 10 % a random one, 10 % stay.
  */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -21,23 +21,23 @@ const chosenShare = 0.15;
 const maskedShare = 0.8;
 const randomShare = 0.1;
 
-/** Names, types and shapes of a row of masked text. */
+/** Names, types and shapes of a masked row. */
 export function maskedInputs(length: number) {
   return {
-    /** Some are replaced. */
+    /** Input tokens, some replaced. */
     tokens: int32Input(length),
     /** 0 on padding. */
     mask: float32Input(length),
-    /** The tokens as they were. */
+    /** The original tokens. */
     labels: int32Input(length),
-    /** 1 where a token was chosen. */
+    /** 1 at drawn tokens. */
     weights: float32Input(length),
   } satisfies RowInputs;
 }
 
 type MaskedBatch = BatchOf<ReturnType<typeof maskedInputs>>;
 
-/** The tokens that masked text has besides its own. */
+/** The extra tokens that masked text needs. */
 export interface MaskingIds {
   readonly cls: number;
   readonly sep: number;
@@ -45,17 +45,17 @@ export interface MaskingIds {
 }
 
 export interface MaskedOptions {
-  /** Tokens of a row, CLS and SEP included. */
+  /** Tokens per row, CLS and SEP included. */
   readonly length: number;
-  /** Draws the chosen tokens and their replacements. */
+  /** Seeds the draw of tokens and their replacements. */
   readonly seed: number;
   /** Default: the tokenizer's. */
   readonly ids?: MaskingIds;
 }
 
 /**
- * CLS, SEP and the mask token of a tokenizer; where it has none, the last three ids of the model's vocabulary, if no token of
- * the text can be one of them. Undefined where there is no room.
+ * A tokenizer's CLS, SEP and mask token; if it has none, the last three ids of the model's vocabulary, provided that no text
+ * token can be one of them. Undefined if there is no room.
  */
 export function maskingIds(
   { clsId: cls, sepId: sep, maskId: mask, vocabularySize }: Tokenizer,
@@ -67,7 +67,7 @@ export function maskingIds(
 }
 
 /**
- * Documents cut into rows of CLS, tokens, SEP; the last row of a document is padded.
+ * Documents cut into rows of CLS, tokens, SEP; pads each document's last row.
  * @throws LinnetError `INPUT` for a tokenizer without CLS, SEP or mask token, rows too short, or no text
  */
 export function maskedDocuments(
@@ -83,13 +83,13 @@ export function maskedDocuments(
     throw new LinnetError('INPUT', `rows of ${length} tokens have no room for CLS, a token and SEP`);
   }
   const ids = { ...own, pad };
-  // Tokens of all rows, without the control tokens around them.
+  // The tokens of all rows, without the control tokens around them.
   const [tokens, starts, counts] = cutDocuments(documents, tokenizer, length - 2);
   if (starts.length === 0) throw new LinnetError('INPUT', 'there is no token to train on');
-  // Tokens that may stand in for another.
+  // Tokens that may replace another.
   const ordinary = Int32Array.from({ length: vocabularySize }, (_, id) => id).filter((id) => !specialIds.has(id));
   const inputs = maskedInputs(length);
-  /** Chooses tokens and replaces them; at least one, so that every row has something to predict. */
+  /** Draws and replaces tokens; at least one, so that every row has something to predict. */
   const hide = (visit: RowVisit, words: Int32Array, hidden: Int32Array, weights: Float32Array): void => {
     const random = visitRandom(seed, visit);
     const certain = random.integer(words.length);
@@ -124,7 +124,7 @@ export function maskedDocuments(
   };
 }
 
-/** Documents in pieces of at most `most` tokens: all their tokens, where the pieces start, and how long they are. */
+/** Cuts documents into pieces of at most `most` tokens: all tokens, where the pieces start, and their lengths. */
 function cutDocuments(
   documents: readonly { readonly text: string }[],
   tokenizer: Tokenizer,

@@ -1,8 +1,8 @@
 /**
- * Cutting tokenized documents into training rows. Runs in browsers too.
+ * Cuts tokenized documents into training rows. Also runs in browsers.
  *
- * A row of `length` predictions needs length + 1 tokens: the inputs are all but the last, the labels all but the first.
- * All tokens of a data set lie in one array, in the order of the documents; a row is a place and a count in it.
+ * A row of `length` predictions needs length + 1 tokens: the inputs are all but the last, the labels all but the first. One
+ * array holds a data set's tokens, in document order; a row is an offset and a count.
  */
 import { LinnetError } from '../../errors.ts';
 import { documentTokens } from '../documents/document-tokens.ts';
@@ -21,32 +21,32 @@ import {
 
 /**
  * How documents become rows.
- * - `stream`: all documents one after the other, cut every `length` tokens, so that a row may hold several documents
- *   and none is wasted. Neighbouring rows share a token (the last label of one is the first input of the next):
- *   thus every token but the very first is predicted exactly once.
- * - `document`: a row a document, cut after length + 1 tokens. A short one is padded with weight 0.
+ * - `stream`: all documents in sequence, cut every `length` tokens, so a row may hold several documents and no token is
+ *   wasted. Neighboring rows share a token (one's last label is the next one's first input): every token but the very first
+ *   is predicted exactly once.
+ * - `document`: one row per document, cut after length + 1 tokens. A short one is padded with weight 0.
  */
 export type PackingMode = 'stream' | 'document';
 
 /** Options of `packDocuments`. */
 export interface PackingOptions {
-  /** Predictions in a row, T. */
+  /** Predictions per row, T. */
   readonly length: number;
   /** Default `stream`. */
   readonly mode?: PackingMode;
-  /** Treatment of an incomplete last row in mode `stream`. Default `drop`. */
+  /** What to do with an incomplete last row in mode `stream`. Default `drop`. */
   readonly remainder?: 'drop' | 'pad';
   /** Called after every document. */
   readonly onProgress?: (progress: PackingProgress) => void;
 }
 
-/** How much has been tokenized. */
+/** Tokens and documents so far. */
 export interface PackingProgress {
   readonly documents: number;
   readonly tokens: number;
 }
 
-/** A row as it goes into a batch; all three arrays have the length of the data set's rows. */
+/** A row ready for a batch; all three arrays have the data set's row length. */
 export interface TrainingRow {
   readonly inputs: Int32Array;
   /** The token after each input. */
@@ -63,9 +63,9 @@ export interface PackedParts {
   readonly padId: number;
   /** Tokens of all documents. */
   readonly tokens: Int32Array;
-  /** Where in `tokens` each row starts. */
+  /** Where each row starts in `tokens`. */
   readonly starts: Int32Array;
-  /** Tokens each row has, from 2 to length + 1. */
+  /** Tokens per row, from 2 to length + 1. */
   readonly counts: Int32Array;
 }
 
@@ -127,12 +127,12 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
     return batch;
   }
 
-  /** Labels that count, over all rows: the predictions of one epoch. */
+  /** Labels that count in all rows: one epoch's predictions. */
   get predictedTokens(): number {
     return this.counts.reduce((sum, count) => sum + count - 1, 0);
   }
 
-  /** Row `index`, as arrays of its own. */
+  /** Row `index`, as its own arrays. */
   row(index: number): TrainingRow {
     const { inputs, labels, weights } = this.batch([{ row: index, epoch: 0 }]);
     return { inputs: inputs.data, labels: labels.data, weights: weights.data };
@@ -140,7 +140,7 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
 }
 
 /**
- * Tokenizes documents and cuts them into rows, as `packDocuments` does.
+ * Tokenizes documents and cuts them into rows, like `packDocuments`.
  * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row
  */
 export async function packRows(
@@ -189,7 +189,7 @@ export async function packRows(
   };
 }
 
-/** A document with the token that sets it off from its neighbours. */
+/** A document with the token that separates it from its neighbors. */
 function separatedTokens(text: string, tokenizer: Tokenizer): Int32Array {
   const ids = documentTokens(tokenizer, text);
   if (tokensBefore(tokenizer).length > 0) return ids;

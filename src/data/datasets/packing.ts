@@ -1,4 +1,4 @@
-/** Packed text as a data set of Node, which is recognised when a run is resumed. */
+/** Packed text as a data set for Node, with a fingerprint to recognize it when a run resumes. */
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
 import { PackedRows, type PackingOptions, packRows, type PackedBatch } from './packed-rows.ts';
@@ -6,7 +6,7 @@ import type { RowDataset } from '../rows/row-dataset.ts';
 
 /** Training rows over one array of tokens. */
 export class PackedDataset extends PackedRows implements RowDataset<PackedBatch> {
-  /** SHA-256 of the tokens and of how they are cut. */
+  /** SHA-256 of the tokens and how they are cut. */
   fingerprint(): string {
     const { length, padId, tokens, starts, counts } = this;
     const described = { version: 1, length, padId, tokens: tokens.length, rows: starts.length };
@@ -15,8 +15,8 @@ export class PackedDataset extends PackedRows implements RowDataset<PackedBatch>
 }
 
 /**
- * Tokenizes documents and cuts them into rows. Each document starts with BOS; with a tokenizer that has none it ends
- * with EOS instead, if there is one.
+ * Tokenizes documents and cuts them into rows. Each document starts with BOS; a tokenizer without BOS ends it with EOS
+ * instead, if it has one.
  * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row.
  */
 export async function packDocuments(

@@ -1,4 +1,4 @@
-/** Rows for models that read one text and write another: the pairs of a file, or plain text with spans cut out. */
+/** Rows for models that read one text and write another: pairs from a file, or plain text with spans cut out. */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
@@ -16,13 +16,13 @@ import {
 import { corruptedLength, corruptSpans } from './span-corruption.ts';
 import { visitRandom } from '../rows/visit-random.ts';
 
-/** Tokens per row of sources and targets. */
+/** Source and target tokens per row. */
 export interface PairLengths {
   readonly source: number;
   readonly target: number;
 }
 
-/** Names, types and shapes of a row of a pair. */
+/** Names, types and shapes of a pair's row. */
 export function pairInputs({ source, target }: PairLengths) {
   return {
     source: int32Input(source),
@@ -44,15 +44,15 @@ interface TokenPair {
   readonly target: Int32Array;
 }
 
-/** Pairs and the ids that rows need besides. */
+/** Pairs, and the ids that rows need. */
 interface PairSource {
   readonly rows: number;
   readonly lengths: PairLengths;
   readonly startId: number;
   readonly padId: number;
-  /** Source and target of a row, EOS included; they may depend on the pass over the data. */
+  /** A row's source and target, EOS included; may depend on the pass over the data. */
   readonly pair: (visit: RowVisit) => TokenPair;
-  /** Description and tokens of the pairs, for `fingerprint`. */
+  /** The pairs' description and tokens, for `fingerprint`. */
   readonly identity: readonly [described: object, arrays: readonly Int32Array[]];
 }
 
@@ -68,12 +68,12 @@ export class PairDataset implements RowDataset<PairBatch> {
     this.#source = source;
   }
 
-  /** Source and target of a row, EOS included. */
+  /** A row's source and target, EOS included. */
   pair(visit: RowVisit): TokenPair {
     return this.#source.pair(visit);
   }
 
-  /** SHA-256 of the pairs and of how they become rows. */
+  /** SHA-256 of the pairs and how they become rows. */
   fingerprint(): string {
     return fingerprint(...this.#source.identity);
   }
@@ -87,13 +87,13 @@ export class PairDataset implements RowDataset<PairBatch> {
     return pairInputs(this.lengths);
   }
 
-  /** The texts of a row: the source, and the start token followed by the target. */
+  /** A row's texts: the source, and the start token followed by the target. */
   texts(visit: RowVisit): { source: Int32Array; tokens: Int32Array } {
     const { source, target } = this.pair(visit);
     return { source, tokens: Int32Array.from([this.#source.startId, ...target]) };
   }
 
-  /** The same data without the rows from `rows` on. */
+  /** The same data, only the first `rows` rows. */
   first(rows: number): PairDataset {
     const described = { kind: 'first pairs', version: 1, rows, whole: this.fingerprint() };
     return new PairDataset({ ...this.#source, rows, identity: [described, []] });
@@ -119,13 +119,13 @@ export class PairDataset implements RowDataset<PairBatch> {
 
 /** How pairs of texts become rows. */
 export interface PairOptions {
-  /** Most tokens of a source and of a target, EOS included; longer ones are cut. */
+  /** Most tokens in a source or target, EOS included; cuts longer ones. */
   readonly length: number;
   /** First token of the decoder's input. */
   readonly startId: number;
 }
 
-/** Sources and targets, as they are in a file. */
+/** Sources and targets as a file has them. */
 export class TextPairDataset extends PairDataset {
   /** @throws LinnetError `INPUT` for no pairs */
   constructor(
@@ -157,21 +157,21 @@ export class TextPairDataset extends PairDataset {
   }
 }
 
-/** Tokens with EOS, if there is one, cut so that it stays. */
+/** Tokens ending in EOS, if the tokenizer has one; a cut keeps it. */
 function endedTokens(tokenizer: Tokenizer, text: string, length: number): Int32Array {
   const end = tokenizer.eosId === undefined ? [] : [tokenizer.eosId];
   return Int32Array.from([...tokenizer.encode(text).subarray(0, length - end.length), ...end]);
 }
 
 export interface SpanOptions extends PairOptions {
-  /** Draws the spans. */
+  /** Seeds the draw of spans. */
   readonly seed: number;
-  /** Token ids of the first span's sentinel, the second's, …; see `sentinelIds`. */
+  /** Sentinel token ids, the first span's first; see `sentinelIds`. */
   readonly sentinels: readonly number[];
 }
 
 /**
- * Plain text, all documents one after the other, of which every pass cuts out other spans.
+ * Plain text, all documents in sequence; each pass cuts out different spans.
  * @throws LinnetError `INPUT` for text shorter than a row, or fewer sentinels than spans
  */
 export function spanCorruption(

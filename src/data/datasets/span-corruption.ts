@@ -1,13 +1,13 @@
 /**
- * Span corruption (T5, arXiv 1910.10683, section 3.1.4): 15 % of the tokens, in spans of 3 on average, are cut out. The
- * source has a sentinel in the place of each span; the target is each sentinel followed by its span.
+ * Span corruption (T5, arXiv 1910.10683, section 3.1.4): cuts out 15 % of the tokens, in spans of 3 on average. The source
+ * has a sentinel for each span; the target is each sentinel followed by its span.
  */
 import type { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
 const noiseShare = 0.15;
 const meanSpan = 3;
-/** Sentinels of T5's vocabularies. */
+/** Sentinels in T5's vocabularies. */
 const mostSentinels = 100;
 
 function spanCounts(tokens: number): { noise: number; spans: number } {
@@ -17,7 +17,7 @@ function spanCounts(tokens: number): { noise: number; spans: number } {
 }
 
 /**
- * How many tokens of text fill a source of at most `length` tokens, and how long source and target are then.
+ * How many text tokens fill a source of at most `length` tokens, and the resulting source and target lengths.
  * @param length at least 4
  */
 export function corruptedLength(
@@ -35,7 +35,7 @@ export function corruptedLength(
   return { rowTokens, source: sourceOf(rowTokens), target: noise + spans + end, spans };
 }
 
-/** Cuts spans out of tokens; the counts are those of `corruptedLength`, where the spans lie is drawn. */
+/** Cuts spans out of tokens; `corruptedLength` gives their counts, their places are drawn. */
 export function corruptSpans(
   tokens: Int32Array,
   sentinels: readonly number[],
@@ -58,7 +58,7 @@ export function corruptSpans(
   return { source, target };
 }
 
-/** `count` positive lengths of the sum `total`, all ways to split alike probable. */
+/** `count` positive lengths that sum to `total`, every split equally probable. */
 function randomParts(total: number, count: number, random: Random): number[] {
   const places = random.shuffle(Array.from({ length: total - 1 }, (_, i) => i + 1)).slice(0, count - 1);
   const edges = [0, ...places.sort((a, b) => a - b), total];
@@ -66,8 +66,8 @@ function randomParts(total: number, count: number, random: Random): number[] {
 }
 
 /**
- * The sentinels of a tokenizer: its tokens <extra_id_0>, <extra_id_1>, …; where it has none, the last ids of the model's
- * vocabulary from the end, which is where T5 has them.
+ * A tokenizer's sentinels: its tokens <extra_id_0>, <extra_id_1>, …; if it has none, the model's last vocabulary ids, from
+ * the end, where T5 has them.
  */
 export function sentinelIds({ specialNames }: Pick<Tokenizer, 'specialNames'>, vocabulary: number): number[] {
   const named: number[] = [];

@@ -1,25 +1,25 @@
-/** How the kinds of models read a text, or two, that are not to be continued: with which tokens around them. */
+/** How each kind of model reads one or two texts that are not to be continued: which tokens surround them. */
 import type { EncoderModel, Model } from '../../models/model.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** The kind of model that reads; `encoder, two SEP` is RoBERTa's. */
+/** The kind of model; `encoder, two SEP` is RoBERTa's. */
 export type TextLayout = 'causal' | 'encoder' | 'encoder, two SEP' | 'encoder-decoder';
 
-/** The layout that a model reads. */
+/** A model's layout. */
 export function layoutOf({ kind, separators }: Pick<Model, 'kind'> & Pick<EncoderModel, 'separators'>): TextLayout {
   return kind === 'encoder' && separators === 2 ? 'encoder, two SEP' : kind;
 }
 
-/** Tokens of a text or of two. */
+/** Tokens of one text or two. */
 export interface LaidOutText {
   readonly tokens: Int32Array;
-  /** Where the second text begins; the length where there is none. */
+  /** Where the second text begins; the length if there is none. */
   readonly pairStart: number;
 }
 
 type Role = 'bosId' | 'eosId' | 'clsId' | 'sepId';
 
-/** Tokens before a text, between two, and at the end, where the tokenizer has them. */
+/** Tokens before a text, between two, and at the end, if the tokenizer has them. */
 const surroundings: Readonly<Record<TextLayout, readonly [before: Role[], between: Role[], after: Role[]]>> = {
   causal: [['bosId'], ['eosId'], []],
   encoder: [['clsId'], ['sepId'], ['sepId']],
@@ -27,7 +27,7 @@ const surroundings: Readonly<Record<TextLayout, readonly [before: Role[], betwee
   'encoder-decoder': [[], ['eosId'], ['eosId']],
 };
 
-/** Tokenizes for a kind of model. @param length the most tokens there may be, tokens around the texts included */
+/** Tokenizes for a kind of model. @param length most tokens, surrounding ones included */
 export function layOutText(
   layout: TextLayout,
   tokenizer: Tokenizer,
@@ -48,7 +48,7 @@ export function layOutText(
   return { tokens, pairStart: pair === undefined ? tokens.length : lead.length };
 }
 
-/** Lengths of two texts that fit together: the longer one is cut first, as Hugging Face's tokenizers do. */
+/** Lengths of two texts that fit together: cuts the longer one first, like Hugging Face's tokenizers. */
 function cut(first: number, second: number, limit: number): [number, number] {
   if (first + second <= limit) return [first, second];
   const half = Math.floor(limit / 2);

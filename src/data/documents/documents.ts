@@ -1,4 +1,4 @@
-/** Where text comes from: files and corpus packages, read as a stream of documents. */
+/** Reads text from files and corpus packages as a stream of documents. */
 import { extname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { plainNames } from '../../files/name-list.ts';
@@ -12,15 +12,15 @@ export type { Document };
 
 /** Options of `readDocuments`. */
 export interface ReadDocumentsOptions {
-  /** Which field of a JSON line holds the text. Default `text`. */
+  /** JSON field that holds the text. Default `text`. */
   readonly field?: string;
-  /** Longest line of a .jsonl file, in bytes. Default 16 MiB. */
+  /** Longest .jsonl line in bytes. Default 16 MiB. */
   readonly maximumLineBytes?: number;
   /** Called after every document. */
   readonly onProgress?: (progress: ReadProgress) => void;
 }
 
-/** How much has been read. */
+/** Documents and characters read so far. */
 export interface ReadProgress {
   /** The document just read. */
   readonly source: string;
@@ -40,11 +40,11 @@ type Reader = (path: string, reading: Reading) => AsyncGenerator<Document>;
 const readers: Readonly<Record<string, Reader>> = { '.txt': readPlainText, '.jsonl': readJsonLines };
 
 /**
- * The documents of several sources, one after the other. A source is a `.txt` file (one document, line ends
- * normalised), a `.jsonl` file (a JSON object a line, of which one field is the text; blank lines are skipped),
- * `npm:PACKAGE` for one of the known corpus packages, or `-` for the standard input (one document).
- * @throws LinnetError `INPUT` for a source of unknown kind, `NOT_FOUND`, `PATH` for a folder, `FORMAT` (naming file and
- * line) for malformed contents.
+ * The documents of several sources, in order. A source is a `.txt` file (one document, line ends normalized), a `.jsonl` file
+ * (a JSON object per line, one of its fields the text; skips blank lines), `npm:PACKAGE` for a known corpus package, or `-`
+ * for the standard input (one document).
+ * @throws LinnetError `INPUT` for an unknown kind of source, `NOT_FOUND`, `PATH` for a folder, `FORMAT` (naming file and
+ *   line) for malformed contents.
  */
 export async function* readDocuments(
   sources: readonly string[],
@@ -63,7 +63,7 @@ export async function* readDocuments(
   }
 }
 
-/** All documents of `readDocuments` at once, for callers that need their number, such as splits. */
+/** All of `readDocuments` at once, for callers that need the number of documents, such as splits. */
 export async function loadDocuments(sources: readonly string[], options?: ReadDocumentsOptions): Promise<Document[]> {
   const documents: Document[] = [];
   for await (const document of readDocuments(sources, options)) documents.push(document);
@@ -78,7 +78,7 @@ function openSource(source: string, reading: Reading): AsyncGenerator<Document> 
   return readUnknown(source);
 }
 
-/** Folders and missing files are better reported as such than as files of unknown kind. */
+/** Reports folders and missing files as such, rather than as files of unknown kind. */
 async function* readUnknown(source: string): AsyncGenerator<Document> {
   const { handle } = await openTextFile(source);
   await handle.close();

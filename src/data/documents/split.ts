@@ -1,4 +1,4 @@
-/** Holding documents back from training, to measure on text that was not trained on. */
+/** Holds documents out of training, to measure on unseen text. */
 import { LinnetError } from '../../errors.ts';
 
 /** Documents for training and for measuring. */
@@ -8,9 +8,9 @@ export interface DocumentSplit<T> {
 }
 
 /**
- * Holds the last documents back. The choice depends on nothing else, so a split can be repeated and described.
- * @param options.heldOut a number of documents (an integer), or a fraction of them (between 0 and 1, both excluded;
- * rounded, at least one document). 0 holds none back.
+ * Holds out the last documents. Depends on nothing else, so a split can be repeated and described.
+ * @param options.heldOut a number of documents (an integer), or a fraction of them (between 0 and 1, both excluded; rounded,
+ *   at least one document). 0 holds none out.
  * @throws LinnetError `INPUT` if it is neither, or leaves no document for training.
  */
 export function splitDocuments<T>(documents: readonly T[], options: { readonly heldOut: number }): DocumentSplit<T> {

@@ -1,7 +1,7 @@
 /**
- * Rows of Parquet files, as the Hugging Face hub keeps data sets: texts, numbers, and lists and groups of them. The library reads
- * columns and groups of rows side by side, and where one of them fails at once the failures of the others go unheard, which ends the
- * process. So they are read one by one, after a check of the metadata.
+ * Rows of Parquet files, the Hugging Face hub's data set format: texts, numbers, and lists and groups of them. The library
+ * reads columns and row groups concurrently; when one fails, the others' rejections go unhandled, which ends the process. So
+ * this reads them one by one, after checking the metadata.
  */
 import {
   type AsyncBuffer,
@@ -16,21 +16,21 @@ import { openRegularFile, readExactly } from '../../files/regular-file.ts';
 
 const maximumBytes = 1 << 30;
 
-/** A value of a row: what JSON, CSV and Parquet hold. */
+/** A row's value, as JSON, CSV and Parquet hold it. */
 export type RowValue = string | number | boolean | null | readonly RowValue[] | { readonly [key: string]: RowValue };
 
-/** A row of a data set: values by column. */
+/** A data set's row: values by column. */
 export type Row = Readonly<Record<string, RowValue>>;
 
-/** A row and where it is, for messages: `validation.parquet row 12`, `validation.jsonl:12`. */
+/** A row and its place, for messages: `validation.parquet row 12`, `validation.jsonl:12`. */
 export interface SourcedRow {
   readonly row: Row;
   readonly source: string;
 }
 
 /**
- * The rows of a file, counted from 0.
- * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a damaged or cut file, one that is too large, and values that are
+ * A file's rows, counted from 0.
+ * @throws LinnetError `NOT_FOUND`, `PATH`; `FORMAT` for a damaged, truncated or too large file, and for values that are
  *   neither texts nor numbers, naming the row
  */
 export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow> {
@@ -82,11 +82,11 @@ function plain(value: unknown, source: string): RowValue {
   throw new LinnetError('FORMAT', `${source} holds a ${typeof value}`);
 }
 
-/** Most rows of a file, whatever its size; a larger file may have eight per byte. */
+/** Rows allowed in any file; larger files may have eight per byte. */
 const alwaysAllowedRows = 1_000_000;
 const mostRowsPerByte = 8;
 
-/** @throws the library's errors, and Error for a file whose content contradicts its metadata */
+/** @throws the library's errors, and Error for a file that contradicts its metadata */
 async function parquetRows(file: AsyncBuffer): Promise<Record<string, unknown>[]> {
   const metadata = await parquetMetadataAsync(file);
   const columns = parquetSchema(metadata).children.map(({ element }) => element.name);
@@ -109,7 +109,7 @@ async function parquetRows(file: AsyncBuffer): Promise<Record<string, unknown>[]
   return rows;
 }
 
-/** The number of rows of each group. */
+/** Number of rows per group. */
 function checkedGroups({ row_groups: groups, schema }: FileMetaData, bytes: number): number[] {
   const names = new Set(schema.map(({ name }) => name));
   const most = Math.max(alwaysAllowedRows, mostRowsPerByte * bytes);

@@ -1,10 +1,10 @@
-/** Records of named fields from .jsonl, .csv, .tsv and .parquet files, the source of labelled texts and pairs of texts. */
+/** Records with named fields from .jsonl, .csv, .tsv and .parquet files: labelled texts and text pairs. */
 import { extname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { plainNames } from '../../files/name-list.ts';
 import { readRows } from './rows.ts';
 
-/** Values by the name of their field; numbers and truth values are given as text. */
+/** Values by field name; numbers and booleans as text. */
 export interface FieldRecord {
   readonly fields: ReadonlyMap<string, string>;
   /** For messages: `train.tsv:12`. */
@@ -13,16 +13,16 @@ export interface FieldRecord {
 
 const longestRecord = 16 << 20;
 
-/** Whether a field is named by the number of a column, counted from 1: the file has no header then. */
+/** Whether a field is a column number, counted from 1: the file then has no header. */
 function isColumnNumber(field: string): boolean {
   return /^[1-9]\d{0,5}$/.test(field);
 }
 
 /**
- * Records of several files in which the given fields have values.
+ * Records from several files; each has values in the given fields.
  *
- * The first line of a table names the fields, unless fields are asked for by the numbers of columns.
- * @throws LinnetError `INPUT` for files of another kind or fields named in both ways, `FORMAT` (naming file and line) for
+ * A table's first line names its fields, unless fields are asked for by column number.
+ * @throws LinnetError `INPUT` for files of another kind or fields named both ways, `FORMAT` (naming file and line) for
  *   malformed contents and records that lack a field
  */
 export async function readRecords(paths: readonly string[], fields: readonly string[]): Promise<FieldRecord[]> {
@@ -50,7 +50,7 @@ export async function readRecords(paths: readonly string[], fields: readonly str
   return records;
 }
 
-/** The fields that hold one value, as text. */
+/** The single-valued fields, as text. */
 function simpleFields(row: object): Map<string, string> {
   const simple = Object.entries(row).filter(([, given]) => ['string', 'number', 'boolean'].includes(typeof given));
   return new Map(simple.map(([name, given]) => [name, String(given)]));

@@ -6,13 +6,13 @@ import { parseDelimited } from './delimited.ts';
 import { readParquetRows, type Row, type SourcedRow } from './parquet-rows.ts';
 import { readLines, readTextFile } from './text-file.ts';
 
-/** Longest line of a .jsonl file in bytes, and row of a table in characters; the longest articles have some ten thousand. */
+/** Longest .jsonl line in bytes, and table row in characters; the longest articles have some ten thousand. */
 const longestRow = 4 << 20;
 
 export interface RowSyntax {
   /** Default `longestRow`. */
   readonly longest?: number;
-  /** Whether the first line of a table names its columns, which are else called 1, 2, 3, … Default true. */
+  /** Whether a table's first line names its columns; otherwise they are called 1, 2, 3, … Default true. */
   readonly hasHeader?: boolean;
   /** Whether a .jsonl file may have empty lines. Default false. */
   readonly skipsEmpty?: boolean;
@@ -20,7 +20,9 @@ export interface RowSyntax {
 
 type Reader = (path: string, syntax: Required<RowSyntax>) => AsyncGenerator<SourcedRow>;
 
-/** Readers by file name extension. A .tsv file may not quote values, as in GLUE, whose texts hold lone quotation marks. */
+/**
+ * Readers by file name extension. A .tsv file may not quote values, as in GLUE, whose texts hold unpaired quotation marks.
+ */
 const readers: Readonly<Record<string, Reader>> = {
   '.jsonl': readJsonLines,
   '.parquet': readParquetRows,
@@ -28,11 +30,11 @@ const readers: Readonly<Record<string, Reader>> = {
   '.tsv': (path, syntax) => readTable(path, '\t', syntax),
 };
 
-/** Extensions of files with rows, in the order in which they are looked for. */
+/** Extensions of row files, in lookup order. */
 export const rowExtensions: readonly string[] = Object.keys(readers);
 
 /**
- * The rows of a file.
+ * A file's rows.
  * @throws LinnetError `INPUT` for another kind of file; `NOT_FOUND`, `PATH`; `FORMAT`, naming file and row
  */
 export function readRows(

@@ -1,26 +1,26 @@
-/** The standard input as one text, named `-` in place of a file. */
+/** The standard input as one text, named `-` instead of a file. */
 import { fstatSync } from 'node:fs';
 import { LinnetError } from '../../errors.ts';
 
-/** As much as a text file may have. */
+/** The same limit as for a text file. */
 const maximumBytes = 256 << 20;
 
-/** How a source or file is named that is the standard input. */
+/** Names the standard input as a source or file. */
 export const standardInputName = '-';
 
 let text: Promise<string> | undefined;
 
 /**
- * All of the standard input, without a byte order mark and with line ends normalised to `\n`. It is read once, at the
- * first call; later calls get the same text.
- * @throws LinnetError `INPUT` where it is a terminal, `FORMAT` if it is too large or not UTF-8
+ * All of the standard input, without a byte order mark, line ends normalized to `\n`. Reads it at the first call; later calls
+ * get the same text.
+ * @throws LinnetError `INPUT` if it is a terminal, `FORMAT` if it is too large or not UTF-8
  */
 export function standardInput(): Promise<string> {
   text ??= readAll(process.stdin);
   return text;
 }
 
-/** Whether a shell connected a pipe or a file to the standard input; the sockets of other programs are left alone. */
+/** Whether a shell connected a pipe or file to the standard input; other programs' sockets do not count. */
 export function isInputPiped(): boolean {
   try {
     const stats = fstatSync(0);
@@ -47,7 +47,7 @@ async function readAll(stream: NodeJS.ReadStream): Promise<string> {
     }
     parts.push(piece);
   }
-  // The command line starts with this file, and reads files later.
+  // The command line loads this file at start, and file readers later.
   const { decodeUtf8 } = await import('./text-file.ts');
   return decodeUtf8(Buffer.concat(parts), 'the standard input').replace(/\r\n?/g, '\n');
 }

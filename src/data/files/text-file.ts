@@ -1,13 +1,13 @@
-/** Reading text files that may be anything: sizes bounded, regular files only, UTF-8 checked. */
+/** Reads untrusted text files: bounded sizes, regular files only, checked UTF-8. */
 import { stat } from 'node:fs/promises';
 import { fileError, type OpenFile, openRegularFile } from '../../files/regular-file.ts';
 import { LinnetError } from '../../errors.ts';
 
-/** Half of the longest JavaScript string, in bytes. Larger texts belong into JSON Lines, which is streamed. */
+/** Half of the longest JavaScript string, in bytes. Larger texts belong in JSON Lines, which is streamed. */
 const maximumFileBytes = 256 << 20;
 
 /**
- * Opens a file that must be a regular one; the caller closes it.
+ * Opens a regular file; the caller closes it.
  * @throws LinnetError `NOT_FOUND` if there is nothing, `PATH` if it is a folder or another special file.
  */
 export async function openTextFile(path: string): Promise<OpenFile> {
@@ -21,7 +21,7 @@ export async function openTextFile(path: string): Promise<OpenFile> {
 }
 
 /**
- * The text of a whole file, without a byte order mark and with line ends normalised to `\n`.
+ * A whole file's text, without a byte order mark, line ends normalized to `\n`.
  * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` if the file is too large or not UTF-8.
  */
 export async function readTextFile(path: string): Promise<string> {
@@ -48,9 +48,9 @@ export interface Line {
 }
 
 /**
- * The lines of a file, read piece by piece: no more than a line is in memory. Lines end with `\n` or `\r\n`, and a
- * last empty line is none.
- * @param maximumLineBytes longer lines are refused before they are read to their end.
+ * A file's lines, read piece by piece: holds at most one line in memory. Lines end with `\n` or `\r\n`; an empty last line
+ * does not count.
+ * @param maximumLineBytes refuses longer lines before reading them to their end.
  * @throws LinnetError `NOT_FOUND`, `PATH`, or `FORMAT` (naming the line) if a line is too long or not UTF-8.
  */
 export async function* readLines(path: string, maximumLineBytes: number): AsyncGenerator<Line> {
@@ -90,7 +90,7 @@ export async function* readLines(path: string, maximumLineBytes: number): AsyncG
   if (length > 0) yield finish();
 }
 
-/** The text of bytes, without a byte order mark. @throws LinnetError `FORMAT` for other bytes than UTF-8 */
+/** Bytes as text, without a byte order mark. @throws LinnetError `FORMAT` unless they are UTF-8 */
 export function decodeUtf8(bytes: Buffer, place: string): string {
   try {
     return new TextDecoder('utf-8', { fatal: true }).decode(bytes);

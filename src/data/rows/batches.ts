@@ -1,11 +1,11 @@
-/** The order in which training sees its rows: shuffled anew every epoch, in batches, resumable at any batch. */
+/** The order in which training sees its rows: shuffled anew each epoch, batched, resumable at any batch. */
 import { LinnetError } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import type { BatchTensors, RowSource, RowVisit } from './row-dataset.ts';
 
-/** Rows of a data set. */
+/** Some rows of a data set. */
 export interface Batch<B extends BatchTensors = BatchTensors> {
-  /** The arrays of the rows, by input name. */
+  /** The rows' arrays, by input name. */
   readonly values: B;
   /** Which rows these are. */
   readonly visits: readonly RowVisit[];
@@ -13,36 +13,35 @@ export interface Batch<B extends BatchTensors = BatchTensors> {
 
 /** Options of `batchStream`. */
 export interface BatchOptions {
-  /** Rows in a batch, B. Every batch has as many. */
+  /** Rows per batch, B; the same for every batch. */
   readonly batchSize: number;
-  /** Which shuffle. Any integer; equal seeds give equal streams. */
+  /** Seeds the shuffle. Any integer; equal seeds give equal streams. */
   readonly seed: number;
   /** Whether to shuffle. Default true. */
   readonly shuffle?: boolean;
 }
 
-/** Where a stream is. Plain JSON. */
+/** A stream's position. Plain JSON. */
 export interface BatchCursor {
   /** Counted from 0. */
   readonly epoch: number;
-  /** Rows of that epoch already given. */
+  /** Rows of that epoch already returned. */
   readonly index: number;
   readonly seed: number;
 }
 
-/** Batches without end. Rows left over at the end of an epoch are followed by the first rows of the next. */
+/** Endless batches. An epoch's leftover rows share a batch with the next epoch's first rows. */
 export interface BatchStream<B extends BatchTensors = BatchTensors> {
-  /** Where the stream is, after the batches given so far. */
+  /** The position after the batches returned so far. */
   readonly state: BatchCursor;
   /** The next batch. */
   next(): Batch<B>;
 }
 
 /**
- * @param start where the `state` of another stream was taken: the batches that follow are those it would have given. Default:
- *   the first batch
- * @throws LinnetError `INPUT` if an option is out of range, or there are too few rows for a batch; `MISMATCH` if `start` is of
- *   another seed or does not fit the data set
+ * @param start another stream's `state`: continues with the batches that stream would have returned. Default: the first batch
+ * @throws LinnetError `INPUT` if an option is out of range, or a batch needs more rows than there are; `MISMATCH` if `start`
+ *   has another seed or does not fit the data set
  */
 export function batchStream<B extends BatchTensors>(
   dataset: RowSource<B>,
@@ -65,11 +64,11 @@ export function batchStream<B extends BatchTensors>(
   if (start !== undefined && start.seed !== seed) {
     throw new LinnetError('MISMATCH', `the cursor is of seed ${start.seed}, the run of seed ${seed}`);
   }
-  /** The rows in the order of the epoch: a function of seed and epoch, so that a cursor need not hold it. */
+  /** The epoch's row order: a function of seed and epoch, so a cursor need not store it. */
   const orderNow = (): Int32Array => {
     const inOrder = Array.from({ length: rows }, (_, row) => row);
     if (!shuffle) return Int32Array.from(inOrder);
-    // The seed is drawn into a word of its own first, or seeds that differ by one would share shuffles.
+    // Hash the seed into a word first: otherwise seeds that differ by one would share shuffles.
     const word = new Random(seed).nextUint32();
     return Int32Array.from(new Random(word + epoch).shuffle(inOrder));
   };

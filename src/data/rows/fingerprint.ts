@@ -1,11 +1,11 @@
-/** Recognising a data set: a resumed run must continue on the rows it began with. */
+/** Identifies a data set: a resumed run must continue on the rows it began with. */
 import { createHash } from 'node:crypto';
 import { endianness } from 'node:os';
 
 /**
- * SHA-256, in hexadecimal, of all data that training reads of a data set. Equal on all platforms.
+ * SHA-256 in hex of everything training reads from a data set. Equal on all platforms.
  *
- * @param described description of the arrays, as plain JSON; its version changes with the format of the hashed data
+ * @param described the arrays' description, as plain JSON; its version changes with the format of the hashed data
  */
 export function fingerprint(described: object, arrays: readonly Int32Array[]): string {
   const hash = createHash('sha256');

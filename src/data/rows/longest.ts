@@ -1,6 +1,6 @@
-/** Lengths of rows. Not by `Math.max(...lengths)`: arguments lie on the stack, which ends at about 120,000 of them. */
+/** Row lengths. Not by `Math.max(...lengths)`: arguments lie on the stack, which holds about 120,000. */
 
-/** The length of the longest, and `least` if all are shorter or there is none. */
+/** The longest row's length, but at least `least`. */
 export function longestLength(rows: Iterable<{ readonly length: number }>, least = 0): number {
   let longest = least;
   for (const { length } of rows) longest = Math.max(longest, length);

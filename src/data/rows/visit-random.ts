@@ -1,8 +1,8 @@
-/** Random numbers of one visit to one row: a function of seed, pass and row, so that a resumed run draws the same. */
+/** Random numbers for one visit to one row: a function of seed, pass and row, so that a resumed run draws the same. */
 import { Random } from '../../random.ts';
 import type { RowVisit } from './row-dataset.ts';
 
-/** A generator for a visit. Each part is drawn into a word of its own, or neighbouring seeds would share draws. */
+/** A generator for one visit. Hashes each part into a word of its own: otherwise neighboring seeds would share draws. */
 export function visitRandom(seed: number, { row, epoch }: RowVisit): Random {
   const ofSeed = new Random(seed).nextUint32();
   const ofEpoch = new Random(ofSeed + epoch).nextUint32();
