@@ -36,15 +36,16 @@ const endpointsOf = (routes: Parameters<typeof describedRoutes>[1]['routes']): s
         ({ name, required, schema }) => `| \`${name}\` | ${inTable(spoken(schema))}${required ? ', required' : ''} |`,
       );
       const types = [takes && `Takes ${takes}.`, gives && `Gives ${gives}.`].filter((text) => text !== undefined);
-      const table = fields.length === 0 ? [] : [['| field | |', '|---|---|', ...fields].join('\n')];
+      const table = fields.length === 0 ? [] : [['| field | value |', '|---|---|', ...fields].join('\n')];
       return [`### ${method.toUpperCase()} ${path}`, [`${summary}.`, ...types].join(' '), ...table].join('\n\n');
     })
     .join('\n\n');
 const endpoints = `# Endpoints
 
-Made by \`npm run options\` from the schemas that check requests, with the default limits. What the fields do is in [http.md](http.md).
+Every endpoint of \`linnet serve\` and the fields of its body, with the default limits; [http.md](http.md) says what the fields do. Made by \`npm run options\` from the
+schemas that check requests.
 
-## Models that write
+## Generating models
 
 ${endpointsOf(textRoutes)}
 
@@ -71,7 +72,8 @@ const packageTable = (names: readonly string[]): string =>
 const optional = Object.keys(manifest.peerDependencies);
 const packages = `# Packages
 
-Made by \`npm run options\` from package.json. Rights in texts, install scripts and CUDA are in [dependencies.md](dependencies.md).
+Every package that Linnet depends on, its licence and its purpose; [dependencies.md](dependencies.md) covers rights in texts, install scripts and CUDA. Made by
+\`npm run options\` from package.json.
 
 ## At run time
 
@@ -79,7 +81,7 @@ ${packageTable(Object.keys(manifest.dependencies))}
 
 ## Optional
 
-Installed by those who need them; without them the commands say what to install. Here they are installed for the tests.
+Install these if you need them; without them, commands say what to install. A checkout installs them for its tests.
 
 ${packageTable(optional)}
 

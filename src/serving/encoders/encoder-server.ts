@@ -149,14 +149,9 @@ function encoderEmbedder({
 }
 
 export const encoderRoutes: readonly Route<EncoderServing>[] = [
-  post('/classify', 'Classes of texts, in the shape of vLLM', classifySchema, classify),
-  post('/v1/classify', 'The same', classifySchema, classify),
-  post(
-    '/predict',
-    'Classes of texts, and of pairs of texts, in the shape of text-embeddings-inference',
-    predictSchema,
-    predict,
-  ),
+  post('/classify', "Classifies texts, in vLLM's format", classifySchema, classify),
+  post('/v1/classify', 'Answers as /classify', classifySchema, classify),
+  post('/predict', "Classifies texts or pairs of texts, in text-embeddings-inference's format", predictSchema, predict),
   ...embeddingRoutes,
   ...ollamaVectors,
   ...ollamaFacts(() => ['embedding']),

@@ -17,13 +17,13 @@ interface DocumentedApi {
 }
 
 const commonRoutes: readonly Described[] = [
-  { method: 'get', path: '/health', summary: 'Whether the server lives' },
-  { method: 'get', path: '/v1/models', summary: 'The model' },
-  { method: 'get', path: '/v1/models/{id}', summary: 'The model, by its name' },
-  { method: 'get', path: '/props', summary: 'Settings, limits, chat template' },
-  { method: 'get', path: '/tokenizer_info', summary: 'What a client needs that tokenizes by itself' },
-  { method: 'get', path: '/load', summary: 'Requests that are answered or wait' },
-  { method: 'get', path: '/metrics', summary: 'Measurements for Prometheus', gives: 'text/plain' },
+  { method: 'get', path: '/health', summary: 'Says whether the server is alive' },
+  { method: 'get', path: '/v1/models', summary: 'Lists the model under its names' },
+  { method: 'get', path: '/v1/models/{id}', summary: 'Describes the model of this name' },
+  { method: 'get', path: '/props', summary: 'Gives settings, limits and the chat template' },
+  { method: 'get', path: '/tokenizer_info', summary: 'Gives what clients need to tokenize by themselves' },
+  { method: 'get', path: '/load', summary: 'Counts requests running or waiting' },
+  { method: 'get', path: '/metrics', summary: 'Reports measurements to Prometheus', gives: 'text/plain' },
 ];
 
 function describedBody(schema: z.ZodType): JsonObject {
@@ -52,7 +52,7 @@ const errorSchema = {
         message: { type: 'string' },
         type: { type: 'string' },
         code: { type: 'integer', description: 'The status' },
-        param: { type: ['string', 'null'], description: 'The field of the request that is wrong' },
+        param: { type: ['string', 'null'], description: 'The wrong field of the request' },
       },
     },
   },
@@ -76,9 +76,9 @@ export function apiDocument(limits: ServerLimits, api: DocumentedApi, absent: re
         })),
         ...(content !== undefined && { requestBody: { required: optional !== true, content } }),
         responses: {
-          200: { description: 'The answer; with "stream": true server-sent events', content: { [gives]: {} } },
+          200: { description: 'The answer; server-sent events with "stream": true', content: { [gives]: {} } },
           default: {
-            description: 'What is wrong',
+            description: 'An error',
             content: { 'application/json': { schema: { $ref: '#/components/schemas/Error' } } },
           },
         },
@@ -119,7 +119,7 @@ export function documentPage(limits: ServerLimits, api: DocumentedApi): Response
   });
   const html = renderReport({
     title: 'linnet serve',
-    subtitle: 'Endpoints and the fields that they take; /openapi.json says the same to programs',
+    subtitle: 'Endpoints and their fields; programs read /openapi.json',
     sections,
     sortable: false,
   });
@@ -147,7 +147,7 @@ function fieldTable(fields: ReturnType<typeof fieldsOf>) {
     [
       { header: 'field', value: 'name' },
       {
-        header: 'what it is',
+        header: 'value',
         value: ({ schema, required }) => (required ? `${spoken(schema)}, required` : spoken(schema)),
       },
     ],
@@ -165,20 +165,19 @@ export function spoken(schema: JsonObject): string {
   if (schema.const !== undefined) return JSON.stringify(schema.const);
   if (schema.type === 'array') {
     const items = isJsonObject(schema.items) ? spoken(schema.items) : 'anything';
-    return `list of ${items}${bounds(schema.minItems, schema.maxItems)}`;
+    return `list of ${items}${bounds(schema.minItems, schema.maxItems, ' items')}`;
   }
-  if (schema.type === 'string') return `text${bounds(schema.minLength, schema.maxLength)}`;
+  if (schema.type === 'string') return `text${bounds(schema.minLength, schema.maxLength, ' characters')}`;
   if (schema.type === 'integer' || schema.type === 'number') {
-    return (schema.type === 'integer' ? 'whole number' : 'number') + bounds(schema.minimum, schema.maximum);
+    return schema.type + bounds(schema.minimum, schema.maximum);
   }
   const types = [schema.type].flat().filter((type) => typeof type === 'string');
   return types.filter((type) => type !== 'null' || types.length === 1).join(' or ') || 'anything';
 }
 
-function bounds(least: unknown, most: unknown): string {
+function bounds(least: unknown, most: unknown, unit = ''): string {
   const shown = (value: unknown): value is number =>
     typeof value === 'number' && Math.abs(value) < Number.MAX_SAFE_INTEGER;
-  if (shown(least) && shown(most)) return `, ${least} to ${most}`;
-  if (shown(most)) return `, up to ${most}`;
-  return shown(least) ? `, from ${least}` : '';
+  if (shown(most)) return `, ${shown(least) ? `${least} to` : 'up to'} ${most}${unit}`;
+  return shown(least) ? `, at least ${least}` : '';
 }

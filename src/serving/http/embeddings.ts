@@ -70,5 +70,5 @@ function inputsOf(input: Fields['input'], { model, embeddings: embedder }: Embed
 }
 
 export const embeddingRoutes: readonly Route<EmbeddingServing>[] = ['/v1/embeddings', '/embeddings', '/embedding'].map(
-  (path) => post(path, 'Texts as vectors of length 1', embeddingsSchema, embeddings),
+  (path) => post(path, 'Embeds texts as vectors of length 1', embeddingsSchema, embeddings),
 );

@@ -21,7 +21,7 @@ const embedSchema = (limits: ServerLimits) =>
 export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
   post(
     '/api/embed',
-    'Texts as vectors of length 1, in the shapes of Ollama',
+    "Embeds texts as vectors of length 1, in Ollama's format",
     embedSchema,
     async (serving: EmbeddingServing, { abort }, { model, input, truncate = true, dimensions }) => {
       const started = performance.now();
@@ -38,7 +38,7 @@ export const ollamaVectors: readonly Route<EmbeddingServing>[] = [
   ),
   post(
     '/api/embeddings',
-    'A text as a vector of length 1, in an older shape of Ollama',
+    "Embeds a text as a vector of length 1, in Ollama's older format",
     () => z.object({ model: modelName, prompt: z.string() }),
     async (serving: EmbeddingServing, { abort }, { model, prompt }) => {
       taggedName(serving, model);
@@ -79,18 +79,18 @@ export function ollamaFacts(
   capabilities: (model: ServedModel) => readonly string[],
 ): readonly Route<EmbeddingServing>[] {
   return [
-    route('get', '/api/tags', 'Names of the model, in the shapes of Ollama', (serving: EmbeddingServing) =>
+    route('get', '/api/tags', "Lists the model's names, in Ollama's format", (serving: EmbeddingServing) =>
       Response.json({ models: entriesOf(serving, { modified_at: openedAt(serving.model) }) }),
     ),
-    route('get', '/api/ps', 'The same: the model is always loaded', (serving: EmbeddingServing) => {
+    route('get', '/api/ps', 'Lists loaded models: always this one', (serving: EmbeddingServing) => {
       const context_length = serving.embeddings.longest;
       const loaded = { expires_at: '9999-12-31T23:59:59Z', size_vram: 0, context_length };
       return Response.json({ models: entriesOf(serving, loaded) });
     }),
-    route('get', '/api/version', 'The version of Linnet', () => Response.json({ version: describeSoftware().linnet })),
+    route('get', '/api/version', "Gives Linnet's version", () => Response.json({ version: describeSoftware().linnet })),
     post(
       '/api/show',
-      'Sizes and chat template of the model',
+      "Gives the model's sizes and chat template",
       () => z.object({ model: modelName, name: modelName }),
       (serving: EmbeddingServing, _, fields) => {
         const { model, embeddings } = serving;

@@ -96,25 +96,25 @@ const one = '/v1/sessions/{id}';
 
 export const sessionRoutes: readonly Route<Serving>[] = [
   post('/v1/sessions', 'Reads a text into a session', createSchema, createSession),
-  route('get', '/v1/sessions', 'Ids of the sessions', async ({ sessions }: Serving, { key }) =>
+  route('get', '/v1/sessions', 'Lists session ids', async ({ sessions }: Serving, { key }) =>
     Response.json({ object: 'list', data: await sessions.list(key) }),
   ),
-  route('post', '/v1/sessions/import', 'Takes a session file in, under a new id', importSession, { takes: bytes }),
-  route('get', one, 'A session', async ({ sessions }: Serving, request) =>
+  route('post', '/v1/sessions/import', 'Imports a session file under a new id', importSession, { takes: bytes }),
+  route('get', one, 'Describes a session', async ({ sessions }: Serving, request) =>
     Response.json(summary(named(request), await sessions.load(named(request)))),
   ),
   route('delete', one, 'Deletes a session', async ({ sessions }: Serving, request) => {
     await sessions.remove(named(request), request.abort.signal);
     return Response.json({ id: request.params.id, object: 'session', deleted: true });
   }),
-  route('get', `${one}/text`, 'The text of a session', async ({ sessions, model }: Serving, request) => {
+  route('get', `${one}/text`, 'Gives the text of a session', async ({ sessions, model }: Serving, request) => {
     const { tokens } = (await sessions.load(named(request))).session;
     const text = model.tokenizer.decode(Array.from(tokens));
     return Response.json({ id: request.params.id, object: 'session.text', text });
   }),
   post(
     `${one}/fork`,
-    'Copies of a session',
+    'Copies a session',
     () => z.object({ count: maybe(whole(1, 64)) }),
     async ({ sessions }: Serving, request, { count = 1 }) => {
       const { session, ttl } = await sessions.load(named(request));
@@ -125,6 +125,6 @@ export const sessionRoutes: readonly Route<Serving>[] = [
     },
     { optional: true },
   ),
-  route('get', `${one}/state`, 'A session as a file', sessionFile, { gives: bytes }),
-  route('put', `${one}/state`, 'Takes a session file in, under this id', importSession, { takes: bytes }),
+  route('get', `${one}/state`, 'Exports a session as a file', sessionFile, { gives: bytes }),
+  route('put', `${one}/state`, 'Imports a session file under this id', importSession, { takes: bytes }),
 ];

@@ -67,10 +67,10 @@ export function tokenizerInfo({ model }: TokenServing): Response {
 }
 
 export const tokenRoutes: readonly Route<TokenServing>[] = [
-  post('/tokenize', 'Tokens of a text or of messages', tokenizeSchema, tokenize),
+  post('/tokenize', 'Tokenizes a text or messages', tokenizeSchema, tokenize),
   post(
     '/detokenize',
-    'Text of tokens',
+    'Turns tokens into text',
     (limits) => z.object({ tokens: z.array(tokenId).max(limits.promptTokens) }),
     ({ model }: TokenServing, _, { tokens }) => {
       checkInVocabulary(tokens, model.vocabulary, 'tokens');
@@ -83,7 +83,7 @@ export const tokenRoutes: readonly Route<TokenServing>[] = [
 export const templateRoutes: readonly Route<Serving>[] = [
   post(
     '/apply-template',
-    'The text that the chat template makes of messages',
+    'Applies the chat template to messages',
     (limits) =>
       z.object({
         messages: z.array(messageSchema).min(1).max(limits.messages),

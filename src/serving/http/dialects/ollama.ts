@@ -65,7 +65,7 @@ const generateSchema = (limits: ServerLimits) =>
   });
 
 export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>> = {
-  summary: 'Answers a prompt, in the shapes of Ollama',
+  summary: "Answers a prompt, in Ollama's format",
   body: generateSchema,
   refusals: { suffix: some, images: some, template: some },
   framing: lineFraming,
@@ -120,7 +120,7 @@ const chatSchema = (limits: ServerLimits) =>
   });
 
 export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {
-  summary: 'Answers messages, in the shapes of Ollama',
+  summary: "Answers messages, in Ollama's format",
   body: chatSchema,
   refusals: {},
   framing: lineFraming,

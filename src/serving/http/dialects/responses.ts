@@ -114,7 +114,7 @@ interface Answered {
 }
 
 export const responses: Dialect<Fields> = {
-  summary: 'Answers input items; a later request may go on from an answer',
+  summary: 'Answers input items; a later request can continue from the answer',
   body: schema,
   refusals: {
     background: (value) => value === true,
@@ -390,7 +390,7 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
 const path = '/v1/responses/{id}';
 
 export const storedResponseRoutes: readonly Route<Serving>[] = [
-  route('get', path, 'An earlier answer of /v1/responses', async (serving: Serving, { key, params }) =>
+  route('get', path, 'Gives an earlier answer', async (serving: Serving, { key, params }) =>
     Response.json((await storedResponse(serving, key, params.id)).body),
   ),
   route('delete', path, 'Forgets an answer', async ({ responses: store }: Serving, { key, params: { id } }) => {
