@@ -1,5 +1,5 @@
 /**
- * What a token tree's nodes see in one step: masks and offsets over the ring's rows (the last C committed positions) and
+ * Visibility for a token tree's nodes in one step: masks and offsets over the ring's rows (the last C committed positions) and
  * the tree's own. The host fills them before every step, into buffers made once.
  *
  * Node a is at position p_a = L + depth_a, where L is the committed length, and belongs to group ⌊p_a/G⌋. Its window begins

@@ -1,17 +1,17 @@
 /**
- * The state of a mixer, per layer and sequence, and its size.
+ * A mixer's state per layer and sequence, and its size.
  *
- * Three parts; a kind has the ones that its formula needs (`recurrent.state` of its folder):
+ * Up to three parts, as the kind's formula needs (its folder's `recurrent.state`):
  *
- * - rows of positions, keys [M,C,D] and values [M,C,E]: the s sinks and a ring of the last C − s positions, or all of them,
- *   the key-value cache. A ring serves the window (at most W·G − 1 positions between steps, W·G while the group that leaves
- *   it is folded; W = 1 in most kinds) and the convolution, which looks P positions back, so C = s + max(W·G, P), with as many rows
- *   more as wait for a fold of several groups (`Horizon.span`), each counted only where its branch exists. Rows are kept per key-value
- *   head, shared by its query heads.
+ * - rows of positions, keys [M,C,D] and values [M,C,E]: the s sinks and a ring of the last C − s positions, or all
+ *   positions: the key-value cache. A ring serves the window (at most W·G − 1 positions between steps, W·G while a leaving
+ *   group is folded; W = 1 in most kinds) and the convolution, which looks P positions back. So C = s + max(W·G, P), plus
+ *   the rows that wait for a fold of several groups (`Horizon.span`); terms of absent branches drop out. Query heads share
+ *   their key-value head's rows.
  * - S [M,rows,columns], sums over the groups that have left the window, g + W ≤ ⌊L/G⌋: of constant size.
  * - rows that closed groups are projected to, a memory that grows with the text.
  *
- * Which position is in which slot of the ring is the session's to know, once for all layers; it is not counted here.
+ * The session knows which position is in which ring slot, once for all layers; it is not counted here.
  */
 import { LinnetError } from '../errors.ts';
 import { requireCount } from '../files/arguments.ts';
@@ -31,10 +31,10 @@ export function checkDims({ heads, keyValueHeads, headWidth, valueWidth = headWi
 }
 
 /**
- * The state of a kind that reads rows one by one within a group and, where it has one, by a convolution.
+ * The state of a kind that reads rows one by one within a group and possibly by a convolution.
  *
- * @param horizon G, infinite for a cache that grows; W and s, of kinds that have them
- * @param keyWidth width of a key row; default the head width
+ * @param horizon G, infinite for a growing cache; W and s if the kind has them
+ * @param keyWidth numbers of a key row; default the head width
  */
 export function ringState(
   { headWidth, valueWidth = headWidth }: AttentionDims,
@@ -52,13 +52,13 @@ export function ringState(
   },
 ): StateShape {
   const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
-  // At least one slot, so that no tensor is empty: only a lone convolution of one filter weight would need none.
+  // At least one slot, so that no tensor is empty: only a lone convolution with a single filter weight would need none.
   const unfolded = (window - 1) * group + (folded?.span ?? group);
   const slots = Number.isFinite(group) ? sinks + Math.max(unfolded, reach, 1) : 'growing';
   return { slots, keyWidth, valueWidth, folded };
 }
 
-/** Numbers in the state of a layer after a text of `context` tokens. @throws LinnetError `CONFIG` for an impossible length */
+/** Numbers in a layer's state after a text of `context` tokens. @throws LinnetError `CONFIG` for an impossible length */
 export function stateNumbers(
   { slots, keyWidth, valueWidth, folded, heads }: StateShape,
   keyValueHeads: number,
@@ -76,7 +76,7 @@ export function stateNumbers(
   return M * (rows + kept);
 }
 
-/** Whether a state takes more numbers after a longer text. */
+/** Whether a state grows with the text. */
 export function grows({ slots, folded }: StateShape): boolean {
   return slots === 'growing' || folded?.kind === 'rows';
 }

@@ -1,11 +1,11 @@
 /**
- * Token trees: the input of one step of a model. A node continues its parent, and sees its ancestors and
- * itself; a node without a parent continues the committed text. A prompt chunk is a chain, a decode step is one node,
- * and the candidates of speculative decoding are a tree, so there is one notion for the three.
+ * Token trees: the input of one step of a model. A node continues its parent, and sees its ancestors and itself; a node
+ * without a parent continues the committed text. A prompt chunk is a chain, a decode step one node, and speculative
+ * candidates a tree: one notion serves all three.
  */
 import { LinnetError } from '../errors.ts';
 
-/** Largest number of nodes: the ancestor matrix takes the square of it in bytes. */
+/** Largest number of nodes: the ancestor matrix takes its square in bytes. */
 export const maxTreeNodes = 8192;
 
 /** A tree (or forest) of T nodes in topological order: a parent comes before its children. Immutable. */
@@ -16,11 +16,11 @@ export class TokenTree {
   readonly parents: Int32Array;
   /** Number of ancestors of every node [T]; 0 for a root. */
   readonly depths: Int32Array;
-  /** Visibility [T,T]: 1 where the column's node is an ancestor of the row's node or that node itself, else 0. */
+  /** Visibility [T,T]: 1 if the column's node is the row's node or its ancestor, else 0. */
   readonly ancestors: Uint8Array;
 
   /**
-   * @param parents parent of every node; −1 for a root, of which there may be several; else smaller than the node.
+   * @param parents each node's parent, an earlier node; −1 for a root. Several roots are allowed.
    * @throws LinnetError `INPUT` for an empty or too large tree, or a parent that is not −1 or an earlier node.
    */
   constructor(parents: ArrayLike<number>) {
@@ -44,16 +44,16 @@ export class TokenTree {
       this.parents[node] = parent;
       if (parent >= 0) {
         this.depths[node] = this.depths[parent] + 1;
-        // Ancestors of the parent are all among the first parent + 1 nodes.
+        // The parent's ancestors are all among the first parent + 1 nodes.
         this.ancestors.copyWithin(node * size, parent * size, parent * size + parent + 1);
       }
       this.ancestors[node * size + node] = 1;
     }
   }
 
-  /** Whether `node` sees `other`: `other` is an ancestor of it, or the same node. False for indices outside. */
+  /** Whether `other` is `node` or its ancestor. False for indices outside. */
   isAncestorOrSelf(node: number, other: number): boolean {
-    // The bounds matter: a column outside would read the neighbouring row.
+    // The bounds matter: a column outside would read the neighboring row.
     return other >= 0 && other < this.size && this.ancestors[node * this.size + other] === 1;
   }
 
@@ -66,7 +66,7 @@ export class TokenTree {
     return found;
   }
 
-  /** The nodes from the root down to `node`, both included. @throws LinnetError `INPUT` if there is no such node. */
+  /** The nodes from the root down to `node`, inclusive. @throws LinnetError `INPUT` if there is no such node. */
   pathTo(node: number): number[] {
     if (!Number.isInteger(node) || node < 0 || node >= this.size) {
       throw new LinnetError('INPUT', `a token tree of ${this.size} nodes has no node ${node}`);
@@ -86,7 +86,7 @@ export class TokenTree {
 
 const chains = new Map<number, TokenTree>();
 
-/** The tree without branches: `length` nodes, each the parent of the next. Made once per length. */
+/** A tree without branches: `length` nodes, each the parent of the next. Made once per length. */
 export function chain(length: number): TokenTree {
   const known = chains.get(length);
   if (known !== undefined) return known;
@@ -98,12 +98,12 @@ export function chain(length: number): TokenTree {
   return made;
 }
 
-/** A candidate tree given by ranks, as Medusa writes it. */
+/** A candidate tree by ranks, in Medusa's notation. */
 export interface RankTree {
   readonly tree: TokenTree;
   /**
-   * Rank path of every node; `paths[0]` is the root's, empty. The node of path [r₁,…,r_ℓ] holds the candidate of rank
-   * r_ℓ (0 = most likely) of head ℓ, under the node of [r₁,…,r_{ℓ−1}].
+   * Each node's rank path; the root's, `paths[0]`, is empty. The node of path [r₁,…,r_ℓ] holds the candidate of rank r_ℓ (0
+   * = most likely) of head ℓ, under the node of [r₁,…,r_{ℓ−1}].
    */
   readonly paths: readonly (readonly number[])[];
 }
@@ -118,10 +118,10 @@ function comparePaths(a: readonly number[], b: readonly number[]): number {
 }
 
 /**
- * The tree of a set of rank paths. Node 0 is the root (not in the list); the others follow in order of depth, then
- * lexicographically, the node order of Medusa.
+ * Makes a tree from a set of rank paths. Node 0 is the root (not in the list); the others follow by depth, then
+ * lexicographically, as in Medusa.
  * @param paths non-empty rank paths in any order; every proper prefix of a path must be listed too.
- * @throws LinnetError `INPUT` for an empty path, a rank that is not a whole number ≥ 0, a duplicate or a lacking prefix.
+ * @throws LinnetError `INPUT` for an empty path, a rank that is not a whole number ≥ 0, a duplicate or a missing prefix.
  */
 export function treeFromPaths(paths: readonly (readonly number[])[]): RankTree {
   const sorted: (readonly number[])[] = [[], ...paths.map((path) => [...path]).sort(comparePaths)];

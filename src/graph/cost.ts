@@ -1,8 +1,8 @@
-/** Memory and operations of a run of a graph, as far as shapes tell them before it is compiled. */
+/** A run's memory and operations, as far as shapes tell before compiling. */
 import { type Graph, liveNodes, type Node, type Value } from './graph.ts';
 import { bytesPerElement, elementCount } from './tensor.ts';
 
-/** Ops whose result is their input under another type: the engine makes no copy. */
+/** Ops that only retype their input: the engine makes no copy. */
 const views: ReadonlySet<string> = new Set([
   'reshape',
   'stopGradient',
@@ -10,7 +10,7 @@ const views: ReadonlySet<string> = new Set([
   'gradientAfter',
   'recomputed',
 ]);
-/** Ops whose result may take the place of an input of the same size that nothing reads any more. */
+/** Ops whose result may overwrite an input of the same size that nothing reads any more. */
 const inPlace: ReadonlySet<string> = new Set([
   'add',
   'sub',
@@ -24,17 +24,17 @@ const inPlace: ReadonlySet<string> = new Set([
   'log',
 ]);
 
-/** Cost of a run. */
+/** A run's cost. */
 export interface GraphCost {
-  /** The most bytes of results that are alive at once, with those of constants. */
+  /** Most bytes of results alive at once, including constants. */
   readonly peakBytes: number;
   readonly inputBytes: number;
   readonly outputBytes: number;
-  /** Additions and multiplications in products of matrices. */
+  /** Additions and multiplications in matrix products. */
   readonly operations: number;
 }
 
-/** @throws RangeError for a graph with named dimensions, whose sizes are not known */
+/** @throws RangeError for a graph with named dimensions, whose sizes are unknown */
 export function graphCost(graph: Graph): GraphCost {
   const nodes = liveNodes(graph.outputs.values());
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
@@ -101,7 +101,7 @@ function sizeOf({ dtype, shape }: Value): number {
   return bytesPerElement[dtype] * elementCount(sizes);
 }
 
-/** The order of ONNX Runtime: depth first from the nodes that nothing reads, of several always the one that was emitted last. */
+/** ONNX Runtime's order: depth first from the nodes that nothing reads, always taking the last emitted. */
 function engineOrder(nodes: readonly Node[]): Node[] {
   const place = new Map(nodes.map((node, index) => [node, index]));
   const madeBy = (value: Value): Node[] => (value.origin.kind === 'result' ? [value.origin.node] : []);

@@ -10,8 +10,8 @@ import { sameShape, tensor } from './tensor.ts';
  *
  * @param loss a float32 scalar (shape [] or all ones)
  * @param values inputs, weights or intermediate values of the same graph
- * @returns one value per entry of `values`, of the same shape; zeros where the loss does not depend on it
- * @throws LinnetError `GRAPH` if the loss is not a scalar, or a path leads through an op without a gradient
+ * @returns one value per entry of `values`, of the same shape; zeros if the loss does not depend on it
+ * @throws LinnetError `GRAPH` if the loss is not a scalar, or if it depends on a value through an op without a gradient
  * @example
  * ```ts
  * const graph = new Graph('square');
@@ -60,7 +60,7 @@ export function vectorJacobian(
   return values.map((value) => total.get(value) ?? zerosLike(value));
 }
 
-/** The values on a path from `values` to the outputs: only their gradients are worth computing. */
+/** The values between `values` and the outputs: only their gradients are worth computing. */
 function dependents(nodes: readonly Node[], values: readonly Value[]): Set<Value> {
   const needed = new Set<Value>(values);
   for (const node of nodes) {

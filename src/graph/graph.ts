@@ -1,9 +1,8 @@
 /**
  * A computation: a directed acyclic graph of operations on typed, shaped values.
  *
- * A graph is built by calling op functions (`graph/ops/`) on values; each call checks dtypes and shapes at once, so
- * that a mistake is reported at the line that makes it. Nothing runs here: `runtime/compile` turns the live part of a
- * graph into an ONNX model.
+ * A graph is built by calling op functions (`graph/ops/`) on values; each call checks dtypes and shapes, so that a mistake
+ * is reported at its own line. Nothing runs here: `runtime/compile` turns a graph's live part into an ONNX model.
  */
 import { internalError, LinnetError } from '../errors.ts';
 import type { Device, OnnxAttributes, OnnxDomain, ValueType } from './onnx/model.ts';
@@ -28,7 +27,7 @@ export type ValueOrigin =
   | { readonly kind: 'constant'; readonly tensor: Tensor }
   | { readonly kind: 'result'; readonly node: Node; readonly index: number };
 
-/** One tensor of a computation. Immutable; made by a Graph or by an op. */
+/** One tensor of a computation. Immutable; a Graph or an op makes it. */
 export class Value implements ValueType {
   readonly graph: Graph;
   readonly id: number;
@@ -49,7 +48,7 @@ export class Value implements ValueType {
     return this.shape.length;
   }
 
-  /** The tensor of a constant, else undefined. Weights do not count: their numbers may be large and may be replaced. */
+  /** A constant's tensor, else undefined. Weights do not count: they may be large and may be replaced. */
   get constant(): Tensor | undefined {
     return this.origin.kind === 'constant' ? this.origin.tensor : undefined;
   }
@@ -60,7 +59,7 @@ export class Value implements ValueType {
   }
 }
 
-/** An input of an ONNX node: a value of the graph, numbers, a float32 scalar, or an intermediate result by its name. */
+/** An ONNX node's input: a value of the graph, numbers, a float32 scalar, or an intermediate result's name. */
 export type NodeInput = Value | Tensor | number | string;
 
 /** Output of an op's lowering. */
@@ -73,7 +72,7 @@ export interface Emitter {
     attributes?: OnnxAttributes,
     domain?: OnnxDomain,
   ): void;
-  /** Emits a node with an intermediate result, and returns the result's name. */
+  /** Emits a node with an intermediate result, and returns its name. */
   step(opType: string, inputs: readonly NodeInput[], attributes?: OnnxAttributes, domain?: OnnxDomain): string;
 }
 
@@ -85,11 +84,11 @@ export interface Node {
   readonly attributes: Attributes;
   /** Appends the ONNX nodes that compute the outputs. */
   lower(emitter: Emitter): void;
-  /** The same op on other values, of the same types; theirs is the graph that gets it. */
+  /** The same op on other values of the same types, in their graph. */
   again(inputs: readonly Value[]): readonly Value[];
   /**
-   * Gradients of the inputs from gradients of the outputs (undefined where an output does not influence the loss).
-   * Undefined marks an input that gets none. The graph of gradients is built with ops again.
+   * The inputs' gradients from the outputs' (undefined for an output that does not influence the loss). Undefined marks an
+   * input without one. Ops build the graph of gradients.
    */
   gradient(outputGradients: readonly (Value | undefined)[]): readonly (Value | undefined)[];
 }
@@ -97,7 +96,7 @@ export interface Node {
 /** Attributes are plain data: equal attributes must have equal JSON. */
 export type Attributes = JsonObject;
 
-/** Undefined marks an input that gets none. */
+/** Undefined marks an input without a gradient. */
 type InputGradients = readonly (Value | undefined)[];
 
 /** Definition of an op: its shape rule, its ONNX lowering, its gradient. One per op, in `graph/ops/`. */
@@ -108,20 +107,20 @@ export interface OpDefinition<A extends Attributes> {
   /** Emits ONNX nodes that write the names of `node.outputs`. */
   lower(emitter: Emitter, node: Node, attributes: A): void;
   /**
-   * The gradients of the inputs from the first output's gradient, other outputs being by-products; of an op with several
-   * results from all their gradients, undefined where one does not influence the loss; or the reason why there are none.
+   * The inputs' gradients from the first output's, other outputs being by-products; for an op with several results from all
+   * their gradients, undefined for one that does not influence the loss; or the reason why there are none.
    */
   readonly gradient:
     | ((node: Node, outputGradient: Value, attributes: A) => InputGradients)
     | { ofEach(node: Node, outputGradients: readonly (Value | undefined)[], attributes: A): InputGradients }
     | { readonly notDifferentiable: string };
-  /** Computes the result on the host where all inputs are constants; undefined leaves it to the runtime. */
+  /** Computes the result on the host if all inputs are constants; undefined leaves it to the runtime. */
   fold?(inputs: readonly AnyTensor[], attributes: A): Tensor[] | undefined;
   /** An existing value that equals the result, such as x for x · 1. */
   simplify?(inputs: readonly Value[], attributes: A): Value | undefined;
 }
 
-/** A defined op: enumerated by tests, and the only way to add nodes to a graph. */
+/** A defined op; tests enumerate them. The only way to add nodes to a graph. */
 export interface Op<A extends Attributes> {
   readonly definition: OpDefinition<A>;
   apply(inputs: readonly Value[], attributes: A): readonly Value[];
@@ -129,10 +128,10 @@ export interface Op<A extends Attributes> {
   first(inputs: readonly Value[], attributes: A): Value;
 }
 
-/** Attributes of an op that has none. */
+/** For ops without attributes. */
 export type NoAttributes = Readonly<Record<string, never>>;
 
-/** Registers nothing: returns the op, bound to its definition. */
+/** Binds an op to its definition; registers nothing. */
 export function defineOp<A extends Attributes>(definition: OpDefinition<A>): Op<A> {
   const apply = (inputs: readonly Value[], attributes: A): readonly Value[] => {
     if (inputs.length === 0) throw internalError(`${definition.name} was applied to no values`);
@@ -141,7 +140,7 @@ export function defineOp<A extends Attributes>(definition: OpDefinition<A>): Op<
   return { definition, apply, first: (inputs, attributes) => apply(inputs, attributes)[0] };
 }
 
-/** An op without attributes as a function of its inputs, which returns the first output; others are by-products. */
+/** An op without attributes as a function from its inputs to its first output; others are by-products. */
 export type OpFunction<Inputs extends readonly Value[]> = Op<NoAttributes> & ((...inputs: Inputs) => Value);
 
 export function defineFunction(definition: OpDefinition<NoAttributes>): OpFunction<readonly Value[]> {
@@ -149,7 +148,7 @@ export function defineFunction(definition: OpDefinition<NoAttributes>): OpFuncti
   return Object.assign((...inputs: readonly Value[]): Value => op.first(inputs, {}), op);
 }
 
-/** The shape rule of an op whose output has the type of its first input. */
+/** The shape rule for an op whose output has its first input's type. */
 export function sameType([x]: readonly Value[]): ValueType[] {
   return [{ dtype: x.dtype, shape: x.shape }];
 }
@@ -168,22 +167,22 @@ export class Graph {
     this.name = name;
   }
 
-  /** By name, in the order of their declaration. */
+  /** By name, in order of declaration. */
   get inputs(): ReadonlyMap<string, Value> {
     return this.#inputs;
   }
 
-  /** By name, in the order of their declaration. */
+  /** By name, in order of declaration. */
   get weights(): ReadonlyMap<string, Value> {
     return this.#weights;
   }
 
-  /** By name, in the order of their declaration. */
+  /** By name, in order of declaration. */
   get outputs(): ReadonlyMap<string, Value> {
     return this.#outputs;
   }
 
-  /** Values between which the graph can be run part by part (`segments.ts`), in the order of their making. */
+  /** Values at which the graph can be split into parts (`segments.ts`), in order of creation. */
   get cuts(): ReadonlySet<Value> {
     return this.#cuts;
   }
@@ -201,7 +200,7 @@ export class Graph {
     return value;
   }
 
-  /** Declares a weight of the compiled model, which the runtime can pre-pack. Deferred ones are made on compiling or writing. */
+  /** Declares a weight of the compiled model, which the runtime can pre-pack. Deferred weights are made on compiling or writing. */
   weight(name: string, tensor: Tensor | DeferredTensor): Value {
     this.#assertFree(name);
     const value = this.#value(tensor, { kind: 'weight', name, tensor });
@@ -209,17 +208,17 @@ export class Graph {
     return value;
   }
 
-  /** A constant: may be folded into other constants. */
+  /** Makes a constant; it may be folded into others. */
   constant(tensor: Tensor): Value {
     return this.#value(tensor, { kind: 'constant', tensor });
   }
 
-  /** A constant that several parts of a graph ask for under one key; made at the first request. */
+  /** A constant that several parts of a graph request under one key; the first request makes it. */
   sharedConstant(key: string, make: () => Tensor): Value {
     return this.#once(`constant ${key}`, () => [this.constant(make())])[0];
   }
 
-  /** `sharedConstant` of float32 numbers by their index in row-major order. */
+  /** `sharedConstant` for float32 numbers by row-major index. */
   sharedNumbers(key: string, shape: readonly number[], at: (index: number) => number): Value {
     return this.sharedConstant(key, () => {
       const data = new Float32Array(elementCount(shape));
@@ -297,7 +296,7 @@ export class Graph {
   }
 }
 
-/** Declares inputs by their names. @param leading dimensions before those of their shapes */
+/** Declares inputs by name. @param leading dimensions before each shape */
 export function declareInputs(
   graph: Graph,
   inputs: Readonly<Record<string, ValueType>>,
@@ -309,7 +308,7 @@ export function declareInputs(
   return Object.fromEntries(entries);
 }
 
-/** Constants above this many elements are left to the runtime: folding them would only make the model larger. */
+/** Constants with more elements are left to the runtime: folding them would only enlarge the model. */
 const foldLimit = 1 << 20;
 
 function foldConstants<A extends Attributes>(
@@ -327,7 +326,7 @@ function foldConstants<A extends Attributes>(
   return definition.fold(tensors, attributes);
 }
 
-/** Nodes that the given values depend on, inputs before users; `leaves` are taken as they are. */
+/** Nodes that the given values depend on, inputs before users; stops at `leaves`. */
 export function liveNodes(values: Iterable<Value>, leaves: ReadonlySet<Value> = new Set()): Node[] {
   const order: Node[] = [];
   const state = new Map<Node, 'open' | 'done'>();

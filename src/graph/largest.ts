@@ -1,6 +1,6 @@
-/** Places of the largest numbers of a list. */
+/** Indices of a list's largest numbers. */
 
-/** Index of the largest value, the first among equals. */
+/** Index of the largest value, the first one on ties. */
 export function argmax(values: ArrayLike<number>): number {
   let best = 0;
   for (let i = 1; i < values.length; i++) if (values[i] > values[best]) best = i;
@@ -8,8 +8,8 @@ export function argmax(values: ArrayLike<number>): number {
 }
 
 /**
- * Indices of the k largest numbers, all of fewer, largest first, the lower index first among equals. One pass that compares
- * most numbers once, with the smallest of those kept: k is small against their count.
+ * Indices of the k largest numbers (or all, if fewer), largest first, ties by lower index. One pass compares most numbers
+ * only with the smallest kept: k is small against their count.
  */
 export function largest(numbers: ArrayLike<number>, k: number): Int32Array {
   const indices = new Int32Array(Math.min(k, numbers.length));

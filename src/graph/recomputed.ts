@@ -1,10 +1,10 @@
-/** Values that are computed anew for their gradient (Chen et al., arXiv 1604.06174): the results on the way to them are not kept until then. */
+/** Values computed again for their gradient (Chen et al., arXiv 1604.06174), so that intermediate results need not be kept. */
 import { vectorJacobian } from './gradients.ts';
 import { defineFunction, sameType, type Value } from './graph.ts';
 import { add, mul } from './ops/elementwise.ts';
 import { stopGradient } from './ops/surrogate-gradient.ts';
 
-/** `make(x)`, which is made a second time, out of x and the gradient of the result, where that gradient is wanted. */
+/** `make(x)`; its gradient makes it again, from x and the result's gradient. */
 export function recomputed(make: (x: Value) => Value, x: Value): Value {
   const y = make(x);
   const others = sourcesBeside(x, y);
@@ -15,7 +15,7 @@ export function recomputed(make: (x: Value) => Value, x: Value): Value {
       emitter.emit('Identity', [first], outputs);
     },
     gradient(_node, dy) {
-      // Reads dy: the runtime neither computes it before, nor finds it equal to the first.
+      // Reads dy, so that the runtime neither computes it early nor merges it with the first.
       const again = stopGradient(add(x, mul(dy, 0)));
       return [undefined, ...vectorJacobian([make(again)], [dy], [again, ...others])];
     },
@@ -23,7 +23,7 @@ export function recomputed(make: (x: Value) => Value, x: Value): Value {
   return op(y, x, ...others);
 }
 
-/** Inputs and weights that y follows from by ways that do not lead through x. */
+/** Inputs and weights that y depends on other than through x. */
 function sourcesBeside(x: Value, y: Value): Value[] {
   const seen = new Set([x, y]);
   for (const { origin } of seen) {

@@ -1,33 +1,33 @@
 /**
- * A graph as a row of smaller graphs, between the values that it is cut at: run one after the other, they compute the same from the
- * weights of one at a time. Segments of one `kind`, such as the layers of a model, differ in their weights alone: one compiled
- * graph serves them all.
+ * A graph as a chain of smaller graphs between the values it is cut at: run in sequence, they compute the same with only
+ * one segment's weights loaded at a time. Segments of one `kind`, such as a model's layers, differ only in their weights:
+ * one compiled graph serves them all.
  */
 import { Graph, liveNodes, type Node, type Value } from './graph.ts';
 import { cast } from './ops/elementwise.ts';
 import { formatShape } from './tensor.ts';
 
-/** Types of weights as they are read; the graph computes in float32. */
+/** Types in which weights are read; the graph computes in float32. */
 export type ReadType = 'float32' | 'float16';
 
-/** A part of a graph. Its inputs are named by their order, so that equal parts have equal graphs. */
+/** A part of a graph. Its inputs are named by order, so that equal parts have equal graphs. */
 export interface Segment {
   readonly graph: Graph;
   /** Equal for equal graphs. */
   readonly kind: string;
-  /** Values of the whole graph, inputs or cuts, by the names of the segment's inputs. */
+  /** Values of the whole graph, inputs or cuts, by the segment's input names. */
   readonly inputs: ReadonlyMap<string, Value>;
-  /** Cuts of the whole graph by the names of the segment's outputs, one at most, and the names of its outputs. */
+  /** Cuts of the whole graph, at most one, by the segment's output names; and its outputs' names. */
   readonly cuts: ReadonlyMap<string, Value>;
   readonly outputs: ReadonlyMap<string, string>;
-  /** Values of the segment's graph by the names of its outputs. */
+  /** Values of the segment's graph by its output names. */
   readonly results: ReadonlyMap<string, Value>;
 }
 
 /**
- * Segments in the order in which they run.
- * @param readTypes of inputs that are weights, by name; others are taken as they are
- * @param declares whether `results` are declared as outputs of the segments' graphs
+ * Segments in running order.
+ * @param readTypes of inputs that are weights, by name; other inputs keep their type
+ * @param declares whether the segments' graphs declare `results` as outputs
  */
 export function segmentsOf(
   whole: Graph,
@@ -52,7 +52,7 @@ function neededCuts(whole: Graph): Value[] {
   return [...whole.cuts].filter(({ origin }) => origin.kind === 'result' && live.has(origin.node));
 }
 
-/** The first segment in which a value can be computed: the one after the last cut that it depends on. */
+/** The first segment that can compute a value: the one after the last cut it depends on. */
 function levels(whole: Graph, place: ReadonlyMap<Value, number>): (value: Value) => number {
   const known = new Map<Node, number>();
   const level = ({ origin }: Value): number => (origin.kind === 'result' ? (known.get(origin.node) ?? 0) : 0);
@@ -67,7 +67,7 @@ interface Part {
   readonly outputs: readonly (readonly [string, Value])[];
   readonly before: ReadonlySet<Value>;
   readonly readTypes: ReadonlyMap<string, ReadType>;
-  /** Numbers of the constants of the whole graph, for the names of kinds. */
+  /** Numbers of the whole graph's constants, for the kinds' names. */
   readonly constants: Map<Value, number>;
   readonly declares: boolean;
 }
@@ -107,7 +107,7 @@ function segmentOf(whole: Graph, { cut, outputs, before, readTypes, constants, d
   let nodes = 0;
   for (const node of liveNodes(targets, before)) {
     const made = node.inputs.map(copyOf);
-    // Rows of a table are converted, not the table.
+    // Converts a table's rows, not the table.
     const table = node.op === 'gather' ? halves.get(node.inputs[0]) : undefined;
     const results =
       table === undefined

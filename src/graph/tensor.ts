@@ -1,6 +1,6 @@
 /**
- * Tensors on the host: constants, weights, inputs and results. As bytes, in files, ONNX models and messages between threads,
- * elements are little-endian, which is also the byte order of every machine that the engine has a build for.
+ * Tensors on the host: constants, weights, inputs and results. In files, ONNX models and messages between threads, elements
+ * are little-endian, the byte order of every machine the engine is built for.
  */
 import { LinnetError } from '../errors.ts';
 
@@ -19,7 +19,7 @@ export interface DTypeArrays {
   bool: Uint8Array;
 }
 
-/** Element types of files: those of tensors, and bfloat16, for engines alone. */
+/** Element types in files: tensors' types, and bfloat16, which only engines read. */
 export type FileDType = DType | 'bfloat16';
 
 export const bytesPerElement: Readonly<Record<FileDType, number>> = {
@@ -57,45 +57,45 @@ export function isDType(name: string): name is DType {
   return Object.hasOwn(arrays, name);
 }
 
-/** A dense row-major tensor. `data.length` is the product of `shape` (1 for a scalar, shape []). */
+/** A dense row-major tensor. `data.length` is the product of `shape` (1 for a scalar, whose shape is []). */
 export interface Tensor<D extends DType = DType> {
   readonly dtype: D;
   readonly shape: readonly number[];
   readonly data: DTypeArrays[D];
 }
 
-/** A tensor whose elements are made when they are needed: a weight too large to be held with all others. */
+/** A tensor whose elements are made when needed: a weight too large to hold along with all others. */
 export interface DeferredTensor<D extends DType = DType> {
   readonly dtype: D;
   readonly shape: readonly number[];
-  /** Makes the elements, of this type and shape; called again, it makes them again. */
+  /** Makes the elements, of this type and shape, anew at each call. */
   load(): Promise<Tensor<D>>;
-  /** Where the elements lie, for engines that map files into memory. Absent: in no such file. */
+  /** Where the elements lie in a file, for engines that map files into memory. Absent: in none. */
   readonly place?: FilePlace;
-  /** A pass that makes the elements piece by piece, and other tensors with them. Absent: `load` alone makes them. */
+  /** A pass that makes the elements piece by piece, along with other tensors. Absent: only `load` makes them. */
   readonly pass?: { readonly by: TensorPass; readonly part: string };
 }
 
-/** Several tensors that are made at once. */
+/** Makes several tensors at once. */
 export interface TensorPass {
-  /** The next elements of every part, from first to last. A piece is valid until the next but one is asked for. */
+  /** The next elements of every part, from first to last. A piece stays valid until the next but one is requested. */
   pieces(): AsyncIterable<Readonly<Record<string, Uint8Array | Float32Array | Int32Array | undefined>>>;
 }
 
-/** Elements in a file, one after the other and aligned; an engine converts those of another type. */
+/** Elements in a file, contiguous and aligned; an engine converts them if their type differs. */
 export interface FilePlace {
   readonly folder: string;
   readonly file: string;
   readonly offset: number;
   readonly dtype: FileDType;
-  /** @throws LinnetError `MISMATCH` where the file is another one than when the place was found */
+  /** @throws LinnetError `MISMATCH` if the file is no longer the one in which the place was found */
   readonly unchanged: () => Promise<void>;
 }
 
-/** Weights of a model by their names. */
+/** A model's weights by name. */
 export type Weights = ReadonlyMap<string, Tensor<'float32'>>;
 
-/** Weights that are still being added. */
+/** Weights while more are added. */
 export type WeightMap = Map<string, Tensor<'float32'>>;
 
 /** A tensor of any element type, discriminated by `dtype`. */
@@ -151,9 +151,9 @@ export function int64(shape: readonly number[], values: readonly number[]): Tens
 }
 
 /**
- * The data of a tensor that must be of one dtype.
- * @param count of its elements, where a program could give others
- * @throws LinnetError `SHAPE` naming both dtypes, or shape and count, otherwise
+ * The data of a tensor that must have this dtype.
+ * @param count of elements it must have, for tensors that programs supply
+ * @throws LinnetError `SHAPE` naming both dtypes, or shape and count
  */
 export function dataOf<D extends DType>(value: Tensor, dtype: D, count?: number): DTypeArrays[D] {
   if (!hasDType(value, dtype)) throw new LinnetError('SHAPE', `expected a ${dtype} tensor, got ${value.dtype}`);
@@ -171,7 +171,7 @@ export function tensorBytes(tensor: Tensor): Uint8Array {
 }
 
 /**
- * A tensor over bytes that exist already: a view where the bytes are aligned to the element size, else a copy.
+ * A tensor over existing bytes: a view if they are aligned to the element size, else a copy.
  *
  * @throws LinnetError `SHAPE` if the number of bytes does not match the shape.
  */
@@ -193,13 +193,13 @@ export function tensorFromBytes<D extends DType>(
   return { dtype, shape: [...shape], data: new arrays[dtype](buffer, byteOffset, length) };
 }
 
-// Shapes with static and named dimensions. A named dimension ("T") is known only when a graph runs; two named
-// dimensions are equal only if their names are. Sums and products of named dimensions are names again ("R+T"),
-// written in one canonical way so that equal expressions compare equal.
+// Shapes with static and named dimensions. A named dimension ("T") is known only when a graph runs; named dimensions are
+// equal if their names are. Sums and products of named dimensions are names as well ("R+T"), written canonically so that
+// equal expressions compare equal.
 
-/** A dimension: a size, or the name of one. */
+/** A dimension: a size or a name. */
 export type Dim = number | string;
-/** The dimensions of a tensor in a graph: numbers, and names where they are open. */
+/** A graph tensor's dimensions: numbers, and names for open ones. */
 export type Shape = readonly Dim[];
 
 /** "[2,T,64]". */
@@ -221,12 +221,12 @@ export function staticShape(shape: Shape): number[] | undefined {
   return sizes;
 }
 
-/** The sum of dimensions; a name such as "R+T" where one of them is named. */
+/** The sum of dimensions; a name such as "R+T" if one is named. */
 export function addDims(...dims: Dim[]): Dim {
   return combineDims(dims, '+', 0, (a, b) => a + b);
 }
 
-/** A dimension minus `count`; undefined where that may be negative. */
+/** A dimension minus `count`; undefined if that may be negative. */
 export function dimWithout(dim: Dim, count: number): Dim | undefined {
   const terms = typeof dim === 'number' ? [String(dim)] : splitTerms(dim, '+');
   const names = terms.filter((term) => !/^\d+$/.test(term));
@@ -234,7 +234,7 @@ export function dimWithout(dim: Dim, count: number): Dim | undefined {
   return typeof size === 'number' && size >= count ? addDims(...names, size - count) : undefined;
 }
 
-/** The product of dimensions; a name such as "B*T" where one of them is named. */
+/** The product of dimensions; a name such as "B*T" if one is named. */
 export function multiplyDims(...dims: Dim[]): Dim {
   return combineDims(dims, '*', 1, (a, b) => a * b);
 }
@@ -255,7 +255,7 @@ function combineDims(dims: Dim[], sign: '+' | '*', neutral: number, combine: (a:
   return size === neutral ? names.join(sign) : [...names, size].join(sign);
 }
 
-/** Cuts an expression at a sign, but not inside parentheses. */
+/** Splits an expression at a sign, but not inside parentheses. */
 export function splitTerms(expression: string, sign: '+' | '*'): string[] {
   const terms: string[] = [];
   let depth = 0;
@@ -287,7 +287,7 @@ export function broadcastShapes(op: string, a: Shape, b: Shape): Dim[] {
   return result;
 }
 
-/** An axis counted from the front; negative ones count from the back. */
+/** An axis counted from the front; negative axes count from the back. */
 export function normalizeAxis(op: string, axis: number, rank: number): number {
   const resolved = axis < 0 ? axis + rank : axis;
   if (!Number.isInteger(axis) || resolved < 0 || resolved >= rank) {

@@ -1,4 +1,4 @@
-/** Reading config.json by the schema of a family; fields without effect on the model's function are allowed, too. */
+/** Reads config.json by a family's schema; also allows fields without effect on the model's function. */
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import { type JsonObject, isJsonObject } from '../files/json-object.ts';
@@ -7,7 +7,7 @@ import { schemaProblems } from '../files/schema-problems.ts';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { isExchangeable, mixerSchemaOf } from '../attention/mixers.ts';
 
-/** Fields that transformers writes for every family: bookkeeping, defaults of generation and of classification heads. */
+/** Fields that transformers writes for every family: bookkeeping, and defaults for generation and classification heads. */
 const bookkeeping = [
   '_name_or_path',
   '_commit_hash',
@@ -76,13 +76,13 @@ const bookkeeping = [
   'transformers.js_config',
 ];
 
-/** The fields of a config.json that a family reads, and the names of those that nothing reads and that seem to change nothing. */
+/** The fields of a config.json that a family reads, and the names of unread fields that seem to change nothing. */
 export type ReadFields<Schema extends z.ZodObject> = z.infer<Schema> & { readonly unknownFields: readonly string[] };
 
-/** Unknown fields that an error names at most. */
+/** Most unknown fields that an error names. */
 const mostNamed = 20;
 
-/** Subjects of computation by words of a field's name. */
+/** Parts of the computation by words in a field's name. */
 const computed: readonly (readonly [words: RegExp, subject: string])[] = [
   [/expert|router|moe(_|$)/, 'experts'],
   [/rope|rotary|alibi|pos(ition)?_?(emb|enc|bias)/, 'positions'],
@@ -98,17 +98,18 @@ function isOff(value: unknown): boolean {
   return isEmpty || !value;
 }
 
-/** The subject of computation that an unknown field is about, by its name; undefined for one that seems to change nothing. */
+/** The part of the computation that an unknown field's name suggests; undefined if it seems to change nothing. */
 function subjectOf(name: string, value: unknown): string | undefined {
   return isOff(value) ? undefined : computed.find(([words]) => words.test(name))?.[1];
 }
 
 /**
- * Reads a config.json by the schema of its family.
+ * Reads a config.json by its family's schema.
  *
- * @param family for errors
- * @param ignored fields besides the schema's and the bookkeeping ones that do not change the model's function
- * @throws LinnetError `CONFIG` naming the unusable fields, and the unknown ones whose names say that they change the computation
+ * @param family named in errors
+ * @param ignored further fields that do not change the model's function, besides bookkeeping
+ * @throws LinnetError `CONFIG` naming unusable fields, and unknown ones whose names suggest that they change the
+ *   computation
  */
 export function parseConfigFields<Schema extends z.ZodObject>(
   family: string,
@@ -135,7 +136,7 @@ function refusalOf(names: readonly string[], json: JsonObject): string {
   );
 }
 
-/** A config.json without some fields, of itself and of its text model; `a.b` is field b of a. */
+/** A config.json without some fields, its own and its text model's; `a.b` is field b of a. */
 export function withoutFields(json: JsonObject, names: readonly string[]): JsonObject {
   return names.reduce((rest, name) => without(without(rest, name.split('.')), ['text_config', name]), json);
 }
@@ -151,14 +152,14 @@ export const size = whole(1, 1 << 24);
 
 export const layerCount = whole(1, 4096);
 
-/** A setting that would change the computation, at the only value that is supported. */
+/** A setting that would change the computation, at its only supported value. */
 export function onlyValue<Value extends string | number | boolean | null>(value: Value, why: string) {
   const only = z.literal(value, `only ${JSON.stringify(value)} is supported: ${why}`);
-  // In Python, null is as good as false.
+  // Python treats null like false.
   return z.preprocess((given) => given ?? (value ? given : value), only).default(value);
 }
 
-/** Settings of transformers that no family supports, but at their usual value. */
+/** Settings of transformers that families support only at their usual value. */
 export const usualFields = {
   add_cross_attention: onlyValue(false, 'there is no encoder'),
   is_encoder_decoder: onlyValue(false, 'there is no encoder'),
@@ -170,12 +171,12 @@ export const textEndFields = {
   eos_token_id: z.union([z.int(), z.array(z.int())]).nullish(),
 };
 
-/** Ids as `eos_token_id` has them: one, several or none. */
+/** Ids in `eos_token_id`'s format: one, several or none. */
 export function idList(ids: number | readonly number[] | null | undefined): readonly number[] {
   return typeof ids === 'number' ? [ids] : (ids ?? []);
 }
 
-/** The fields that name the classes of a classifier. */
+/** The fields that name a classifier's classes. */
 export function labelFields(labels: readonly string[]): JsonObject {
   return {
     id2label: Object.fromEntries(labels.map((label, id) => [String(id), label])),
@@ -188,22 +189,22 @@ export function configError(family: string, problems: readonly string[], cause?:
   return new LinnetError('CONFIG', `unusable ${family} config.json:\n${problems.join('\n')}`, { cause });
 }
 
-// The `linnet` section of config.json: it names the mixer of every attention.
+// config.json's `linnet` section, which names every attention's mixer.
 
-/** Mixers of the kinds that any model with queries, keys and values can have, and of the family's own. */
+/** Mixers of the family's own kinds, and of kinds that any model with queries, keys and values can have. */
 const mixerOf = (own?: string) => mixerSchemaOf(({ family }) => family === undefined || family === own);
 const commonMixer = mixerOf();
 
-/** The section of a family that has kinds of its own. Absent where all layers have the family's own mixers. Unknown fields are refused. */
+/** The section for a family with its own kinds. Absent if all layers have the family's own mixers. Refuses unknown fields. */
 export const linnetSectionOf = (family?: string) =>
   z.strictObject({ version: z.literal(1), mixers: z.array(mixerOf(family)) }).optional();
 
-/** The section of most families. */
+/** Most families' section. */
 export const linnetSection = linnetSectionOf();
 
 /**
- * Problems of mixers that do not fit the layers of a model; `field` of config.json gives their number.
- * @param natives the family's own mixer of every layer
+ * Problems of mixers that do not fit a model's layers; config.json's `field` gives their number.
+ * @param natives the family's own mixer for every layer
  */
 export function mixerProblems(
   mixers: readonly MixerConfig[],
@@ -227,7 +228,7 @@ export function everyLayer<Entry>(layers: number, entry: Entry): readonly Entry[
   return Array.from({ length: layers }, () => entry);
 }
 
-/** A config.json with the section that these mixers need: none where all are the family's own. @param natives by layer; default softmax */
+/** A config.json with the section these mixers need: none if all are the family's own. @param natives by layer; default softmax */
 export function withSection(
   config: JsonObject,
   mixers: readonly MixerConfig[],
@@ -238,30 +239,33 @@ export function withSection(
   return { ...rest, linnet: { version: 1, mixers } };
 }
 
-/** The attentions of an encoder-decoder model, in the order in which it lists its mixers. */
+/** An encoder-decoder model's attentions, in the order of its mixers. */
 export const attentionParts = ['encoder', 'decoder', 'cross'] as const;
 
-/** Self-attention of the encoder, self-attention of the decoder, or the decoder's attention to the encoded text. */
+/** The encoder's self-attention, the decoder's self-attention, or the decoder's attention to the encoded text. */
 export type AttentionPart = (typeof attentionParts)[number];
 
-/** The section of a model with an encoder and a decoder. A part that it does not name is softmax. */
+/** The section for a model with an encoder and a decoder. Unnamed parts are softmax. */
 export const encoderDecoderSection = z
   .strictObject({
     version: z.literal(1),
     encoder: z.array(commonMixer).optional(),
     decoder: z.array(commonMixer).optional(),
     cross: z.array(commonMixer).optional(),
-    /** Padding under the encoder's convolution: `zero`, or `read` its projections, as the paper's code: results depend on it. */
+    /**
+     * Padding under the encoder's convolution: `zero`, or `read` its projections like the paper's code: results then depend
+     * on it.
+     */
     padding: z.enum(['zero', 'read']).optional(),
   })
   .optional();
 
 export type EncoderDecoderSection = z.infer<typeof encoderDecoderSection>;
 
-/** One list of mixers for each part. */
+/** A list of mixers per part. */
 export type PartMixers = Readonly<Record<AttentionPart, readonly MixerConfig[]>>;
 
-/** The mixers of an encoder-decoder configuration. */
+/** An encoder-decoder configuration's mixers. */
 export function partMixers(
   section: EncoderDecoderSection,
   layers: Readonly<Record<AttentionPart, number>>,
@@ -271,7 +275,7 @@ export function partMixers(
   return { encoder: of('encoder'), decoder: of('decoder'), cross: of('cross') };
 }
 
-/** A config.json with the section that these mixers need: parts that are softmax throughout are not named. */
+/** A config.json with the section these mixers need: omits parts that are softmax throughout. */
 export function withPartSection(
   config: JsonObject,
   mixers: PartMixers,
@@ -284,10 +288,13 @@ export function withPartSection(
   return { ...rest, linnet: { version: 1, ...parts, ...(padding === 'read' && { padding }) } };
 }
 
-/** The mixer of a checkpoint that names none, in most families. */
+/** Most families' mixer for a checkpoint that names none. */
 export const originalMixer: MixerConfig = { kind: 'softmax' };
 
-/** Configurations are plain data with their defaults filled in. @param anyGroup whether groups may differ, which are sizes of the state */
+/**
+ * Whether two configurations (plain data, defaults filled in) are equal. @param anyGroup ignores differing groups, which
+ * only size the state
+ */
 export function isSame(a: MixerConfig, b: MixerConfig, anyGroup = false): boolean {
   const written = (config: MixerConfig): string =>
     JSON.stringify(config, (name, value: unknown) => (anyGroup && name === 'group' ? undefined : value));

@@ -9,9 +9,9 @@ import type { ModelDescription } from './model.ts';
 const defaultDeviation = 0.02;
 
 /**
- * Random parameters: by the family's declared distribution of its reference, else by role: Normal(0, deviation) for matrices,
- * ones for norm gains, zeros for biases; the projections that write to the residual
- * stream are scaled down by √(2·layers), as in GPT-2; parameters of mixers start at the mixers' own initial values.
+ * Random parameters, from the distribution that the family declares for its reference, else by role: Normal(0, deviation)
+ * for matrices, ones for norm gains, zeros for biases. Projections that write to the residual stream are scaled down by
+ * √(2·layers), as in GPT-2; mixers' parameters start at the mixers' own initial values.
  *
  * @param deviation default 0.02, or the family's declared one; if given, roles alone decide
  * @example
@@ -32,7 +32,7 @@ export function initializeParameters(model: ModelDescription, random: Random, de
 }
 
 /**
- * A parameter with the values that follow from its role.
+ * A parameter with initial values by role.
  * @param layers of the model; with more, residual outputs start smaller
  */
 export function freshParameter(

@@ -1,7 +1,7 @@
 /**
- * The interface of a model: its sizes, its mixers, its parameters; and of a causal language model two
- * pieces of graph, written once: the backbone and the head. Training, perplexity and decoding differ only in where parameters
- * come from (`ParameterSource`) and in how layers mix positions (`LayerMixing`).
+ * The interface of a model: sizes, mixers, parameters; a causal language model adds two pieces of graph, written once:
+ * backbone and head. Training, perplexity and decoding differ only in where parameters come from (`ParameterSource`) and
+ * how layers mix positions (`LayerMixing`).
  */
 
 import type { CrossText, MixerConfig, ProjectedPositions, Reading } from '../attention/mixer.ts';
@@ -24,7 +24,7 @@ export interface ModelSizes {
   readonly headWidth: number;
   /** E: width of values; default D. */
   readonly valueWidth?: number;
-  /** Features that every layer is given from the token before; default 0. See `LayerMixing.shift`. */
+  /** Features that every layer gets from the previous token; default 0. See `LayerMixing.shift`. */
   readonly shiftWidth?: number;
   /** V. */
   readonly vocabulary: number;
@@ -32,26 +32,26 @@ export interface ModelSizes {
   readonly trainedLength: number;
 }
 
-/** The ways in which positions of one layer see each other; everything else in a model is token by token. */
+/** How a layer's positions see each other; everything else in a model is token by token. */
 export interface LayerMixing {
-  /** Default: all rows are mixed. */
+  /** Default: mixes all rows. */
   readonly rows?: MixedRows;
   /**
    * Mixes positions: q [B,T,H,D], k [B,T,M,D] and v [B,T,M,E] → [B,T,H,E].
-   * @param scoring of queries and keys, if the model departs from the default q·k/√D
+   * @param scoring scores queries and keys, if not by the default q·k/√D
    */
   readonly mix: (layer: number, positions: ProjectedPositions, scoring?: Scoring) => Value;
-  /** Features [B,T,X] of the token before, zeros before the first; X is `ModelSizes.shiftWidth`. At most once per layer. */
+  /** The previous token's features [B,T,X], zeros before the first token; X is `ModelSizes.shiftWidth`. At most once per layer. */
   readonly shift: (layer: number, features: Value) => Value;
-  /** Runs a layer on hidden states, such as `recomputed`. Default: the layer itself. */
+  /** Runs a layer on hidden states, for example `recomputed`. Default: the layer itself. */
   readonly run?: (layer: (hidden: Value) => Value, hidden: Value) => Value;
-  /** Attention of a decoder to the text that was encoded: q [B,T,H,D] → [B,T,H,E]. Only decoders ask for it. */
+  /** A decoder's attention to the encoded text: q [B,T,H,D] → [B,T,H,E]. Only decoders call it. */
   readonly cross?: (layer: number, q: Value) => Value;
 }
 
 /**
- * The rows [B,P,X] of products with parameters, and those of them that are mixed [B,T,X]: where kernels take rows in pairs, there is
- * one more of the first. `mix` takes and gives either.
+ * The rows [B,P,X] of products with parameters, and those that are mixed [B,T,X]: if kernels process rows in pairs, there
+ * is one more product row. `mix` takes and returns either.
  */
 export interface MixedRows {
   /** [B,P,X] → [B,T,X] */
@@ -60,20 +60,20 @@ export interface MixedRows {
   readonly leave: (mixed: Value) => Value;
 }
 
-/** A model family's description of one model, made from a config.json. No weights. */
+/** A family's description of one model, made from a config.json. No weights. */
 export interface ModelDescription {
-  /** The `model_type` of its config.json: "llama", "gpt2". */
+  /** Its config.json's `model_type`: "llama", "gpt2". */
   readonly family: string;
-  /** The task: the next token, tokens of a text read whole, or a second text from a first. */
+  /** The task: predict the next token, tokens of a text read whole, or a second text from a first. */
   readonly kind: ModelKind;
   readonly sizes: ModelSizes;
   /** One mixer per attention, in the order of `attentionPrefix`. */
   readonly mixers: readonly MixerConfig[];
-  /** Layers that read a window next to others that read the whole past: exchanging mixers leaves them, unless they are named. */
+  /** Layers that read a window, next to others that read the whole past: exchanging mixers keeps them unless they are named. */
   readonly localLayers?: readonly number[];
-  /** All parameters, the mixers' included, under the names of a Hugging Face checkpoint. */
+  /** All parameters, including the mixers', by their names in a Hugging Face checkpoint. */
   readonly parameters: DeclaredParameters;
-  /** Parameters of other heads in a checkpoint (BERT's pooler): kept when the model is changed and saved, else unused. */
+  /** Parameters of other heads in a checkpoint (BERT's pooler): unused, but kept when the model is changed and saved. */
   readonly optionalParameters?: DeclaredParameters;
   readonly bosId?: number;
   readonly eosIds: readonly number[];
@@ -83,40 +83,40 @@ export interface ModelDescription {
   toJson(): Record<string, unknown>;
   /** The same model with other mixers. */
   withMixers(mixers: readonly MixerConfig[]): ModelDescription;
-  /** The prefix of the parameters of attention `index`: "model.layers.0.self_attn". */
+  /** The prefix of attention `index`'s parameters: "model.layers.0.self_attn". */
   attentionPrefix(index: number): string;
   /**
    * The name in `parameters` of a tensor that checkpoints store as `stored`; undefined for tensors that follow from the
-   * configuration (masks, frequency tables, the copy of a tied head). Unknown names are given back as they are.
+   * configuration (masks, frequency tables, a tied head's copy). Unknown names are returned unchanged.
    */
   readonly parameterName: (stored: string) => string | undefined;
   /** The model as a classifier with these labels: see `classifier`. */
   asClassifier(labels: readonly string[]): ClassifierParts;
-  /** A parameter of the same model with other mixers, in the shape that this model has for it. Default: unchanged. */
+  /** Reshapes a parameter of the same model with other mixers for this model. Default: unchanged. */
   readonly fitParameter?: (name: string, value: Tensor<'float32'>) => Tensor<'float32'>;
 }
 
-/** Texts to be classified, padded at the end. */
+/** Texts to classify, padded at the end. */
 export interface ClassifiedTexts {
   /** int32 [B,n] of static shape. */
   readonly tokens: Value;
   /** float32 [B,n]: 0 for padding. */
   readonly mask: Value;
-  /** int32 [B]: the position of the last token of every text in its row, from 0. */
+  /** int32 [B]: the position of each text's last token in its row, from 0. */
   readonly last: Value;
-  /** int32 [B,n]: which of two texts a token belongs to; read by encoders alone. */
+  /** int32 [B,n]: which of two texts a token belongs to; only encoders read it. */
   readonly segments?: Value;
 }
 
 /** A model as a classifier (`classifiers/classifier.ts` makes it): its backbone, and the head that replaces token prediction. */
 export interface ClassifierParts {
-  /** The model of the backbone; its parameters that only predict tokens are left out. */
+  /** The backbone's model, without parameters that only predict tokens. */
   readonly model: Model;
-  /** The prefix of Hugging Face's class name before "ForSequenceClassification", also for a family without such a class. */
+  /** The prefix of Hugging Face's class name before "ForSequenceClassification", even for a family without such a class. */
   readonly className: string;
-  /** The parameters that the backbone does not have. */
+  /** The parameters that the backbone lacks. */
   readonly head: DeclaredParameters;
-  /** Put before the names of stored parameters of the backbone, where the class holds the whole model under a name. */
+  /** Prefix of the backbone's stored parameters, if the class holds the whole model under a name. */
   readonly storedPrefix?: string;
   /** Logits [B,classes]. */
   readonly logits: (source: ParameterSource, texts: ClassifiedTexts) => Value;
@@ -135,24 +135,24 @@ export function valueWidth({ headWidth, valueWidth: E = headWidth }: ModelSizes)
 /** A model that predicts a text token by token: a causal language model, or the decoder of an encoder-decoder model. */
 export interface AutoregressiveModel {
   readonly family: string;
-  /** Sizes of the decoding stack of layers. */
+  /** Sizes of the stack of layers that decodes. */
   readonly sizes: ModelSizes;
-  /** One mixer per layer; in layers of two side by side, the first of every layer, then the second of every layer. */
+  /** One mixer per layer; if layers have two side by side, every layer's first, then every layer's second. */
   readonly mixers: readonly MixerConfig[];
-  /** The default first token of a text. */
+  /** A text's default first token. */
   readonly bosId?: number;
   readonly eosIds: readonly number[];
-  /** The encoding of positions that the backbone reads. */
+  /** The position encoding that the backbone reads. */
   readonly positions: PositionEncoding;
-  /** Factor of the scores, where a model departs from 1/√D. */
+  /** Factor on scores, if not 1/√D. */
   readonly scoreScale?: number;
-  /** Factor of hidden states before the matrix of the head; default 1. */
+  /** Factor on hidden states before the head's matrix; default 1. */
   readonly headScale?: number;
-  /** The farthest distance that a bias of the scores tells apart, in models that have one. */
+  /** The farthest distance that the scores' bias distinguishes, if there is one. */
   readonly biasReach?: number;
-  /** Attention to an encoded text; undefined in models that read one text alone. */
+  /** Attention to an encoded text; undefined if the model reads only one text. */
   readonly cross?: CrossAttention;
-  /** The prefix of the parameters of a layer's attention. */
+  /** The prefix of a layer's attention parameters. */
   attentionPrefix(layer: number): string;
   /**
    * Tokens int32 [B,T] → hidden states after the final norm [B,T,width].
@@ -162,29 +162,32 @@ export interface AutoregressiveModel {
   head(source: ParameterSource, hidden: Value): Value;
 }
 
-/** The attentions of a decoder to the text that was encoded, one per layer. */
+/** A decoder's attentions to the encoded text, one per layer. */
 export interface CrossAttention {
   readonly mixers: readonly MixerConfig[];
   attentionPrefix(layer: number): string;
-  /** Keys and values [B,m,M,D] of hidden states of the encoder [B,m,width]. */
+  /** Keys and values [B,m,M,D] from the encoder's hidden states [B,m,width]. */
   project(source: ParameterSource, layer: number, encoded: Value): Pick<CrossText, 'k' | 'v'>;
 }
 
 /**
- * A layer that predicts the token after the next (multi-token prediction, arXiv 2412.19437): it reads the hidden state of a position
- * and the token that followed, attends to such pairs before, and gives a hidden state for the same head.
+ * A layer that predicts the token after the next (multi-token prediction, arXiv 2412.19437): it reads a position's hidden
+ * state and the token that followed, attends to earlier such pairs, and returns a hidden state for the same head.
  */
 export interface MtpLayer {
-  /** Its own; table and head are the model's. */
+  /** Its own parameters; token table and head are the model's. */
   readonly parameters: DeclaredParameters;
-  /** As a model of one layer over the tokens that followed [B,T]. @param before the hidden states [B,T,width] of their positions */
+  /**
+   * The layer as a model of one layer over the following tokens [B,T]. @param before the hidden states [B,T,width] of their
+   * positions
+   */
   model(before: (source: ParameterSource, tokens: Value) => Value): CausalModel;
 }
 
-/** A causal language model: one mixer per layer, and every token is predicted from the earlier ones. */
+/** A causal language model: one mixer per layer; every token is predicted from earlier ones. */
 export interface CausalModel extends ModelDescription, AutoregressiveModel {
   readonly kind: 'causal';
-  /** In families that have one; its parameters are among the optional ones. */
+  /** Only in some families; its parameters are among the optional ones. */
   readonly mtp?: MtpLayer;
   withMixers(mixers: readonly MixerConfig[]): CausalModel;
   /** Tokens int32 [B,T] → hidden states before the first layer [B,T,width]. */
@@ -205,49 +208,49 @@ export interface EncoderInput {
   readonly tokens: Value;
   /** float32 [B,n]: 1 for tokens, 0 for padding, which no position reads. */
   readonly mask: Value;
-  /** int32 [B,n]: which of two texts a token belongs to, where the model tells them apart. Default: all the first. */
+  /** int32 [B,n]: which of two texts a token belongs to, if the model distinguishes them. Default: all belong to the first. */
   readonly segments?: Value;
 }
 
-/** An encoder: every position sees the whole text, and masked tokens are predicted from both sides. */
+/** An encoder: every position sees the whole text; masked tokens are predicted from both sides. */
 export interface EncoderModel extends ModelDescription {
   readonly kind: 'encoder';
   /** SEP tokens between two texts; default 1. */
   readonly separators?: number;
   withMixers(mixers: readonly MixerConfig[]): EncoderModel;
-  /** Hidden states of the last layer [B,n,width]. */
+  /** The last layer's hidden states [B,n,width]. */
   encode(source: ParameterSource, input: EncoderInput): Value;
   /** Hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }
 
-/** A text that is generated while another, encoded before, is read. */
+/** A text generated while reading another, encoded one. */
 export interface DecoderInput {
   /** int32 [B,m]: the start token, then the text, padded at the end; the model predicts the token after each. */
   readonly tokens: Value;
   /** [B,n,width]: `encode`'s result for the first text. */
   readonly encoded: Value;
-  /** float32 [B,n]: the mask of the first text. */
+  /** float32 [B,n]: the first text's mask. */
   readonly encodedMask: Value;
 }
 
-/** An encoder and a decoder: the first text is read whole, the second predicted token by token. */
+/** An encoder and a decoder: reads the first text whole, predicts the second token by token. */
 export interface EncoderDecoderModel extends ModelDescription {
   readonly kind: 'encoder-decoder';
   /** The decoder's first token. */
   readonly startId: number;
   /** Fills the unused places of a batch. */
   readonly padId: number;
-  /** The attention of each of `mixers`: layers of the encoder, of the decoder, and of the decoder's view of the encoder. */
+  /** The attention of each of `mixers`: encoder layers, decoder layers, and the decoder's layers over the encoder. */
   readonly attentions: readonly { readonly part: AttentionPart; readonly layer: number }[];
   withMixers(mixers: readonly MixerConfig[]): EncoderDecoderModel;
-  /** The model that generates the second text token by token. */
+  /** Generates the second text token by token. */
   readonly decoder: AutoregressiveModel;
   /** Hidden states after the encoder's final norm [B,n,width]. */
   encode(source: ParameterSource, input: EncoderInput): Value;
   /** Hidden states after the decoder's final norm [B,m,width]. */
   decode(source: ParameterSource, input: DecoderInput): Value;
-  /** Hidden states of the decoder [..., width] → logits [..., V]. */
+  /** The decoder's hidden states [..., width] → logits [..., V]. */
   head(source: ParameterSource, hidden: Value): Value;
 }
 
@@ -261,13 +264,13 @@ export interface ModelsByKind {
   readonly 'encoder-decoder': EncoderDecoderModel;
 }
 
-/** The name of a kind of models. */
+/** The name of a kind of model. */
 export type ModelKind = keyof ModelsByKind;
 
-/** A model of any family, told apart by `kind`. */
+/** A model of any family; `kind` tells them apart. */
 export type Model = ModelsByKind[ModelKind];
 
-/** The result of the function that stands in the row of the model's kind. */
+/** The result of the function listed for the model's kind. */
 export function byKind<Kind extends ModelKind, Results extends Readonly<Record<Kind, unknown>>>(
   model: ModelsByKind[Kind] & { readonly kind: Kind },
   rows: { readonly [Each in keyof Results]: (model: ModelsByKind[Each & Kind]) => Results[Each] },
@@ -276,7 +279,7 @@ export function byKind<Kind extends ModelKind, Results extends Readonly<Record<K
   return rows[kind](model);
 }
 
-/** The model that generates text: the model itself, or its decoder. Its `cross` tells whether it reads a text before. */
+/** The model that generates text: the model itself, or its decoder. `cross` tells whether it reads an encoded text. */
 export function decoderOf(model: GeneratingModel): AutoregressiveModel {
   return byKind(model, {
     causal: (own) => own,
@@ -284,7 +287,7 @@ export function decoderOf(model: GeneratingModel): AutoregressiveModel {
   });
 }
 
-/** Whether each kind of attention reads the past, or a whole text. */
+/** Whether each kind of attention reads the past or a whole text. */
 export const partReadings: Readonly<Record<AttentionPart, Reading>> = {
   encoder: 'whole',
   decoder: 'past',

@@ -1,8 +1,8 @@
-/** The lowering of ops that ONNX has as they are. */
+/** Lowering for ops that ONNX has. */
 import type { Emitter, Node } from '../graph.ts';
 import type { OnnxAttributes, OnnxDomain } from './model.ts';
 
-/** Emits one ONNX node that reads the inputs of the op's node in their order and writes its outputs. */
+/** Emits one ONNX node with the op's inputs and outputs in their order. */
 export function directly<A>(
   opType: string,
   attributesOf: (attributes: A) => OnnxAttributes = () => ({}),

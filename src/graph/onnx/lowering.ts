@@ -1,10 +1,10 @@
-/** From a graph to an ONNX model: gives every value that an output depends on a name, and emits the nodes. */
+/** From a graph to an ONNX model: names every value that an output depends on, and emits the nodes. */
 import { internalError, LinnetError } from '../../errors.ts';
 import { type Emitter, type Graph, liveNodes, type NodeInput, Value } from '../graph.ts';
 import { type DeferredTensor, type Tensor, float32, formatShape, tensorBytes } from '../tensor.ts';
 import type { Device, OnnxAttributes, OnnxDomain, OnnxGraph, OnnxNode, OnnxValue } from './model.ts';
 
-/** Constants below this size are compared by content, larger ones by identity. */
+/** Constants smaller than this are compared by content, larger ones by identity. */
 const sharedConstantBytes = 4096;
 
 /**
@@ -27,9 +27,9 @@ class Lowering implements Emitter {
   readonly #liveInputs = new Set<Value>();
   readonly #names = new Map<Value, string>();
   readonly #constants = new Map<Tensor | string, string>();
-  /** Names given by the user; ours avoid them. */
+  /** Names given by the user; generated names avoid them. */
   readonly #reserved: ReadonlySet<string>;
-  /** Names that may be read from here on: inputs, initializers, and results written so far. */
+  /** Names readable from here on: inputs, initializers, and results written so far. */
   readonly #readable = new Set<string>();
   #nextName = 0;
 
@@ -55,7 +55,7 @@ class Lowering implements Emitter {
     for (const node of liveNodes(outputs.values())) node.lower(this);
     for (const [name, value] of outputs) {
       const source = this.#name(value);
-      // An output is a name of its own: a value that is an input, a weight, a constant or a second output is copied.
+      // An output has its own name: an input, weight, constant or second output is copied.
       if (source !== name) this.emit('Identity', [source], [name]);
       if (!this.#readable.has(name)) throw internalError(`no node writes output "${name}"`);
     }
@@ -87,7 +87,7 @@ class Lowering implements Emitter {
     return output;
   }
 
-  /** The name of an initializer; equal small ones are shared. */
+  /** An initializer's name; equal small ones are shared. */
   #constant(tensor: Tensor): string {
     const bytes = tensorBytes(tensor);
     const key =

@@ -1,7 +1,7 @@
 /** An ONNX model as plain data: the result of lowering and the input of the writer. */
 import type { DType, DeferredTensor, FileDType, FilePlace, Shape, Tensor } from '../tensor.ts';
 
-/** Operator sets a node may come from: the standard, and ONNX Runtime's contributed ops. */
+/** Operator sets of nodes: the standard, and ONNX Runtime's contributed ops. */
 export type OnnxDomain = '' | 'com.microsoft';
 
 /** A node attribute. ONNX tells integers from floats by type, so the kind is explicit. */
@@ -17,7 +17,7 @@ export type OnnxAttributes = Readonly<Record<string, OnnxAttribute>>;
 export interface OnnxNode {
   readonly opType: string;
   readonly domain: OnnxDomain;
-  /** '' marks an optional input that is left out. */
+  /** '' marks an omitted optional input. */
   readonly inputs: readonly string[];
   readonly outputs: readonly string[];
   readonly attributes: OnnxAttributes;
@@ -51,7 +51,7 @@ export interface OnnxGraph {
   readonly inputs: readonly OnnxValue[];
   readonly outputs: readonly OnnxValue[];
   readonly initializers: readonly { readonly name: string; readonly tensor: Tensor }[];
-  /** Initializers whose elements are still to be made: see `loadDeferred`. */
+  /** Initializers whose elements do not exist yet: see `loadDeferred`. */
   readonly deferred?: readonly { readonly name: string; readonly tensor: DeferredTensor }[];
   /** Initializers that stay in their files: see `mapInitializers`. */
   readonly mapped?: readonly { readonly name: string; readonly shape: readonly number[]; readonly place: FilePlace }[];

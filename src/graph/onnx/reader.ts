@@ -1,4 +1,4 @@
-/** Reading ONNX models of the writer: the types of inputs and outputs, and the places of weights. */
+/** Reads ONNX models that the writer wrote: types of inputs and outputs, and places of weights. */
 import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../../errors.ts';
 import type { ValueType } from '../graph.ts';
@@ -23,15 +23,15 @@ export interface OnnxSummary {
   readonly outputs: ReadonlyMap<string, ValueType>;
   /** Number of nodes. */
   readonly nodes: number;
-  /** Weights next to the model. */
+  /** Weights stored next to the model. */
   readonly external: readonly { readonly path: string; readonly offset: number; readonly length: number }[];
 }
 
 /**
- * Reads a model as `encodeModel` writes it: no graphs or tensors inside nodes, no functions, no operators of others.
- * Whether the nodes fit together is for the engine to say.
+ * Reads a model that `encodeModel` wrote: no graphs or tensors inside nodes, no functions, no foreign operators. The engine
+ * checks whether the nodes fit together.
  *
- * @param source how errors name it
+ * @param source names it in errors
  * @throws LinnetError `FORMAT` for anything else
  */
 export function readOnnxSummary(bytes: Uint8Array, source: string): OnnxSummary {

@@ -1,4 +1,4 @@
-/** Encodes an ONNX graph as the bytes of a model, with large tensors inside or next to them. */
+/** Encodes an ONNX graph as a model's bytes, with large tensors inside or next to it. */
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
 import { bytesPerElement, elementCount, type FileDType, type Tensor, tensorBytes } from '../tensor.ts';
@@ -26,20 +26,20 @@ interface Place {
   readonly offset: number;
 }
 
-/** Where an initializer goes: a place in a file next to the model, or undefined for the model itself. */
+/** Places an initializer: in a file next to the model, or undefined for the model itself. */
 export type Placer = (byteLength: number, name: string) => Place | undefined;
 
-/** How the initializers of a model are placed: see `inline`, `oneFile`, `sharedFile` and `separateParts`. */
+/** Places a model's initializers: see `inline`, `oneFile`, `sharedFile` and `separateParts`. */
 export type Placement = (graph: OnnxGraph) => Placer;
 
-/** Bytes that belong at an offset of a file next to the model. The data is a view of the tensor's. */
+/** Bytes for an offset in a file next to the model. The data is a view of the tensor's. */
 export interface ExternalPart {
   readonly path: string;
   readonly offset: number;
   readonly data: Uint8Array;
 }
 
-/** A part whose bytes are still to be made. */
+/** A part whose bytes do not exist yet. */
 export interface DeferredPart {
   readonly path: string;
   readonly offset: number;
@@ -50,37 +50,37 @@ export interface DeferredPart {
 export interface EncodedModel {
   /** A serialized ModelProto. */
   readonly bytes: Uint8Array<ArrayBuffer>;
-  /** Contents of the external files; in one file by rising offsets, without overlaps. */
+  /** Contents of the external files; within a file by rising offsets, without overlaps. */
   readonly external: readonly ExternalPart[];
-  /** As `external`, for deferred initializers; in one file they are behind the others. */
+  /** Like `external`, for deferred initializers; within a file they follow the others. */
   readonly deferred: readonly DeferredPart[];
 }
 
 export interface EncodeModelOptions {
   /** Default: `inline`. */
   readonly placement?: Placement;
-  /** Written as `producer_version`. Default: left out. */
+  /** Written as `producer_version`. Default: omitted. */
   readonly producerVersion?: string;
 }
 
 /** Smaller initializers stay in the model: shape inference and constant folding read them. */
 export const externalMinimumBytes = 1024;
-/** Large tensors start at page boundaries, which memory mapping wants; smaller ones at cache lines. */
+/** Large tensors start at page boundaries, for memory mapping; smaller ones at cache lines. */
 const pageBytes = 4096;
 const cacheLineBytes = 64;
 const largeBytes = 65536;
 
-/** All initializers in the model. Above 2 GB nobody can read the result. */
+/** All initializers in the model. Nothing can read a result above 2 GB. */
 const inline: Placement = () => () => undefined;
 
-/** A path for each initializer of 1 KB and more, for engines that take them from memory: no copies, and no 2 GB limit. */
+/** A separate path per initializer of 1 KB or more, for engines that take them from memory: no copies and no 2 GB limit. */
 export const separateParts: Placement = () => {
   let index = 0;
   return (byteLength) => (byteLength < externalMinimumBytes ? undefined : { path: `part-${index++}`, offset: 0 });
 };
 
 /**
- * Initializers of 1 KB and more go into one file next to the model, aligned for memory mapping, if all initializers
+ * Puts initializers of 1 KB or more into one file next to the model, aligned for memory mapping, if all initializers
  * together exceed `inlineBytes`; else they stay in the model.
  */
 export function oneFile(path: string, inlineBytes: number): Placement {
@@ -94,8 +94,8 @@ export function oneFile(path: string, inlineBytes: number): Placement {
 }
 
 /**
- * The deferred initializers of several graphs in one file, equal names once; all other initializers stay in the models.
- * @param graphs all that refer to the file; initializers of one name are the same numbers
+ * Puts several graphs' deferred initializers into one file, equal names once; all other initializers stay in the models.
+ * @param graphs all graphs that refer to the file; initializers with equal names hold the same numbers
  */
 export function sharedFile(path: string, graphs: readonly OnnxGraph[]): Placement {
   const places = new Map<string, Place>();
@@ -104,12 +104,12 @@ export function sharedFile(path: string, graphs: readonly OnnxGraph[]): Placemen
     if (!places.has(name)) places.set(name, append(byteLengthOf(tensor)));
   }
   return ({ deferred = [] }) => {
-    const names = new Set(deferred.map(({ name }) => name)); // constants of other graphs may have the names of these
+    const names = new Set(deferred.map(({ name }) => name)); // constants of other graphs may share their names
     return (_, name) => (names.has(name) ? places.get(name) : undefined);
   };
 }
 
-/** Places one behind the other, aligned for memory mapping. */
+/** Appends places, aligned for memory mapping. */
 function appending(path: string): (byteLength: number) => Place {
   let end = 0;
   return (byteLength) => {
@@ -125,8 +125,8 @@ function byteLengthOf({ dtype, shape }: TensorType): number {
 }
 
 /**
- * The graph with elements made for deferred initializers of fewer than `below` bytes, by default all of them. Those
- * that a placement leaves in the model must have theirs before it is encoded.
+ * Makes the elements of deferred initializers with fewer than `below` bytes, by default of all. Those that a placement
+ * leaves in the model need theirs before encoding.
  */
 export async function loadDeferred(graph: OnnxGraph, below = Number.POSITIVE_INFINITY): Promise<OnnxGraph> {
   const { initializers, deferred = [] } = graph;
@@ -142,8 +142,8 @@ export async function loadDeferred(graph: OnnxGraph, below = Number.POSITIVE_INF
 }
 
 /**
- * The graph with its deferred initializers of one folder left in their files. Initializers of another type are converted by a
- * node, which an engine runs once, when it opens the model.
+ * Leaves deferred initializers that lie in one folder in their files. If their type differs, a node converts them, which an
+ * engine runs once, when it opens the model.
  */
 export function mapInitializers(graph: OnnxGraph): OnnxGraph {
   const { deferred = [] } = graph;

@@ -1,4 +1,4 @@
-/** Nonlinearities of one node: GELU, and the masked squared ReLU of the paper's local attention. */
+/** Single-node nonlinearities: GELU, and the masked squared ReLU of the paper's local attention. */
 import { type OpFunction, type Value, defineFunction, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { add, erf, exp, inferFloating, mapFloats, mul, sub, tanh } from './elementwise.ts';
@@ -31,7 +31,7 @@ export const geluTanh: OpFunction<[x: Value]> = defineFunction({
 export const gelu: OpFunction<[x: Value]> = defineFunction({
   name: 'gelu',
   infer: ([x]) => inferFloating('gelu', x),
-  // One op, as above; left unfused, the parts are 2 to 3.5 times slower.
+  // One op, see above; unfused, the parts are 2 to 3.5 times slower.
   lower: directly('Gelu', () => ({ approximate: { string: 'none' } })),
   // Φ(x) + x·φ(x), with the normal distribution Φ and its density φ.
   gradient(node, dy) {
@@ -42,7 +42,7 @@ export const gelu: OpFunction<[x: Value]> = defineFunction({
   },
 });
 
-// max(mask·x, 0)², the local attention kernel of the paper under a causal mask.
+// max(mask·x, 0)², the paper's local attention kernel under a causal mask.
 
 /** max(x, 0)² where the 0/1 mask, broadcast to x, is 1, else 0. The mask gets no gradient. */
 export const maskedReluSquared: OpFunction<[x: Value, mask: Value]> = defineFunction({
@@ -57,6 +57,6 @@ export const maskedReluSquared: OpFunction<[x: Value, mask: Value]> = defineFunc
     emitter.emit('Relu', [emitter.step('Mul', inputs)], [positive]);
     emitter.emit('Mul', [positive, positive], [squared]);
   },
-  // The second output, max(mask·x, 0), is zero wherever the mask is: 2·that·dy needs neither mask nor comparison.
+  // The second output, max(mask·x, 0), is zero wherever the mask is: 2·output·dy needs neither mask nor comparison.
   gradient: (node, dy) => [mul(mul(node.outputs[1], 2), dy)],
 });

@@ -1,4 +1,4 @@
-/** Contractions: matrix products and sums over axes, and the broadcasts that sums undo. */
+/** Contractions: matrix products and sums over axes; and broadcasts, which sums undo. */
 import { defineOp, type NodeInput, type Op, type Value } from '../graph.ts';
 import {
   type Dim,
@@ -34,7 +34,7 @@ export const matmulOp = defineOp<MatMulAttributes>({
     if (!transposeA && !transposeB) {
       emitter.emit('MatMul', inputs, outputs);
     } else if (emitter.device === 'webgpu') {
-      // The WebGPU provider has no FusedMatMul: a node it lacks would travel to the CPU and back.
+      // The WebGPU provider lacks FusedMatMul: the node would travel to the CPU and back.
       const operand = (value: Value, transposed: boolean): NodeInput => {
         if (!transposed) return value;
         const axes = value.shape.map((_, axis) => axis);
@@ -65,7 +65,7 @@ function gradientOfSecond(a: Value, b: Value, dy: Value, transposeA: boolean, tr
   let left = a;
   let upstream = dy;
   if (b.rank === 2 && a.rank > 2 && !transposeA) {
-    // A weight shared by all batches: one product over all rows instead of a batch of products and a sum.
+    // All batches share the weight: one product over all rows instead of a batch of products and a sum.
     left = reshape(a, [multiplyDims(...a.shape.slice(0, -1)), a.shape[a.rank - 1]]);
     upstream = reshape(dy, [multiplyDims(...dy.shape.slice(0, -1)), dy.shape[dy.rank - 1]]);
   }
@@ -100,7 +100,7 @@ function keptShape(shape: Shape, axes: readonly number[]): Dim[] {
   return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
 }
 
-/** A reduction by its gradient, of the result and its gradient with the reduced axes of size 1. */
+/** Defines a reduction by its gradient, a function of x, the result and its gradient, the reduced axes having size 1. */
 export function defineReduction(
   name: keyof typeof reductions,
   gradient: (x: Value, kept: Value, dyKept: Value) => Value,
@@ -152,7 +152,7 @@ export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
   },
   simplify: ([x], { shape }) => (sameShape(x.shape, shape) ? x : undefined),
   lower(emitter, { inputs: [x], outputs }, { shape }) {
-    // Expand keeps an input's dimension where 1 is asked for: that is how named dimensions pass.
+    // Expand keeps an input's dimension if asked for 1: that is how named dimensions pass.
     const sizes = shape.map((dim, axis) => {
       if (typeof dim === 'number') return dim;
       if (x.shape[axis - shape.length + x.rank] === dim) return 1;
@@ -163,12 +163,12 @@ export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
   gradient: (node, dy) => [sumTo(dy, node.inputs[0].shape)],
 });
 
-/** x repeated along axes of size 1 (and new leading axes) to fill `shape`. */
+/** Repeats x along axes of size 1 (and new leading axes) to fill `shape`. */
 export function broadcastTo(x: Value, shape: Shape): Value {
   return broadcastToOp.first([x], { shape: [...shape] });
 }
 
-/** The sum of x over the axes along which `shape` was broadcast to x's shape: the gradient of broadcasting. */
+/** Sums x over the axes along which `shape` was broadcast to x's shape: the gradient of broadcasting. */
 export function sumTo(x: Value, shape: Shape): Value {
   if (sameShape(x.shape, shape)) return x;
   const extra = x.rank - shape.length;
@@ -177,8 +177,8 @@ export function sumTo(x: Value, shape: Shape): Value {
 }
 
 /**
- * Sums over all leading axes as a product with a row of ones, which is 2.4 to 3.8 times faster than ReduceSum
- * (biases, norm gains). Undefined where the axes are not the leading ones, or sizes are not known.
+ * Sums over all leading axes as a product with a row of ones, which is 2.4 to 3.8 times faster than ReduceSum (biases, norm
+ * gains). Undefined if the axes are not the leading ones or sizes are unknown.
  */
 function columnSums(x: Value, axes: readonly number[]): Value | undefined {
   const sizes = staticShape(x.shape);

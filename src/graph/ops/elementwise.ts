@@ -1,4 +1,4 @@
-/** Functions of numbers one by one: arithmetic of two operands with broadcasting, functions of one, comparisons, casts, selection. */
+/** Elementwise functions: binary arithmetic with broadcasting, unary functions, comparisons, casts, selection. */
 import {
   defineFunction,
   defineOp,
@@ -28,9 +28,9 @@ import { rowStrides, stridedOffsets } from './layout.ts';
 interface BinaryRule {
   readonly onnx: string;
   compute(a: number, b: number): number;
-  /** Gradients of both operands before they are summed to the operands' shapes. */
+  /** Both operands' gradients, before they are summed to the operands' shapes. */
   gradient(a: Value, b: Value, result: Value, dy: Value): [Value, Value];
-  /** The value of `compute(a, neutral)` is a; and, where `commutes`, of `compute(neutral, a)` too. */
+  /** `compute(a, neutral)` is a and, if `commutes`, so is `compute(neutral, a)`. */
   readonly neutral?: number;
   readonly commutes?: boolean;
 }
@@ -67,7 +67,7 @@ const binaryRules: Readonly<Record<'add' | 'sub' | 'mul' | 'div' | 'minimum' | '
 /** A value, or a number that becomes a float32 scalar constant. */
 export type Operand = Value | number;
 
-/** An op of two operands, of which one at least is a value. */
+/** An op with two operands; at least one is a Value. */
 type BinaryFunction = Op<NoAttributes> & ((a: Operand, b: Operand) => Value);
 
 function binaryFunction(definition: OpDefinition<NoAttributes>): BinaryFunction {
@@ -125,7 +125,7 @@ function foldBinary(name: keyof typeof binaryRules, a: AnyTensor, b: AnyTensor):
   return [tensor('float32', shape, data)];
 }
 
-/** Row-major strides of `shape` seen as `result`: 0 along broadcast axes. */
+/** Row-major strides of `shape` broadcast to `result`: 0 along broadcast axes. */
 function broadcastStrides(shape: readonly number[], result: readonly number[]): number[] {
   const strides = rowStrides(shape).map((stride, axis) => (shape[axis] === 1 ? 0 : stride));
   return [...new Array<number>(result.length - shape.length).fill(0), ...strides];
@@ -176,7 +176,7 @@ export const castOp = defineOp<{ readonly to: DType }>({
     return [tensor('float32', x.shape, Float32Array.from(x.data))];
   },
   lower: directly('Cast', ({ to }) => ({ to: { int: elementTypes[to] } })),
-  // Between floating-point types the gradient is cast back; integers and truth values get none.
+  // Casts gradients between floating-point types back; integers and truth values get none.
   gradient(node, dy) {
     const [x] = node.inputs;
     if (!floating.includes(x.dtype) || !floating.includes(node.outputs[0].dtype)) return [];
@@ -184,14 +184,14 @@ export const castOp = defineOp<{ readonly to: DType }>({
   },
 });
 
-/** x converted to another element type. Truth values become 0 and 1. */
+/** Converts x to another element type. Truth values become 0 and 1. */
 export function cast(x: Value, to: DType): Value {
   return castOp.first([x], { to });
 }
 
 /**
- * a where the condition holds, else b. Slow on CPU (9 to 18 GB/s): multiply by a 0/1 mask or add a bias instead where
- * the masked numbers are finite.
+ * a where the condition holds, else b. Slow on CPU (9 to 18 GB/s): if the masked numbers are finite, multiply by a 0/1 mask
+ * or add a bias instead.
  */
 export const where: OpFunction<[condition: Value, a: Value, b: Value]> = defineFunction({
   name: 'where',
@@ -211,13 +211,13 @@ export const where: OpFunction<[condition: Value, a: Value, b: Value]> = defineF
 });
 
 interface UnaryRule {
-  /** On the host, for constant folding; absent where the runtime should do it. */
+  /** Computes on the host, for constant folding; absent to leave it to the runtime. */
   readonly compute?: (x: number) => number;
   /** dx from x, y = f(x) and dy. */
   readonly gradient: (x: Value, y: Value, dy: Value) => Value;
 }
 
-/** By names that are ONNX' but for their first letter. */
+/** Keyed by names that equal ONNX's except for the first letter. */
 const unaryRules = {
   neg: { compute: (x) => -x, gradient: (_x, _y, dy) => neg(dy) },
   abs: { compute: Math.abs, gradient: (x, _y, dy) => mul(dy, sign(x)) },
@@ -247,13 +247,13 @@ const unaryRules = {
   },
 } satisfies Record<string, UnaryRule>;
 
-/** The type of a function's result, which is that of x. @throws LinnetError `SHAPE` for integers and truth values */
+/** A function's result type, which is x's. @throws LinnetError `SHAPE` for integers and truth values */
 export function inferFloating(name: string, x: Value): ValueType[] {
   if (x.dtype === 'float32' || x.dtype === 'float16') return sameType([x]);
   throw shapeError(name, `needs a floating-point value, got ${x}`);
 }
 
-/** A function of every element of a constant; undefined for other types than float32. */
+/** Applies a function to every element of a constant; undefined for types other than float32. */
 export function mapFloats(x: AnyTensor, compute: (x: number) => number): Tensor[] | undefined {
   return x.dtype === 'float32' ? [tensor('float32', x.shape, x.data.map(compute))] : undefined;
 }
@@ -300,7 +300,7 @@ export const relu = defineUnary('relu');
 /** x for x > 0, e^x − 1 otherwise. */
 export const elu = defineUnary('elu');
 
-/** x · sigmoid(x), also called swish. Written as two ops: ONNX Runtime fuses them, and its own Swish is slower. */
+/** x · sigmoid(x), also called swish. Two ops: ONNX Runtime fuses them, and its own Swish is slower. */
 export function silu(x: Value): Value {
   return mul(x, sigmoid(x));
 }

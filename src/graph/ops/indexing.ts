@@ -1,4 +1,4 @@
-/** Reading and adding by index: gather (embedding), gatherElements, scatterAdd; the largest values and their indices. */
+/** Reads and adds by index: gather (embedding), gatherElements, scatterAdd; the largest values and their indices. */
 import { defineOp, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import {
@@ -34,7 +34,7 @@ export const gatherOp = defineOp<{ readonly axis: number }>({
     if (axis !== 0 || sizes === undefined) {
       throw shapeError('gather', `the gradient needs axis 0 and a static shape, got axis ${axis} of ${x}`);
     }
-    // Rows of dy are added to the rows they came from, in any order: indices may repeat.
+    // Adds dy's rows to the rows they came from, in any order: indices may repeat.
     const count = multiplyDims(...indices.shape);
     const inner = sizes.slice(1);
     const rows = reshape(indices, [count, ...inner.map((): Dim => 1)]);
@@ -65,7 +65,7 @@ export const gatherElementsOp = defineOp<{ readonly axis: number }>({
   },
 });
 
-/** y[i, j] = x[i, indices[i, j]] for the last axis, and likewise for others. Indices have x's rank. */
+/** y[i, j] = x[i, indices[i, j]] along the last axis, and likewise along others. Indices have x's rank. */
 export function gatherElements(x: Value, indices: Value, axis: number): Value {
   return gatherElementsOp.first([x, indices], { axis: normalizeAxis('gatherElements', axis, x.rank) });
 }
@@ -115,7 +115,7 @@ export const topKOp = defineOp<{ readonly k: number }>({
   gradient: { notDifferentiable: 'it is for models that are not trained' },
 });
 
-/** The k largest values of the last axis, the largest first, and their indices in int64. */
+/** The k largest values along the last axis, largest first, and their indices in int64. */
 export function topK(x: Value, k: number): { values: Value; indices: Value } {
   const [values, indices] = topKOp.apply([x], { k });
   return { values, indices };

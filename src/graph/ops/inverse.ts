@@ -5,7 +5,7 @@ import { shapeError } from '../tensor.ts';
 import { matmul } from './contraction.ts';
 import { neg } from './elementwise.ts';
 
-/** X⁻¹ of every matrix of x [..., n, n], by elimination with pivots. One node for any n, and for n = 1 next to no time. */
+/** X⁻¹ of every matrix in x [..., n, n], by elimination with pivots. One node for any n; for n = 1 almost free. */
 export const inverse: OpFunction<[x: Value]> = defineFunction({
   name: 'inverse',
   infer([x]) {

@@ -1,4 +1,4 @@
-/** Ops that move numbers without changing them: reshape, transpose, concat, split, slice, pad. */
+/** Ops that move numbers unchanged: reshape, transpose, concat, split, slice, pad. */
 import { defineOp, type Emitter, type Node, type NodeInput, type Value, type ValueType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import type { OnnxAttributes } from '../onnx/model.ts';
@@ -36,7 +36,7 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
     if (sameShape(x.shape, shape)) return x;
     const { origin } = x;
     if (origin.kind !== 'result' || origin.node.op !== 'reshape') return undefined;
-    // A reshape of a reshape is one reshape or none; with named dimensions, one might move more of them than two do.
+    // A reshape of a reshape is one reshape or none; with named dimensions, one might move more of them than the two do.
     const [before] = origin.node.inputs;
     const expressible = sameShape(before.shape, shape) || reshapeSizes(before.shape, shape) !== undefined;
     return expressible ? reshape(before, shape) : undefined;
@@ -54,13 +54,13 @@ export const reshapeOp = defineOp<{ readonly shape: Shape }>({
   gradient: (node, dy) => [reshape(dy, node.inputs[0].shape)],
 });
 
-/** ONNX sizes: 0 copies the input's dimension, one −1 is inferred. Undefined if more than one would have to be. */
+/** Sizes for ONNX: 0 copies the input's dimension, one −1 is inferred. Undefined if more than one would have to be. */
 function reshapeSizes(from: Shape, to: Shape): number[] | undefined {
   const sizes = to.map((dim, axis) => (typeof dim === 'number' ? dim : from[axis] === dim ? 0 : -1));
   return sizes.filter((size) => size === -1).length > 1 ? undefined : sizes;
 }
 
-/** Adds and removes axes of size 1, past which any number of named dimensions may move. */
+/** Adds and removes axes of size 1; any number of named dimensions may move past them. */
 function emitUnitAxes(emitter: Emitter, { inputs: [x], outputs }: Node, shape: Shape): void {
   const unitAxes = (dims: Shape): number[] => dims.flatMap((dim, axis) => (dim === 1 ? [axis] : []));
   const rest = (dims: Shape): Dim[] => dims.filter((dim) => dim !== 1);
@@ -70,7 +70,7 @@ function emitUnitAxes(emitter: Emitter, { inputs: [x], outputs }: Node, shape: S
   const removed = unitAxes(x.shape);
   const added = unitAxes(shape);
   let current: NodeInput = x;
-  // Without axes, Squeeze would remove named dimensions that happen to be 1 at run time.
+  // Without axes, Squeeze would remove named dimensions that are 1 at run time.
   if (removed.length > 0) {
     const inputs = [current, integers(removed)];
     if (added.length === 0) emitter.emit('Squeeze', inputs, outputs);
@@ -80,8 +80,8 @@ function emitUnitAxes(emitter: Emitter, { inputs: [x], outputs }: Node, shape: S
 }
 
 /**
- * The same numbers in row-major order under another shape. At most one named dimension may move to another axis, unless
- * only axes of size 1 come and go.
+ * The same numbers in row-major order in another shape. At most one named dimension may move to another axis, unless only
+ * axes of size 1 are added or removed.
  */
 export function reshape(x: Value, shape: Shape): Value {
   return reshapeOp.first([x], { shape: [...shape] });
@@ -97,7 +97,7 @@ export const transposeOp = defineOp<{ readonly permutation: readonly number[] }>
     return [{ dtype: x.dtype, shape: permutation.map((axis) => x.shape[axis]) }];
   },
   simplify([x], { permutation }) {
-    // Axes of size 1 have no place in memory: moving only them is a reshape, which costs nothing.
+    // Axes of size 1 have no place in memory: moving only them is a free reshape.
     const moving = permutation.filter((axis) => x.shape[axis] !== 1);
     const inOrder = moving.every((axis, index) => index === 0 || moving[index - 1] < axis);
     const shape = permutation.map((axis) => x.shape[axis]);
@@ -125,12 +125,12 @@ function transposeTensor(x: AnyTensor, permutation: readonly number[]): Tensor {
   return tensor(x.dtype, shape, data);
 }
 
-/** Distances between neighbours along each axis, in elements. */
+/** Distances between neighbors along each axis, in elements. */
 export function rowStrides(shape: readonly number[]): number[] {
   return shape.map((_, axis) => elementCount(shape.slice(axis + 1)));
 }
 
-/** Where the elements of a tensor of this shape lie, in row-major order, in an array that has them at these strides. */
+/** Row-major offsets of this shape's elements in an array with these strides. */
 export function stridedOffsets(shape: readonly number[], strides: readonly number[]): Float64Array {
   const offsets = new Float64Array(elementCount(shape));
   const index = new Array<number>(shape.length).fill(0);
@@ -168,7 +168,7 @@ export const concatOp = defineOp<{ readonly axis: number }>({
   simplify(inputs, { axis }) {
     const [first] = inputs;
     if (inputs.length === 1) return first;
-    // The parts of a split.
+    // Undoes a split.
     if (first.origin.kind !== 'result') return undefined;
     const { node } = first.origin;
     const isWhole = node.op === 'split' && node.attributes.axis === axis && node.outputs.length === inputs.length;
@@ -188,7 +188,7 @@ export function axisAttribute({ axis }: { readonly axis: number }): OnnxAttribut
   return { axis: { int: axis } };
 }
 
-/** The type of x with another size of an axis. */
+/** x's type with another size of an axis. */
 function resized({ dtype, shape }: Value, axis: number, size: Dim): ValueType {
   return { dtype, shape: shape.with(axis, size) };
 }
@@ -227,7 +227,7 @@ export const splitOp = defineOp<{ readonly axis: number; readonly sizes: readonl
   },
 });
 
-/** x cut along an axis of static size into parts of the given sizes; a concat of such parts gives its inputs. */
+/** Cuts x along an axis of static size into parts of the given sizes; splitting a concat returns its inputs. */
 export function split(x: Value, axis: number, sizes: readonly number[]): readonly Value[] {
   const { origin } = x;
   if (origin.kind === 'result' && origin.node.op === 'concat' && origin.node.attributes.axis === axis) {
@@ -237,7 +237,7 @@ export function split(x: Value, axis: number, sizes: readonly number[]): readonl
   return splitOp.apply([x], { axis: normalizeAxis('split', axis, x.rank), sizes: [...sizes] });
 }
 
-/** Zeros of the type of x, whose shape must be static: the gradient of a value without influence. */
+/** Zeros of x's type, whose shape must be static: the gradient of a value without influence. */
 export function zerosLike(x: Value): Value {
   const sizes = staticShape(x.shape);
   if (sizes === undefined)
@@ -273,10 +273,13 @@ export const sliceOp = defineOp<SliceAttributes>({
   },
 });
 
-/** An end that ONNX cuts to the size of the axis. */
+/** An end that ONNX clips to the axis's size. */
 const beyondEveryAxis = 2 ** 31 - 1;
 
-/** Elements start…end−1 along an axis, to its end where none is given. A named axis must have that many for sure: "T+4" has 4. */
+/**
+ * Elements start…end−1 along an axis; `end` defaults to the axis's end. A named axis must be that long for certain: "T+4"
+ * has 4.
+ */
 export function slice(x: Value, axis: number, start: number, end?: number): Value {
   return sliceOp.first([x], { axis: normalizeAxis('slice', axis, x.rank), start, end });
 }
@@ -299,7 +302,7 @@ export const padOp = defineOp<PadAttributes>({
   },
 });
 
-/** x with `value` (float32 x alone; default 0) before and after it along an axis. */
+/** Pads x with `value` (default 0; others only for float32) before and after it along an axis. */
 export function pad(x: Value, axis: number, before: number, after: number, value = 0): Value {
   return padOp.first([x], { axis: normalizeAxis('pad', axis, x.rank), before, after, value });
 }

@@ -20,7 +20,7 @@ import { mean } from './reduce.ts';
 
 type NormAttributes = { readonly epsilon: number };
 
-/** The type of a statistic of every row. */
+/** The type of a per-row statistic. */
 function rowStatistic(x: Value): ValueType {
   return { dtype: 'float32', shape: [...x.shape.slice(0, -1), 1] };
 }
@@ -32,7 +32,7 @@ function requireGain(op: string, x: Value, gain: Value): void {
   }
 }
 
-/** Emits x / √(mean(x²) + ε) · gain as the first output, and 1 / √(mean(x²) + ε), for the gradient, as the second. */
+/** Emits x / √(mean(x²) + ε) · gain as the first output and, for the gradient, 1 / √(mean(x²) + ε) as the second. */
 function emitRmsNorm(emitter: Emitter, { inputs: [x], outputs }: Node, gain: NodeInput, epsilon: number): void {
   const [normalized, inverse] = outputs;
   const attributes = { axis: { int: -1 }, epsilon: { float: epsilon }, stash_type: { int: 1 } };
@@ -41,7 +41,7 @@ function emitRmsNorm(emitter: Emitter, { inputs: [x], outputs }: Node, gain: Nod
     emitter.emit('SimplifiedLayerNormalization', [x, gain], outputs, attributes);
     return;
   }
-  // On WebGPU the fused op's second output is wrong (0.19 where 1.33 is right), so it is computed from its parts.
+  // On WebGPU the fused op's second output is wrong (0.19 instead of 1.33), so its parts compute it.
   emitter.emit('SimplifiedLayerNormalization', [x, gain], [normalized], attributes);
   const squares = emitter.step('Mul', [x, x]);
   const meanSquare = emitter.step('ReduceMean', [squares, int64([1], [-1])], { keepdims: { int: 1 } });
@@ -73,7 +73,7 @@ export function rmsNorm(x: Value, gain: Value, epsilon: number): Value {
   return rmsNormOp.first([x, gain], { epsilon });
 }
 
-/** ε under the root of `unitLength`, as a mean square: far below any real row, so that it only matters for zeros. */
+/** ε under `unitLength`'s root, as a mean square: far below any real row, so that it only matters for zeros. */
 const unitEpsilon = 1e-24;
 
 /**
@@ -88,7 +88,7 @@ export const unitLength: OpFunction<[x: Value]> = defineFunction({
     }
     return [...sameType([x]), rowStatistic(x)];
   },
-  // Rows of a part are rows of the whole: parts of one value, such as queries and keys, are normalized together.
+  // A part's rows are the whole's rows: parts of one value, such as queries and keys, are normalized together.
   simplify([{ rank, origin }]) {
     if (origin.kind !== 'result' || origin.node.op !== 'split') return undefined;
     const [whole] = origin.node.inputs;
@@ -148,7 +148,7 @@ export const softmax: OpFunction<[x: Value]> = defineFunction({
   },
 });
 
-/** The smallest normal float32: keeps −log p finite where a probability underflows to 0. */
+/** The smallest normal float32: keeps −log p finite if a probability underflows to 0. */
 const smallestProbability = 1.1754943508222875e-38;
 
 /**
@@ -156,7 +156,7 @@ const smallestProbability = 1.1754943508222875e-38;
  *
  * @param logits [..., V]
  * @param labels int32 [...], each in [0, V)
- * @returns float32 [...], in nats; at most 87.3, where the probability underflows
+ * @returns float32 [...], in nats; at most 87.3, when the probability underflows
  */
 export const crossEntropy: OpFunction<[logits: Value, labels: Value]> = defineFunction({
   name: 'crossEntropy',

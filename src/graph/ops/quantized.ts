@@ -1,20 +1,20 @@
 /**
- * Products and look-ups of quantized weights. None has a gradient: rounding has none, and the weights are codes that
- * no optimizer could update; train in float32 and quantize the result.
+ * Products and lookups with quantized weights. None has a gradient: rounding has none, and no optimizer can update codes.
+ * Train in float32 and quantize the result.
  */
 import { defineFunction, defineOp, type NoAttributes, type OpFunction, type Value } from '../graph.ts';
 import { elementTypes } from '../onnx/model.ts';
 import { type DType, type Dim, int64, sameShape, shapeError, tensor } from '../tensor.ts';
 
-/** Weights per scale of a block that the products know. */
+/** Weights per scale in blocks that the products support. */
 export const blockSizes = [32, 64, 128] as const;
 export type BlockSize = (typeof blockSizes)[number];
-/** The code of 0, of four bits. */
+/** The four-bit code of 0. */
 export const blockZeroPoint = 8;
 /** The code of 0 in quantized activations. */
 export const rowZeroPoint = 128;
 
-/** Blocks of `size` that rows of `width` numbers fall into; the last may be partly empty. */
+/** Blocks of `size` in rows of `width` numbers; the last may be partly empty. */
 export function blocksPerRow(width: number, size: number): number {
   return Math.ceil(width / size);
 }
@@ -36,12 +36,12 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
       { dtype: 'float32', shape: [...x.shape.slice(0, -1), 1] },
     ];
   },
-  // Not DynamicQuantizeLinear: it has one scale for the whole tensor, so that rows would influence each other.
+  // Not DynamicQuantizeLinear: its one scale for the whole tensor would let rows influence each other.
   lower(emitter, { inputs: [x], outputs: [codes, scales] }) {
     const peak = emitter.step('ReduceMax', [emitter.step('Abs', [x]), int64([1], [-1])]); // keeps the axis
-    // A row of zeros has any scale; its quotient stays 0.
+    // Any scale serves a row of zeros; its quotient stays 0.
     emitter.emit('Mul', [emitter.step('Max', [peak, smallestPeak]), 1 / 127], [scales]);
-    // Casting drops the fraction of numbers ≥ 1 here, so that adding a half rounds; Round took twice as long as any other op.
+    // Casting drops the fraction of numbers ≥ 1 here, so adding a half rounds; Round took twice as long as any other op.
     const shifted = emitter.step('Add', [emitter.step('Div', [x, scales]), rowZeroPoint + 0.5]);
     emitter.emit('Cast', [shifted], [codes], { to: { int: elementTypes.uint8 } });
   },
@@ -51,8 +51,8 @@ export const quantizeRowsOp = defineOp<NoAttributes>({
 const smallestPeak = 1e-30;
 
 /**
- * Rows quantized to eight bits, each by its own largest magnitude: a row's result does not depend on the other rows, so
- * that the nodes of a token tree give the results of sequential decoding.
+ * Quantizes rows to eight bits, each by its own largest magnitude: a row's result does not depend on other rows, so a token
+ * tree's nodes give the results of sequential decoding.
  *
  * @param x float32 [..., K]
  * @returns `codes` uint8 [..., K] and `scales` float32 [..., 1]: x ≈ (codes − 128) · scales
@@ -79,8 +79,8 @@ export const integerMatmulOp = defineOp<NoAttributes>({
     }
     return [{ dtype: 'float32', shape: [...rows, N] }];
   },
-  // One op up to the scales of the weights; with Cast and Mul after MatMulInteger 16 rows took 1.8 times as long. It
-  // takes one scale for all activations, so theirs follow. Where pairs of products saturate: runtime/kernel-probes.ts.
+  // One op including the weights' scales; with Cast and Mul after MatMulInteger 16 rows took 1.8 times as long. It takes
+  // one scale for all activations, so a Mul applies theirs. On saturating pairs of products see runtime/kernel-probes.ts.
   lower(emitter, { inputs: [codes, scales, weights, weightScales], outputs }) {
     const zeroPoint = tensor('uint8', [], Uint8Array.of(rowZeroPoint));
     const operands = [codes, weights, 1, weightScales, zeroPoint];
@@ -91,9 +91,9 @@ export const integerMatmulOp = defineOp<NoAttributes>({
 });
 
 /**
- * Quantized rows times a matrix of eight bits with a scale per column, added up in integers.
+ * Quantized rows times an eight-bit matrix with a scale per column, summed in integers.
  *
- * @param rows result of `quantizeRows` for x [..., K]
+ * @param rows from `quantizeRows` for x [..., K]
  * @param weights int8 [K,N]
  * @param weightScales float32 [N]
  * @returns float32 [..., N] ≈ x · (weights · weightScales)
@@ -108,10 +108,10 @@ export function integerMatmul(
 
 type BlockAttributes = { readonly width: number; readonly bits: number };
 
-/** Sizes of blocks that products of files' own codes know, too. */
+/** Smallest block size: products with files' own codes support it too. */
 const smallestBlock = 16;
 
-/** The size of the blocks whose codes are [N,blocks,size·bits/8]. */
+/** Size of blocks whose codes are [N,blocks,size·bits/8]. */
 function codedBlockSize(op: string, codes: Value, bits: number): number {
   const size = (8 * Number(codes.shape[2])) / bits;
   if (codes.rank === 3 && (size === smallestBlock || blockSizes.some((known) => known === size))) return size;
@@ -144,7 +144,7 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
       N: { int: Number(codes.shape[0]) },
       bits: { int: bits },
       block_size: { int: codedBlockSize('blockMatmul', codes, bits) },
-      // Activations in eight bits where the device has the kernel, a scale per block of a row.
+      // Eight-bit activations with a scale per block of a row, if the device has the kernel.
       accuracy_level: { int: 4 },
     };
     emitter.emit('MatMulNBits', inputs, outputs, attributes, 'com.microsoft');
@@ -153,13 +153,13 @@ export const blockMatmulOp = defineOp<BlockAttributes>({
 });
 
 /**
- * Rows times a matrix of four or eight bits with a scale per block of 16, 32, 64 or 128: weight = (code − zero) · scale.
+ * Rows times a four- or eight-bit matrix with a scale per block of 16, 32, 64 or 128: weight = (code − zero) · scale.
  *
  * @param x float32 [..., K]
- * @param codes uint8 [N, ⌈K/size⌉, size·bits/8], the earlier of two codes in the lower half of a byte
+ * @param codes uint8 [N, ⌈K/size⌉, size·bits/8], the first of two codes in a byte's lower half
  * @param scales float32 [N, ⌈K/size⌉]
  * @param form.bits default 4
- * @param form.zeros uint8 [N, ⌈⌈K/size⌉·bits/8⌉], packed as codes are. Default: 2^(bits−1) for all
+ * @param form.zeros uint8 [N, ⌈⌈K/size⌉·bits/8⌉], packed like codes. Default: 2^(bits−1) for all
  * @returns float32 [..., N]
  * @throws LinnetError `SHAPE` for codes of another block size
  */
@@ -174,9 +174,9 @@ export function blockMatmul(
 }
 
 /**
- * Rows of a table of four bits, block by block.
+ * Looks up rows of a four-bit table, block by block.
  *
- * @param codes uint8 [N,blocks,size/2] and `scales` float32 [N,blocks], as of `blockMatmul`
+ * @param codes uint8 [N,blocks,size/2] and `scales` float32 [N,blocks], see `blockMatmul`
  * @param indices int32 [...]
  * @returns float32 [...,blocks,size]
  */
@@ -200,7 +200,7 @@ export const blockGather: OpFunction<[codes: Value, scales: Value, indices: Valu
       block_size: { int: codedBlockSize('blockGather', codes, 4) },
       bits: { int: 4 },
     };
-    // The op wants as many axes of the scales as of the codes; the product refuses a third.
+    // The op needs as many axes in the scales as in the codes; the product refuses a third.
     const perBlock = emitter.step('Reshape', [scales, int64([3], [0, 0, 1])]);
     emitter.emit('GatherBlockQuantized', [codes, indices, perBlock], outputs, attributes, 'com.microsoft');
   },

@@ -1,6 +1,6 @@
 /**
- * The runtime's operator for linear recurrences. It reads position by position: a row has the same bits whatever rows and texts
- * stand beside it, and a text that is read in parts those of one read at once.
+ * The runtime's operator for linear recurrences. It reads position by position: a row has the same bits whatever rows and
+ * texts stand beside it, and whether its text is read in parts or at once.
  */
 import { type Value, defineOp, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
@@ -44,7 +44,7 @@ export const deltaGatesOp = defineOp<Record<string, never>>({
  * g = rate·softplus(a + bias) and β = σ(b), in one op.
  * @param a [B,n,M]
  * @param bias [M]
- * @param rates [M], below 0
+ * @param rates [M], negative
  * @param b [B,n,M]
  * @returns g and β [B,n,M]
  */
@@ -60,7 +60,7 @@ export function deltaGates(a: Value, bias: Value, rates: Value, b: Value): reado
 export interface RecurrenceRows {
   /** [B,n,H·D] */
   readonly queries: Value;
-  /** [B,n,M·D], of unit length or zeros */
+  /** [B,n,M·D], unit length or zeros */
   readonly keys: Value;
   /** [B,n,M·E] */
   readonly values: Value;
@@ -71,7 +71,8 @@ export interface RecurrenceRows {
 }
 
 /**
- * The gated delta rule, S ← e^g·S + β·k(v − e^g·Sᵀk)ᵀ, o = scale·Sᵀq, from a state S [B,M,D,E] on. A row with g = 0 and β = 0 changes no bit of it.
+ * The gated delta rule, S ← e^g·S + β·k(v − e^g·Sᵀk)ᵀ, o = scale·Sᵀq, from a state S [B,M,D,E]. A row with g = 0 and β = 0
+ * changes no bit of S.
  * @param scale default 1
  * @returns o [B,n,H·E], and S after the last row
  */
@@ -109,8 +110,8 @@ export const cumulativeSumOp = defineOp<CumulativeAttributes>({
 });
 
 /**
- * The sum of all elements up to each one along an axis; `exclusive` leaves the element itself out, `reverse` sums from
- * the end. The exclusive sum is a true prefix sum, not "inclusive minus own", which would lose digits.
+ * Cumulative sum of the elements along an axis; `exclusive` leaves out the element itself, `reverse` sums from the end. The
+ * exclusive sum is a true prefix sum, not "inclusive minus own", which would lose digits.
  */
 export function cumulativeSum(x: Value, axis: number, options: { exclusive?: boolean; reverse?: boolean } = {}): Value {
   const { exclusive = false, reverse = false } = options;

@@ -4,7 +4,7 @@ import { multiplyDims, normalizeAxis, shapeError } from '../tensor.ts';
 import { broadcastTo, defineReduction, reduce, sum } from './contraction.ts';
 import { cast, div, equal, exp, mul } from './elementwise.ts';
 
-/** Where several elements are the largest, they share the gradient. */
+/** Equal maxima share the gradient. */
 export const maxOp = defineReduction('max', (x, y, dy) => {
   const largest = cast(equal(x, y), 'float32');
   const axes = x.shape.flatMap((dim, axis) => (y.shape[axis] === dim ? [] : [axis]));
@@ -24,7 +24,7 @@ export function sumSquare(x: Value, axes?: readonly number[], keepDims = false):
   return reduce(sumSquareOp, x, axes, keepDims);
 }
 
-/** The logarithm of the sum over `axes` (default: all), in bits that do not depend on the place of a sum among others, as those of `log` do. */
+/** The logarithm of the sum over `axes` (default: all). Unlike `log`'s, its bits do not depend on a sum's place among others. */
 export function logSum(x: Value, axes?: readonly number[], keepDims = false): Value {
   return reduce(logSumOp, x, axes, keepDims);
 }

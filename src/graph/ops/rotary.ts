@@ -1,11 +1,11 @@
-/** Rotary position embedding: pairs of features turned by an angle that grows with the position. */
+/** Rotary position embedding: rotates pairs of features by an angle that grows with the position. */
 import { defineOp, sameType, type Value } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { type Dim, formatShape, sameShape, shapeError } from '../tensor.ts';
 import { reshape } from './layout.ts';
 import { neg } from './elementwise.ts';
 
-/** `width`: features of a head that are turned, where those are not all. */
+/** `width`: the number of a head's features that are rotated, if not all. */
 type RotaryAttributes = { readonly heads: number; readonly interleaved: boolean; readonly width?: number };
 
 export const rotaryOp = defineOp<RotaryAttributes>({
@@ -30,9 +30,9 @@ function turn(x: Value, cos: Value, sin: Value, attributes: RotaryAttributes): V
 }
 
 /**
- * Turns feature pairs (a, b) to (a·cos − b·sin, b·cos + a·sin).
+ * Rotates feature pairs (a, b) to (a·cos − b·sin, b·cos + a·sin).
  *
- * @param x [B,T,H,D]; pairs are (i, i + r/2), or (2i, 2i + 1) with `interleaved`; features from r on stay as they are
+ * @param x [B,T,H,D]; pairs are (i, i + r/2), or (2i, 2i + 1) with `interleaved`; features from r on stay unchanged
  * @param cos [B,T,r/2], cosine of position · frequency
  * @param sin [B,T,r/2]
  */
@@ -50,7 +50,7 @@ export function rotary(x: Value, cos: Value, sin: Value, options: { interleaved?
   return reshape(turned, [B, T, H, D]);
 }
 
-/** Whether cos and sin are [B,T,r/2] with r/2 of at most `most`. */
+/** Whether cos and sin are [B,T,r/2] with r/2 ≤ `most`. */
 function areAngles(cos: Value, sin: Value, B: Dim, T: Dim, most: number): boolean {
   const half = Math.min(most, Number(cos.shape[2]));
   return sameShape(cos.shape, [B, T, half]) && sameShape(sin.shape, cos.shape);
@@ -61,7 +61,7 @@ function turnedWidth(x: Value, cos: Value): Pick<RotaryAttributes, 'width'> {
   return width === x.shape[3] ? {} : { width };
 }
 
-/** As `rotary`, of heads that come first. @param x [B,H,T,D] @param cos and `sin` [B,T,r/2] */
+/** `rotary` for heads first. @param x [B,H,T,D] @param cos and `sin` [B,T,r/2] */
 export function rotaryHeads(x: Value, cos: Value, sin: Value): Value {
   const [B, H, T, D] = x.shape;
   if (x.rank !== 4 || typeof H !== 'number' || !areAngles(cos, sin, B, T, Number(D) / 2)) {

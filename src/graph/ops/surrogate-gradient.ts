@@ -1,4 +1,4 @@
-/** Gradients that differ from the function's: constants to differentiation, estimates, and gradients that wait. */
+/** Gradients that differ from the function's: none, estimates, and delayed ones. */
 import { type OpFunction, type Value, defineFunction, defineOp, sameType } from '../graph.ts';
 import { directly } from '../onnx/direct-node.ts';
 import { sameShape, shapeError } from '../tensor.ts';
@@ -21,7 +21,7 @@ export const surrogateGradient: OpFunction<[value: Value, surrogate: Value]> = d
     }
     return sameType([value]);
   },
-  // Only the value is read, so that the runtime drops the surrogate's nodes unless its gradient is wanted.
+  // Reads only the value, so that the runtime drops the surrogate's nodes unless its gradient is wanted.
   lower(emitter, { inputs: [value], outputs }) {
     emitter.emit('Identity', [value], outputs);
   },
@@ -29,8 +29,8 @@ export const surrogateGradient: OpFunction<[value: Value, surrogate: Value]> = d
 });
 
 /**
- * x, whose gradient is computed after x itself. Of a loss that is summed from parts, each part's tensors are then free before
- * the next part's are made, in whichever order the runtime takes the parts.
+ * x, whose gradient is computed after x itself. If a loss sums parts, each part's tensors are then freed before the next
+ * part's are made, in whatever order the runtime takes them.
  */
 export const gradientAfter: OpFunction<[x: Value]> = defineFunction({
   name: 'gradientAfter',
@@ -39,7 +39,7 @@ export const gradientAfter: OpFunction<[x: Value]> = defineFunction({
   gradient: (node, dy) => [add(dy, mul(node.outputs[0], 0))],
 });
 
-/** The probability that hashes of random hyperplanes collide, the kernel of YOSO. */
+/** YOSO's kernel: the probability that hashes of random hyperplanes collide. */
 export const collisionOp = defineOp<{ readonly bits: number }>({
   name: 'collision',
   infer: sameType,
@@ -52,11 +52,11 @@ export const collisionOp = defineOp<{ readonly bits: number }>({
 });
 
 /**
- * (1 − arccos(x)/π)^bits for cosines x, clipped to [−1, 1]: the probability that `bits` random hyperplanes all leave
- * two vectors at that angle on the same side.
+ * (1 − arccos(x)/π)^bits for cosines x, clipped to [−1, 1]: the probability that `bits` random hyperplanes all leave two
+ * vectors at that angle on the same side.
  *
  * The gradient is bits/2 · y instead of the true bits·(1 − arccos(x)/π)^(bits−1) / (π·√(1 − x²)), which it bounds from
- * below and which is infinite at 1 (Zeng et al., "You Only Sample (Almost) Once", section 3.2).
+ * below and which is infinite at x = 1 (Zeng et al., "You Only Sample (Almost) Once", section 3.2).
  */
 export function collision(x: Value, bits: number): Value {
   const y = stopGradient(collisionOp.first([x], { bits }));

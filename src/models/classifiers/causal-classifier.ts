@@ -1,6 +1,6 @@
 /**
- * Text classification with a causal model: one logit per class from the hidden state of the last real token, the only
- * one that has read the whole text. As the `ForSequenceClassification` models of Hugging Face: `score.weight`, no bias.
+ * Text classification with a causal model: one logit per class from the hidden state of the last real token, the only one
+ * that has read the whole text. `score.weight` without a bias, as in Hugging Face's `ForSequenceClassification` models.
  */
 import type { Value } from '../../graph/graph.ts';
 import { add } from '../../graph/ops/elementwise.ts';
@@ -28,7 +28,7 @@ export function causalClassifier(
   };
 }
 
-/** The states [B,width] of the positions `last` [B] in their rows. @param hidden [B,n,width] */
+/** The hidden states [B,width] at each row's position `last` [B]. @param hidden [B,n,width] */
 export function lastStates(hidden: Value, last: Value): Value {
   const [B, n, width] = hidden.shape.map(Number);
   const starts = Int32Array.from({ length: B }, (_, row) => row * n);

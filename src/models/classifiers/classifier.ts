@@ -1,7 +1,6 @@
 /**
- * A model as a classifier of texts, of every kind: the backbone with one logit per class in place of the head that predicts
- * tokens. Folders are those of Hugging Face's `ForSequenceClassification` models; a family's folder defines its classifier
- * (`asClassifier`).
+ * Any model as a text classifier: the backbone with one logit per class instead of the token head. Folders follow Hugging
+ * Face's `ForSequenceClassification` models; a family's folder defines its classifier (`asClassifier`).
  */
 import { LinnetError } from '../../errors.ts';
 import type { Value } from '../../graph/graph.ts';
@@ -13,19 +12,19 @@ import type { JsonObject } from '../../files/json-object.ts';
 
 export type { ClassifiedTexts } from '../model.ts';
 
-/** A model that tells classes of texts apart, or with a single label, a regression head, says a number of a text. */
+/** A model that assigns texts to classes or, with a single label (a regression head), predicts a number. */
 export interface ClassifierModel extends Pick<ModelDescription, 'parameters' | 'toJson' | 'parameterName'> {
-  /** The model whose backbone it is. */
+  /** The backbone's model. */
   readonly model: Model;
-  /** Names of the classes, in the order of the logits; the name of the number, of a regression head. */
+  /** Class names in the order of the logits; for a regression head the number's name. */
   readonly labels: readonly string[];
-  /** The parameters that the backbone does not have. */
+  /** The parameters that the backbone lacks. */
   readonly headParameters: DeclaredParameters;
-  /** The name that Hugging Face's class stores a parameter under. */
+  /** The name under which Hugging Face's class stores a parameter. */
   readonly storedName: (parameter: string) => string;
-  /** Whether it says a number: `problem_type` "regression", a single label. */
+  /** Whether it predicts a number: `problem_type` "regression", a single label. */
   readonly isRegression: boolean;
-  /** Logits [B,classes]; the number of a regression head, [B,1]. */
+  /** Logits [B,classes]; for a regression head the number [B,1]. */
   classLogits(source: ParameterSource, texts: ClassifiedTexts): Value;
 }
 
@@ -33,8 +32,8 @@ export interface ClassifierModel extends Pick<ModelDescription, 'parameters' | '
 export const regressionLabel = 'LABEL_0';
 
 /**
- * The model as a classifier; with one label as a regression head, as transformers takes it.
- * @throws LinnetError `CONFIG` for no labels or equal ones
+ * The model as a classifier; with one label a regression head, as in transformers.
+ * @throws LinnetError `CONFIG` for missing or repeated labels
  */
 export function classifier(given: Model, labels: readonly string[]): ClassifierModel {
   if (labels.length === 0 || new Set(labels).size !== labels.length) {
@@ -77,7 +76,7 @@ export function isClassifierConfig({ architectures }: JsonObject): boolean {
 
 /**
  * The classifier that a config.json describes.
- * @throws LinnetError `CONFIG` for a model of another task, and as `describeModel`
+ * @throws LinnetError `CONFIG` for another task's model, and like `describeModel`
  */
 export function describeClassifier(json: JsonObject): ClassifierModel {
   if (!isClassifierConfig(json)) {
@@ -99,7 +98,7 @@ export function describeClassifier(json: JsonObject): ClassifierModel {
   return classifier(describeModel(json), labels);
 }
 
-/** Labels by id; LABEL_0, LABEL_1, … as in Python where they have no names. */
+/** Labels by id; unnamed ones are LABEL_0, LABEL_1, … as in Python. */
 function labelsOf({ id2label, num_labels: count }: JsonObject): string[] {
   if (typeof id2label === 'object' && id2label !== null && !Array.isArray(id2label)) {
     const names = new Map<string, unknown>(Object.entries(id2label));

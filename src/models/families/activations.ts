@@ -1,4 +1,4 @@
-/** Activations of feed-forwards and heads by their names in config.json. */
+/** Activations of feed-forwards and heads by their config.json names. */
 import type { Value } from '../../graph/graph.ts';
 import { relu, silu, tanh } from '../../graph/ops/elementwise.ts';
 import { gelu, geluTanh } from '../../graph/ops/activations.ts';

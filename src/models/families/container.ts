@@ -1,16 +1,16 @@
 /**
- * Models that also read pictures: config.json holds the text model in `text_config`. The text model alone is read, and written as a
- * folder of its own.
+ * Models that also read pictures: config.json holds the text model in `text_config`. Only the text model is read, and
+ * written to its own folder.
  */
 import { z } from 'zod';
 import type { JsonObject } from '../../files/json-object.ts';
 import { parseConfigFields, textEndFields } from '../config-fields.ts';
 import type { Model } from '../model.ts';
 
-/** The type of the text model, where `text_config` names none. */
+/** The text model's type, if `text_config` names none. */
 interface TextPart {
   readonly type: string;
-  /** The class of that type. */
+  /** That type's class. */
   readonly architecture: string;
 }
 
@@ -33,11 +33,11 @@ const schema = z.object({
   ...textEndFields,
 });
 
-/** Fields about pictures. */
+/** Fields on pictures. */
 const ofPictures =
   /vision|image|video|audio|projector|pixel|patch|tile|thumbnail|downsample|spatial_merge|scale_factor|mm_|[be]oi_/;
 
-/** Tensors of other parts, and prefixes of the text model with the names of its own folder. */
+/** Tensors of other parts, and prefixes of the text model with their names in its own folder. */
 const otherTensor = /^(model\.)?(vision_tower|vision_model|multi_modal_projector|connector)\./;
 const textPrefixes: readonly (readonly [stored: RegExp, own: string])[] = [
   [/^language_model\.(?=model\.|lm_head\.)/, ''],
@@ -45,9 +45,9 @@ const textPrefixes: readonly (readonly [stored: RegExp, own: string])[] = [
 ];
 
 /**
- * The text model of a container, whose own fields about the ends of texts and the head go before the same in its `text_config`.
- * @param describe the model of the config.json of a text model
- * @throws LinnetError `CONFIG` as `describe` does, and for fields next to `text_config` that change the computation
+ * A container's text model; the container's own fields on end tokens and head override those in its `text_config`.
+ * @param describe makes the model of a text model's config.json
+ * @throws LinnetError `CONFIG` like `describe`, and for fields next to `text_config` that change the computation
  */
 export function textModel(json: JsonObject, part: TextPart, describe: (json: JsonObject) => Model): Model {
   const pictures = Object.keys(json).filter((name) => ofPictures.test(name));

@@ -1,4 +1,4 @@
-/** What families have in common: checked configurations under names of ours, and how a causal model is made of its pieces. */
+/** Families' common parts: checked configurations under our names, and causal models assembled from pieces. */
 import type { MixerConfig } from '../../attention/mixer.ts';
 import type { Value } from '../../graph/graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
@@ -6,32 +6,32 @@ import { causalClassifier } from '../classifiers/causal-classifier.ts';
 import { type CausalModel, type ModelSizes, runLayer } from '../model.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 
-/** A checked configuration; fields that are not used stay in `raw`. */
+/** A checked configuration; unused fields stay in `raw`. */
 export interface FamilyConfig extends ModelSizes {
-  /** config.json as it was given. */
+  /** config.json as given. */
   readonly raw: JsonObject;
-  /** As of `ModelDescription`. */
+  /** See `ModelDescription`. */
   readonly unknownFields: readonly string[];
   readonly feedForwardWidth: number;
   readonly normEpsilon: number;
-  /** Whether the head multiplies by the table of tokens. */
+  /** Whether the head multiplies by the token table. */
   readonly tiedHead: boolean;
   readonly mixers: readonly MixerConfig[];
   readonly bosId?: number;
   readonly eosIds: readonly number[];
 }
 
-/** The sizes among the fields of a configuration. */
+/** The sizes among a configuration's fields. */
 export function sizesOf(config: ModelSizes): ModelSizes {
   const { layers, width, heads, keyValueHeads, headWidth, vocabulary, trainedLength } = config;
   return { layers, width, heads, keyValueHeads, headWidth, vocabulary, trainedLength };
 }
 
-/** The pieces of a causal model: its backbone is the embedding, the layers, the final norm. */
+/** The pieces of a causal model: its backbone is embedding, layers and final norm. */
 interface CausalPieces extends Omit<CausalModel, 'kind' | 'backbone' | 'asClassifier'> {
   /** Hidden states after the last layer → after the final norm. */
   readonly finalNorm: (source: ParameterSource, hidden: Value) => Value;
-  /** The prefix of Hugging Face's classes: "Llama" of LlamaForCausalLM. */
+  /** The prefix of Hugging Face's classes: "Llama" in LlamaForCausalLM. */
   readonly className: string;
 }
 

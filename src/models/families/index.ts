@@ -25,7 +25,7 @@ import { containers, textModel } from './container.ts';
 
 export type { Model } from '../model.ts';
 
-/** `model_type` of config.json → the family's description of a model. */
+/** config.json's `model_type` → the family's description of a model. */
 const families: Readonly<Record<string, (json: JsonObject) => Model>> = {
   bert: bertModel,
   distilbert: bertModel,
@@ -50,17 +50,17 @@ const families: Readonly<Record<string, (json: JsonObject) => Model>> = {
   'xlm-roberta': bertModel,
 };
 
-/** The `model_type`s that can be opened. */
+/** Every `model_type` that can be opened. */
 export const supportedFamilies: readonly string[] = Object.keys(families);
 
-/** How weights are stored, which changes no computation; they are in floats again where a model is written. */
+/** Fields on weight storage, which changes no computation; written models store floats again. */
 const storageFields = ['quantization_config', 'quantization', 'compression_config'];
 
-/** Types of containers under which text models alone were written, with the classes of these: without `text_config`. */
+/** Container types under which bare text models were also written, with a text class and without `text_config`. */
 const typesOfText: Readonly<Record<string, string>> = { gemma3: 'gemma3_text', qwen3_5: 'qwen3_5_text' };
 
 /**
- * The model that a config.json describes. Of a model that also reads pictures, its text model.
+ * The model that a config.json describes; for a model that also reads pictures, its text model.
  * @throws LinnetError `CONFIG` for an unknown `model_type` or a configuration the family cannot use
  */
 export function describeModel(json: JsonObject): Model {
@@ -75,7 +75,7 @@ export function describeModel(json: JsonObject): Model {
   throw new LinnetError('CONFIG', `config.json: model_type is ${name}; ${known}`);
 }
 
-/** The name of the family, from its class where there is no `model_type`. */
+/** The family's name, from its class if there is no `model_type`. */
 function typeOf({ model_type: type, architectures, text_config: text }: JsonObject): string {
   const own: unknown = Array.isArray(architectures) ? architectures[0] : undefined;
   const plain = (name: string): string => name.toLowerCase().replace(/[^a-z0-9]/g, '');
@@ -88,7 +88,7 @@ function typeOf({ model_type: type, architectures, text_config: text }: JsonObje
 
 /**
  * The causal language model that a config.json describes.
- * @throws LinnetError `CONFIG` as `describeModel`, and for a model of another kind
+ * @throws LinnetError `CONFIG` like `describeModel`, and for a model of another kind
  */
 export function describeCausalModel(json: JsonObject): CausalModel {
   return requireCausal(describeModel(json));
@@ -124,8 +124,8 @@ export function requireGenerating(model: Model): GeneratingModel {
 }
 
 /**
- * A model of one kind.
- * @param why the message of the error
+ * Narrows a model to one kind.
+ * @param why the error's message
  * @throws LinnetError `CONFIG` for a model of another kind
  */
 export function requireModelKind<Kind extends ModelKind>(

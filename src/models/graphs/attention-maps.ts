@@ -1,8 +1,8 @@
 /**
- * Attention maps of a short text: the weight that every position gives to every other, in each layer and head, branch by
- * branch. Mixers are linear in their values, so the weights are a mixer's output for unit vectors: value j is 1 at place j
- * and 0 elsewhere, and place j of the output at t is then the weight of j at t. The parallel form itself computes them, from
- * the queries and keys of the model as it runs.
+ * Attention maps of a short text: the weight that every position gives every other, per layer, head and branch. Mixers are
+ * linear in their values, so the weights are a mixer's output for unit vectors: value j is 1 at place j and 0 elsewhere,
+ * and place j of the output at t is the weight of j at t. The parallel form computes them, from the running model's queries
+ * and keys.
  */
 import { convolutionReach, filterName } from '../../attention/convolution-config.ts';
 import type { Branch, Horizon, MixerConfig, ProjectedPositions } from '../../attention/mixer.ts';
@@ -15,7 +15,7 @@ import type { Program } from '../../runtime/program.ts';
 import type { CausalModel } from '../model.ts';
 import { constantPositions, parallelMix, parallelMixing } from './parallel-graph.ts';
 
-/** The weights of one layer, and the rows that they belong to. Arrays are row-major. */
+/** One layer's weights, and the rows they belong to. Arrays are row-major. */
 export interface LayerMaps {
   readonly mixer: MixerConfig;
   /** H. */
@@ -23,13 +23,13 @@ export interface LayerMaps {
   /** M; query head h reads key-value head ⌊h/(H/M)⌋. */
   readonly keyValueHeads: number;
   /**
-   * Weights [H,T,T] by branch: place (h,t,j) is the weight of position j's value at position t. `window`: row by row, as softmax
-   * reads (the own group, in kinds without a window); `sinks`: the first positions, outside the window; `memory`: all
-   * else before t, out of sums; `convolution`: the filter. Their sum times the values is `mixed`. Branches that the mixer
-   * has not are absent.
+   * Weights [H,T,T] by branch: (h,t,j) is the weight of position j's value at position t. `window`: row by row, as softmax
+   * reads (the current group, in kinds without a window); `sinks`: the first positions, outside the window; `memory`:
+   * everything else before t, read from sums; `convolution`: the filter. Their sum times the values is `mixed`. Branches
+   * that the mixer lacks are absent.
    */
   readonly branches: Readonly<Partial<Record<Branch, Float32Array>>>;
-  /** Queries [H,T,D], as the mixer is given them. */
+  /** Queries [H,T,D], as the mixer receives them. */
   readonly queries: Float32Array;
   /** Keys [M,T,D]. */
   readonly keys: Float32Array;
@@ -39,30 +39,30 @@ export interface LayerMaps {
   readonly mixed: Float32Array;
 }
 
-/** The weights between a text's positions in every layer of a model. */
+/** Weights between a text's positions in every layer of a model. */
 export interface AttentionMaps {
   /** T. */
   readonly length: number;
   readonly layers: readonly LayerMaps[];
 }
 
-/** How maps are computed. */
+/** How to compute maps. */
 export interface AttentionMapsOptions {
-  /** How the graph is made to run: `compile` of `linnet/graph`; in a browser `compileForWeb` of `linnet/web/training`. */
+  /** Compiles the graph: `compile` of `linnet/graph`; in a browser `compileForWeb` of `linnet/web/training`. */
   readonly compile: (graph: Graph) => Promise<Program>;
 }
 
-/** The most tokens of a text: the maps of a layer have H·T² numbers per branch. */
+/** Most tokens per text: a layer's maps have H·T² numbers per branch. */
 const mostTokens = 1024;
 
-/** Numbers of a layer that leave the engine. */
+/** A layer's numbers that leave the engine. */
 const outputs = ['queries', 'keys', 'values', 'mixed', 'weights'] as const;
 
 /**
  * The attention maps of a text.
- * @param tokens 1 to 1024 of them, with the start token where the model wants one
+ * @param tokens 1 to 1024, including the start token if the model wants one
  * @throws LinnetError `INPUT` for no tokens, too many, or one outside the vocabulary; `CONFIG` for a mixer whose output is
- *   not a weighted sum of values, because it is normalized or because values gate it; and as `compile`
+ *   not a weighted sum of values, because it is normalized or values gate it; and like `compile`
  * @example
  * ```ts
  * const maps = await attentionMaps(model, parameters, tokens, { compile });
@@ -108,7 +108,7 @@ export async function attentionMaps(
   return { length, layers };
 }
 
-/** The whole model over one sequence, with every mixer run a second time, on unit vectors for values. */
+/** The whole model over one sequence, each mixer also run on unit vectors as values. */
 function mapsGraph(model: CausalModel, parameters: ReadonlyMap<string, Tensor>, length: number): Graph {
   const graph = new Graph('attention maps');
   const source = new WeightParameters(graph, parameters);
@@ -129,14 +129,14 @@ function mapsGraph(model: CausalModel, parameters: ReadonlyMap<string, Tensor>, 
   return graph;
 }
 
-/** [1,T,M,T]: the value of position j is the unit vector j, in every head. */
+/** [1,T,M,T]: position j's value is unit vector j, in every head. */
 function unitValues(graph: Graph, length: number, heads: number): Value {
   return graph.sharedNumbers(`unit values ${length} ${heads}`, [1, length, heads, length], (i) =>
     i % length === Math.floor(i / (length * heads)) ? 1 : 0,
   );
 }
 
-/** Parameters of a mixer that depend on the width of values have no unit vectors to go with. */
+/** Parameters that depend on the width of values do not fit unit vectors. */
 function requireLinear({ sizes }: CausalModel, mixer: MixerConfig, length: number): void {
   const dims = { heads: sizes.heads, keyValueHeads: sizes.keyValueHeads, headWidth: sizes.headWidth };
   const own = mixerParameters(mixer, { ...dims, valueWidth: sizes.valueWidth });
@@ -174,7 +174,7 @@ function headsOutermost(value: Tensor): HeadRows {
   return { heads, width, data };
 }
 
-/** Checks that weights times values give the mixer's output. */
+/** Checks that weights times values equal the mixer's output. */
 function requireWeightedSum(mixer: MixerConfig, weights: Float32Array, values: HeadRows, mixed: HeadRows): void {
   const { heads, width, data } = mixed;
   const length = data.length / (heads * width);
@@ -196,7 +196,7 @@ function requireWeightedSum(mixer: MixerConfig, weights: Float32Array, values: H
   throw notLinear(mixer, `weights times values differ from it by ${difference.toPrecision(3)}`);
 }
 
-/** Weights [H,T,T] by branch: the filter's weights are known, and the branch that reads a row depends on its position alone. */
+/** Weights [H,T,T] by branch: the filter's weights are known, and a row's position alone decides which branch reads it. */
 function separated(
   mixer: MixerConfig,
   weights: Float32Array,
@@ -218,14 +218,14 @@ function separated(
   return convolution === undefined ? branches : { ...branches, convolution };
 }
 
-/** The branch of attention by which position t reads position j. */
+/** The branch through which position t reads position j. */
 function readBy({ group, window = 1, sinks = 0 }: Horizon, t: number, j: number): Branch {
   const distance = Number.isFinite(group) ? Math.floor(t / group) - Math.floor(j / group) : 0;
   if (distance < window) return 'window';
   return j < sinks ? 'sinks' : 'memory';
 }
 
-/** The weights of the filter [H,1,K,1] by position, [H,T,T]. */
+/** The filter's weights [H,1,K,1] by position: [H,T,T]. */
 function filterWeights(mixer: MixerConfig, filter: Float32Array, heads: number, length: number): Float32Array {
   const weights = new Float32Array(heads * length * length);
   const convolution = convolutionOf(mixer);

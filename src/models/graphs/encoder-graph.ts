@@ -1,4 +1,4 @@
-/** The encoder's result for the decoder: the memories of cross attention, one graph per length. */
+/** The encoder's result for the decoder: cross attention's memories, one graph per length. */
 import { crossForm } from '../../attention/mixers.ts';
 import { Graph, type ValueType } from '../../graph/graph.ts';
 import type { ParameterSource } from '../../nn/parameters.ts';
@@ -6,10 +6,10 @@ import type { EncoderDecoderModel } from '../model.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 import { crossShapes } from './step-graph.ts';
 
-/** A value that a graph has by name, or may have. */
+/** A graph's value by name; possibly optional. */
 type NamedValue = ValueType & { readonly name: string; readonly optional?: boolean };
 
-/** Inputs and outputs of `encoderGraph` for a length; the mask only where a mixer reads it. */
+/** Inputs and outputs of `encoderGraph` for a length; the mask only if a mixer reads it. */
 export function encoderSignature(
   { decoder }: EncoderDecoderModel,
   length: number,
@@ -29,11 +29,11 @@ export function encoderSignature(
 }
 
 /**
- * The encoder over one text with the memory of every layer of the decoder: `tokens` int32 [1,n] and `mask` float32 [1,n], 0
- * for padding → `cross.i.NAME`, see `CrossForm`.
+ * The encoder over one text, and each decoder layer's memory of it: `tokens` int32 [1,n] and `mask` float32 [1,n], 0 for
+ * padding → `cross.i.NAME`, see `CrossForm`.
  *
  * @param length n
- * @throws LinnetError `CONFIG` for a mixer between the texts that has no memory of one
+ * @throws LinnetError `CONFIG` for a cross-attention mixer that keeps no memory of a text
  */
 export function encoderGraph(
   model: EncoderDecoderModel,

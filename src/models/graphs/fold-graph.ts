@@ -1,4 +1,4 @@
-/** Graphs that fold groups into the state when they close: one per way of folding, run by `commit`. */
+/** Graphs that fold closing groups into the state: one per way of folding, run by `commit`. */
 import { internalError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { mixerDims } from '../../attention/mixers.ts';
@@ -8,13 +8,13 @@ import { type ModelLayout, modelLayout } from './model-layout.ts';
 import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 
 /**
- * S ← S + the terms of n rows of closed groups: `sums` [X,…], `keys` [X,n,D] and `values` [X,n,E] → `folded` like
- * `sums`, where X runs over layers and heads, [X,M,…] in a fold `byLayer`; over the heads of the one layer for a fold with learned parameters.
+ * S ← S + the terms of n rows of closed groups: `sums` [X,…], `keys` [X,n,D] and `values` [X,n,E] → `folded` like `sums`. X
+ * runs over layers and heads, [X,M,…] in a fold `byLayer`; over one layer's heads in a fold with learned parameters.
  *
- * Of mixers whose closed groups leave rows: the rows of N groups, `keys` [M,N,G,D] and `values` [M,N,G,E] → `folded`
- * [M,N,r,D+E], keys and values next to each other.
+ * If closed groups leave rows: the rows of N groups, `keys` [M,N,G,D] and `values` [M,N,G,E] → `folded` [M,N,r,D+E], keys
+ * and values side by side.
  *
- * Of mixers that decay, also `ages` [n] and `groups` [1], see `FoldInput`.
+ * Decaying mixers also take `ages` [n] and `groups` [1], see `FoldInput`.
  *
  * @param layer one of the layers that share the graph
  */

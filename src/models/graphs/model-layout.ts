@@ -1,4 +1,4 @@
-/** Layout of a model's decoding state: built once per model, and carried by the engine and the states that it makes. */
+/** Layout of a model's decoding state: built once per model; the engine and its states carry it. */
 import { openBlock, type SequenceStep } from '../../attention/masks.ts';
 import {
   type Horizon,
@@ -16,35 +16,35 @@ import { type Tensor, addDims } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../model.ts';
 import { type StepForms, stepFormsOf } from './step-forms.ts';
 
-/** Layers whose rows are in equal slots share their masks, and the positions of their slots. */
+/** Layers whose slots are equal share masks and slot positions. */
 export interface SlotLayout {
-  /** The ℓ in the names of the mask inputs, distinct per horizon and slots. */
+  /** ℓ in the mask inputs' names, distinct per horizon and slots. */
   readonly name: string;
-  /** Its place in `ModelLayout.slotLayouts`, and of its positions in a state. */
+  /** Its index in `ModelLayout.slotLayouts`, and its positions' index in a state. */
   readonly index: number;
   readonly horizon: Horizon;
-  /** C: slots of the ring; undefined where the cache grows. */
+  /** C: slots in the ring; undefined for a growing cache. */
   readonly ring?: number;
-  /** Rows that a closed group leaves; undefined where groups are summed or forgotten. */
+  /** Rows that a closed group leaves; undefined if groups are summed or forgotten. */
   readonly rowsPerGroup?: number;
-  /** Which rows of the ring are read with the tree's; undefined where none are. */
+  /** Which ring rows are read with the tree's; undefined for none. */
   readonly open?: OpenRing;
-  /** Whether scores need `leastColumns` rows in each block to be added up alike. */
+  /** Whether blocks need `leastColumns` rows for scores to be summed in the same order. */
   readonly isWide: boolean;
-  /** Whether no node sees a group that closed within its tree, since steps end where its groups are folded. */
+  /** Whether no node sees a group that closed within its tree: steps then end where groups are folded. */
   readonly withinFolds: boolean;
-  /** Inputs of the step graph besides masks, once for all its layers; undefined if there are none. */
+  /** Step-graph inputs besides masks, once for all its layers; undefined for none. */
   readonly inputs?: SlotInputs;
   /** Its layers. */
   readonly layers: readonly number[];
 }
 
-/** All rows of a short ring, or those since the last multiple of `openBlock`. */
+/** All rows of a short ring, or the rows since the last multiple of `openBlock`. */
 export type OpenRing = 'whole' | 'block';
 
-/** `LayoutInputs` of the mixers of a layout. */
+/** `LayoutInputs` of a layout's mixers. */
 export interface SlotInputs {
-  /** Types of the inputs by name. */
+  /** The inputs' types by name. */
   readonly types: ReturnType<LayoutInputs<MixerConfig>['declare']>;
   /** See `LayoutInputs`. */
   readonly sumsOf?: LayoutInputs<MixerConfig>['sumsOf'];
@@ -52,74 +52,74 @@ export interface SlotInputs {
   feeds(steps: readonly SequenceStep[], nodes: number, slots: number): Record<string, Tensor>;
 }
 
-/** A stretch of the numbers that a step returns of a node, per key-value head. */
+/** A stretch of the numbers that a step returns per node and key-value head. */
 export interface RowSlice {
   readonly start: number;
   readonly width: number;
-  /** Equal parts of a row, each of which states keep in a matrix of its own. */
+  /** Equal parts of a row; states keep each in its own matrix. */
   readonly parts: number;
 }
 
-/** An output of a step: the new rows of all layers with as many key-value heads. */
+/** An output of a step: new rows of all layers with this many key-value heads. */
 export interface RowOutput {
   readonly name: string;
   readonly heads: number;
-  /** R: numbers of a node per key-value head. */
+  /** R: numbers per node and key-value head. */
   readonly width: number;
 }
 
 /** One layer. */
 export interface LayerLayout {
-  /** As its steps compute it (`RecurrentForm.stepConfig`). */
+  /** The mixer as its steps compute it (`RecurrentForm.stepConfig`). */
   readonly mixer: MixerConfig;
-  /** By which it decodes here. */
+  /** The form it decodes by here. */
   readonly form: RecurrentForm<MixerConfig>;
   readonly state: StateShape;
   readonly slots: SlotLayout;
   /** M of the layer's state. */
   readonly heads: number;
-  /** Index in `rows` of the output that has its new rows. */
+  /** Index in `rows` of the output with its new rows. */
   readonly output: number;
-  /** Where a node's key row and value row are in the R numbers of that output. */
+  /** Places of a node's key row and value row among the output's R numbers. */
   readonly keys: RowSlice;
   readonly values: RowSlice;
   /** Rows and columns of S per key-value head; undefined for a layer without sums. */
   readonly sums?: readonly [rows: number, columns: number];
 }
 
-/** Layers whose closed groups are folded in one run: same slots, same way of folding. */
+/** Layers whose closed groups are folded in one run: same slots, same fold. */
 export interface FoldClass {
   readonly slots: SlotLayout;
   /** M of its layers. */
   readonly heads: number;
-  /** Names the fold graph; classes of different slots may share it. */
+  /** Names the fold graph; classes with different slots may share it. */
   readonly program: string;
-  /** Rows and columns of S per key-value head; null where closed groups leave rows. */
+  /** Rows and columns of S per key-value head; null if closed groups leave rows. */
   readonly sums: readonly [rows: number, columns: number] | null;
   readonly layers: readonly number[];
 }
 
 export interface ModelLayout {
-  /** Positions that no tree crosses a multiple of, where nodes are to have the same bits in every tree; none if they have not. */
+  /** Numbers whose multiples no tree crosses, so that nodes have the same bits in every tree; empty if they do not. */
   readonly boundaries: readonly number[];
-  /** Why they have not; undefined where they have. */
+  /** Why they do not; undefined if they do. */
   readonly roundingCause?: string;
-  /** Whether kernels may take the rows of products in pairs. */
+  /** Whether kernels may process product rows in pairs. */
   readonly inPairs: boolean;
-  /** Whether those are then counted apart from the nodes that are mixed (`MixedRows`): not where most mixers are light. */
+  /** Whether product rows are then counted apart from mixed nodes (`MixedRows`): not if most mixers are light. */
   readonly productRows: boolean;
-  /** Most paths of a draft: replaying more of them costs more than they bring (docs/verify.md). */
+  /** Most paths in a draft: replaying more costs more than they bring (docs/verify.md). */
   readonly draftPaths: number;
   readonly layers: readonly LayerLayout[];
-  /** The distinct layouts of slots, in order of first use. */
+  /** The distinct slot layouts, in order of first use. */
   readonly slotLayouts: readonly SlotLayout[];
-  /** One output for each number of key-value heads, in order of first use. */
+  /** One output per number of key-value heads, in order of first use. */
   readonly rows: readonly RowOutput[];
   readonly folds: readonly FoldClass[];
 }
 
 /**
- * The layout of a model.
+ * A model's layout.
  * @param forms default: all
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
@@ -164,7 +164,7 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
   const boundariesOrCause = opens ? boundariesOf(layers) : roundingCauses.graphs;
   const [boundaries, roundingCause = ordered ? undefined : causeOfUnordered(model, layers)] =
     typeof boundariesOrCause === 'string' ? [[], boundariesOrCause] : [boundariesOrCause];
-  // Without boundaries, trees and chunks of prompts end anywhere.
+  // Without boundaries, trees and prompt chunks end anywhere.
   if (boundaries.length === 0 && !crossesFolds) return modelLayout(model, { ...stepForms, crossesFolds: true });
   const inPairs = productRows && boundaries.length > 0 && (sizes.shiftWidth ?? 0) === 0;
   const light = layers.filter(({ form }) => form.isLight === true).length;
@@ -181,7 +181,7 @@ export function modelLayout(model: AutoregressiveModel, stepForms: StepForms = s
   };
 }
 
-/** Columns of values that a product adds up fastest. */
+/** Value columns that a product sums fastest. */
 const cacheColumns = 16;
 
 function columnParts(
@@ -193,15 +193,15 @@ function columnParts(
   return inColumns ? valueWidth / cacheColumns : 1;
 }
 
-/** Numbers that the runtime's products add up in order; with up to 64 columns more. */
+/** Numbers that the runtime's products sum in order, with up to 64 columns more. */
 export const stretch = 128;
-/** Rows of a block from which on longer scores are added up alike: above 64, and a multiple of lanes for denominators. */
+/** Rows per block from which on longer scores are summed in the same order: above 64, and a multiple of lanes for denominators. */
 export const leastColumns = 80;
 
-/** Numbers of a row that sums in lanes divide: rows of other widths begin at other places of a lane. */
+/** A row's length must divide by this: otherwise rows begin at different places in a lane. */
 const laneWidth = 4;
 
-/** Why tokens are equal up to rounding (docs/verify.md). */
+/** Why tokens are equal only up to rounding (docs/verify.md). */
 export const roundingCauses = {
   graphs: 'graphs without open rows, as for WebGPU',
   kernels: 'kernels that add up in another order',
@@ -210,7 +210,7 @@ export const roundingCauses = {
   unordered: 'exports of earlier versions, of T5 and windows with a memory',
 } as const;
 
-/** Where graphs that are not `ordered` have other bits. */
+/** Why graphs that are not `ordered` have other bits. */
 function causeOfUnordered({ cross, sizes }: AutoregressiveModel, layers: readonly LayerLayout[]): string | undefined {
   const takesLogarithms = layers.some(
     ({ form, mixer, heads }) =>
@@ -219,7 +219,7 @@ function causeOfUnordered({ cross, sizes }: AutoregressiveModel, layers: readonl
   return takesLogarithms || cross !== undefined ? roundingCauses.unordered : undefined;
 }
 
-/** A cause where there are none. */
+/** The boundaries, or the cause if there are none. */
 function boundariesOf(layers: readonly LayerLayout[]): readonly number[] | string {
   const boundaries = new Set<number>();
   for (const { mixer, form, state, slots, keys, values } of layers) {
@@ -258,7 +258,7 @@ function slotLayout(
     inputs?.tag?.(mixer) ?? '',
   ].join('');
   const ring = slots === 'growing' ? undefined : slots;
-  // Sinks have queries of their own, which read them in the ring.
+  // Sinks have their own queries, which read them in the ring.
   const opened: OpenRing = ring !== undefined && ring <= openBlock && sinks === 0 ? 'whole' : 'block';
   const open = opens && form.sameBits?.(mixer)?.endsWith('open rows') === true ? opened : undefined;
   const opening = open !== undefined;
@@ -273,12 +273,12 @@ function slotLayout(
   return { name, horizon, ring, rowsPerGroup, open, isWide: false, withinFolds, inputs: own, layers: [] };
 }
 
-/** Matrices S of a layer of a layout. */
+/** The number of matrices S in a layout's layer, as a dimension. */
 export function countOfSums({ name, inputs }: SlotLayout): string {
   return inputs?.sumsOf === undefined ? 'B' : `X${name}`;
 }
 
-/** U of a layout. */
+/** A layout's U, as a dimension. */
 export function openRows(layout: string): string {
   return `U.${layout}`;
 }
@@ -297,14 +297,14 @@ function foldClasses(layers: readonly LayerLayout[]): FoldClass[] {
   return [...classes.values()];
 }
 
-/** The fold graphs of a model, each once: its name, and the first of the layers that it can be made of. */
+/** A model's distinct fold graphs: name, and the first layer it can be made from. */
 export function foldGraphs({ folds }: ModelLayout): { readonly name: string; readonly layer: number }[] {
   const firstLayers = new Map<string, number>();
   for (const { program, layers } of folds) firstLayers.set(program, firstLayers.get(program) ?? layers[0]);
   return Array.from(firstLayers, ([name, layer]) => ({ name, layer }));
 }
 
-/** Bytes of the states of all layers in float32 after `context` tokens. */
+/** Bytes of all layers' states in float32 after `context` tokens. */
 export function modelStateBytes(
   { mixers, sizes }: Pick<AutoregressiveModel, 'mixers' | 'sizes'>,
   context: number,

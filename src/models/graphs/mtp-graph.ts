@@ -1,12 +1,12 @@
-/** The layer of multi-token prediction of a model as a model of its own, over an input of hidden states. */
+/** A model's layer of multi-token prediction as a separate model, with hidden states as an input. */
 import type { CausalModel, GeneratingModel } from '../model.ts';
 
-/** The hidden states [B,T,width] that the tokens of a step were chosen from. */
+/** The hidden states [B,T,width] that chose a step's tokens. */
 export const beforeInput = 'before';
 
 /**
- * The model whose step graph drafts; undefined where there is none.
- * @param names of the parameters that the model's folder holds. Default: all that the layer has
+ * The model whose step graph drafts; undefined if there is none.
+ * @param names parameters in the model's folder. Default: all of the layer's
  */
 export function mtpStepModel(model: GeneratingModel, names?: readonly string[]): CausalModel | undefined {
   if (model.kind !== 'causal' || model.mtp === undefined) return undefined;

@@ -19,9 +19,9 @@ import {
 } from '../model.ts';
 
 /**
- * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every
- * row; shorter sequences are padded at the end, which does not disturb them.
- * @param text that a decoder reads before, encoded
+ * Tokens int32 [B,n] of static shape → hidden states [B,n,width] after the final norm. Positions are 0…n−1 in every row;
+ * shorter sequences are padded at the end, which does not disturb them.
+ * @param text the encoded text, for a decoder that reads one
  * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function parallelHidden(
@@ -39,7 +39,7 @@ export function parallelHidden(
   return model.backbone(source, tokens, positions, mixing);
 }
 
-/** The model, whose layers are computed anew for their gradients: of a layer only the hidden states before it are kept. */
+/** The model with layers recomputed for their gradients: keeps only the hidden states before each layer. */
 export function recomputing(model: CausalModel): CausalModel {
   return {
     ...model,
@@ -48,7 +48,7 @@ export function recomputing(model: CausalModel): CausalModel {
   };
 }
 
-/** Mixing of whole sequences by a model's mixers. */
+/** Mixes whole sequences with a model's mixers. */
 export function parallelMix(
   model: Pick<AutoregressiveModel, 'mixers' | 'sizes' | 'attentionPrefix' | 'scoreScale'>,
   source: ParameterSource,
@@ -67,7 +67,7 @@ export function parallelLogits(model: AutoregressiveModel, source: ParameterSour
   return model.head(source, parallelHidden(model, source, tokens));
 }
 
-/** Attention of a decoder to a whole encoded text. */
+/** A decoder's attention to a whole encoded text. */
 function readWhole(
   decoder: AutoregressiveModel,
   source: ParameterSource,
@@ -82,15 +82,15 @@ function readWhole(
   return mixCross(cross.mixers[layer], { q, k, v }, encodedMask, parameters, scoringOf(decoder));
 }
 
-/** Texts as whole sequences; a model asks for the ones that its kind has, which may so be declared as inputs. */
+/** Texts as whole sequences; a model requests those that its kind has, which declares them as inputs. */
 export interface ModelTexts {
-  /** int32 [B,n], of generating models: the text that is predicted. */
+  /** int32 [B,n], for generating models: the text to predict. */
   readonly tokens: () => Value;
   /** The text that an encoder reads. */
   readonly read: () => EncoderInput;
 }
 
-/** The hidden states [B,n,width] that tokens are predicted from, of a model of any kind. */
+/** The hidden states [B,n,width] that predict tokens, for a model of any kind. */
 export function wholeHidden(model: Model, source: ParameterSource, texts: ModelTexts): Value {
   return byKind(model, {
     causal: (own) => parallelHidden(own, source, texts.tokens()),
@@ -103,14 +103,14 @@ export function wholeHidden(model: Model, source: ParameterSource, texts: ModelT
   });
 }
 
-/** How a model makes scores, but for the bias. */
+/** How a model makes scores, without the bias. */
 export function scoringOf({ scoreScale, sizes }: Pick<AutoregressiveModel, 'scoreScale' | 'sizes'>): {
   readonly scale: number;
 } {
   return scoreScale === undefined ? scaledScoring(sizes.headWidth) : { scale: scoreScale };
 }
 
-/** The learned parameters of a layer's mixer, by name. */
+/** A layer's mixer parameters by name. */
 export function mixerParameterValues(
   { mixers, sizes, attentionPrefix }: Pick<AutoregressiveModel, 'mixers' | 'sizes' | 'attentionPrefix'>,
   source: ParameterSource,
@@ -126,7 +126,7 @@ export function mixerParameterValues(
 }
 
 /**
- * The positional values of positions 0…n−1 in every row, as constants of the graph.
+ * Positional values for positions 0…n−1 in every row, as graph constants.
  * @throws LinnetError `INPUT` for more positions than the model has
  */
 export function constantPositions(

@@ -1,31 +1,32 @@
-/** Which ways of computing the step graphs of a target have. */
+/** The ways of computing that a target's step graphs use. */
 import type { Device } from '../../graph/onnx/model.ts';
 
-/** Ways of computing that some targets, and exports of earlier versions, do without. */
+/** Ways of computing that some targets, and exports of earlier versions, lack. */
 export interface StepForms {
-  /** Whether rows are opened, in mixers whose form can. */
+  /** Whether mixers whose form can open rows do. */
   readonly opens: boolean;
-  /** Whether rows are replayed by the runtime's operators for recurrences, in mixers whose form can. */
+  /** Whether mixers whose form can replay rows with the runtime's recurrence operators do. */
   readonly replays: boolean;
   /**
-   * Whether products with parameters have a count of rows of their own: where those need an even number (`StepEngine`), the layers' mixers
-   * do not compute the spare row.
+   * Whether products with parameters have their own row count: if they need an even number (`StepEngine`), mixers skip the
+   * spare row.
    */
   readonly productRows: boolean;
-  /** Whether the memories of windows and attention to an encoded text have the same bits beside others. */
+  /** Whether windows' memories and attention to an encoded text have the same bits in company. */
   readonly ordered: boolean;
   /**
-   * Whether nodes read groups that closed within their tree row by row. Without it a step takes a tree that crosses a fold in parts
-   * (`runAcrossFolds`), which cannot follow a `TreeRule`: most trees end before, and a token of a small model takes a fifth less.
+   * Whether nodes read groups that closed within their tree row by row. If not, a step takes a tree that crosses a fold in
+   * parts (`runAcrossFolds`), without any `TreeRule`: most trees end before, and a small model's tokens take a fifth less
+   * time.
    */
   readonly crossesFolds: boolean;
-  /** Whether caches that grow keep values in columns of `cacheColumns`, which products read at twice the speed. */
+  /** Whether growing caches keep values in columns of `cacheColumns`, which products read twice as fast. */
   readonly columns: boolean;
 }
 
 /**
- * In half precision, open rows would gain nothing; the runtime has recurrences for WebGPU for few widths of heads, and those for CUDA
- * are not known to read position by position.
+ * In half precision, open rows would gain nothing; the runtime's WebGPU recurrences support few head widths, and its CUDA
+ * recurrences are not known to read position by position.
  */
 const formsByDevice: Readonly<Record<Device, Pick<StepForms, 'opens' | 'replays'>>> = {
   cpu: { opens: true, replays: true },
@@ -36,7 +37,7 @@ const formsByDevice: Readonly<Record<Device, Pick<StepForms, 'opens' | 'replays'
 
 /**
  * @param device default `cpu`
- * @param inPairs whether kernels may take the rows of products in pairs. Default: no
+ * @param inPairs whether kernels may process product rows in pairs. Default: no
  */
 export function stepFormsOf(device: Device = 'cpu', inPairs = false): StepForms {
   const { opens, replays } = formsByDevice[device];

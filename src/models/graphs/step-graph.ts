@@ -1,32 +1,33 @@
 /**
- * A model over token trees on top of a state: decoding, prefill and verification are this one graph.
+ * A model over token trees on top of a state: one graph for decoding, prefill and verification.
  *
  * | input | type | content |
  * |---|---|---|
- * | `tokens` | int32 [B,P] | token of every node; row b is the tree of sequence b, padded; P is T but in layouts with `productRows` |
- * | `cos` and `sin`, or `positions` | [B,P,...] | the encoded positions of the nodes, by the model's `positions` |
- * | `before` | float32 [B,P,width] | of multi-token prediction alone: the hidden states that the tokens were chosen from |
+ * | `tokens` | int32 [B,P] | token of every node; row b is sequence b's tree, padded; P is T except in layouts with `productRows` |
+ * | `cos` and `sin`, or `positions` | [B,P,...] | the nodes' encoded positions, by the model's `positions` |
+ * | `before` | float32 [B,P,width] | multi-token prediction only: the hidden states that chose the tokens |
  * | `wanted` | int32 [W] | nodes whose logits are wanted, as b·P + t |
- * | `mixed`, `products` | int32 [T], [P] | with `productRows`: the T rows of products that are mixed, and the mixed row that each of P takes |
+ * | `mixed`, `products` | int32 [T], [P] | with `productRows`: the T product rows that are mixed, and each of P rows' mixed row |
  * | `same.ℓ.ring` … `lags.ℓ.tree` | see `StepMasks` | masks and offsets, once per distinct layout of slots ℓ |
- * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of kinds of mixers, once per layout |
- * | `open.ℓ.M` | int32 [B,M,U] | the open rows of layouts that have such, of the B·M·C rows of `keys.i` (`OpenRows`); U of a step |
+ * | `NAME.ℓ…` | see `LayoutInputs` | further inputs of mixer kinds, once per layout |
+ * | `open.ℓ.M` | int32 [B,M,U] | open rows, if the layout has any: indices into the B·M·C rows of `keys.i` (`OpenRows`); U per step |
  * | `ones.ℓ` | float32 [1,1,U+T,E or 16] | ones, for the denominators over them |
- * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | the ring (softmax: the cache, whose values are [B,M·E/16,C,16]) of layer i; [B·M·C,D] and [B·M·C,E] where all its rows may be open |
- * | `sums.i` | float32 [B,M,X,Y] | S of layer i, where its mixer has sums; [B,M,D,E] for a global branch; of all paths of trees where rows are replayed |
- * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | rows of closed groups of layer i, if its mixer has them |
+ * | `keys.i`, `values.i` | float32 [B,M,C,D], [B,M,C,E] | layer i's ring (softmax: the cache, whose values are [B,M·E/16,C,16]); [B·M·C,D] and [B·M·C,E] if all its rows may be open |
+ * | `sums.i` | float32 [B,M,X,Y] | layer i's S, if its mixer has sums; [B,M,D,E] for a global branch; one per path if rows are replayed |
+ * | `memory.keys.i`, `memory.values.i` | float32 [B,M,S,D], [B,M,S,E] | layer i's rows of closed groups, if its mixer has them |
  * | `held.ℓ` | float32 0/1 [B,1,1,S] | the rows in use |
- * | `parents` | int32 [B,T] | b·T + the parent of every node; a root names itself |
+ * | `parents` | int32 [B,T] | b·T + each node's parent; a root names itself |
  * | `final` | int32 [K] | nodes with rows in `final.…`: the last of a chunk that will be committed whole |
  * | `roots` | float32 [B,T,1] | 1 for nodes without a parent, which follow the committed text |
- * | `previous.i` | float32 [B,1,X] | features that layer i is given from the last committed token; zeros at the start |
- * | `cross.i.NAME` | float32 [B,…] | the memory of the encoded text in layer i, see `CrossForm`; m is its length |
+ * | `previous.i` | float32 [B,1,X] | features that layer i gets from the last committed token; zeros at the start |
+ * | `cross.i.NAME` | float32 [B,…] | layer i's memory of the encoded text, see `CrossForm`; m is its length |
  *
- * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], the new keys and values of every node, layer after layer
- * (see `ModelLayout`; `rows.M` for layers of another M than the first), `final.rows` [B,M,K,R] where all its layers replay rows, `shifts` [B,T,L·X], the features that the tokens after it are given, and `later.i`,
- * S of a layer that replays rows after the `endingSteps`. Otherwise the state is only read, never returned: on CPU every output is copied. Inputs that a model does not need (S without a global branch, offsets
- * without a convolution) do not exist in its graph; `parents`, `roots`, `previous.i` and `shifts` only in models that shift
- * features, `cross.i.NAME` only in decoders of encoder-decoder models.
+ * Outputs: `logits` [W,V], `hidden` [W,width], `rows` [B,M,T,R], every node's new keys and values, layer after layer (see
+ * `ModelLayout`; `rows.M` for layers whose M differs from the first's), `final.rows` [B,M,K,R] if all its layers replay
+ * rows, `shifts` [B,T,L·X], the features for the next tokens, and `later.i`, S of a layer that replays rows, after the
+ * `endingSteps`. The rest of the state is only read, never returned: on CPU every output is copied. A graph has no inputs
+ * that its model does not need (S without a global branch, offsets without a convolution); `parents`, `roots`, `previous.i`
+ * and `shifts` exist only in models that shift features, `cross.i.NAME` only in decoders of encoder-decoder models.
  */
 import { HeadLayout } from '../../attention/head-layout.ts';
 import { crossForm, mixStep, type StepInput, type StepMasks } from '../../attention/mixers.ts';
@@ -46,7 +47,7 @@ import { mixerParameterValues, scoringOf } from './parallel-graph.ts';
 import type { StepForms } from './step-forms.ts';
 
 /**
- * Builds the step graph of a model. The shapes of its inputs and outputs are in the table above.
+ * Builds a model's step graph. The table above has the shapes of its inputs and outputs.
  * @throws LinnetError `CONFIG` for a mixer that cannot decode
  */
 export function stepGraph(
@@ -114,25 +115,25 @@ export function stepGraph(
       3,
     ); // [B,M,T,R]
     graph.output(name, all);
-    // Layers with S as an output have states of few rows.
+    // Layers with S as an output have short states.
     if (own.every(([, , sums]) => sums)) graph.output(finalRowsName(name), gather(all, final, 2)); // [B,M,K,R]
   }
   if (shifts !== undefined) graph.output('shifts', concat(shifts.given, 2)); // [B,T,L*X]
   return graph;
 }
 
-/** The name in the graph of the final nodes. */
+/** The final nodes' name in the graph. */
 export const finalName = 'final';
 
-/** The name in the graph of their rows. @param name that the rows of all nodes have */
+/** The name of the final nodes' rows. @param name all nodes' rows */
 export function finalRowsName(name: string): string {
   return `${finalName}.${name}`;
 }
 
-/** Names in the graph of the rows of products that are mixed, and of the mixed row that each row of products takes. */
+/** Names of the mixed rows of products, and of each product row's mixed row. */
 export const productRowNames = { mixed: 'mixed', products: 'products' } as const;
 
-/** The forms of a compiled step graph: exports of earlier versions have fewer. */
+/** A compiled step graph's forms: exports of earlier versions have fewer. */
 export function formsOfGraph({
   inputs,
   outputs,
@@ -145,7 +146,7 @@ export function formsOfGraph({
   return { opens, replays: has('later.'), productRows, ordered: true, crossesFolds, columns: opens };
 }
 
-/** Each value enters once, such as the angles that all layers turn by. */
+/** Declares each value once, such as the angles that rotate all layers. */
 function declareMixedRows(graph: Graph): MixedRows {
   const mixed = graph.input(productRowNames.mixed, 'int32', ['T']);
   const products = graph.input(productRowNames.products, 'int32', ['P']);
@@ -164,7 +165,7 @@ function enteredPositions({ enter }: MixedRows, { q, k, v, far }: ProjectedPosit
   return { q: enter(q), k: enter(k), v: enter(v), far: far && enter(far) };
 }
 
-/** `StepInput.filters` of a layer: the filters of the layers of its layout with as many heads. */
+/** A layer's `StepInput.filters`: its layout's layers with as many heads. */
 function filtersOf(
   { layers }: ModelLayout,
   layer: number,
@@ -179,11 +180,11 @@ function filtersOf(
   return fits ? { all, place: alike.indexOf(layer) } : undefined;
 }
 
-/** The inputs that layers of one layout of slots share. */
+/** The inputs that a slot layout's layers share. */
 interface SlotValues {
   readonly ring: StepMasks;
   readonly tree: StepMasks;
-  /** Where closed groups leave rows. */
+  /** Only if closed groups leave rows. */
   readonly held?: Value;
   readonly own: Readonly<Record<string, Value>>;
   /** Open rows by M. */
@@ -208,7 +209,7 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: 
     ring: masks('ring', slots),
     tree: masks('tree', treeRows),
     ones: open && graph.input(onesInputName(name), 'float32', [1, 1, treeRows, lanes]),
-    // A cache has room for a multiple of lanes.
+    // A cache's length is a multiple of the lanes.
     onesOfRing:
       open === 'block' && ring !== undefined
         ? graph.sharedNumbers(`ones of ${ring} rows, ${lanes}`, [1, 1, ring, lanes], () => 1)
@@ -220,28 +221,28 @@ function declareSlots(graph: Graph, { name, ring, rowsPerGroup, open, inputs }: 
   };
 }
 
-/** The name in the graph of S of a layer after the `endingSteps` [any,M,X,Y]. */
+/** The name of a layer's S after the `endingSteps` [any,M,X,Y]. */
 export function laterSumsName(layer: number): string {
   return `later.${layer}`;
 }
 
-/** The name in the graph of an input that a kind declares for a layout ℓ: "member.ring" is `member.ℓ.ring`. */
+/** The name of an input that a kind declares, in layout ℓ: "member.ring" is `member.ℓ.ring`. */
 export function slotInputName(input: string, layout: string): string {
   const [head, ...rest] = input.split('.');
   return [head, layout, ...rest].join('.');
 }
 
-/** The name in the graph of the open rows of a layout, of M matrices each. */
+/** The name of a layout's open rows, for M matrices each. */
 export function openInputName(layout: string, M: number): string {
   return `open.${layout}.${M}`;
 }
 
-/** A product with fewer columns adds up in another order. */
+/** A product with fewer columns sums in another order. */
 const leastLanes = 16;
 
 /**
- * Columns of a product that adds up weights in order: as many as sums of values have, which it then divides as it is; the fewest
- * beside a ring, for the longest stretch.
+ * Columns of a product that sums weights in order: as many as the sums of values it then divides; next to a ring the
+ * fewest, for the longest stretch.
  */
 function sumLanes({ layers }: ModelLayout, slots: SlotLayout): number {
   if (slots.ring !== undefined && slots.open === 'block') return leastLanes;
@@ -249,12 +250,12 @@ function sumLanes({ layers }: ModelLayout, slots: SlotLayout): number {
   return Math.max(leastLanes, ...(widths.size === 1 ? widths : []));
 }
 
-/** The name in the graph of `OpenRows.ones` of a layout. */
+/** The name of a layout's `OpenRows.ones`. */
 export function onesInputName(layout: string): string {
   return `ones.${layout}`;
 }
 
-/** S of a layout. */
+/** A layout's S, the rows of its memory, as a dimension. */
 function memoryRows(layout: string): string {
   return `S${layout}`;
 }
@@ -273,7 +274,7 @@ function declareState(
   const C = slots.ring ?? 'C';
   const S = memoryRows(slots.name);
   const inRing = (name: string, width: number, matrices?: number): Value =>
-    // In a list where they are read in no other way than by their numbers.
+    // A list if they are read only by number.
     slots.open === 'whole' || (slots.open === undefined && slots.inputs?.sumsOf !== undefined)
       ? graph.input(`${name}.${layer}`, 'float32', [multiplyDims('B', M, C), width])
       : rows(name, C, width, matrices);
@@ -309,7 +310,7 @@ function declareState(
   };
 }
 
-/** Shapes of the memory of an encoded text in layer `layer`, without the batch; `m` is the text's length. */
+/** Shapes of layer `layer`'s memory of an encoded text, without the batch; `m` is the text's length. */
 export function crossShapes(
   { mixers }: CrossAttention,
   { sizes }: AutoregressiveModel,
@@ -318,7 +319,7 @@ export function crossShapes(
   return crossForm(mixers[layer]).tensors(mixers[layer], { ...sizes, valueWidth: valueWidth(sizes) });
 }
 
-/** Attention to the encoded text: q [B,T,H,D] → [B,T,H,E], after a row of zeros, so that no row is alone (`HeadLayout`). */
+/** Attention to the encoded text: q [B,T,H,D] → [B,T,H,E], with a row of zeros in front, so that no row is alone (`HeadLayout`). */
 function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer: number, q: Value): Value {
   const { cross, sizes } = model;
   if (cross === undefined) throw internalError('a model without an encoder reads no encoded text');
@@ -332,14 +333,14 @@ function readEncoded(model: AutoregressiveModel, source: ParameterSource, layer:
   return slice(crossForm(mixer).read(mixer, rows, Object.fromEntries(memory), parameters, scoringOf(model)), 1, 1);
 }
 
-/** The features of the token before, among the nodes of trees: the parent's, or the state's for a root. */
+/** The previous token's features for the nodes of trees: the parent's, or the state's for a root. */
 function declareShifts(graph: Graph, { sizes: { shiftWidth: X = 0 } }: AutoregressiveModel) {
   if (X === 0) return undefined;
   const parents = graph.input('parents', 'int32', ['B', 'T']);
   const roots = graph.input('roots', 'float32', ['B', 'T', 1]);
   const given: Value[] = [];
   return {
-    /** Of every layer, the features [B,T,X] that later tokens are given. */
+    /** Each layer's features [B,T,X] for later tokens. */
     given,
     shift(layer: number, features: Value): Value {
       given[layer] = features;

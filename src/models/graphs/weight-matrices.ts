@@ -1,6 +1,6 @@
 /**
- * Which matrices a model multiplies activations with, found by describing the model to a source that takes notes: their
- * layout is the families' own, and so no table has to repeat it.
+ * Which matrices a model multiplies activations with, found by describing the model to a source that records them: so no
+ * table has to repeat the families' layouts.
  */
 import { Graph, type Value } from '../../graph/graph.ts';
 import { float32, zeros } from '../../graph/tensor.ts';
@@ -8,10 +8,10 @@ import type { ParameterSource, WeightMatrix } from '../../nn/parameters.ts';
 import type { Model } from '../families/index.ts';
 import { wholeHidden } from './parallel-graph.ts';
 
-/** Tokens of the described text: any number does. */
+/** Tokens in the described text: any number will do. */
 const length = 2;
 
-/** The matrices of a model's backbone by name, without heads and without tables of tokens, even tied ones. */
+/** A model backbone's matrices by name, without heads and token tables, even tied ones. */
 export function weightMatrices(model: Model): ReadonlyMap<string, WeightMatrix> {
   const graph = new Graph('weight matrices');
   const matrices = new Map<string, WeightMatrix>();

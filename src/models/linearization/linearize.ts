@@ -1,4 +1,4 @@
-/** Swapping the mixers of a model: turns a softmax checkpoint into a linearized one, before any training. */
+/** Swaps a model's mixers: turns a softmax checkpoint into a linearized one, before any training. */
 import type { Branch, MixerConfig, Reading } from '../../attention/mixer.ts';
 import {
   betweenTexts,
@@ -40,19 +40,19 @@ import {
   takenOptions,
 } from '../../attention/presets.ts';
 
-/** A model whose mixers can be replaced without its becoming another kind of model. */
+/** A model whose mixers can be replaced while its kind stays the same. */
 interface Remixable<Described> {
   withMixers(mixers: readonly MixerConfig[]): Described;
 }
 
 /**
- * Replaces the mixers of some or all layers. Everything else is kept; parameters of mixers that are gone are dropped,
- * and those of new mixers start at their initial values (α = 0, λ = 1, filters 0, learned feature maps the identity,
- * Linformer's projections averages), also where the old mixer had some of the same name. A layer whose mixer does not
- * change keeps its parameters.
+ * Replaces the mixers of some or all layers and keeps everything else. Drops the replaced mixers' parameters; new mixers'
+ * parameters start at their initial values (α = 0, λ = 1, filters 0, learned feature maps the identity, Linformer's
+ * projections averages), even if the old mixer had some with the same name. A layer whose mixer does not change keeps its
+ * parameters.
  *
- * @param given indices of the layers to change; default all that can have another mixer
- * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a parameter that is missing
+ * @param given indices of layers to change; default all that can have another mixer
+ * @throws LinnetError `CONFIG` for a layer the model does not have, `TENSOR` for a missing parameter
  */
 export function linearize<Described extends Remixable<Described> & ModelDescription>(
   model: Described,
@@ -65,7 +65,7 @@ export function linearize<Described extends Remixable<Described> & ModelDescript
   return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
 }
 
-/** The description that `linearize` gives. @throws LinnetError `CONFIG` for a layer the model does not have */
+/** The description that `linearize` returns. @throws LinnetError `CONFIG` for a layer the model does not have */
 export function exchangeMixers<Described extends Remixable<Described> & ModelDescription>(
   model: Described,
   mixer: MixerConfig,
@@ -84,12 +84,12 @@ export function exchangeMixers<Described extends Remixable<Described> & ModelDes
   return model.withMixers(model.mixers.map((old, layer) => (layers.includes(layer) ? parseMixer(mixer) : old)));
 }
 
-/** A parameter in memory, or one that is read when it is needed. */
+/** A parameter in memory, or one that is read on demand. */
 export type ParameterTensor = Tensor<'float32'> | DeferredTensor<'float32'>;
 
 /**
- * The parameters of a model whose mixers were exchanged: those of mixers that changed are new, others are the original's.
- * @throws LinnetError `TENSOR` for a parameter that is missing
+ * Parameters of a model with exchanged mixers: new for changed mixers, the original's for the rest.
+ * @throws LinnetError `TENSOR` for a missing parameter
  */
 export function exchangedParameters(
   original: ModelDescription,
@@ -136,7 +136,7 @@ function fitted(
   return { dtype: 'float32', shape, load: async () => fitParameter(name, await value.load()) };
 }
 
-/** The model with a mixer in all layers that can have another than the family's own, but for those that are kept. */
+/** The model with this mixer in all layers that can have one other than the family's own, except those that are kept. */
 export function withMixer<Described>(
   model: Remixable<Described> & Layered,
   mixer: MixerConfig,
@@ -148,17 +148,17 @@ export function withMixer<Described>(
 
 type Layered = Pick<ModelDescription, 'mixers' | 'localLayers'>;
 
-/** The layers that get another mixer where none are named: those that can have one, but for a model's own windows. */
+/** The layers that change by default: those that can have another mixer, except a model's own windows. */
 export function exchangeableLayers({ mixers, localLayers = [] }: Layered): number[] {
   return mixers.flatMap((mixer, layer) => (isExchangeable(mixer) && !localLayers.includes(layer) ? [layer] : []));
 }
 
-/** Their mixers. */
+/** Those layers' mixers. */
 export function exchangeableMixers(model: Layered): MixerConfig[] {
   return exchangeableLayers(model).map((layer) => model.mixers[layer]);
 }
 
-/** The parameters that the mixers of some layers (default all) add to their attention, by full name. */
+/** The parameters that mixers of some layers (default all) add to their attention, by full name. */
 export function parametersOfMixers(
   model: ModelDescription,
   layers: Iterable<number> = model.mixers.keys(),
@@ -173,7 +173,7 @@ export function parametersOfMixers(
   return parameters;
 }
 
-/** The same at their initial values. */
+/** The same parameters at their initial values. */
 export function freshMixerParameters(model: ModelDescription, layers?: Iterable<number>): WeightMap {
   const parameters = [...parametersOfMixers(model, layers)];
   return new Map(
@@ -181,16 +181,16 @@ export function freshMixerParameters(model: ModelDescription, layers?: Iterable<
   );
 }
 
-/** Parts that are linearized by default: cross attention costs the least and loses the most. */
+/** Parts linearized by default: cross attention costs the least and loses the most. */
 export const defaultParts: readonly AttentionPart[] = ['encoder', 'decoder'];
 
-/** Parts of a model that change, by default `defaultParts`, and the layers of each, by default all. */
+/** Parts of a model that change, by default `defaultParts`, and each part's layers, by default all. */
 interface ChangedParts {
   readonly parts?: readonly AttentionPart[];
   readonly layers?: readonly number[];
 }
 
-/** The description of a model with another mixer in some parts. @throws LinnetError `CONFIG` for a layer that a part does not have */
+/** A model's description with another mixer in some parts. @throws LinnetError `CONFIG` for a layer that a part does not have */
 function exchangeParts(
   model: EncoderDecoderModel,
   mixerOf: (part: AttentionPart) => MixerConfig,
@@ -216,7 +216,7 @@ function exchangeParts(
 }
 
 /**
- * The model without a branch of its mixers. Its parameters are a subset of the model's, unchanged.
+ * The model without one branch of its mixers. Its parameters are a subset of the model's, unchanged.
  * @throws LinnetError `CONFIG` if no mixer has the branch
  */
 export function modelWithout(model: CausalModel, branch: Branch): CausalModel {
@@ -227,29 +227,29 @@ export function modelWithout(model: CausalModel, branch: Branch): CausalModel {
   return model.withMixers(model.mixers.map((mixer, layer) => rest[layer] ?? mixer));
 }
 
-// Linearizing a model of any kind by the name of a preset, whose mixer depends on the reading: causal, whole text or cross.
+// Linearizes any kind of model by a preset's name; the mixer depends on the reading: causal, whole text or cross.
 
 /** Which mixer replaces attention, and where. */
 export interface LinearizeOptions extends PresetOptions {
-  /** Indices of the layers that change. Default all that can have another mixer. */
+  /** Indices of the layers that change. Default: all that can have another mixer. */
   readonly layers?: readonly number[];
   /**
-   * How many of these layers, the first ones, get softmax inside blocks of `group` positions instead of the mixer, as
-   * TransNormer has it. Default 0.
+   * How many of these layers, from the first, get softmax inside blocks of `group` positions instead of the mixer, as in
+   * TransNormer. Default 0.
    */
   readonly softmaxLayers?: number;
-  /** Of encoder-decoder models, which attentions change. Default encoder and decoder. */
+  /** Which attentions of an encoder-decoder model change. Default: encoder and decoder. */
   readonly attention?: readonly AttentionPart[];
 }
 
-/** K of the paper's T5. */
+/** K in the paper's T5. */
 const t5Kernel = 9;
 
 /**
- * The description of a model with another mixer: in causal models one that reads the past, in encoders the form of it that reads
- * whole texts, in models with both, each where it belongs.
- * @param mixer the name of a preset, or a configuration
- * @throws LinnetError `CONFIG` for a mixer that the model cannot have or parts that it does not have
+ * A model's description with another mixer: its form for the past in causal models, its form for whole texts in encoders,
+ * each in its place in models with both.
+ * @param mixer a preset's name, or a configuration
+ * @throws LinnetError `CONFIG` for a mixer that the model cannot have, or for parts that it lacks
  */
 export function exchangeByName(model: Model, mixer: string | MixerConfig, options: LinearizeOptions): Model {
   requireOptions(options, 'the options of linearize');
@@ -267,7 +267,7 @@ export function exchangeByName(model: Model, mixer: string | MixerConfig, option
         `\`attention\` is for models with an encoder and a decoder; a ${own.family} model has one attention per layer`,
       );
     }
-    // Layers of softmax have the same group, also next to a mixer that takes none.
+    // Softmax layers have the same group, even next to a mixer that takes none.
     const taken = softmaxLayers > 0 && typeof mixer === 'string' ? takenOptions(mixer, preset) : preset;
     const chosen = configured(reads, taken);
     const changed = layers ?? exchangeableLayers(own);

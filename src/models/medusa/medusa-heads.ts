@@ -1,4 +1,4 @@
-/** Medusa heads compiled for drafting: a hidden state in, the most likely tokens of every head out. */
+/** Medusa heads compiled for drafting: from a hidden state to every head's most likely tokens. */
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { concat, reshape } from '../../graph/ops/layout.ts';
@@ -10,20 +10,20 @@ import { headLogits, type MedusaConfig } from './medusa.ts';
 import type { ModelSizes } from '../model.ts';
 import { largest } from '../../graph/largest.ts';
 
-/** Draft heads ready to run. `create` compiles them, an exported model brings them along. `dispose` of them. */
+/** Draft heads ready to run, from `create` or an exported model. Call `dispose` when done. */
 export class MedusaHeads implements AsyncDisposable {
   readonly config: MedusaConfig;
   readonly #sizes: Pick<ModelSizes, 'width' | 'vocabulary'>;
   readonly #program: Program;
 
-  /** @param program the graph that `medusaGraph` describes */
+  /** @param program runs the graph that `medusaGraph` describes */
   constructor(config: MedusaConfig, sizes: Pick<ModelSizes, 'width' | 'vocabulary'>, program: Program) {
     this.config = config;
     this.#sizes = sizes;
     this.#program = program;
   }
 
-  /** Compiles the heads with the given parameters as weights. @throws LinnetError `TENSOR` for missing or misshapen parameters */
+  /** Compiles heads with the given parameters as weights. @throws LinnetError `TENSOR` for missing or misshapen parameters */
   static async create(
     config: MedusaConfig,
     sizes: Pick<ModelSizes, 'width' | 'vocabulary'>,
@@ -34,7 +34,7 @@ export class MedusaHeads implements AsyncDisposable {
     return new MedusaHeads(config, sizes, await compile(graph, options));
   }
 
-  /** Number of heads; head i of it, counted from 0, predicts the token i + 2 places after the hidden state's. */
+  /** Number of heads; head i, counted from 0, predicts the token i + 2 places after the hidden state's. */
   get count(): number {
     return this.config.heads;
   }
@@ -56,7 +56,7 @@ export class MedusaHeads implements AsyncDisposable {
   }
 
   /**
-   * The k most likely tokens of every head, most likely first, the lower id first among equals.
+   * Every head's k most likely tokens, most likely first, ties by lower id.
    * @param hidden one hidden state [width]
    * @throws LinnetError `SHAPE` for a hidden state of another width; `INPUT` if k is not 1 to V
    */
@@ -86,7 +86,7 @@ export class MedusaHeads implements AsyncDisposable {
 
 /**
  * `hidden` float32 [N,width] → `logits` [H,N,V].
- * @param makeSource gives the parameters of `medusaParameters`, however they are stored
+ * @param makeSource provides the parameters of `medusaParameters`, however they are stored
  */
 export function medusaGraph(
   config: MedusaConfig,

@@ -1,13 +1,13 @@
 /**
- * Medusa heads (Cai et al., arXiv 2401.10774): draft heads on the hidden states of a model. The model's own head
- * predicts the next token, t + 1; head i, counted from 1, predicts token t + 1 + i from the same hidden state. Each is
+ * Medusa heads (Cai et al., arXiv 2401.10774): draft heads on a model's hidden states. The model's own head predicts the
+ * next token, t + 1; head i, counted from 1, predicts token t + 1 + i from the same hidden state. Each is
  *
- *     x ← x + SiLU(W x + b)     `layers` times, every block with weights of its own
+ *     x ← x + SiLU(W x + b)     `layers` times, each block with its own weights
  *     logits = P x              P [V,width], no bias
  *
- * P starts as the model's head, with its factor of hidden states. W and b start at zero, so that a fresh head is exactly
- * the model's head. (The reference code leaves b at PyTorch's random default, so its heads start slightly off, and gives all
- * blocks of a head one set of weights, since it repeats one module object.) Names follow the reference's checkpoints.
+ * P starts as the model's head, including its factor on hidden states. W and b start at zero, so a fresh head equals the
+ * model's head. (The reference code leaves b at PyTorch's random default, so its heads start slightly off, and shares one
+ * set of weights among a head's blocks, since it repeats one module object.) Names follow the reference's checkpoints.
  */
 import { LinnetError } from '../../errors.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
@@ -17,18 +17,18 @@ import { linear } from '../../nn/linear.ts';
 import { type DeclaredParameters, ParameterList, InputParameters, type ParameterSource } from '../../nn/parameters.ts';
 import { decoderOf, type GeneratingModel, type ModelSizes } from '../model.ts';
 
-/** How many heads, and how deep. */
+/** Number and depth of the heads. */
 export interface MedusaConfig {
   /** Draft heads; the deepest draft is one token longer. */
   readonly heads: number;
-  /** Residual blocks of each head, 1 in the reference. */
+  /** Residual blocks per head; the reference has 1. */
   readonly layers: number;
 }
 
-/** Upper bounds for files and options. */
+/** Upper bounds in files and options. */
 export const medusaLimits = { heads: 16, layers: 8 } as const;
 
-/** Whether a parameter is of the heads rather than of the model. */
+/** Whether a parameter belongs to the heads, not to the model. */
 export function isMedusaParameter(name: string): boolean {
   return name.startsWith('medusa_head.');
 }
@@ -39,7 +39,7 @@ const names = {
   projection: (head: number, { layers }: MedusaConfig) => `medusa_head.${head}.${layers}`,
 };
 
-/** All parameters of the heads. @throws LinnetError `CONFIG` for impossible numbers of heads or layers */
+/** All the heads' parameters. @throws LinnetError `CONFIG` for impossible numbers of heads or layers */
 export function medusaParameters(
   config: MedusaConfig,
   { width, vocabulary }: Pick<ModelSizes, 'width' | 'vocabulary'>,
@@ -64,7 +64,7 @@ function checkConfig(config: MedusaConfig): void {
   }
 }
 
-/** Fresh heads: blocks at zero, projections copied from the model's head. */
+/** Fresh heads: zero blocks, projections copied from the model's head. */
 export function initializeMedusa(config: MedusaConfig, model: GeneratingModel, parameters: Weights): WeightMap {
   const headName = headWeight(model);
   const head = parameters.get(headName);
@@ -87,7 +87,7 @@ export function initializeMedusa(config: MedusaConfig, model: GeneratingModel, p
   return fresh;
 }
 
-/** The name of the matrix [V,width] that the model's head multiplies by: the embedding where the two are tied. */
+/** The name of the matrix [V,width] in the model's head: the embedding if the two are tied. */
 function headWeight(model: GeneratingModel): string {
   const { width, vocabulary } = model.sizes;
   const source = new InputParameters(new Graph('head'));
@@ -101,8 +101,8 @@ function headWeight(model: GeneratingModel): string {
 }
 
 /**
- * Logits [N,V] of a head.
- * @param source gives the parameters of `medusaParameters`
+ * A head's logits [N,V].
+ * @param source has the parameters of `medusaParameters`
  * @param head counted from 0
  * @param hidden hidden states after the final norm [N,width]
  */

@@ -1,4 +1,4 @@
-/** Sizes of models by name, as config.json for `describeModel`, for pre-training and synthetic models: published and small ones. */
+/** Named model sizes, published and small, as config.json for `describeModel`; for pre-training and synthetic models. */
 import { defaultKernel } from '../../attention/convolution-config.ts';
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
@@ -6,7 +6,7 @@ import type { JsonObject } from '../../files/json-object.ts';
 /** Configurations by name. */
 type Shapes = Readonly<Record<string, JsonObject>>;
 
-/** The sizes of a family. @param common the fields that they share */
+/** A family's sizes. @param common fields that they share */
 function sizesOf(common: JsonObject, sizes: Shapes): Shapes {
   return Object.fromEntries(Object.entries(sizes).map(([name, own]) => [name, { ...common, ...own }]));
 }
@@ -83,7 +83,7 @@ const t5s = sizesOf(
   },
 );
 
-/** Sizes of a model of LLaMA's architecture, in the order of a row of `llamas`. */
+/** A LLaMA model's sizes, in the order of `llamas` rows. */
 const llamaColumns = [
   'vocab_size',
   'hidden_size',
@@ -141,7 +141,7 @@ const lfm2s = sizesOf(
   },
 );
 
-/** The text model of the smallest published size: 752 million parameters. */
+/** The smallest published size's text model: 752 million parameters. */
 const qwen35Shape = {
   model_type: 'qwen3_5_text',
   vocab_size: 248_320,
@@ -184,7 +184,7 @@ const gemma3s = sizesOf(
   },
 );
 
-/** Layers of Mamba-2, but for some of attention. */
+/** Mamba-2 layers, except some with attention. */
 function layersWith(layers: number, attentions: readonly number[]): JsonObject {
   const types = Array.from({ length: layers }, (_, layer) => (attentions.includes(layer) ? 'attention' : 'mamba'));
   return { num_hidden_layers: layers, layer_types: types };
@@ -274,7 +274,7 @@ const falcons = sizesOf(
   },
 );
 
-/** The paper's: it says 110M; layers, embedding and head of the reference code add up to 164.7M. */
+/** The paper's: it says 110M; the reference code's layers, embedding and head add up to 164.7M. */
 const flashPaperShape = {
   model_type: 'flash',
   vocab_size: 50257,
@@ -296,21 +296,21 @@ const published: Shapes = {
 
 const encoders: Shapes = { ...berts, ...t5s };
 
-/** The names of encoders, and of encoders with a decoder, that `publishedShape` knows. */
+/** Encoders, and encoders with a decoder, that `publishedShape` knows, by name. */
 export const encoderShapeNames: readonly string[] = Object.keys(encoders);
 
-/** The names of causal models that `publishedShape` knows. */
+/** Causal models that `publishedShape` knows, by name. */
 export const publishedShapeNames: readonly string[] = Object.keys(published);
 
-/** The config.json of a published size. @throws LinnetError `CONFIG` for an unknown name */
+/** A published size's config.json. @throws LinnetError `CONFIG` for an unknown name */
 export function publishedShape(name: string): Record<string, unknown> {
   return shapeNamed('model', { ...published, ...encoders }, name);
 }
 
 const presets: Shapes = {
-  /** Small enough to be trained on a laptop: 2.6M parameters next to the vocabulary's. */
+  /** Small enough to train on a laptop: 2.6M parameters besides the vocabulary's. */
   'flash-small': { ...flashPaperShape, vocab_size: 512, dim: 256, depth: 6 },
-  /** To be compared with `flash-small`: 3.0M parameters next to the vocabulary's. */
+  /** To compare with `flash-small`: 3.0M parameters besides the vocabulary's. */
   'llama-small': {
     model_type: 'llama',
     vocab_size: 512,
@@ -323,10 +323,10 @@ const presets: Shapes = {
   ...published,
 };
 
-/** The names of causal models that `modelPreset` knows. */
+/** Causal models that `modelPreset` knows, by name. */
 export const modelPresetNames: readonly string[] = Object.keys(presets);
 
-/** The config.json of a model by name. @throws LinnetError `CONFIG` for an unknown name */
+/** A model's config.json by name. @throws LinnetError `CONFIG` for an unknown name */
 export function modelPreset(name: string): Record<string, unknown> {
   return shapeNamed('model', presets, name);
 }

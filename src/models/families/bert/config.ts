@@ -19,12 +19,12 @@ import type { JsonObject } from '../../../files/json-object.ts';
 import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 /**
- * `masked-lm` predicts masked tokens, `classifier` a class of the text from its first token; `answers` are the ends of an answer in
- * it, which are not computed; `none`: the encoder alone.
+ * `masked-lm` predicts masked tokens, `classifier` the text's class from its first token; `answers` (the ends of an answer
+ * in the text) is not computed; `none`: the encoder alone.
  */
 export type BertHead = 'masked-lm' | 'classifier' | 'answers' | 'none';
 
-/** Task of a class → head. Of the model for pre-training, the head that tells whether sentences follow is left out. */
+/** A class's task → head. The pre-training model's next-sentence head is left out. */
 const heads: Readonly<Record<string, BertHead>> = {
   ForMaskedLM: 'masked-lm',
   ForPreTraining: 'masked-lm',
@@ -35,7 +35,7 @@ const heads: Readonly<Record<string, BertHead>> = {
 
 const activation = z.enum(['gelu', 'gelu_python', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'swish']);
 
-/** Fields of all variants. */
+/** All variants' fields. */
 const commonFields = {
   architectures: z.array(z.string()).nullish(),
   max_position_embeddings: size.default(512),
@@ -76,7 +76,7 @@ const distilBertSchema = z.looseObject({
 });
 
 /**
- * Dropout is for training and off here; the pooler is the same one whatever further fields of some folders say; sinusoids are only
+ * Dropout is for training and off here; the pooler does not depend on the fields that some folders add; sinusoids are only
  * initial values of positions.
  */
 const ignored = [
@@ -106,25 +106,25 @@ const defaultClasses = 2;
 export interface BertConfig extends FamilyConfig {
   readonly variant: EncoderVariant;
   readonly head: BertHead;
-  /** Rows of the table of positions before the first one. */
+  /** Rows of the position table before the first position. */
   readonly firstPosition: number;
-  /** Rows of the table of segments; 0: there is none. */
+  /** Rows of the segment table; 0 for none. */
   readonly segments: number;
   readonly activation: Activation;
-  /** Of the classifier; 2 where the folder says nothing. */
+  /** The classifier's; 2 if the folder does not say. */
   readonly classes: number;
 }
 
-/** Fields that follow from those of config.json by the variant. */
+/** Fields that a variant derives from config.json's. */
 type OwnSizes = Pick<BertConfig, 'width' | 'layers' | 'heads' | 'feedForwardWidth' | 'segments' | 'activation'> & {
   readonly normEpsilon: number;
-  /** Of width, heads and layers. */
+  /** Names of width, heads and layers. */
   readonly names: readonly [width: string, heads: string, layers: string];
 };
 
 /**
- * Checks a config.json of one of the families.
- * @throws LinnetError `CONFIG` listing every field that is wrong or not supported
+ * Checks a config.json of any variant.
+ * @throws LinnetError `CONFIG` listing every wrong or unsupported field
  */
 export function parseBertConfig(json: JsonObject): BertConfig {
   const family = String(json.model_type);

@@ -1,6 +1,6 @@
 /**
  * BERT (Devlin et al., arXiv 1810.04805) and its variants: every position reads the whole text. Token, position and segment
- * embeddings, post-norm blocks with biases, a masked-LM head tied to the table of tokens, a classifier on the first token.
+ * embeddings, post-norm blocks with biases, a masked-LM head tied to the token table, a classifier on the first token.
  */
 import { mixBidirectional } from '../../../attention/mixers.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -28,7 +28,7 @@ import {
 import type { EncoderVariant } from './variants.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
-/** The model with a classifier in place of its head: a linear layer, its activation and a linear classifier on the first token. */
+/** The model with a classifier instead of its head: a linear layer, its activation and a linear classifier on the first token. */
 function classifierOf(model: EncoderModel, variant: EncoderVariant, labels: readonly string[]): ClassifierParts {
   const { width } = model.sizes;
   const { length: classes } = labels;
@@ -52,7 +52,10 @@ function classifierOf(model: EncoderModel, variant: EncoderVariant, labels: read
   };
 }
 
-/** Makes a model of a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` as `parseBertConfig`. */
+/**
+ * Makes a model from a config.json, with the head that `architectures` names; throws a LinnetError `CONFIG` like
+ * `parseBertConfig`.
+ */
 export function bertModel(json: JsonObject): EncoderModel {
   const config = parseBertConfig(json);
   const { variant } = config;
@@ -77,7 +80,7 @@ export function bertModel(json: JsonObject): EncoderModel {
   return model;
 }
 
-/** config.json without the next-sentence head of pre-training. */
+/** config.json without pre-training's next-sentence head. */
 function savedJson({ raw, head, variant }: BertConfig): JsonObject {
   return head === 'masked-lm' && Array.isArray(raw.architectures)
     ? { ...raw, architectures: [`${variant.className}ForMaskedLM`] }
@@ -107,7 +110,7 @@ function encode(model: EncoderModel, config: BertConfig, source: ParameterSource
   return x;
 }
 
-/** Sum of tables, normalized. Padding has embeddings like any token: nothing reads them. [B,n,width] */
+/** The normalized sum of the tables. Padding has embeddings like any token: nothing reads them. [B,n,width] */
 function embed(config: BertConfig, source: ParameterSource, { tokens, segments }: EncoderInput): Value {
   const { width, vocabulary, trainedLength, firstPosition, variant } = config;
   const { graph } = source;
@@ -130,7 +133,7 @@ function embed(config: BertConfig, source: ParameterSource, { tokens, segments }
   return namedLayerNorm(tables, 'LayerNorm', add(texts, places), config.normEpsilon);
 }
 
-/** Logits of the token at every position. @throws LinnetError `CONFIG` for a folder without that head */
+/** Token logits at every position. @throws LinnetError `CONFIG` for a folder without that head */
 function predictions(config: BertConfig, source: ParameterSource, hidden: Value): Value {
   const { head, width, vocabulary, tiedHead, variant } = config;
   const { tokenHead, title, className } = variant;

@@ -9,7 +9,7 @@ export function bertBlockPrefix({ root, layers }: EncoderVariant, layer: number)
   return `${root}.${layers}.${layer}`;
 }
 
-/** The prefix of the query, key and value projections and of the mixer's parameters. */
+/** The prefix of the query, key and value projections and the mixer's parameters. */
 export function bertAttentionPrefix(variant: EncoderVariant, layer: number): string {
   return `${bertBlockPrefix(variant, layer)}.${variant.names.attention}`;
 }
@@ -18,8 +18,8 @@ export function bertAttentionPrefix(variant: EncoderVariant, layer: number): str
 const answerName = 'qa_outputs';
 
 /**
- * Roles of a layer's weight and bias. Every addition to the residual stream is normalized at once, so that its layers need
- * no smaller initialization in deep models.
+ * Roles of a layer's weight and bias. Every addition to the residual stream is normalized immediately, so deep models need
+ * no smaller initialization.
  */
 const plain = ['matrix', 'bias'] as const;
 const queryKey = ['query-key matrix', 'query-key bias'] as const;
@@ -46,7 +46,7 @@ const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertCo
   answers: ({ width }, list) => addLinear(list, answerName, width, 2, ['head', 'head bias']),
 };
 
-/** All parameters of a model, its head included. */
+/** All parameters of a model, including its head's. */
 export function bertParameters(config: BertConfig): DeclaredParameters {
   const { width, feedForwardWidth, vocabulary, trainedLength, firstPosition, segments, variant } = config;
   const { root, names } = variant;
@@ -71,7 +71,7 @@ export function bertParameters(config: BertConfig): DeclaredParameters {
   return list.all;
 }
 
-/** The parameters of the pooler that the head does not read; undefined for a model that has none. */
+/** The pooler's parameters, if the head does not read them; undefined for a model without a pooler. */
 export function poolerParameters({ head, width, variant }: BertConfig): DeclaredParameters | undefined {
   const { pooler, classHead } = variant;
   if (pooler === undefined || (head === 'classifier' && classHead.dense === pooler)) return undefined;
@@ -80,7 +80,7 @@ export function poolerParameters({ head, width, variant }: BertConfig): Declared
   return list.all;
 }
 
-/** The parameters of a classifier. */
+/** Declares a classifier's parameters. */
 export function addClassifier(
   { classHead }: EncoderVariant,
   width: number,
@@ -94,19 +94,19 @@ export function addClassifier(
 /** Modules that checkpoints of the bare encoder do not put under the root. */
 const withoutPrefix = /^(embeddings|encoder|transformer|pooler)\./;
 
-/** How checkpoints converted from the first implementation call gain and bias of a norm. */
+/** Names of a norm's gain and bias in checkpoints converted from the first implementation. */
 const oldNormNames: Readonly<Record<string, string>> = { gamma: 'weight', beta: 'bias' };
 const oldNorm = /^(.*\.LayerNorm)\.(gamma|beta)$/;
 
-/** Counted positions and zero segments that were stored as buffers. */
+/** Counted positions and zero segments stored as buffers. */
 const buffer = /\.embeddings\.(position_ids|token_type_ids)$/;
 
-/** The head that tells whether one sentence follows another, stored next to the masked-LM head and used by nobody. */
+/** The next-sentence head, stored next to the masked-LM head and used by nothing. */
 const nextSentence = 'cls.seq_relationship.';
 
 /**
- * The parameter that a stored tensor is; undefined for stored positions, copies of a tied head and the next-sentence
- * head. Names that are not the variant's are given back as they are.
+ * The parameter in a stored tensor; undefined for stored positions, copies of a tied head and the next-sentence head. Names
+ * other than the variant's are returned unchanged.
  */
 export function bertParameterName({ variant, head, tiedHead }: BertConfig, stored: string): string | undefined {
   const { root, tokenHead } = variant;

@@ -1,11 +1,11 @@
 /**
- * The variants of the encoder: BERT (arXiv 1810.04805); RoBERTa (arXiv 1907.11692) and XLM-RoBERTa (arXiv 1911.02116), whose
- * positions begin after the row of padding and whose texts are not told apart by segments; DistilBERT (arXiv 1910.01108), BERT
+ * The encoder's variants: BERT (arXiv 1810.04805); RoBERTa (arXiv 1907.11692) and XLM-RoBERTa (arXiv 1911.02116), whose
+ * positions begin after the padding row and whose segments do not distinguish texts; DistilBERT (arXiv 1910.01108), BERT
  * without segments and pooler.
  */
 import type { Activation } from '../activations.ts';
 
-/** A prediction of tokens: a linear layer, its activation, a norm, the matrix of logits and their bias. */
+/** Token prediction: a linear layer, its activation, a norm, the matrix of logits and their bias. */
 interface TokenHead {
   readonly dense: string;
   /** Default: the model's. */
@@ -15,7 +15,7 @@ interface TokenHead {
   readonly bias: string;
 }
 
-/** A prediction of classes from the first token. */
+/** Class prediction from the first token. */
 interface ClassHead {
   readonly dense: string;
   readonly activation: Activation;
@@ -31,9 +31,9 @@ export interface EncoderVariant {
   readonly className: string;
   /** The module that holds embeddings and layers. */
   readonly root: string;
-  /** The module of its layers. */
+  /** Its layers' module. */
   readonly layers: string;
-  /** Modules of a layer. */
+  /** A layer's modules. */
   readonly names: Readonly<
     Record<
       'attention' | 'query' | 'key' | 'value' | 'attentionOutput' | 'attentionNorm' | 'inner' | 'output' | 'outputNorm',
@@ -42,9 +42,9 @@ export interface EncoderVariant {
   >;
   readonly tokenHead: TokenHead;
   readonly classHead: ClassHead;
-  /** The pooler, whether a head reads it or not. Default: none. */
+  /** The pooler, whether or not a head reads it. Default: none. */
   readonly pooler?: string;
-  /** Whether positions of texts begin in the row after the padding token's. */
+  /** Whether positions begin in the row after the padding token's. */
   readonly positionsAfterPadding?: boolean;
   /** SEP tokens between two texts. Default 1. */
   readonly separators?: number;

@@ -1,4 +1,4 @@
-/** Fields of config.json that the decoder-only families share: LLaMA and its relatives. */
+/** config.json fields that the decoder-only families share: LLaMA and its relatives. */
 import type { MixedRows } from '../../model.ts';
 import { z } from 'zod';
 import type { MixerConfig, ProjectedPositions } from '../../../attention/mixer.ts';
@@ -24,10 +24,10 @@ import { type Rope, ropeFields, ropeOf } from './rope.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { offByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
-/** Rotary frequencies of a head are computed when a model is described. */
+/** A head's rotary frequencies are computed when a model is described. */
 const mostHeadWidth = 65_536;
 
-/** The fields that all of them read; a family adds its own, and the ones with other defaults. */
+/** The fields that all of them read; a family adds its own, and those with other defaults. */
 export const decoderFields = {
   vocab_size: size,
   hidden_size: size,
@@ -46,16 +46,16 @@ export const decoderFields = {
   ...usualFields,
 };
 
-/** Fields that say nothing about logits: dropout is for training and off, `pretraining_tp` splits products that are summed. */
+/** Fields without effect on logits: dropout is for training and off, `pretraining_tp` splits products that are summed. */
 const ignored = ['attention_dropout', 'pretraining_tp'];
 
-/** Names of modules that families call differently, inside a layer but for the model and its final norm. */
+/** Module names that families choose differently: the model, its final norm, and names inside a layer. */
 export interface DecoderNames {
-  /** The module of embedding and layers. */
+  /** The module with embedding and layers. */
   readonly root: string;
-  /** Null: attention, or the feed-forward, reads the residual stream as it is. */
+  /** Null: attention, or the feed-forward, reads the residual stream without a norm. */
   readonly attentionNorm: string | null;
-  /** Norms of what attention and feed-forward add to the residual stream. Default: none. */
+  /** Norms on the outputs of attention and feed-forward. Default: none. */
   readonly attentionOutputNorm?: string;
   readonly feedForwardOutputNorm?: string;
   readonly feedForwardNorm: string | null;
@@ -64,7 +64,7 @@ export interface DecoderNames {
   readonly keyNorm: string;
   readonly output: string;
   readonly gate: string;
-  /** Null: the matrix of the gate gives both, first the gate. */
+  /** Null: the gate's matrix computes both, the gate first. */
   readonly up: string | null;
   readonly down: string;
 }
@@ -83,7 +83,7 @@ export const usualNames: DecoderNames = {
   down: 'mlp.down_proj',
 };
 
-/** LLaMA's, which a family has where its variant says nothing else. */
+/** LLaMA's choices, the default for variants. */
 const usualVariant = {
   queryKeyValueBias: false,
   queryKeyNorm: false,
@@ -102,48 +102,48 @@ export interface DecoderVariant {
   readonly family: string;
   /** Its name in errors. */
   readonly title: string;
-  /** The prefix of Hugging Face's classes: "Llama" of LlamaForCausalLM. */
+  /** The prefix of Hugging Face's classes: "Llama" in LlamaForCausalLM. */
   readonly className: string;
   /** Whether the projections to queries, keys and values have biases. */
   readonly queryKeyValueBias?: boolean;
-  /** Whether queries and keys go through an RMS norm of their own, head by head, before they are turned. */
+  /** Whether queries and keys have an RMS norm head by head, before rotation. */
   readonly queryKeyNorm?: boolean;
-  /** Whether the queries of all heads, and the keys, go through one such norm together. */
+  /** Whether all heads' queries have one such norm together, and all keys another. */
   readonly joinedQueryKeyNorm?: boolean;
-  /** Whether the gains of norms are 1 + w, w being stored: zero in a fresh model. */
+  /** Whether norm gains are 1 + w, where w is stored: zero in a fresh model. */
   readonly zeroCentredNorms?: boolean;
   /** Whether the output has a bias. */
   readonly outputBias?: boolean;
-  /** Whether the projections of the feed-forward have biases. */
+  /** Whether the feed-forward's projections have biases. */
   readonly feedForwardBias?: boolean;
-  /** Whether q_proj also gives every head of queries a gate, whose sigmoid multiplies the output of the head. */
+  /** Whether q_proj also computes a gate per query head, whose sigmoid multiplies the head's output. */
   readonly outputGate?: boolean;
-  /** Inside the feed-forward. Default: SiLU. */
+  /** The feed-forward's activation. Default: SiLU. */
   readonly activation?: (x: Value) => Value;
   /** Default: LLaMA's. */
   readonly names?: DecoderNames;
-  /** The layers whose mixers are of a kind with sizes of its own. Default: none. */
+  /** Layers whose mixers' kind has its own sizes. Default: none. */
   readonly ownLayer?: OwnLayer;
 }
 
-/** Whether projections have biases, as of transformers. */
+/** Whether projections have biases, in transformers' fields. */
 export const biasFields = { attention_bias: z.boolean().nullish(), mlp_bias: z.boolean().nullish() };
 
-/** The biases that a configuration names. */
+/** The biases that a configuration turns on. */
 export function variantBiases({ attention_bias, mlp_bias }: Partial<z.infer<z.ZodObject<typeof biasFields>>>) {
   const bias = attention_bias === true;
   return { queryKeyValueBias: bias, outputBias: bias, feedForwardBias: mlp_bias === true };
 }
 
-/** A layer of a family's own in place of attention: its projections, around a mixer. */
+/** A family's own layer instead of attention: its projections around a mixer. */
 export interface OwnLayer {
-  /** The name of its module in a layer. */
+  /** Its module's name in a layer. */
   readonly prefix: string;
-  /** Names where they are not those of layers with attention. */
+  /** Names that differ from layers with attention. */
   readonly names?: DecoderNames;
-  /** Declares its parameters, the mixer's excepted. */
+  /** Declares its parameters, except the mixer's. */
   declare(list: ParameterList, prefix: string, config: DecoderConfig, mixer: MixerConfig): void;
-  /** Hidden states after the norm [B,T,width] → as they are added to the residual stream. */
+  /** Hidden states after the norm [B,T,width] → the layer's addition to the residual stream. */
   mixed(
     config: DecoderConfig,
     source: ParameterSource,
@@ -157,42 +157,42 @@ export interface OwnLayer {
 /** A checked configuration. */
 export interface DecoderConfig extends FamilyConfig {
   readonly variant: DecoderVariant & typeof usualVariant;
-  /** Whether there may be a layer of multi-token prediction; false: such tensors are left out. Default: the family has none. */
+  /** Whether there may be a layer of multi-token prediction; false: leaves such tensors out. Default: the family has none. */
   readonly hasMtp?: boolean;
-  /** Of every layer, equal ones being one object; null: queries and keys are not turned. */
+  /** One per layer, equal ones sharing an object; null: no rotation. */
   readonly ropes: readonly (Rope | null)[];
-  /** Factor of the scores. Default: 1/√D. */
+  /** Factor on scores. Default: 1/√D. */
   readonly scoreScale?: number;
-  /** Factors of embeddings, of what attention and feed-forward add to the residual stream, and of logits. Default: 1. */
+  /** Factors on embeddings, on the outputs of attention and feed-forward, and on logits. Default: 1. */
   readonly embeddingScale?: number;
   readonly residualScale?: number;
   readonly logitScale?: number;
-  /** Factors of attention: of its input, of keys, of its output. Default: 1. */
+  /** Attention's factors: on its input, on keys, on its output. Default: 1. */
   readonly attentionScales?: readonly [input: number, keys: number, output: number];
-  /** Factors of the feed-forward: of its gate, of its output. Default: 1. */
+  /** The feed-forward's factors: on its gate, on its output. Default: 1. */
   readonly feedForwardScales?: readonly [gate: number, output: number];
-  /** c of logits c·tanh(l/c). Default: logits are as the head gives them. */
+  /** c in logits c·tanh(l/c). Default: the head's logits unchanged. */
   readonly logitCap?: number;
-  /** One of each layer; where layers have attention and, side by side with it, `ownLayer`: all attentions, then the others. */
+  /** One per layer; if layers have attention and `ownLayer` side by side, all attentions, then the others. */
   readonly mixers: readonly MixerConfig[];
-  /** The same where the `linnet` section names none. */
+  /** The mixers if the `linnet` section names none. */
   readonly natives: readonly MixerConfig[];
 }
 
-/** Values that a family makes of its checked fields. */
+/** Values that a family derives from its checked fields. */
 export interface DecoderChanges extends Partial<Omit<DecoderConfig, 'variant'>> {
   readonly variant?: Partial<DecoderVariant>;
 }
 
-/** A value times a factor that a family may have. */
+/** A value times a factor that a family may lack. */
 export function times(x: Value, factor = 1): Value {
   return factor === 1 ? x : mul(x, factor);
 }
 
 /**
- * The entries of a list of config.json, one for every layer.
- * @param absent the entry of a layer where there is no list
- * @throws LinnetError `CONFIG` for a list of another number of layers
+ * The entries of a config.json list, one per layer.
+ * @param absent a layer's entry if there is no list
+ * @throws LinnetError `CONFIG` if the list does not have one entry per layer
  */
 export function ofLayers<Entry>(
   title: string,
@@ -207,20 +207,20 @@ export function ofLayers<Entry>(
 
 type DecoderFields = z.infer<z.ZodObject<typeof decoderFields>>;
 
-/** A family's schema, of `decoderSchema`. */
+/** A family's schema, made by `decoderSchema`. */
 export type DecoderSchema = z.ZodObject & z.ZodType<DecoderFields>;
 
-/** The schema of a family's config.json. @param own fields next to `decoderFields`, or in place of them */
+/** A schema for a family's config.json. @param own fields that add to or replace `decoderFields` */
 export function decoderSchema<Own extends z.core.$ZodLooseShape>(family: string, own: Own) {
   return z.object({ ...decoderFields, model_type: z.literal(family) }).extend(own);
 }
 
 /**
- * Checks a parsed config.json by the schema of a family.
+ * Checks a parsed config.json by a family's schema.
  *
- * @param schema of `decoderSchema`
- * @param harmless fields of the family that do not change the model's function, next to the common ones
- * @param own values that the family makes otherwise of the checked fields, or throws about. Default: none, and softmax in all layers
+ * @param schema from `decoderSchema`
+ * @param harmless family fields that do not change the model's function, besides the common ones
+ * @param own derives the family's other values from the checked fields, or throws. Default: none, and softmax in all layers
  * @throws LinnetError `CONFIG` naming every unusable or unknown field and the supported values
  */
 export function parseDecoderConfig<Schema extends DecoderSchema>(

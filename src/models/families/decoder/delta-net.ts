@@ -1,4 +1,4 @@
-/** Layers of Gated DeltaNet around their mixer: projections, and the gated norm of their outputs. */
+/** Gated DeltaNet layers around their mixer: projections, and the outputs' gated norm. */
 import type { MixedRows } from '../../model.ts';
 import { z } from 'zod';
 import { type DeltaNetMixer, deltaNetSchema, forValueHeads } from '../../../attention/kinds/delta-net/config.ts';
@@ -14,7 +14,7 @@ import type { ParameterSource } from '../../../nn/parameters.ts';
 import { configError, originalMixer } from '../../config-fields.ts';
 import { type DecoderNames, ofLayers, type OwnLayer } from './config.ts';
 
-/** The fields of config.json about these layers, as Qwen3.5 and OLMo-Hybrid write them. */
+/** The layers' config.json fields, as Qwen3.5 and OLMo-Hybrid write them. */
 export const deltaNetFields = {
   layer_types: z.array(z.enum(['linear_attention', 'full_attention'])).nullish(),
   linear_conv_kernel_dim: deltaNetSchema.shape.kernel,
@@ -27,10 +27,10 @@ export const deltaNetFields = {
 type DeltaNetFields = z.infer<z.ZodObject<typeof deltaNetFields>>;
 
 /**
- * The mixers of a family's layers.
- * @param options of the kind that the family sets
- * @param isAttention whether a layer has attention where there are no `layer_types`
- * @throws LinnetError `CONFIG` for types of another number of layers, or heads that do not share keys evenly
+ * A family's mixers by layer.
+ * @param options that the family sets for the kind
+ * @param isAttention whether a layer has attention, if there are no `layer_types`
+ * @throws LinnetError `CONFIG` if types and layers differ in number, or heads do not share keys evenly
  */
 export function deltaNetMixers(
   title: string,
@@ -64,18 +64,18 @@ type Projected = Readonly<Record<'q' | 'k' | 'v' | 'z' | 'b' | 'a', Value>>;
 
 type Outputs = Readonly<Record<string, number>>;
 
-/** The projections of a family by name, each with its outputs. */
+/** A family's projections by name, with their outputs. */
 interface Projections {
   readonly outputs: (mixer: DeltaNetMixer) => Outputs;
-  /** Those of b and a, which stay in float32 whatever the others are stored in: few weights, and decays multiply up. */
+  /** Projections to b and a, which stay in float32 whatever the others' storage: few weights, and decays multiply up. */
   readonly numbers: (mixer: DeltaNetMixer) => Outputs;
   /** @param products in the order of `outputs` and `numbers`, each [B,T,outputs] */
   readonly parts: (mixer: DeltaNetMixer, products: readonly Value[]) => Projected;
-  /** Names of the norm of outputs and of the output. Default: `norm`, `out_proj`. */
+  /** Names of the outputs' norm and projection. Default: `norm`, `out_proj`. */
   readonly outputNames?: readonly [norm: string, output: string];
-  /** ε of that norm. Default: the model's. */
+  /** ε in that norm. Default: the model's. */
   readonly normEpsilon?: number;
-  /** Names of modules in these layers. Default: those of layers with attention. */
+  /** Names of these layers' modules. Default: as in layers with attention. */
   readonly names?: DecoderNames;
 }
 
@@ -92,7 +92,7 @@ function partsInHeads({ heads, keyHeads }: DeltaNetMixer, [q, k, v, z, b, a]: re
   };
 }
 
-/** All queries, then all keys, then all values in one; the others apart. */
+/** One projection for all queries, then all keys, then all values; the others separate. */
 export const joined: Projections = {
   outputs: ({ heads, keyHeads, keyWidth, valueWidth }) => ({
     in_proj_qkv: 2 * keyHeads * keyWidth + heads * valueWidth,
@@ -106,7 +106,7 @@ export const joined: Projections = {
   },
 };
 
-/** One for each; g is the gate. */
+/** Separate projections; g is the gate. */
 export const apart: Projections = {
   outputs: ({ heads, keyHeads, keyWidth, valueWidth }) => ({
     q_proj: keyHeads * keyWidth,
@@ -120,7 +120,7 @@ export const apart: Projections = {
   normEpsilon: 1e-5,
 };
 
-/** Head by head of keys: its query, key, values and z; b and a. */
+/** Key head by key head: its query, key, values and z; then b and a. */
 export const byKeyHead: Projections = {
   outputs: ({ heads, keyHeads, keyWidth, valueWidth }) => ({
     in_proj_qkvz: 2 * (keyHeads * keyWidth + heads * valueWidth),
@@ -158,7 +158,7 @@ function products(
   return [...large, ...small];
 }
 
-/** The layer of a family with these projections. */
+/** A family's layer with these projections. */
 export function deltaNetLayer({ outputs, numbers, parts, names, ...family }: Projections): OwnLayer {
   const [norm, output] = family.outputNames ?? ['norm', 'out_proj'];
   return {

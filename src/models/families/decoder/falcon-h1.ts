@@ -1,6 +1,6 @@
 /**
- * Falcon-H1 (TII, arXiv 2507.22448): a decoder whose layers have attention and Mamba-2 side by side, on the same input, and factors of
- * nearly everything. Its mixers are the attentions of all layers, then the Mamba-2 of all layers.
+ * Falcon-H1 (TII, arXiv 2507.22448): a decoder whose layers have attention and Mamba-2 side by side on the same input, and
+ * factors on nearly everything. Its mixers are all layers' attentions, then all layers' Mamba-2.
  */
 import { z } from 'zod';
 import { configError, linnetSectionOf, onlyValue, everyLayer, originalMixer, size } from '../../config-fields.ts';
@@ -34,7 +34,7 @@ const schema = decoderSchema(variant.family, {
   attention_bias: offByDefault,
   mlp_bias: onlyValue(false, 'projections of the feed-forward have no biases'),
   projectors_bias: offByDefault,
-  /** dI; null: by `mamba_expand`. Absent, it follows from its heads. */
+  /** dI; null: from `mamba_expand`. Absent: from its heads. */
   mamba_d_ssm: size.nullish(),
   mamba_rms_norm: offByDefault,
   mamba_norm_before_gate: onByDefault,

@@ -1,6 +1,6 @@
 /**
- * Gemma 3 (Google, arXiv 2503.19786), text models: norms of gains 1 + w, also of what attention and feed-forward add, GeGLU, and five
- * layers of a window, which turn by a base of their own, to one that reads the whole past.
+ * Gemma 3 (Google, arXiv 2503.19786), text models: norms with gains 1 + w, also on the outputs of attention and
+ * feed-forward, GeGLU, and five window layers, with their own rotary base, per layer that reads the whole past.
  */
 import { z } from 'zod';
 import { parseMixer } from '../../../attention/mixers.ts';
@@ -54,7 +54,7 @@ const gemma3Schema = decoderSchema('gemma3_text', {
   sliding_window: whole(1, 1_048_576).default(4096),
   layer_types: z.array(z.enum(['sliding_attention', 'full_attention'])).nullish(),
   sliding_window_pattern: whole(1).nullish(),
-  // The number that transformers writes next to `layer_types`, which it follows from.
+  // The interval that transformers writes next to the `layer_types` derived from it.
   _sliding_window_pattern: whole(1).nullish(),
 });
 

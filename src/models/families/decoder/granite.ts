@@ -1,6 +1,7 @@
 /**
- * Granite (IBM): a decoder with factors of embeddings, of the residual stream, of scores and of logits. Granite 3 and dense Granite 4
- * have attention in all layers; in Granite 4 H most layers are Mamba-2 in place of it, and attention turns no queries and keys.
+ * Granite (IBM): a decoder with factors on embeddings, residual stream, scores and logits. Granite 3 and dense Granite 4
+ * have attention in all layers; in Granite 4 H most layers are Mamba-2 instead, and attention does not rotate queries and
+ * keys.
  */
 import { z } from 'zod';
 import { everyLayer, linnetSectionOf, onlyValue, originalMixer, size } from '../../config-fields.ts';
@@ -19,7 +20,7 @@ import { positiveNumber } from '../../../files/schema-values.ts';
 
 const factor = positiveNumber.default(1);
 
-/** The factors of both. */
+/** Both generations' factors. */
 const factorFields = {
   attention_multiplier: factor,
   embedding_multiplier: factor,
@@ -63,7 +64,7 @@ const schema = decoderSchema(variant.family, {
   linnet: linnetSectionOf('granitemoehybrid'),
 });
 
-/** Fields of experts, which a dense model does not have, and of training. */
+/** Fields on experts, which a dense model lacks, and on training. */
 const harmless = [
   ...harmlessOfMamba,
   'init_method',

@@ -1,6 +1,6 @@
 /**
- * LFM2 and LFM2.5 (Liquid AI, arXiv 2511.23404), text models: LLaMA's decoder with norms of queries and keys, under names of its own,
- * in which most layers have a short convolution in place of attention.
+ * LFM2 and LFM2.5 (Liquid AI, arXiv 2511.23404), text models: LLaMA's decoder with query and key norms, under its own
+ * names, in which most layers have a short convolution instead of attention.
  */
 import { z } from 'zod';
 import { shortConvSchema } from '../../../attention/kinds/short-conv/config.ts';
@@ -75,7 +75,7 @@ const lfm2Schema = decoderSchema('lfm2', {
 
 type Lfm2Fields = z.infer<typeof lfm2Schema>;
 
-/** Fields of the published configurations that the authors' code does not read, or only for initial values. */
+/** Fields of published configurations that the authors' code does not read, or reads only for initial values. */
 const harmless = [
   'block_dim',
   'block_mlp_init_scale',
@@ -90,7 +90,7 @@ const harmless = [
   'theta',
 ];
 
-/** Width inside the feed-forward. @throws LinnetError `CONFIG` for one that is no size */
+/** Width inside the feed-forward. @throws LinnetError `CONFIG` if it is not a size */
 function feedForwardWidth(fields: Lfm2Fields): number {
   const total = fields.block_ff_dim ?? fields.intermediate_size;
   if (!fields.block_auto_adjust_ff_dim) return total;
@@ -103,7 +103,7 @@ function feedForwardWidth(fields: Lfm2Fields): number {
   ]);
 }
 
-/** @throws LinnetError `CONFIG` for types of another number of layers, or channels that do not divide among key-value heads */
+/** @throws LinnetError `CONFIG` if types and layers differ in number, or channels do not divide among key-value heads */
 function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
   const { layer_types: types, full_attn_idxs: attentions, num_hidden_layers: layers, hidden_size: width } = fields;
   const short = parseMixer({ kind: 'short-conv', kernel: fields.conv_L_cache, bias: fields.conv_bias });
@@ -127,7 +127,7 @@ const readLfm2 = decoderFamily(variant, lfm2Schema, harmless, (fields) => ({
   tiedHead: fields.tie_embedding ?? fields.tie_word_embeddings,
 }));
 
-/** Some configurations call the number of query heads `num_heads` alone. */
+/** Some configurations give the number of query heads only as `num_heads`. */
 export const lfm2Model: typeof readLfm2 = (json) => {
   const { num_attention_heads: heads = json.num_heads } = json;
   return readLfm2(heads === json.num_attention_heads ? json : { ...json, num_attention_heads: heads });

@@ -1,4 +1,4 @@
-/** Layers of Mamba-2: their fields of config.json, and the projections, the gate and the norm around their mixer. */
+/** Mamba-2 layers: their config.json fields, and the projections, gate and norm around their mixer. */
 import { z } from 'zod';
 import { mamba2Channels, type Mamba2Mixer, mamba2Schema } from '../../../attention/kinds/mamba2/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
@@ -12,10 +12,10 @@ import { configError } from '../../config-fields.ts';
 import { type OwnLayer, times } from './config.ts';
 import { offByDefault, positiveNumber } from '../../../files/schema-values.ts';
 
-/** The largest dt; an infinite one is an object in the files that transformers writes. */
+/** The largest dt; transformers writes infinity as an object. */
 const mostStep = z.union([positiveNumber, z.strictObject({ __float__: z.literal('Infinity') }).transform(() => null)]);
 
-/** The fields of a Mamba-2 layer, as Granite and Falcon-H1 write them. */
+/** A Mamba-2 layer's fields, as Granite and Falcon-H1 write them. */
 export const mambaFields = {
   mamba_n_heads: mamba2Schema.shape.heads.default(128),
   mamba_n_groups: mamba2Schema.shape.groups,
@@ -28,15 +28,15 @@ export const mambaFields = {
   time_step_limit: z.tuple([z.number().min(0), mostStep.nullable()]).nullish(),
 };
 
-/** Fields of Mamba-2 that the authors' code does not read, or that change no result. */
+/** Mamba-2 fields that the authors' code does not read, or that change no result. */
 export const harmlessOfMamba = ['mamba_chunk_size', 'time_step_min', 'time_step_max', 'time_step_floor'];
 
 type MambaFields = z.infer<z.ZodObject<typeof mambaFields>>;
 
 /**
- * The mixer of a Mamba-2 layer.
+ * A Mamba-2 layer's mixer.
  * @param channels dI: heads times their width
- * @throws LinnetError `CONFIG` for heads that do not make up the channels, or that are no multiple of the groups
+ * @throws LinnetError `CONFIG` if the heads do not fill the channels, or are not a multiple of the groups
  */
 export function mambaMixer(title: string, fields: MambaFields, channels: number): MixerConfig {
   const { mamba_n_heads: heads, mamba_d_head, mamba_n_groups: groups, time_step_limit: limits } = fields;
@@ -66,19 +66,19 @@ export function mambaMixer(title: string, fields: MambaFields, channels: number)
 export interface MambaLayer {
   readonly inputBias: boolean;
   readonly outputBias: boolean;
-  /** Parts of the channels that have a norm each, after the gate; 0: no norm. Default 1. */
+  /** Parts of the channels with a norm each, after the gate; 0: no norm. Default 1. */
   readonly norms?: number;
-  /** Factors of the input, of the parts that in_proj gives (gate, x, B, C, dt), and of the output. Default: 1. */
+  /** Factors on the input, on in_proj's parts (gate, x, B, C, dt), and on the output. Default: 1. */
   readonly scales?: { readonly input: number; readonly parts: readonly number[]; readonly output: number };
 }
 
-/** The parts of what in_proj gives: the gate, x, B, C and dt. */
+/** The parts of in_proj's result: gate, x, B, C and dt. */
 function projected(mixer: Mamba2Mixer): readonly number[] {
   const [channels, ...shared] = mamba2Channels(mixer);
   return [channels, channels, ...shared, mixer.heads];
 }
 
-/** The layer of a family. */
+/** A family's layer. */
 export function mambaLayer({ inputBias, outputBias, norms = 1, scales }: MambaLayer): OwnLayer {
   return {
     prefix: 'mamba',
@@ -109,7 +109,7 @@ export function mambaLayer({ inputBias, outputBias, norms = 1, scales }: MambaLa
   };
 }
 
-/** RMS norms of `parts` parts of x [B,T,channels]. */
+/** RMS norms over `parts` parts of x [B,T,channels]. */
 function normed(x: Value, gain: Value, parts: number, epsilon: number): Value {
   if (parts === 1) return rmsNorm(x, gain, epsilon);
   const [B, T, channels] = x.shape;

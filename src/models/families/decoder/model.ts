@@ -1,7 +1,7 @@
 /**
- * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a SwiGLU
- * feed-forward, RMS norm throughout. A variant may add biases of queries, keys and values, norms of queries and keys, and norms of
- * the outputs of attention and feed-forward, next to those of their inputs or in place of them.
+ * The decoder of LLaMA (Touvron et al., arXiv 2302.13971) and its relatives: pre-norm blocks of rotary attention and a
+ * SwiGLU feed-forward, RMS norm throughout. A variant may add biases on queries, keys and values, norms on queries and
+ * keys, and norms on the outputs of attention and feed-forward, besides or instead of their input norms.
  */
 import type { z } from 'zod';
 import type { ProjectedPositions } from '../../../attention/mixer.ts';
@@ -48,8 +48,8 @@ import type { JsonObject } from '../../../files/json-object.ts';
 type ReadModel = (json: JsonObject) => CausalModel;
 
 /**
- * The function that makes a model of a config.json of a family, and throws a LinnetError `CONFIG` naming every unusable or unknown
- * field. Its parameters are those of `parseDecoderConfig`.
+ * A function from a family's config.json to its model, which throws a LinnetError `CONFIG` naming every unusable or unknown
+ * field. Takes the parameters of `parseDecoderConfig`.
  */
 export function decoderFamily<Schema extends DecoderSchema>(
   variant: DecoderVariant,
@@ -61,7 +61,7 @@ export function decoderFamily<Schema extends DecoderSchema>(
   return read;
 }
 
-/** The model of a checked configuration. @param read reads another one of the same family */
+/** A checked configuration's model. @param read reads another configuration of the same family */
 export function decoderModel(config: DecoderConfig, read: ReadModel): CausalModel {
   const pieces = piecesOf(config, read);
   if (config.hasMtp === undefined) return causalModel(pieces);
@@ -75,7 +75,7 @@ export function decoderModel(config: DecoderConfig, read: ReadModel): CausalMode
   });
 }
 
-/** x = fc [norm of the embedding, norm of the hidden state before], then a layer, a norm and the head of the model. */
+/** x = fc [norm of the embedding, norm of the previous hidden state], then a layer, a norm and the model's head. */
 function mtpLayer(config: DecoderConfig, read: ReadModel): MtpLayer {
   const own = mtpConfig(config);
   const parameters = mtpParameters(own);
@@ -120,21 +120,21 @@ function piecesOf(config: DecoderConfig, read: ReadModel): Parameters<typeof cau
   };
 }
 
-/** Windows of the family's own next to attention to the whole past. */
+/** The family's own windows, if others attend to the whole past. */
 function localLayers({ natives }: DecoderConfig): number[] {
   const attentions = natives.flatMap((native, layer) => (isExchangeable(native) ? [layer] : []));
   const constant = attentions.filter((layer) => !growsWithText(natives[layer]));
   return constant.length === attentions.length ? [] : constant;
 }
 
-/** A step over more nodes than this would read sinks among them, which are read as they are. */
+/** A step over more nodes would find sinks among them, which it reads with the queries' own rotation. */
 const leastFarthest = 1024;
 
 function distinctRopes({ ropes }: DecoderConfig): readonly Rope[] {
   return [...new Set(ropes)].filter((rope) => rope !== null);
 }
 
-/** Sinks are read from any distance; no query turns farther than the model was trained for, or than its windows reach. */
+/** Sinks are read from any distance; no query rotates farther than the model was trained for or its windows reach. */
 function rotaryTables({ headWidth, trainedLength, mixers, ropes }: DecoderConfig, rope: Rope): PositionEncoding {
   const horizons = mixers
     .filter((_, layer) => ropes[layer] === rope)
@@ -171,7 +171,7 @@ function block(
 ): Value {
   const { ownLayer } = config.variant;
   const rope = config.ropes[layer];
-  // A layer that turns nothing has none.
+  // A layer without rotation has none.
   const angles = rope === null ? {} : partOf(positions, distinctRopes(config).indexOf(rope));
   const names = namesInLayer(config, layer);
   const prefix = blockPrefix(config, layer);
@@ -218,12 +218,12 @@ function attention(
 
 const everyRow: MixedRows = { enter: (products) => products, leave: (mixed) => mixed };
 
-/** Queries, keys and values, and the gate of the output [B,T,H·D] of a variant that has one. */
+/** Queries, keys and values, and the output's gate [B,T,H·D] if a variant has one. */
 interface Projections extends ProjectedPositions {
   readonly gate?: Value;
 }
 
-/** Queries [B,T,H·D] and their gates, of what q_proj gives. */
+/** Splits q_proj's result into queries [B,T,H·D] and their gates. */
 function queriesAndGate(
   { heads: H, headWidth: D, variant }: DecoderConfig,
   product: Value,
@@ -261,7 +261,7 @@ function projectedPositions(
   };
 }
 
-/** The same from one product, heads first; undefined where the source makes one for each. */
+/** The same from one product, heads first; undefined if the source makes separate ones. */
 function joinedPositions(
   config: DecoderConfig,
   source: ParameterSource,
@@ -303,7 +303,7 @@ function joinedPositions(
   return { gate, q: swapHeads(q), far: far && swapHeads(far), k: swapHeads(k), v: swapHeads(v) };
 }
 
-/** Queries or keys turned by the angles of their layer, where it has any. */
+/** Rotates queries or keys by their layer's angles, if any. */
 function turned(turn: typeof rotaryHeads, x: Value, cos: Value | undefined, sin: Value | undefined): Value {
   return cos && sin ? turn(x, cos, sin) : x;
 }

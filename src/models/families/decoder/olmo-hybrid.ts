@@ -1,7 +1,7 @@
 /**
- * OLMo-Hybrid (Ai2): a decoder in which most layers are Gated DeltaNet, of β up to 2, with norms of their inputs; layers with attention
- * have norms of their outputs instead, and one norm of the queries, and of the keys, of all heads. Queries and keys are turned only
- * where there is a base.
+ * OLMo-Hybrid (Ai2): a decoder in which most layers are Gated DeltaNet with β up to 2 and input norms. Layers with
+ * attention have output norms instead, and one norm each for all heads' queries and keys. Queries and keys are rotated only
+ * if there is a base.
  */
 import { z } from 'zod';
 import { everyLayer, linnetSectionOf, onlyValue, size } from '../../config-fields.ts';
@@ -26,7 +26,10 @@ const variant: DecoderVariant = {
   },
 };
 
-/** Null where nothing turns. Without a base, descriptions (nothing turns) and the authors' code (base 10,000) disagree: that is refused. */
+/**
+ * Null for no rotation. Without a base, descriptions (no rotation) and the authors' code (base 10,000) disagree: that is
+ * refused.
+ */
 const ropeSchema = z.union(
   [
     z.strictObject({ rope_theta: z.null(), rope_type: z.literal('default').optional() }).transform(() => null),
@@ -49,7 +52,7 @@ const schema = decoderSchema(variant.family, {
   linnet: linnetSectionOf('qwen3_5'),
 });
 
-/** Fields of initial values. */
+/** Fields on initial values. */
 const harmless = ['linear_a_log_min', 'linear_a_log_max', 'linear_dt_min', 'linear_dt_max', 'linear_dt_init_floor'];
 
 export const olmoHybridModel = decoderFamily(variant, schema, harmless, (fields) => {

@@ -1,4 +1,4 @@
-/** Parameters of the decoder, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
+/** The decoder's parameters, under the names of Hugging Face checkpoints. Linear weights are [outputs, inputs]. */
 import { isExchangeable, mixerDims } from '../../../attention/mixers.ts';
 import { mixerPreset } from '../../../attention/presets.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
@@ -9,18 +9,18 @@ export function blockPrefix({ variant: { names } }: DecoderConfig, layer: number
   return `${names.root}.layers.${layer}`;
 }
 
-/** The table of tokens. */
+/** The token table's name. */
 export function embeddingName({ variant: { names } }: DecoderConfig): string {
   return `${names.root}.embed_tokens`;
 }
 
-/** The prefix of the projections, of the norms of queries and keys, and of the mixer's parameters. */
+/** The prefix of the projections, query and key norms, and mixer parameters. */
 export function attentionPrefix(config: DecoderConfig, layer: number): string {
   const prefix = isExchangeable(config.natives[layer]) ? undefined : config.variant.ownLayer?.prefix;
   return `${blockPrefix(config, layer % config.layers)}.${prefix ?? 'self_attn'}`;
 }
 
-/** The names of modules inside a layer. */
+/** Module names inside a layer. */
 export function namesInLayer({ natives, variant }: DecoderConfig, layer: number): DecoderNames {
   const { names, ownLayer } = variant;
   return isExchangeable(natives[layer]) ? names : (ownLayer?.names ?? names);
@@ -63,7 +63,7 @@ export function decoderParameters(config: DecoderConfig): DeclaredParameters {
   return list.all;
 }
 
-/** The configuration of the layer of multi-token prediction, under names of its own: attention as in the other layers. */
+/** The configuration of the layer of multi-token prediction, under its own names: attention as in the other layers. */
 export function mtpConfig(config: DecoderConfig): DecoderConfig {
   const { natives, ropes, variant } = config;
   const attention = natives.findIndex((native) => isExchangeable(native));
@@ -84,7 +84,7 @@ export const mtpNames = {
   hiddenNorm: 'mtp.pre_fc_norm_hidden',
 } as const;
 
-/** Parameters of the layer of multi-token prediction. @param config as of `mtpConfig` */
+/** Parameters of the layer of multi-token prediction. @param config from `mtpConfig` */
 export function mtpParameters(config: DecoderConfig): DeclaredParameters {
   const { width } = config;
   const list = new ParameterList();
@@ -100,7 +100,7 @@ function normRole({ variant }: DecoderConfig): 'norm' | 'centred norm' {
   return variant.zeroCentredNorms ? 'centred norm' : 'norm';
 }
 
-/** Of an attention. */
+/** Declares an attention's projections. */
 function addProjections(list: ParameterList, attention: string, config: DecoderConfig): void {
   const { width, heads, keyValueHeads, headWidth } = config;
   const { names, queryKeyNorm, joinedQueryKeyNorm, queryKeyValueBias, outputBias, outputGate } = config.variant;
@@ -122,10 +122,7 @@ function addProjections(list: ParameterList, attention: string, config: DecoderC
   });
 }
 
-/**
- * The parameter that a stored tensor is; undefined for frequency tables, and for a tied head that is stored all the same:
- * it is a copy of the embedding.
- */
+/** The parameter in a stored tensor; undefined for frequency tables, and for a stored tied head, a copy of the embedding. */
 export function decoderParameterName({ tiedHead }: DecoderConfig, stored: string): string | undefined {
   if (stored.endsWith('.rotary_emb.inv_freq') || (tiedHead && stored === 'lm_head.weight')) return undefined;
   return stored;

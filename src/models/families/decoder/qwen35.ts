@@ -1,7 +1,7 @@
 /**
- * Qwen3.5 (text) and dense Qwen3-Next: Qwen3's decoder with norms of gains 1 + w, in which most layers are Gated DeltaNet in place
- * of attention, and attention has gates of its outputs and turns a part of every head. Published folders are composite: the text
- * model is in `text_config` and under `model.language_model`, next to a vision tower, which is left out.
+ * Qwen3.5 (text) and dense Qwen3-Next: Qwen3's decoder with norm gains 1 + w, in which most layers are Gated DeltaNet
+ * instead of attention, and attention gates its outputs and rotates a part of every head. Published folders are composite:
+ * the text model is in `text_config` and under `model.language_model`; the vision tower is left out.
  */
 import { z } from 'zod';
 import { configError, everyLayer, linnetSectionOf, onlyValue, parseConfigFields, size } from '../../config-fields.ts';
@@ -58,9 +58,12 @@ const fields = {
   linear_num_value_heads: deltaNetFields.linear_num_value_heads.default(32),
   partial_rotary_factor: positiveNumber.max(1).default(0.25),
   attn_output_gate: onlyValue(true, 'outputs of attention are gated'),
-  /** Of Gated DeltaNet. */
+  /** For Gated DeltaNet. */
   output_gate_type: z.literal(['silu', 'swish'], 'only "silu", or "swish", is supported').nullish(),
-  /** Layers of multi-token prediction; absent where Qwen3-Next has one. The first drafts, where it has the model's table of tokens. */
+  /**
+   * Layers of multi-token prediction; absent even if Qwen3-Next has one. The first one drafts if it has the model's token
+   * table.
+   */
   mtp_num_hidden_layers: whole().nullish(),
   mtp_use_dedicated_embeddings: z.boolean().nullish(),
   linnet: linnetSectionOf('qwen3_5'),
@@ -84,7 +87,7 @@ const compositeSchema = z.object({
 
 type Fields = z.infer<typeof textSchema>;
 
-/** Fields that the authors' code does not read, or only for heads and experts that are left out. */
+/** Fields that the authors' code does not read, or reads only for omitted heads and experts. */
 const harmless = [
   'mamba_ssm_dtype',
   'decoder_sparse_step',
@@ -97,10 +100,10 @@ const harmless = [
   'shared_expert_intermediate_size',
 ];
 
-/** Fields next to the base: the part of a head that turns, and the rows of positions of pictures, which are equal in text. */
+/** Fields next to the base: the part of a head that rotates, and the rows of picture positions, which are equal in text. */
 const ropeNames = ['partial_rotary_factor', 'mrope_interleaved', 'mrope_section'];
 
-/** Fields about pictures, next to the text model. */
+/** Fields on pictures, next to the text model. */
 const ofPictures = [
   'vision_config',
   'image_token_id',
@@ -110,7 +113,7 @@ const ofPictures = [
   'language_model_only',
 ];
 
-/** Tensors of a published folder that are no part of the text model. */
+/** Tensors of a published folder outside the text model. */
 const otherTensors = /^(model\.visual|visual)\./;
 
 function own({ title }: DecoderVariant, config: Fields): DecoderChanges {
@@ -134,7 +137,7 @@ export const qwen35TextModel = decoderFamily(textVariant, textSchema, harmless, 
 
 export const qwen3NextModel = decoderFamily(nextVariant, nextSchema, harmless, (found) => own(nextVariant, found));
 
-/** The text model of a composite config.json. Whether the head is tied is said at its top, and which tokens end a text. */
+/** A composite config.json's text model. Its top level says whether the head is tied, and which tokens end a text. */
 export function qwen35Model(json: JsonObject): CausalModel {
   const given = parseConfigFields(compositeVariant.title, compositeSchema, json, ofPictures);
   const { text_config: text, tie_word_embeddings, linnet = text.linnet, eos_token_id: eos = text.eos_token_id } = given;

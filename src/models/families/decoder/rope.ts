@@ -1,13 +1,13 @@
-/** Bases and scalings of the angles that queries and keys are turned by, as config.json has them. */
+/** Bases and scalings of rotary angles, as config.json gives them. */
 import { z } from 'zod';
 import { positiveNumber } from '../../../files/schema-values.ts';
 import type { RotaryConfig, RotaryScaling } from '../../../nn/positions.ts';
 import { configError, size } from '../../config-fields.ts';
 
-/** Frequencies that queries and keys are turned by. */
+/** Rotary frequencies for queries and keys. */
 export type Rope = Pick<RotaryConfig, 'base' | 'scaling'> & Partial<Pick<RotaryConfig, 'width'>>;
 
-/** Read loosely here, and checked by the fields of its type, so that an unknown type is refused by its name. */
+/** Read loosely here and then checked by its type's fields, so that an unknown type is refused by name. */
 export const scalingSchema = z.looseObject({
   type: z.string().optional(),
   rope_type: z.string().optional(),
@@ -29,14 +29,14 @@ type ScalingJson = z.infer<typeof scalingSchema>;
 export const ropeFields = {
   rope_theta: positiveNumber.default(10000),
   rope_scaling: scalingSchema.nullish(),
-  // Since version 5, transformers writes base and scaling together; where it finds both, the older one counts.
+  // Since version 5, transformers writes base and scaling together; if it finds both forms, the older one counts.
   rope_parameters: scalingSchema.nullish(),
 };
 
-/** Fields and formula of a type of scaling. `read` is given the numbers in the order of `fields`, and all of the section. */
+/** A scaling type's fields and formula. `read` gets the numbers in the order of `fields`, and the whole section. */
 interface ScalingType {
   readonly fields: readonly ScalingNumber[];
-  /** Fields that may be there, besides. */
+  /** Optional fields. */
   readonly optional?: readonly string[];
   readonly read: (numbers: readonly number[], json: ScalingJson) => RotaryScaling | undefined;
 }
@@ -73,7 +73,7 @@ const scalings: Readonly<Record<string, ScalingType>> = {
       magnitude: attention_factor ?? 1 + 0.1 * Math.log(Math.max(1, factor)),
     }),
   },
-  // Two lists that differ would make a text of one length read another than the same text that goes on.
+  // If the two lists differed, a text of one length would read differently from the same text continued.
   longrope: {
     fields: ['attention_factor', 'original_max_position_embeddings'],
     optional: ['short_factor', 'long_factor', 'factor'],
@@ -83,10 +83,10 @@ const scalings: Readonly<Record<string, ScalingType>> = {
 };
 
 /**
- * Base and scaling.
+ * Rotary base and scaling.
  * @param title of the family, for errors
- * @param others names that the family also allows next to the base
- * @throws LinnetError `CONFIG` for an unknown type, a number that is missing, or a field that its type does not have
+ * @param others further names that the family allows next to the base
+ * @throws LinnetError `CONFIG` for an unknown type, a missing number, or a field that its type does not have
  */
 export function ropeOf(
   title: string,

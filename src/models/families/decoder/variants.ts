@@ -1,10 +1,9 @@
 /**
- * The variants of the decoder: LLaMA (arXiv 2302.13971, 2307.09288, 2407.21783) and others of its architecture (TinyLlama,
- * SmolLM2), and its relatives. Qwen2 and Qwen2.5 (arXiv 2407.10671, 2412.15115) have biases of queries, keys and values; Qwen3
- * (arXiv 2505.09388) RMS norms over heads of queries and keys, and a head width of its own; SmolLM3 turns queries and keys in three of
- * four layers. Position i of Mistral (Jiang et al.,
- * arXiv 2310.06825) reads the positions j with 0 ≤ i − j < w, w being `sliding_window`; in Linnet that is a mixer, which can be
- * exchanged like any other.
+ * The decoder's variants: LLaMA (arXiv 2302.13971, 2307.09288, 2407.21783), others with its architecture (TinyLlama,
+ * SmolLM2), and its relatives. Qwen2 and Qwen2.5 (arXiv 2407.10671, 2412.15115) have biases on queries, keys and values;
+ * Qwen3 (arXiv 2505.09388) has RMS norms over query and key heads, and its own head width; SmolLM3 rotates queries and keys
+ * in three of four layers. Position i of Mistral (Jiang et al., arXiv 2310.06825) reads positions j with 0 ≤ i − j < w,
+ * where w is `sliding_window`; in Linnet a mixer, which can be exchanged like any other.
  */
 import { z } from 'zod';
 import { mixerPreset } from '../../../attention/presets.ts';
@@ -25,8 +24,8 @@ import type { JsonObject } from '../../../files/json-object.ts';
 import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
 /**
- * Descriptions and code of windows in some layers have disagreed about which layers those are, and no published checkpoint
- * switches them on: they are refused.
+ * Windows in some layers are refused: descriptions and code have disagreed about which layers, and no published checkpoint
+ * uses them.
  */
 const wholeAttentionFields = {
   use_sliding_window: onlyValue(false, 'every layer reads the whole past'),
@@ -36,7 +35,7 @@ const wholeAttentionFields = {
   use_mrope: onlyValue(false, 'positions are numbers, not places in pictures'),
 };
 
-/** Fields that count only where `use_sliding_window` is true. */
+/** Fields that count only if `use_sliding_window` is true. */
 const unusedWindowFields = ['sliding_window', 'max_window_layers'];
 
 const llamaVariant: DecoderVariant = { family: 'llama', title: 'LLaMA', className: 'Llama' };
@@ -62,9 +61,9 @@ export const llamaModel = decoderFamily(llamaVariant, llamaSchema, harmless, lla
 
 const mistralSchema = decoderSchema('mistral', {
   max_position_embeddings: size.default(131_072),
-  // Elsewhere its absence means as many as there are query heads, in Mistral's own code 8.
+  // Elsewhere its absence means the number of query heads, in Mistral's own code 8.
   num_key_value_heads: size,
-  /** w; null reads the whole past. The default is transformers' own. */
+  /** w; null reads the whole past. transformers' default. */
   sliding_window: whole(1, 1_048_576).nullable().default(4096),
 });
 
@@ -112,7 +111,7 @@ const smolLm3Schema = decoderSchema('smollm3', {
   num_key_value_heads: size.default(4),
   rope_theta: positiveNumber.default(2_000_000),
   tie_word_embeddings: onByDefault,
-  /** By layer 1 where it turns queries and keys, 0 where it does not; else every layer of this interval does not. */
+  /** 1 for layers that rotate queries and keys, 0 for the others; else every `no_rope_layer_interval`-th layer does not. */
   no_rope_layers: z.array(z.literal([0, 1])).nullish(),
   no_rope_layer_interval: whole(1).default(4),
 });

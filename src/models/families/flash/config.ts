@@ -1,4 +1,4 @@
-/** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, which the paper trains from scratch. */
+/** Configuration of FLASH (Hua et al., arXiv 2202.10447): gated attention units, trained from scratch in the paper. */
 import { z } from 'zod';
 import { type GauMixer, gauSchema, unitForm } from '../../../attention/kinds/gau/config.ts';
 import type { MixerConfig } from '../../../attention/mixer.ts';
@@ -30,39 +30,39 @@ const flashSchema = z.object({
   /** E = ⌊expansion_factor · dim⌋. */
   expansion_factor: positiveNumber.default(2),
   causal: onByDefault,
-  /** φ of the local branch and of `square`. */
+  /** φ in the local branch and in `square`. */
   activation: z.enum(['relu2', 'laplace']).default('laplace'),
   norm: z.enum(['scalenorm', 'layernorm']).default('scalenorm'),
   shift_tokens: onByDefault,
   /**
-   * `mixed`: groups, as the paper trains. Whole-sequence baselines: `softmax`, and `square`, φ(q·k/n + bias).
-   * `square-original` is the reference code's φ((q·k/n + bias)/n): dividing by n twice makes attention almost constant.
+   * `mixed`: groups, as in the paper. Whole-sequence baselines: `softmax`, and `square`, φ(q·k/n + bias). `square-original`
+   * is the reference code's φ((q·k/n + bias)/n): dividing by n twice makes attention almost constant.
    */
   attention: z.enum(['mixed', 'softmax', 'square', 'square-original']).default('mixed'),
   /** Branches of `mixed`. */
   local: onByDefault,
   global: onByDefault,
-  /** K, one filter per layer shared by all channels; null for none. Only with `mixed`. */
+  /** K of one filter per layer, shared by all channels; null for none. Only with `mixed`. */
   convolution: whole(1, 65535)
     .refine((length) => length % 2 === 1, 'the kernel length must be odd, so that it has a centre weight')
     .nullable()
     .default(null),
   castling: offByDefault,
-  /** Non-causal global branch: one sum over all groups; false reads only the own group's. */
+  /** Non-causal global branch: one sum over all groups; false reads only the current group's. */
   reduce_groups: onByDefault,
-  /** Tokens per sequence in training, the divisor of scores of whole sequences (the input's length in the reference code). */
+  /** Tokens per training sequence; divides whole sequences' scores (the reference code divides by the input's length). */
   trained_length: size.default(1024),
   ...textEndFields,
-  /** Mixers that replace the ones of `attention`, `local`, `global`, `convolution` and `castling`. */
+  /** Mixers that replace those of `attention`, `local`, `global`, `convolution` and `castling`. */
   linnet: linnetSectionOf('flash'),
 });
 
 /** A checked configuration. */
 export type FlashConfig = ReadFields<typeof flashSchema>;
-/** A FLASH configuration as it may be written, with fields left out. */
+/** A FLASH configuration as input; fields may be omitted. */
 export type FlashConfigInput = z.input<typeof flashSchema>;
 
-/** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong or unknown */
+/** Checks a configuration and fills in the defaults. @throws LinnetError `CONFIG` naming every wrong or unknown field */
 export function parseFlashConfig(json: JsonObject): FlashConfig {
   const config = parseConfigFields('FLASH', flashSchema, json);
   const problems: string[] = [];
@@ -86,7 +86,7 @@ export function flashValueWidth({ expansion_factor, dim }: FlashConfig): number 
   return Math.floor(expansion_factor * dim);
 }
 
-/** The mixer that the fields of a configuration describe. */
+/** The mixer that a configuration's fields describe. */
 export function nativeMixer(config: FlashConfig): GauMixer {
   const { attention, activation, group_size: group, local, global, castling, trained_length: n } = config;
   if (attention === 'mixed') {
@@ -100,12 +100,12 @@ export function nativeMixer(config: FlashConfig): GauMixer {
   return gauSchema.parse({ ...whole, local: { kernel: activation, divisor: n * n, biasDivisor: n } });
 }
 
-/** The form of `mixer` in a unit of this model: see `unitForm`. */
+/** The form `mixer` takes in this model's units: see `unitForm`. */
 export function unitMixer({ activation }: FlashConfig, mixer: MixerConfig): MixerConfig {
   return unitForm(mixer, activation);
 }
 
-/** The mixer of every layer. */
+/** Every layer's mixer. */
 export function unitMixers(config: FlashConfig): readonly MixerConfig[] {
   const native = nativeMixer(config);
   return Array.from({ length: config.depth }, (_, layer) => {

@@ -1,6 +1,6 @@
 /**
- * FLASH (Hua et al., arXiv 2202.10447) as the paper trains it from scratch: token and scaled sinusoidal positions, gated
- * attention units, LayerNorm and an untied head. Parameters have the names of the reference code.
+ * FLASH (Hua et al., arXiv 2202.10447), trained from scratch in the paper: token embeddings and scaled sinusoidal
+ * positions, gated attention units, LayerNorm and an untied head. Parameters have the reference code's names.
  */
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { unitParallel } from '../../../attention/kinds/gau/parallel.ts';
@@ -31,27 +31,27 @@ import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { rotary } from '../../../graph/ops/rotary.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 
-// FLASH's gated attention unit around the mixing of positions. Norm, token shift, projections, offset-scale and rotary
-// embedding on the way in; gate, projection and residual on the way out.
+// FLASH's gated attention unit around the mixer. Norm, token shift, projections, offset-scale and rotary embedding on the
+// way in; gate, projection and residual on the way out.
 
-/** Features of queries and keys that rotary embedding turns, at most. */
+/** Most features of queries and keys that rotary embedding rotates. */
 const rotaryLimit = 32;
 const layerNormEpsilon = 1e-5;
 
-/** How many features rotary embedding turns. */
+/** Number of features that rotary embedding rotates. */
 function rotaryWidth({ query_key_dim }: FlashConfig): number {
   return Math.min(rotaryLimit, query_key_dim);
 }
 
-/** Parameters of mixers that the reference draws, where others start at the mixer's own initial values. */
+/** Mixer parameters that the reference draws; others start at the mixer's own initial values. */
 const drawnMixerParameters: Readonly<Record<string, (shape: readonly number[]) => InitialValues>> = {
   [filterName]: ([, , kernel]) => ({ uniformOfInputs: kernel }),
   [gauBiasTable]: () => ({ normal: 1 }),
 };
 
 /**
- * One unit's parameters, the mixer's included, without the prefix of the layer. Fresh ones are drawn as in the reference
- * code: PyTorch's defaults, and γ from N(0, 0.02).
+ * One unit's parameters, including the mixer's, without the layer's prefix. Fresh ones are drawn as in the reference code:
+ * PyTorch's defaults, and γ from N(0, 0.02).
  */
 function unitParameters(config: FlashConfig, mixer: MixerConfig): DeclaredParameters {
   const { dim: D, query_key_dim: S, norm } = config;
@@ -76,15 +76,15 @@ function unitParameters(config: FlashConfig, mixer: MixerConfig): DeclaredParame
 }
 
 /**
- * ScaleNorm is RMS norm with one gain for all features. The reference bounds the root mean square below by 1e-5; here
- * its square goes under the root, which differs only for rows that are all but zero.
+ * ScaleNorm is RMS norm with one gain for all features. The reference bounds the root mean square below by 1e-5; here its
+ * square goes under the root, which differs only for almost-zero rows.
  */
 function normalized({ norm, dim }: FlashConfig, source: ParameterSource, x: Value): Value {
   if (norm === 'layernorm') return namedLayerNorm(source, 'norm', x, layerNormEpsilon);
   return rmsNorm(x, broadcastTo(source.parameter('norm.g', [1]), [dim]), 1e-10);
 }
 
-/** Interleaved rotary embedding of the first features; the others do not know positions. */
+/** Interleaved rotary embedding of the first features; the others carry no position. */
 function partialRotary(x: Value, width: number, cos: Value, sin: Value): Value {
   const rest = Number(x.shape[3]) - width;
   if (rest === 0) return rotary(x, cos, sin, { interleaved: true });
@@ -92,12 +92,12 @@ function partialRotary(x: Value, width: number, cos: Value, sin: Value): Value {
   return concat([rotary(turning, cos, sin, { interleaved: true }), still], 3);
 }
 
-/** Base of the frequencies of both the sinusoids and rotary embedding. */
+/** Frequency base of both sinusoids and rotary embedding. */
 const frequencyBase = 10000;
 
 /**
  * The model of a config.json.
- * @throws LinnetError `CONFIG` as `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
+ * @throws LinnetError `CONFIG` like `parseFlashConfig`, and for `causal` false, which `flashLogits` computes
  */
 export function flashModel(json: JsonObject): CausalModel {
   const config = parseFlashConfig(json);
@@ -166,12 +166,12 @@ export function flashParameters(config: FlashConfig): DeclaredParameters {
   return list.all;
 }
 
-/** The parameter that a stored tensor is; undefined for the frequency tables, which follow from the configuration. */
+/** The parameter in a stored tensor; undefined for frequency tables, which follow from the configuration. */
 export function flashParameterName(stored: string): string | undefined {
   return /(^|\.)(abs_pos_emb\.inv_freq|rotary_pos_emb\.freqs)$/.test(stored) ? undefined : stored;
 }
 
-/** Sinusoids [B,T,D] (all sines, then all cosines) and rotary angles of positions, however far out. */
+/** Sinusoids [B,T,D] (all sines, then all cosines) and rotary angles for positions, however far out. */
 export function flashPositions(config: FlashConfig): PositionEncoding {
   const { dim } = config;
   const angles = rotaryPositions({ width: rotaryWidth(config), base: frequencyBase });
@@ -230,7 +230,7 @@ function unit(
 }
 
 /**
- * FLASH's own attention over whole sequences, causal or, for encoders, not.
+ * FLASH's own attention over whole sequences, causal or (for encoders) bidirectional.
  *
  * @param tokens int32 [B,n] of static shape
  * @param keyMask float32 [B,n], 0 for padding; causal models need none if padding is at the end
@@ -250,7 +250,7 @@ export function flashLogits(config: FlashConfig, source: ParameterSource, tokens
   return model.head(source, hidden);
 }
 
-/** γ and β have two rows or four, as the mixer needs: both q and both k start equal, and the local ones are kept. */
+/** γ and β have two or four rows, as the mixer needs: four start with equal q and equal k rows, two keep the local ones. */
 function fitOffsetScale(declared: DeclaredParameters, name: string, value: Tensor<'float32'>): Tensor<'float32'> {
   const parameter = declared.get(name);
   if (parameter?.role !== 'query-key scale') return value;

@@ -1,4 +1,4 @@
-/** config.json of GPT-2 checkpoints, the `linnet` section we add to it, and names of tensors. */
+/** GPT-2's config.json, the `linnet` section we add to it, and tensor names. */
 import { z } from 'zod';
 import {
   configError,
@@ -51,7 +51,7 @@ const ignored = [
   'summary_first_dropout',
 ];
 
-/** `trainedLength` counts the rows of the table of positions: the longest text the model can read. */
+/** `trainedLength` counts the rows of the position table: the longest text the model can read. */
 export interface Gpt2Config extends FamilyConfig {
   readonly activation: Activation;
 }
@@ -87,14 +87,14 @@ export function parseGpt2Config(json: JsonObject): Gpt2Config {
   };
 }
 
-/** The prefix that checkpoints of the bare backbone, such as the first ones published, leave out. */
+/** The prefix that checkpoints of the bare backbone, such as the first published ones, omit. */
 const prefix = 'transformer.';
 const withoutPrefix = /^(wte|wpe|ln_f|h\.\d+)\./;
 
-/** Causal masks that were stored as buffers. */
+/** Causal masks stored as buffers. */
 const buffers = /^transformer\.h\.\d+\.attn\.(bias|masked_bias)$/;
 
-/** The names in linearized checkpoints of the paper's code; it also has a second filter that it never uses. */
+/** Names in linearized checkpoints by the paper's code, which also has a second filter that it never uses. */
 const paperMixers: Readonly<Record<string, string | undefined>> = {
   alpha: 'global_factor',
   'dconv_ada.weight': 'dwconv.weight',
@@ -103,8 +103,8 @@ const paperMixers: Readonly<Record<string, string | undefined>> = {
 const attentionTensor = /^(transformer\.h\.\d+\.attn)\.(.+)$/;
 
 /**
- * The parameter that a stored tensor is; undefined for stored masks, a tied head's copy and the unused filter of the
- * paper's checkpoints. Names that are not GPT-2's are given back as they are.
+ * The parameter in a stored tensor; undefined for stored masks, a tied head's copy and the paper's unused filter. Names
+ * other than GPT-2's are returned unchanged.
  */
 export function gpt2ParameterName(stored: string, tiedHead: boolean): string | undefined {
   if (tiedHead && stored === 'lm_head.weight') return undefined;

@@ -19,7 +19,7 @@ import { causalModel, sizesOf } from '../family.ts';
 import { type Gpt2Config, gpt2ParameterName, parseGpt2Config } from './config.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 
-/** The model of a config.json. @throws LinnetError `CONFIG` as `parseGpt2Config` does */
+/** The model of a config.json. @throws LinnetError `CONFIG` like `parseGpt2Config` */
 export function gpt2Model(json: JsonObject): CausalModel {
   const config = parseGpt2Config(json);
   const { width, vocabulary, trainedLength, tiedHead } = config;

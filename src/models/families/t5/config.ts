@@ -25,14 +25,14 @@ import type { FamilyConfig } from '../family.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
 import { onByDefault, positiveNumber, whole } from '../../../files/schema-values.ts';
 
-/** A feed-forward. */
+/** A feed-forward layer. */
 interface T5FeedForward {
   /** Whether a second projection multiplies the activation. */
   readonly gated: boolean;
   readonly activation: (x: Value) => Value;
 }
 
-/** By their names in config.json. */
+/** By config.json name. */
 const feedForwards: Readonly<Record<'relu' | 'gated-gelu', T5FeedForward>> = {
   relu: { gated: false, activation: relu },
   'gated-gelu': { gated: true, activation: geluTanh },
@@ -74,8 +74,8 @@ const ignored = [
 ];
 
 /**
- * `trainedLength` is the length of the texts of its training; relative positions have no end. `headWidth` is d_kv: heads need not fill
- * the width. A tied head multiplies by the embedding, after a scaling by 1/√d_model.
+ * `trainedLength` is the training texts' length; relative positions are unbounded. `headWidth` is d_kv: heads need not fill
+ * the width. A tied head scales by 1/√d_model, then multiplies by the embedding.
  */
 export interface T5Config extends Omit<FamilyConfig, 'layers' | 'mixers' | 'bosId'> {
   readonly feedForward: T5FeedForward;
@@ -134,7 +134,7 @@ export function parseT5Config(json: JsonObject): T5Config {
   };
 }
 
-/** Problems of the mixers of a part in T5. */
+/** Problems of a part's mixers in T5. */
 function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], layers: number): string[] {
   const problems: string[] = [];
   if (mixers.length !== layers) problems.push(`linnet.${part} names ${mixers.length} mixers for ${layers} layers`);
@@ -153,7 +153,7 @@ function mixerProblems(part: AttentionPart, mixers: readonly MixerConfig[], laye
   return problems;
 }
 
-/** Mixers in the form of config.json, where T5's own form is of the linear kind. */
+/** Mixers in config.json's form, which writes T5's own form as the linear kind. */
 export function plainMixers(mixers: PartMixers): PartMixers {
   return mapParts(mixers, plainForm);
 }

@@ -1,6 +1,6 @@
 /**
  * T5 (Raffel et al., arXiv 1910.10683): an encoder and a decoder of pre-norm blocks, with RMS norm throughout, no biases,
- * attention without scaling, and one table of relative biases per stack that all of its blocks share.
+ * unscaled attention, and one table of relative biases per stack, shared by its blocks.
  */
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { mixBidirectional } from '../../../attention/mixers.ts';
@@ -33,8 +33,8 @@ import {
 import type { JsonObject } from '../../../files/json-object.ts';
 import { int32 } from '../../../graph/tensor.ts';
 
-// Text classification with T5, as `T5ForSequenceClassification`: the encoder reads the text, the decoder the same text
-// shifted right, and its state at the text's EOS token, which has read all before it, goes through a layer with tanh.
+// Text classification with T5, as in `T5ForSequenceClassification`: the encoder reads the text, the decoder the same text
+// shifted right; its state at the text's EOS token, which has read the whole text, goes through a layer with tanh.
 
 const headName = 'classification_head';
 
@@ -60,14 +60,14 @@ function classifierOf(model: EncoderDecoderModel, classes: number): ClassifierPa
   };
 }
 
-/** Tokens [B,n] as the decoder reads them to predict them: the start token first, the last one left out. */
+/** Tokens [B,n] as decoder input for predicting them: the start token first, the last token dropped. */
 function shiftedRight(tokens: Value, startId: number): Value {
   const [B, n] = tokens.shape.map(Number);
   const start = tokens.graph.constant(int32([B, 1], new Int32Array(B).fill(startId)));
   return concat([start, slice(tokens, 1, 0, n - 1)], 1);
 }
 
-/** The model of a config.json. @throws LinnetError `CONFIG` as `parseT5Config` does */
+/** The model of a config.json. @throws LinnetError `CONFIG` like `parseT5Config` */
 export function t5Model(json: JsonObject): EncoderDecoderModel {
   return describe(parseT5Config(json));
 }
@@ -109,7 +109,7 @@ function describe(config: T5Config): EncoderDecoderModel {
   return model;
 }
 
-/** Mixers in the order of `attentionsOf` as lists of the parts. */
+/** Splits mixers in the order of `attentionsOf` into lists per part. */
 function inParts(config: T5Config, mixers: readonly MixerConfig[]): PartMixers {
   const [E, D] = [config.mixers.encoder.length, config.mixers.decoder.length];
   if (mixers.length !== E + 2 * D) {
@@ -122,7 +122,7 @@ function inParts(config: T5Config, mixers: readonly MixerConfig[]): PartMixers {
 
 function describeDecoder(config: T5Config): AutoregressiveModel {
   const { tiedHead, width, vocabulary } = config;
-  // A tied head is the token embedding, with rows about √width too long.
+  // A tied head is the token embedding, whose rows are about √width too long.
   const headScale = tiedHead ? width ** -0.5 : 1;
   return {
     family: 't5',
@@ -157,7 +157,7 @@ function describeDecoder(config: T5Config): AutoregressiveModel {
   };
 }
 
-/** T5's scores: no scale, and the bias by distance of a stack. */
+/** T5's scores: no scale, and a stack's bias by distance. */
 function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): Scoring {
   const { buckets, heads, farthest } = config;
   const table = source.parameter(`${biasTableName(stack)}.weight`, [buckets, heads]);
@@ -165,7 +165,7 @@ function stackScoring(config: T5Config, source: ParameterSource, stack: Stack): 
 }
 
 /**
- * The blocks of a stack: tokens int32 [B,n] → [B,n,width].
+ * A stack's blocks: tokens int32 [B,n] → [B,n,width].
  * @param mixing its `cross` reads the encoded text, between self-attention and feed-forward
  */
 function readStack(
@@ -207,7 +207,7 @@ function readStack(
   return norm(`${stack}.final_layer_norm`, x);
 }
 
-/** A projection in heads: [B,n,width] → [B,n,H,D]. `source` holds the parameters of the attention. */
+/** Projects into heads: [B,n,width] → [B,n,H,D]. `source` has the attention's parameters. */
 function projectHeads({ heads, headWidth }: T5Config, source: ParameterSource, name: 'q' | 'k' | 'v', x: Value): Value {
   return inHeads(linear(source, name, x, heads * headWidth), heads);
 }

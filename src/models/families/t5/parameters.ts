@@ -1,7 +1,7 @@
 /**
- * T5's parameters, under the names of `T5ForConditionalGeneration` checkpoints. Fresh ones (Raffel et al., arXiv 1910.10683)
- * have deviations that keep the size of products, and queries smaller by √D, in place of the division of scores
- * that T5 does not have; an untied head predicts as small logits as a tied one.
+ * T5's parameters, under the names of `T5ForConditionalGeneration` checkpoints. Fresh ones (Raffel et al., arXiv
+ * 1910.10683) have deviations that preserve the size of products; queries are smaller by √D, since T5 does not divide
+ * scores; an untied head's logits are as small as a tied one's.
  */
 import type { MixerConfig } from '../../../attention/mixer.ts';
 import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
@@ -12,7 +12,7 @@ import type { T5Config } from './config.ts';
 /** The two stacks of blocks. */
 export type Stack = 'encoder' | 'decoder';
 
-/** Where the layers of a block are: self-attention first, the feed-forward last. */
+/** Names a block's layers: self-attention first, the feed-forward last. */
 export function selfAttentionLayer(stack: Stack, block: number): string {
   return `${stack}.block.${block}.layer.0`;
 }
@@ -25,14 +25,14 @@ export function feedForwardLayer(stack: Stack, block: number): string {
   return `${stack}.block.${block}.layer.${stack === 'encoder' ? 1 : 2}`;
 }
 
-/** The prefixes of the parameters of attentions: "decoder.block.0.layer.1.EncDecAttention". */
+/** Prefixes of attention parameters: "decoder.block.0.layer.1.EncDecAttention". */
 export const attentionNames: Readonly<Record<AttentionPart, (block: number) => string>> = {
   encoder: (block) => `${selfAttentionLayer('encoder', block)}.SelfAttention`,
   decoder: (block) => `${selfAttentionLayer('decoder', block)}.SelfAttention`,
   cross: (block) => `${crossAttentionLayer(block)}.EncDecAttention`,
 };
 
-/** The table of relative biases that all blocks of a stack share. */
+/** The table of relative biases that all of a stack's blocks share. */
 export function biasTableName(stack: Stack): string {
   return `${attentionNames[stack](0)}.relative_attention_bias`;
 }
@@ -85,7 +85,7 @@ export function t5Parameters(config: T5Config): DeclaredParameters {
   return list.all;
 }
 
-/** Copies of the embedding, and a table that first checkpoints held for cross attention and never used. */
+/** Copies of the embedding, and a table that early checkpoints held for cross attention and never used. */
 const derived = new Set([
   'encoder.embed_tokens.weight',
   'decoder.embed_tokens.weight',
@@ -93,8 +93,8 @@ const derived = new Set([
 ]);
 
 /**
- * The parameter that a stored tensor is; undefined for copies of the embedding and for the filter that the paper's code
- * creates in cross attention and never uses. That code calls α `alpha`. Names that are not T5's are given back as they are.
+ * The parameter in a stored tensor; undefined for copies of the embedding, and for the filter that the paper's code creates
+ * in cross attention and never uses. That code calls α `alpha`. Names other than T5's are returned unchanged.
  */
 export function t5ParameterName(stored: string, tiedHead: boolean): string | undefined {
   if (derived.has(stored) || (tiedHead && stored === 'lm_head.weight')) return undefined;
