@@ -1,7 +1,7 @@
 /**
- * Low-rank adapters in the file format of PEFT: `adapter_config.json` describes them, `adapter_model.safetensors`
- * holds A and B under the names of the Python model ("base_model.model." before ours), and whole parameters trained with
- * them (PEFT's modules_to_save). α and filter weights, which no Python module has, lie next to it in `linnet_parameters.safetensors`.
+ * Low-rank adapters in PEFT's file format: `adapter_config.json` describes them, `adapter_model.safetensors` holds A and B
+ * under the Python model's names ("base_model.model." before ours), and whole parameters trained with them (PEFT's
+ * modules_to_save). α and filter weights, which no Python module has, lie next to it in `linnet_parameters.safetensors`.
  */
 import { readdir } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -27,7 +27,7 @@ import { writeSafetensors } from './safetensors/writer.ts';
 import { positiveNumber, whole } from '../files/schema-values.ts';
 
 const ADAPTER_CONFIG_FILE = 'adapter_config.json';
-/** Files of parameters, with what stands before their names; the second may be absent. */
+/** Parameter files and the prefix of their names; the second file may be absent. */
 const weightFiles = [
   { file: 'adapter_model.safetensors', before: 'base_model.model.', isBeside: false },
   { file: 'linnet_parameters.safetensors', before: '', isBeside: true },
@@ -37,20 +37,20 @@ const maximumConfigBytes = 1 << 20;
 /** An adapter in memory. */
 export interface Adapter {
   readonly lora: Lora;
-  /** A and B of every matrix, and whole parameters that replace the model's. */
+  /** Every matrix's A and B, and whole parameters that replace the model's. */
   readonly parameters: WeightMap;
 }
 
-/** The model that an adapter belongs to, and the parameters of a task's head that are not the model's. */
+/** An adapter's base model, with the task head's parameters that the model lacks. */
 export interface AdapterBase {
   readonly model: Model;
   /** All parameters that an adapter may hold whole. */
   readonly parameters: ParameterShapes;
-  /** Of configuration and weights; written into the file, and compared where a file has one. */
+  /** Digest of configuration and weights; stored in the adapter's file, and compared if the file has one. */
   readonly fingerprint: string;
 }
 
-/** Fields of PEFT that we read; unsupported fields that would change the result are refused. */
+/** The PEFT fields we read; refuses unsupported fields that would change the result. */
 const configSchema = z.looseObject({
   peft_type: z.literal('LORA'),
   r: whole(1, loraLimits.rank),
@@ -63,11 +63,11 @@ const configSchema = z.looseObject({
 });
 
 export interface AdapterOptions {
-  /** Name or path of the base model, for Python. */
+  /** The base model's name or path, for Python. */
   readonly basePath: string;
   readonly dtype?: 'F32' | 'F16' | 'BF16';
   readonly replace?: boolean;
-  /** PEFT's name of the task: CAUSAL_LM, SEQ_CLS, SEQ_2_SEQ_LM, FEATURE_EXTRACTION. */
+  /** PEFT's name for the task: CAUSAL_LM, SEQ_CLS, SEQ_2_SEQ_LM, FEATURE_EXTRACTION. */
   readonly task: string;
 }
 
@@ -110,9 +110,9 @@ export async function saveAdapter(
 }
 
 /**
- * Reads an adapter folder, of our own or of PEFT.
- * @throws LinnetError `NOT_FOUND` if there is none; `FORMAT` for malformed files and kinds of adapters that are not
- *   supported; `TENSOR` for tensors that do not fit the model; `MISMATCH` if it was trained for another model
+ * Reads an adapter folder, ours or PEFT's.
+ * @throws LinnetError `NOT_FOUND` if there is none; `FORMAT` for malformed files and unsupported kinds of adapters; `TENSOR`
+ *   for tensors that do not fit the model; `MISMATCH` if it was trained for another model
  */
 export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapter> {
   const configPath = resolve(dir, ADAPTER_CONFIG_FILE);

@@ -1,4 +1,4 @@
-/** generation_config.json: how a model is sampled where a request says nothing, and which tokens end its texts. */
+/** generation_config.json: a model's default sampling, and the tokens that end its texts. */
 import { z } from 'zod';
 import { type JsonObject, isJsonObject, parseJsonObject } from '../files/json-object.ts';
 import { share, whole } from '../files/schema-values.ts';
@@ -6,12 +6,12 @@ import { validated } from '../files/schema-problems.ts';
 
 export const GENERATION_FILE = 'generation_config.json';
 
-/** Largest file that is read. */
+/** Largest file read. */
 export const maximumGenerationBytes = 1_000_000;
 
 const tokenId = whole(0, 1 << 24);
 
-/** The fields that are read; of the others, most are about searches and caches of Python's own. */
+/** The fields we read; most others configure Python's own searches and caches. */
 const schema = z.looseObject({
   do_sample: z.boolean().nullish(),
   temperature: z.number().min(0).max(100).nullish(),
@@ -22,7 +22,7 @@ const schema = z.looseObject({
   eos_token_id: z.union([tokenId, z.array(tokenId).max(1000)]).nullish(),
 });
 
-/** Sampling where a request is silent; absent fields are left to the caller. */
+/** Sampling defaults for requests; absent fields are left to the caller. */
 export interface GenerationDefaults {
   readonly temperature?: number;
   readonly topK?: number;
@@ -39,10 +39,10 @@ export interface GenerationConfig {
 }
 
 /**
- * Reads a generation_config.json. `do_sample` false is greedy; true, or absent next to a filter or a temperature, draws, by a
- * temperature of 1 where there is none.
+ * Reads a generation_config.json. `do_sample` false is greedy; true, or absent next to a filter or temperature, samples, at
+ * temperature 1 if none is given.
  * @param source its name, for errors
- * @throws LinnetError `CONFIG` naming every field that is wrong
+ * @throws LinnetError `CONFIG` naming every wrong field
  */
 export function parseGenerationConfig(json: JsonObject, source: string): GenerationConfig {
   const {
@@ -64,14 +64,14 @@ export function parseGenerationConfig(json: JsonObject, source: string): Generat
 }
 
 /**
- * As `parseGenerationConfig`, of the bytes of a file; without one, no defaults and no ends.
- * @throws LinnetError as `parseGenerationConfig`, and `FORMAT` for a file that is no JSON
+ * `parseGenerationConfig` for a file's bytes; without a file, no defaults and no EOS ids.
+ * @throws LinnetError like `parseGenerationConfig`, and `FORMAT` for a file that is not JSON
  */
 export function generationConfigOf(bytes: Uint8Array | undefined, source: string): GenerationConfig {
   return parseGenerationConfig(bytes === undefined ? {} : parseJsonObject(bytes, source), source);
 }
 
-/** A config.json with the ends of texts that generation_config.json has besides its own. */
+/** A config.json with generation_config.json's EOS ids added. */
 export function withEnds(config: JsonObject, { eosIds }: GenerationConfig): JsonObject {
   const { text_config: text } = config;
   const own = config.eos_token_id ?? (isJsonObject(text) ? text.eos_token_id : undefined) ?? [];

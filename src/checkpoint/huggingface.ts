@@ -1,4 +1,4 @@
-/** Reading a Hugging Face model folder: config.json and its safetensors weights, in one file or several. */
+/** Reads a Hugging Face model folder: config.json and its safetensors weights, in one file or several. */
 import { createHash } from 'node:crypto';
 import { readdir, stat } from 'node:fs/promises';
 import { resolve } from 'node:path';
@@ -28,11 +28,11 @@ import type { WeightFile, WeightInfo } from './weight-file.ts';
 import { checkShards, MAX_INDEX_BYTES, parseShardIndex, shardNames } from './shard-index.ts';
 import { requirePath } from '../files/arguments.ts';
 
-/** Largest config.json that is read. */
+/** Largest config.json read. */
 const MAX_CONFIG_BYTES = 16_000_000;
 
 /**
- * Opens a model folder, a GGUF file, or a folder that holds one.
+ * Opens a model folder, a GGUF file, or a folder with one.
  * @throws LinnetError `NOT_FOUND` if there is no folder, config or safetensors weights; `PATH` for anything but a regular file;
  *   `FORMAT` for malformed files; `TENSOR` if index and files disagree; for another recognized kind (an adapter, a
  *   session, quantized weights …) its name and the command that takes it
@@ -65,15 +65,15 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   return new Checkpoint(path, config, configBytes, weights);
 }
 
-/** The file in which GPTQ and AWQ once wrote what config.json now says. */
+/** The file in which GPTQ and AWQ kept their configuration before config.json had it. */
 async function quantizeConfig(path: string): Promise<JsonObject | undefined> {
   const bytes = await ifFound(readInFolder(path, QUANTIZE_FILE, maximumGenerationBytes));
   return bytes && { quantization_config: parseJsonObject(bytes, resolve(path, QUANTIZE_FILE)) };
 }
 
 /**
- * The generation_config.json of a folder; without one, no defaults and no ends.
- * @throws LinnetError as `generationConfigOf`
+ * A folder's generation_config.json; without one, no defaults and no EOS ids.
+ * @throws LinnetError like `generationConfigOf`
  */
 export async function readGenerationConfig(folder: string): Promise<GenerationConfig> {
   return generationConfigOf(
@@ -88,8 +88,8 @@ async function ggufCheckpoint(path: string): Promise<Checkpoint> {
 }
 
 /**
- * Compares the tensors of a checkpoint with those a model needs.
- * @throws LinnetError `TENSOR` listing missing, surplus and wrong-shape tensors by name, the first few of many
+ * Compares a checkpoint's tensors with those a model needs.
+ * @throws LinnetError `TENSOR` listing the first missing, surplus and wrong-shape tensors by name
  */
 export function assertTensors(
   { path, tensors }: { readonly path: string; readonly tensors: ParameterShapes },
@@ -115,7 +115,7 @@ export function assertTensors(
   }
 }
 
-/** The shards of a folder. */
+/** A folder's shards. */
 async function openWeights(path: string): Promise<readonly SafetensorsFile[]> {
   const present = new Set(await readdir(path));
   if (present.has(WEIGHTS_FILE)) return openFiles(path, [WEIGHTS_FILE]);
@@ -127,7 +127,7 @@ async function openWeights(path: string): Promise<readonly SafetensorsFile[]> {
   return openFiles(path, shardNames(index), (contents) => checkShards(index, contents, source));
 }
 
-/** Opens files one after the other; if anything is wrong with one, or with all together, the opened ones are closed. */
+/** Opens files in order; if any of them, or all together, are wrong, closes those already open. */
 async function openFiles(
   path: string,
   names: readonly string[],
@@ -144,13 +144,13 @@ async function openFiles(
   return [...opened.values()];
 }
 
-/** An open model folder. Every file was opened and its header checked; tensors are read when asked for. Dispose of it. */
+/** An open model folder. Every file is open with its header checked; tensors are read on demand. Dispose of it. */
 export class Checkpoint extends JoinedWeights implements AsyncDisposable {
-  /** The parsed config.json, with all ends of texts that generation_config.json has; its fields are unchecked. */
+  /** The parsed config.json, with generation_config.json's EOS ids added; its fields are unchecked. */
   readonly config: JsonObject;
-  /** All tensors of all files, with type and shape as stored. */
+  /** All files' tensors, with type and shape as stored. */
   readonly tensors: ReadonlyMap<string, WeightInfo>;
-  /** Of a GGUF file. */
+  /** A GGUF file's facts. */
   readonly gguf: GgufFacts | undefined;
   readonly #configBytes: Uint8Array;
   #fingerprint: Promise<string> | undefined;
@@ -170,9 +170,9 @@ export class Checkpoint extends JoinedWeights implements AsyncDisposable {
   }
 
   /**
-   * SHA-256, in hex, over config.json and the name, type, shape and bytes of every tensor in order of names: equal for
-   * equal models however they are split into files. Reads everything once, then remembers.
-   * @param onDoubt told, if tensors are read, of those whose bytes may hold numbers that are not finite
+   * SHA-256, in hex, over config.json and every tensor's name, type, shape and bytes in name order: equal for equal models
+   * however they are split into files. Reads everything once, then remembers.
+   * @param onDoubt called, if tensors are read, with the names of those whose bytes may hold numbers that are not finite
    */
   fingerprint(onDoubt?: (name: string) => void): Promise<string> {
     this.#fingerprint ??= this.#computeFingerprint(onDoubt).catch((error: unknown) => {
@@ -182,15 +182,15 @@ export class Checkpoint extends JoinedWeights implements AsyncDisposable {
     return this.#fingerprint;
   }
 
-  /** As `close`. */
+  /** See `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
   async #computeFingerprint(onDoubt?: (name: string) => void): Promise<string> {
     const hash = createHash('sha256');
-    const buffer = new Uint8Array(pieceBytes); // one for all: garbage of megabytes is collected late
-    // Each part says how long it is, so that no two models can give the same stream of bytes.
+    const buffer = new Uint8Array(pieceBytes); // shared by all tensors: garbage of megabytes is collected late
+    // Each part states its length, so that no two models can give the same byte stream.
     hash.update(`linnet model 1\n${this.#configBytes.length}\n`).update(this.#configBytes);
     for (const name of this.names().sort()) {
       const { dtype, shape, byteLength } = this.info(name);

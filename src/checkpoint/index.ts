@@ -1,4 +1,4 @@
-/** `linnet/checkpoint`: Hugging Face folders and the hub, read and written (docs/reference/formats.md). */
+/** `linnet/checkpoint`: reads and writes Hugging Face folders, and the hub (docs/reference/formats.md). */
 export {
   defaultModelFolder,
   type FetchOptions,

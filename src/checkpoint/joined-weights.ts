@@ -1,17 +1,17 @@
-/** Several files of weights as one. */
+/** Several weight files as one. */
 import { LinnetError } from '../errors.ts';
 import type { AnyTensor, FilePlace, Tensor } from '../graph/tensor.ts';
 import { quoteName } from '../files/name-list.ts';
 import type { CodedMatrix, Float32Rows, WeightFile, WeightInfo } from './weight-file.ts';
 
-/** Open files that are read as one, and closed together. Errors `NOT_FOUND` for tensors that none of them has. */
+/** Open files, read as one and closed together. Throws `NOT_FOUND` for tensors that no file has. */
 export class JoinedWeights implements WeightFile {
   /** Absolute path of their folder, or of the file. */
   readonly path: string;
   readonly #files: readonly WeightFile[];
   readonly #holder: ReadonlyMap<string, WeightFile>;
 
-  /** @param isOne whether a name is among the tensors. Default: all are */
+  /** @param isOne whether a name counts as a tensor. Default: all do */
   constructor(path: string, files: readonly WeightFile[], isOne: (name: string) => boolean = () => true) {
     this.path = path;
     this.#files = files;
@@ -25,7 +25,7 @@ export class JoinedWeights implements WeightFile {
     );
   }
 
-  /** Of the files, as of `SafetensorsFile`. */
+  /** Changes with any file; see `SafetensorsFile`. */
   get version(): string {
     return this.#files.map(({ version }) => version).join('\n');
   }
@@ -35,12 +35,12 @@ export class JoinedWeights implements WeightFile {
     return [...this.#holder.keys()];
   }
 
-  /** Whether there is a tensor of the name. */
+  /** Whether there is a tensor with this name. */
   has(name: string): boolean {
     return this.#holder.has(name);
   }
 
-  /** Type and shape of a tensor. @throws LinnetError `NOT_FOUND` */
+  /** A tensor's type and shape. @throws LinnetError `NOT_FOUND` */
   info(name: string): WeightInfo {
     return this.#file(name).info(name);
   }
@@ -51,32 +51,32 @@ export class JoinedWeights implements WeightFile {
     return file.read?.(name) ?? file.readFloat32(name);
   }
 
-  /** A F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
+  /** An F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     return this.#file(name).readFloat32(name);
   }
 
-  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
+  /** The same in pieces, like `SafetensorsFile.float32Rows`. */
   float32Rows(name: string): Float32Rows {
     return this.#file(name).float32Rows(name);
   }
 
-  /** The stored bytes, as of `WeightFile`. */
+  /** The stored bytes; see `WeightFile`. */
   chunks(name: string, buffer?: Uint8Array): AsyncGenerator<Uint8Array> {
     return this.#file(name).chunks(name, buffer);
   }
 
-  /** As of `WeightFile`. */
+  /** See `WeightFile`. */
   isFinite(name: string, chunk: Uint8Array): boolean {
     return this.#file(name).isFinite(name, chunk);
   }
 
-  /** As of `WeightFile`. */
+  /** See `WeightFile`. */
   codes(name: string): CodedMatrix | undefined {
     return this.#file(name).codes?.(name);
   }
 
-  /** As of `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
+  /** See `SafetensorsFile`. @throws LinnetError `NOT_FOUND` */
   place(name: string): FilePlace | undefined {
     return this.#file(name).place?.(name);
   }

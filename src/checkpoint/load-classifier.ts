@@ -1,4 +1,4 @@
-/** A classifier from a folder: a stored classifier, or a model with a new head. */
+/** Loads a classifier from a folder: a stored classifier, or a model with a new head. */
 import { LinnetError } from '../errors.ts';
 import type { WeightMap, Weights } from '../graph/tensor.ts';
 import {
@@ -12,12 +12,12 @@ import { freshParameter } from '../models/initialize.ts';
 import { Random } from '../random.ts';
 import { type LoadedModel, loadDescribed, type ModelWeights, openDescribed } from './load-model.ts';
 
-/** A classifier as read from a folder: model, weights and tokenizer. */
+/** A classifier read from a folder: model, weights and tokenizer. */
 export type LoadedClassifier = LoadedModel<ClassifierModel>;
 
 /**
  * Loads a folder whose architecture is `…ForSequenceClassification`.
- * @throws LinnetError `CONFIG` for a model of another task, and what `loadModel` throws
+ * @throws LinnetError `CONFIG` for a model for another task, and errors of `loadModel`
  * @example
  * ```ts
  * const { model } = await loadClassifier('runs/sentiment');
@@ -28,13 +28,13 @@ export async function loadClassifier(dir: string): Promise<LoadedClassifier> {
   return await loadDescribed(dir, describeClassifier);
 }
 
-/** Opens such a folder; reads no weights. @throws LinnetError as `loadClassifier` */
+/** Opens a classifier folder; reads no weights. @throws LinnetError like `loadClassifier` */
 export async function openClassifierWeights(dir: string): Promise<ModelWeights<ClassifierModel>> {
   return await openDescribed(dir, describeClassifier);
 }
 
 /**
- * A classifier with these labels: the folder's own, or its model with a fresh head, drawn with the seed. A single label,
+ * A classifier with these labels: the folder's own, or its model with a fresh random head. A single label,
  * of any name, makes a regression head.
  * @throws LinnetError `MISMATCH` for a classifier with other labels
  * @example
@@ -61,7 +61,7 @@ export async function startClassifier(dir: string, labels: readonly string[], se
   throw new LinnetError('MISMATCH', `${dir} ${does}, and cannot learn ${lacks}; start from its base model`);
 }
 
-/** A model as a classifier, with a head that is drawn with the seed. @param given parameters of the model, by name */
+/** A model as a classifier, with a fresh random head. @param given the model's parameters, by name */
 export function withFreshHead(
   backbone: Model,
   given: Weights,

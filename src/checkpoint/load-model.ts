@@ -1,4 +1,4 @@
-/** A whole model from a Hugging Face folder: its description and its parameters, checked against each other. */
+/** Loads a whole model from a Hugging Face folder: its description and parameters, checked against each other. */
 import { internalError, LinnetError } from '../errors.ts';
 import type { FilePlace, Tensor, WeightMap } from '../graph/tensor.ts';
 import { type ClassifierModel, describeClassifier, isClassifierConfig } from '../models/classifiers/classifier.ts';
@@ -18,9 +18,9 @@ import { requireKind, requireOneOf, requireOptions, requirePath } from '../files
 /** A model in memory. */
 export interface LoadedModel<Described = CausalModel> {
   readonly model: Described;
-  /** float32, by name, with the optional ones that the folder holds; a tied head has no tensor of its own. */
+  /** float32, by name, including optional ones the folder holds; a tied head has no tensor of its own. */
   readonly parameters: WeightMap;
-  /** Where it came from: the place of its tokenizer. */
+  /** Its folder or file, which also has the tokenizer. */
   readonly path: string;
   /** SHA-256 of configuration and weights, which ties session files to a model. */
   readonly fingerprint: string;
@@ -28,8 +28,7 @@ export interface LoadedModel<Described = CausalModel> {
 
 /**
  * Loads a model folder.
- * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus, misshapen or not finite, and what
- *   `openCheckpoint` throws
+ * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus, misshapen or not finite, and errors of `openCheckpoint`
  * @example
  * ```ts
  * const { model, parameters, fingerprint } = await loadModel('runs/augmented');
@@ -42,7 +41,7 @@ export async function loadModel(dir: string): Promise<LoadedModel<Model>> {
   );
 }
 
-/** The parser of a config.json. The head of a classifier is not a surplus tensor of a model: it is another task. */
+/** Parses a config.json. A classifier's head is not a surplus tensor: it marks another task. */
 function describeAs<Described>(dir: string, kind: (model: Model) => Described): (config: JsonObject) => Described {
   return (config) => {
     if (!isClassifierConfig(config)) return kind(describeModel(config));
@@ -50,7 +49,7 @@ function describeAs<Described>(dir: string, kind: (model: Model) => Described): 
   };
 }
 
-/** The error for a classifier where a model that predicts tokens is needed. */
+/** The error for a classifier if the caller needs a model that predicts tokens. */
 export function classifierRefusal(dir: string, labels: readonly string[]): LinnetError {
   return new LinnetError(
     'CONFIG',
@@ -59,18 +58,18 @@ export function classifierRefusal(dir: string, labels: readonly string[]): Linne
   );
 }
 
-/** A model whose parameters stay in its folder, which is opened again for each that is read, or for all that are while it is held. */
+/** A model whose parameters stay in its folder, reopened for each read, or once for all reads while held. */
 export interface ModelInFolder<Described> extends Omit<LoadedModel<Described>, 'parameters'> {
   readonly weights: Pick<ModelWeights, 'read' | 'rows' | 'place'> &
     Partial<Pick<ModelWeights, 'codes'>> & { hold(): AsyncDisposable };
-  /** As of `ModelWeights`. */
+  /** See `ModelWeights`. */
   readonly names: readonly string[];
 }
 
 /**
- * Opens a model or a classifier, by the folder's config, and reads its weights once, to see that they are numbers.
- * @param known its fingerprint, of weights that were read before
- * @throws LinnetError as `loadModel`; later `MISMATCH` where the files have changed
+ * Opens a model or a classifier, by the folder's config, and reads its weights once, to check that they are finite.
+ * @param known its fingerprint, if the weights were read before
+ * @throws LinnetError like `loadModel`; later `MISMATCH` if the files have changed
  */
 export async function openInPlace(dir: string, known?: string): Promise<ModelInFolder<Model | ClassifierModel>> {
   await using first = await openAnyWeights(dir);
@@ -129,17 +128,17 @@ export async function openInPlace(dir: string, known?: string): Promise<ModelInF
   return { model, path, fingerprint, weights, names };
 }
 
-/** The config.json of a model folder, unchecked. @throws LinnetError as `openCheckpoint` */
+/** A model folder's config.json, unchecked. @throws LinnetError like `openCheckpoint` */
 export async function readModelConfig(dir: string): Promise<JsonObject> {
   requirePath(dir, 'the folder');
   await using checkpoint = await openCheckpoint(dir);
   return checkpoint.config;
 }
 
-/** The parts of a description that loading its parameters needs. */
+/** The parts of a description needed to load its parameters. */
 type Loadable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'parameterName'>;
 
-/** Loads a folder by a description of its config.json. @throws LinnetError as `loadModel`, and as `describe` */
+/** Loads a folder by a description of its config.json. @throws LinnetError like `loadModel` and `describe` */
 export async function loadDescribed<Described extends Loadable>(
   dir: string,
   describe: (config: JsonObject) => Described,
@@ -156,32 +155,32 @@ export async function readParameters(weights: Pick<ModelWeights<unknown>, 'names
   return parameters;
 }
 
-/** A model whose parameters are read one by one: for those that do not fit into memory. Dispose of it. */
+/** A model whose parameters are read one by one, for models larger than memory. Dispose of it. */
 export interface ModelWeights<Described = Model> extends AsyncDisposable {
   readonly model: Described;
-  /** Absolute path of the folder. */
+  /** The folder's absolute path. */
   readonly path: string;
-  /** Parameters that the folder holds: all, and of the optional ones those that are there. */
+  /** Parameters the folder holds: all required ones, and the optional ones present. */
   readonly names: readonly string[];
-  /** A parameter of the model in float32, read from the file at every call. */
+  /** A parameter in float32, read from the file at every call. */
   read(name: string): Promise<Tensor<'float32'>>;
-  /** The same in pieces, as `SafetensorsFile.float32Rows`. */
+  /** The same in pieces, like `SafetensorsFile.float32Rows`. */
   rows(name: string): Float32Rows;
-  /** All parameters, each read when it is needed, as long as the folder is open. */
+  /** All parameters, each read when needed, while the folder is open. */
   readonly parameters: ReadonlyMap<string, StoredParameter>;
-  /** As of `Checkpoint`. */
+  /** See `Checkpoint`. */
   readonly version: string;
-  /** Where a parameter lies, as of `SafetensorsFile`. */
+  /** Where a parameter lies; see `SafetensorsFile`. */
   place(name: string): FilePlace | undefined;
-  /** A matrix in the codes of its file, as of `WeightFile`. */
+  /** A matrix in its file's codes; see `WeightFile`. */
   codes(name: string): CodedMatrix | undefined;
-  /** As of `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
+  /** See `LoadedModel`; reads all weights once. @throws LinnetError `TENSOR` for a parameter that is not finite */
   fingerprint(): Promise<string>;
 }
 
 /**
- * Opens a model folder and checks names and shapes of its tensors; reads none of them.
- * @throws LinnetError as `loadModel`
+ * Opens a model folder and checks its tensors' names and shapes; reads none.
+ * @throws LinnetError like `loadModel`
  */
 export async function openModelWeights(dir: string): Promise<ModelWeights> {
   return await openDescribed(
@@ -190,19 +189,19 @@ export async function openModelWeights(dir: string): Promise<ModelWeights> {
   );
 }
 
-/** As `openModelWeights`, also of a classifier. @throws LinnetError as `loadModel`, but for classifiers */
+/** `openModelWeights` for models and classifiers. @throws LinnetError like `loadModel`, except for classifiers */
 export function openAnyWeights(dir: string): Promise<ModelWeights<Model | ClassifierModel>> {
   return openDescribed<Model | ClassifierModel>(dir, (config) =>
     isClassifierConfig(config) ? describeClassifier(config) : describeModel(config),
   );
 }
 
-/** A causal model's. @throws LinnetError `CONFIG` for a model of another kind, else as `openModelWeights` */
+/** `openModelWeights` for a causal model. @throws LinnetError `CONFIG` for another kind, otherwise like `openModelWeights` */
 export async function openCausalWeights(dir: string): Promise<ModelWeights<CausalModel>> {
   return await openDescribed(dir, describeAs(dir, requireCausal));
 }
 
-/** Opens a folder by a description of its config.json. @throws LinnetError as `loadModel`, and as `describe` */
+/** Opens a folder by a description of its config.json. @throws LinnetError like `loadModel` and `describe` */
 export async function openDescribed<Described extends Loadable>(
   dir: string,
   describe: (config: JsonObject) => Described,
@@ -216,7 +215,7 @@ export async function openDescribed<Described extends Loadable>(
     assertTensors({ path: checkpoint.path, tensors }, held);
     const inFile = (name: string): string => stored.get(name)?.name ?? name;
     const { path } = checkpoint;
-    const doubtful = new Set<string>(); // kept, since bytes are visited once
+    const doubtful = new Set<string>(); // kept: bytes are visited only once
     const finite = new Set<string>(); // layers are read in every step
     const read = async (name: string): Promise<Tensor<'float32'>> =>
       requireFinite(await checkpoint.readFloat32(inFile(name)), inFile(name), path);
@@ -269,7 +268,7 @@ export async function openDescribed<Described extends Loadable>(
 
 /**
  * Loads the folder of a causal language model.
- * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
+ * @throws LinnetError `CONFIG` for another kind of model, and errors of `loadModel`
  * @example
  * ```ts
  * const { model, parameters } = await loadCausalModel('assets/tiny-llama');
@@ -279,21 +278,23 @@ export async function loadCausalModel(dir: string): Promise<LoadedModel> {
   return await loadDescribed(dir, describeAs(dir, requireCausal));
 }
 
-/** A causal language model without its weights: no parameters, and no fingerprint. @throws LinnetError as `loadCausalModel` */
+/**
+ * A causal language model without its weights: no parameters and no fingerprint. @throws LinnetError like `loadCausalModel`
+ */
 export async function loadCausalShapes(dir: string): Promise<LoadedModel> {
   await using weights = await openCausalWeights(dir);
   return { model: weights.model, path: weights.path, parameters: new Map(), fingerprint: '' };
 }
 
 /**
- * Loads the folder of a model that generates text: a causal language model, or an encoder and decoder.
- * @throws LinnetError `CONFIG` for a model of another kind, and what `loadModel` throws
+ * Loads a folder with a model that generates text: a causal language model, or an encoder-decoder.
+ * @throws LinnetError `CONFIG` for another kind of model, and errors of `loadModel`
  */
 export async function loadGeneratingModel(dir: string): Promise<LoadedModel<GeneratingModel>> {
   return await loadDescribed(dir, describeAs(dir, requireGenerating));
 }
 
-/** All required parameters of a model, and the optional ones that are present. */
+/** A model's required parameters, and the optional ones present. */
 function heldParameters(
   model: Pick<ModelDescription, 'parameters' | 'optionalParameters'>,
   found: ReadonlyMap<string, unknown>,
@@ -302,7 +303,7 @@ function heldParameters(
   return new Map([...model.parameters, ...optional]);
 }
 
-/** The tensors of a checkpoint by the names that the model has for them. */
+/** A checkpoint's tensors by the model's names. */
 function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { name: string; info: WeightInfo }> {
   const stored = new Map<string, { name: string; info: WeightInfo }>();
   for (const [name, info] of checkpoint.tensors) {
@@ -320,14 +321,13 @@ function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { nam
   return stored;
 }
 
-/** A model that can be saved; a model for a task may have its own names for stored parameters. */
+/** A model that can be saved; a model for a task may store parameters under other names. */
 type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJson'> & {
   readonly storedName?: (parameter: string) => string;
 };
 
 /**
- * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. Parameters that are read
- * when they are needed (`ModelWeights.parameters`) pass one by one; numbers that are stored in the asked type are copied as they are.
+ * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. Parameters read on demand (`ModelWeights.parameters`) pass one by one; numbers already stored in the requested type are copied.
  * @example
  * ```ts
  * const { model, parameters, path } = await loadModel('assets/tiny-llama');

@@ -1,8 +1,8 @@
 /**
- * Medusa heads in a model folder: `medusa.safetensors` holds the parameters, `medusa.json` their description,
- * the model they were trained for, and their candidate tree. Neither file travels when a folder is made from
- * another (they are not in `COMPANION_FILES`): heads draft for the one model whose hidden states they learned. An
- * export is of that very model: it stores the heads in its own form (`src/export/export-model.ts`).
+ * Medusa heads in a model folder: `medusa.safetensors` holds the parameters, `medusa.json` their description, the model they
+ * were trained for, and their candidate tree. Making a folder from another copies neither file (they are not in
+ * `COMPANION_FILES`): heads draft only for the model whose hidden states they learned. An export is the same model: it stores
+ * the heads in its own form (`src/export/export-model.ts`).
  */
 import { resolve } from 'node:path';
 import { z } from 'zod';
@@ -25,7 +25,7 @@ import { writeSafetensors } from './safetensors/writer.ts';
 export const MEDUSA_FILE = 'medusa.json';
 export const MEDUSA_WEIGHTS_FILE = 'medusa.safetensors';
 
-/** Largest medusa.json that is read. */
+/** Largest medusa.json read. */
 const maximumBytes = 1 << 20;
 
 const descriptionSchema = z.strictObject({
@@ -33,11 +33,11 @@ const descriptionSchema = z.strictObject({
   version: z.literal(1),
   heads: whole(1, medusaLimits.heads),
   layers: whole(1, medusaLimits.layers),
-  /** Fingerprint of the model: configuration and weights. */
+  /** The model's fingerprint: configuration and weights. */
   base: z.string().regex(/^[0-9a-f]{64}$/),
-  /** Share of held-out tokens among each head's most likely 1, 2, … tokens [H][k]. */
+  /** Share of held-out tokens among each head's 1, 2, … most likely tokens [H][k]. */
   accuracy: z.array(z.array(share).max(64)).max(medusaLimits.heads).optional(),
-  /** Of earlier versions; not read. */
+  /** Earlier versions wrote it; not read. */
   acceptance: z
     .array(z.array(share).max(maximumRank + 1))
     .max(medusaLimits.heads)
@@ -50,7 +50,7 @@ type Description = z.infer<typeof descriptionSchema>;
 /** Accuracy and candidate tree, stored next to the parameters. */
 export type MedusaNotes = Pick<Description, 'accuracy' | 'tree'>;
 
-/** Heads of a folder, in memory. */
+/** A folder's heads, in memory. */
 export interface StoredMedusa extends MedusaNotes {
   readonly config: MedusaConfig;
   readonly parameters: Weights;
@@ -68,15 +68,15 @@ export async function hasMedusaHeads(folder: string): Promise<boolean> {
   return entries.some(({ name }) => name === MEDUSA_FILE);
 }
 
-/** The model in a folder, with the fingerprint of its configuration and weights. */
+/** A folder's model, with the fingerprint of its configuration and weights. */
 interface MedusaBase {
   readonly model: Pick<ModelDescription, 'sizes'>;
   readonly fingerprint: string;
 }
 
 /**
- * Reads the heads of a folder.
- * @throws LinnetError as `openMedusaHeads`
+ * Reads a folder's heads.
+ * @throws LinnetError like `openMedusaHeads`
  * @example
  * ```ts
  * const { model, fingerprint } = await loadCausalModel('runs/augmented');
@@ -89,19 +89,19 @@ export async function loadMedusaHeads(folder: string, base: MedusaBase): Promise
   return { config, parameters: await readParameters(heads), accuracy, tree };
 }
 
-/** Heads of a folder whose parameters are read one by one. Dispose of them. */
+/** A folder's heads, parameters read one by one. Dispose of them. */
 export interface MedusaWeights extends MedusaNotes, AsyncDisposable {
   readonly config: MedusaConfig;
-  /** Parameters in the order of the heads. */
+  /** Parameters, in head order. */
   readonly names: readonly string[];
   /** A parameter in float32, read from the file at every call. */
   read(name: string): Promise<Tensor<'float32'>>;
 }
 
 /**
- * Opens the heads of a folder and checks their description; reads no parameter.
+ * Opens a folder's heads and checks their description; reads no parameter.
  * @throws LinnetError `NOT_FOUND` if there are none; `MISMATCH` if they were trained for another model; `FORMAT` for
- *   malformed files and impossible trees; `TENSOR` for missing, surplus or misshapen parameters; `PATH` as `openInFolder`
+ *   malformed files and impossible trees; `TENSOR` for missing, surplus or misshapen parameters; `PATH` like `openInFolder`
  * @example
  * ```ts
  * const heads = await openMedusaHeads(folder, base);
@@ -145,7 +145,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
 }
 
 /**
- * The content of medusa.json; none of the parameters is read. `base` is the fingerprint of the model they were trained for.
+ * medusa.json's content; reads no parameters. `base` is the fingerprint of the model they were trained for.
  * @throws LinnetError `NOT_FOUND` if there are none; `FORMAT` for a malformed medusa.json
  */
 export async function describeMedusaHeads(
@@ -156,8 +156,7 @@ export async function describeMedusaHeads(
 }
 
 /**
- * Writes heads into a model folder, the description last, so that a folder never describes heads that are not there.
- * Of the heads, `base` is the fingerprint of the model in the folder.
+ * Writes heads into a model folder, the description last, so that a folder never describes missing heads. The heads' `base` is the folder's model's fingerprint.
  * @throws LinnetError `FORMAT` for notes that could not be read back; `PATH` or `NOT_FOUND` from the file system
  * @example
  * ```ts

@@ -1,4 +1,4 @@
-/** Candidate trees of Medusa heads in files: their schema and checks. Runs in browsers too. */
+/** Medusa heads' candidate trees in files: their schema and checks. Also runs in browsers. */
 import { z } from 'zod';
 import { treeFromPaths } from '../attention/tree.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
@@ -7,22 +7,22 @@ import { validated } from '../files/schema-problems.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { positiveNumber, whole } from '../files/schema-values.ts';
 
-/** More nodes than a step can verify with profit, on any machine known. */
+/** More nodes than any known machine can verify profitably in a step. */
 const maximumNodes = 1023;
 /** Highest rank that a tree may ask a head for. */
 export const maximumRank = 255;
 
 export const medusaTreeSchema = z.strictObject({
-  /** Rank paths without the root; prefixes of a path are in the list. */
+  /** Rank paths without the root; includes every path's prefixes. */
   paths: z
     .array(z.array(whole(0, maximumRank)).min(1).max(medusaLimits.heads))
     .min(1)
     .max(maximumNodes),
   /** How the tree was found. */
   method: z.enum(['stock', 'greedy', 'dynamic', 'observed', 'given']),
-  /** Tokens per step that calibration promises, the root included. */
+  /** Expected tokens per step by calibration, the root included. */
   expectedLength: z.number().min(1).optional(),
-  /** Its gain over sequential decoding by that length and the step times of the machine it was tuned on. */
+  /** Its gain over sequential decoding, from that length and the step times of the machine it was tuned on. */
   expectedSpeedup: positiveNumber.optional(),
 });
 
@@ -51,7 +51,7 @@ export function checkMedusaTree(
 }
 
 /**
- * The rank paths of a tree file: a JSON array of paths as Medusa writes them, or an object with `paths`.
+ * A tree file's rank paths: a JSON array of paths as Medusa writes them, or an object with `paths`.
  * @throws LinnetError `FORMAT` for anything else, and for paths that make no tree
  */
 export function parseTreeFile(text: string, source: string): number[][] {

@@ -1,7 +1,7 @@
-/** Codes and zero points in the bytes that products take. */
+/** Packs codes and zero points for products. */
 import type { CodedParts, CodeForm } from './weight-file.ts';
 
-/** Codes of rows as they are, or two to a byte, the earlier in the lower half. */
+/** Rows of codes unchanged, or two per byte, the earlier in the lower half. */
 export function packedRows(codes: Uint8Array, rows: number, bits: 4 | 8): Uint8Array {
   if (bits === 8) return codes;
   const width = codes.length / rows;
@@ -13,7 +13,9 @@ export function packedRows(codes: Uint8Array, rows: number, bits: 4 | 8): Uint8A
   return packed;
 }
 
-/** Whole zero points near minimum / scale, and the rest of every block. A scale of 0 leaves the minimum alone. @param room for them */
+/**
+ * Whole zero points near minimum / scale, and every block's rest. A scale of 0 leaves only the minimum. @param room for them
+ */
 export function wholeZeros(
   { scales, minima }: { readonly scales: Float32Array; readonly minima: Float32Array },
   outputs: number,

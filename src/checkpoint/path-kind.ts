@@ -1,4 +1,7 @@
-/** Names paths that hold no readable model (an adapter, a session, a download without weights), with the command that takes them. */
+/**
+ * Recognizes paths without a readable model (an adapter, a session, a download without weights), and names the command that
+ * takes them.
+ */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, join, resolve } from 'node:path';
 import type { ErrorCode } from '../errors.ts';
@@ -17,7 +20,10 @@ import {
 import { quantizedMethod, quantizedMethods } from './quantized/config.ts';
 import { openSafetensors } from './safetensors/reader.ts';
 
-/** A kind of path that is no model: `is` completes "PATH is …", `advice` names the command that takes it, or another remedy. */
+/**
+ * A kind of path that is not a model: `is` completes "PATH is …", `advice` names the command that takes it, or another
+ * remedy.
+ */
 function kind(name: string, is: string, advice: string, code: ErrorCode = 'NOT_FOUND') {
   return { name, is, advice, code };
 }
@@ -25,7 +31,7 @@ function kind(name: string, is: string, advice: string, code: ErrorCode = 'NOT_F
 export type PathKind = ReturnType<typeof kind>;
 
 /**
- * The kind of a path that is not a readable model, by its names and small files; the first that matches.
+ * The kind of a path that is not a readable model, by its names and small files; the first match.
  * @returns undefined for models, missing paths and unknown kinds
  */
 export async function recognizePath(given: string): Promise<PathKind | undefined> {

@@ -1,9 +1,9 @@
-/** Reading a stretch of a file in pieces, the next while one is used. */
+/** Reads a stretch of a file in pieces, the next while one is used. */
 
 /**
- * Pieces of `step` bytes, the last of fewer; each is valid until the next is asked for.
+ * Pieces of `step` bytes, the last shorter; each is valid until the next is requested.
  * @param read fills `room` from an offset of the stretch
- * @param memory of two steps
+ * @param memory two steps long
  */
 export async function* readAhead(
   byteLength: number,
@@ -15,7 +15,7 @@ export async function* readAhead(
     const start = offset % (2 * step);
     const room = memory.subarray(start, start + Math.min(step, byteLength - offset));
     const filled = read(offset, room).then(() => room);
-    filled.catch(() => undefined); // told when the piece is asked for, if it ever is
+    filled.catch(() => undefined); // reported when the piece is requested, if ever
     return filled;
   };
   let next = reading(0);

@@ -1,4 +1,4 @@
-/** Writing a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
+/** Writes a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
@@ -22,10 +22,10 @@ import { entriesOf, openInFolder, readExactly } from '../files/regular-file.ts';
 import { placing, type TensorEntry, type TensorSource } from './safetensors/encoding.ts';
 import { writeSafetensors } from './safetensors/writer.ts';
 
-/** PyTorch's names of the types a model can be saved in. */
+/** PyTorch's names for the types a model can be saved in. */
 const torchDTypes = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' } as const;
 
-/** A parameter to be saved; `data` has product-of-`shape` elements, float32 or of the stored type. */
+/** A parameter to save; `data` has product-of-`shape` elements, float32 or in the stored type. */
 export interface ModelTensor {
   readonly name: string;
   readonly shape: readonly number[];
@@ -34,26 +34,26 @@ export interface ModelTensor {
 
 /** Content of a saved model. */
 export interface SaveCheckpointOptions {
-  /** Content of config.json; `torch_dtype` (or `dtype`, if the config has that) is set to the type of the weights. */
+  /** config.json's content; `torch_dtype` (or `dtype`, if the config has it) is set to the weights' type. */
   readonly config: JsonObject;
-  /** Names and shapes are read first; the data of one tensor at a time is asked for, in this order. */
+  /** Names and shapes are read first; data is requested one tensor at a time, in this order. */
   readonly tensors: Iterable<ModelTensor> | AsyncIterable<ModelTensor>;
-  /** A folder whose tokenizer files (and chat template, generation defaults) are copied, or contents by file name. */
+  /** A folder whose tokenizer files (and chat template, generation defaults) to copy, or contents by file name. */
   readonly tokenizerFiles?: { readonly from: string } | ReadonlyMap<string, string | Uint8Array>;
   /** Stored element type, rounded to nearest even. Default 'F32'. */
   readonly dtype?: keyof typeof torchDTypes;
-  /** Weights beyond this many bytes go into several files; a larger tensor gets one of its own. Default 5·10⁹. */
+  /** Weights beyond this many bytes go into several files; a larger tensor gets its own. Default 5·10⁹. */
   readonly shardBytes?: number;
   /** Replace an existing folder; see `writeFolderAtomic`. Default false. */
   readonly replace?: boolean;
-  /** Writes more into the folder, which holds the whole model by then but has not appeared yet. */
+  /** Writes more into the folder, which then holds the whole model but has not appeared yet. */
   readonly complete?: (folder: string) => Promise<void>;
 }
 
 /**
  * Saves a model.
- * @throws LinnetError `PATH` if `dir` exists and may not be replaced, `INPUT` for unusable options, `FORMAT` or `SHAPE` for tensors
- *   that cannot be written, or whatever a tensor's source throws; nothing is left behind then
+ * @throws LinnetError `PATH` if `dir` exists and may not be replaced, `INPUT` for unusable options, `FORMAT` or `SHAPE` for
+ *   tensors that cannot be written, or whatever a tensor's source throws; nothing is left behind
  */
 export async function saveCheckpoint(dir: string, options: SaveCheckpointOptions): Promise<void> {
   const { config, tensors, tokenizerFiles, dtype = 'F32', shardBytes = 5e9, replace = false, complete } = options;
@@ -73,7 +73,7 @@ interface Shard {
   bytes: number;
 }
 
-/** Fills files in the order of the tensors; a tensor that does not fit into the current file starts the next. */
+/** Fills files in tensor order; a tensor that does not fit the current file starts the next. */
 async function planShards(
   tensors: SaveCheckpointOptions['tensors'],
   dtype: keyof typeof torchDTypes,
@@ -98,7 +98,7 @@ async function planShards(
 async function writeWeights(folder: string, shards: readonly Shard[]): Promise<void> {
   const fileOf = (i: number): string => (shards.length === 1 ? WEIGHTS_FILE : shardFile(i, shards.length));
   for (const [i, { entries }] of shards.entries()) {
-    // transformers refuses files that do not say which framework's tensor layout they hold.
+    // transformers refuses files that do not state their framework's tensor layout.
     await writeSafetensors(resolve(folder, fileOf(i)), entries, { format: 'pt' });
   }
   if (shards.length === 1) return;
@@ -111,8 +111,8 @@ async function writeWeights(folder: string, shards: readonly Shard[]): Promise<v
 }
 
 /**
- * Writes the files of `SaveCheckpointOptions.tokenizerFiles` into a folder; none where it is undefined.
- * @throws LinnetError `INPUT` or `PATH` for names that no tokenizer file may have, `NOT_FOUND` or `PATH` as `openInFolder`
+ * Writes the files of `SaveCheckpointOptions.tokenizerFiles` into a folder; none if undefined.
+ * @throws LinnetError `INPUT` or `PATH` for names that no tokenizer file may have, `NOT_FOUND` or `PATH` like `openInFolder`
  */
 export async function writeTokenizerFiles(
   folder: string,
@@ -143,7 +143,7 @@ export async function writeTokenizerFiles(
   for (const name of templates) await copyInto(to, from, name);
 }
 
-/** The tokenizer and the chat templates of a GGUF file, as files. */
+/** A GGUF file's tokenizer and chat templates, as files. */
 async function writeCompanions(folder: string, { json, texts }: Companions): Promise<void> {
   for (const [name, value] of json) await writeJson(resolve(folder, name), value);
   for (const [name, text] of texts) {
@@ -160,7 +160,7 @@ async function copyInto(folder: string, source: string, name: string): Promise<v
   await writeFileAtomic(resolve(folder, name), bytes);
 }
 
-/** Recent versions of transformers write `dtype`, older ones `torch_dtype`; both read the older name. */
+/** Recent transformers versions write `dtype`, older ones `torch_dtype`; both read the older name. */
 function dtypeFields(config: JsonObject, name: string): JsonObject {
   return 'dtype' in config
     ? { dtype: name, ...('torch_dtype' in config && { torch_dtype: name }) }

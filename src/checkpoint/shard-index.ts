@@ -1,20 +1,20 @@
-/** The index of a model in several files: `weight_map` says which file holds each tensor. */
+/** A sharded model's index: `weight_map` says which file holds each tensor. */
 import { LinnetError } from '../errors.ts';
 import { WEIGHTS_SUFFIX } from './folder-files.ts';
 import { isJsonObject, parseJsonObject } from '../files/json-object.ts';
 import { checkPlainFileName, listNames, quoteName } from '../files/name-list.ts';
 import { checkTensorName } from './safetensors/header.ts';
 
-/** Largest index file that is read. */
+/** Largest index file read. */
 export const MAX_INDEX_BYTES = 100_000_000;
-/** Every shard is an open file; real models have at most a few hundred. */
+/** Each shard is an open file; real models have at most a few hundred. */
 const MAX_SHARDS = 1000;
 
-/** File name of the shard of each tensor. */
+/** Each tensor's shard file name. */
 export type ShardIndex = ReadonlyMap<string, string>;
 
 /**
- * Parses and checks an index file: every value must be a plain name of a safetensors file.
+ * Parses and checks an index file: every value must be a plain safetensors file name.
  * @throws LinnetError `FORMAT`, or `PATH` for a name that leads out of the folder
  */
 export function parseShardIndex(bytes: Uint8Array, source: string): ShardIndex {
@@ -40,7 +40,7 @@ export function parseShardIndex(bytes: Uint8Array, source: string): ShardIndex {
   return index;
 }
 
-/** The distinct files of an index, in order of first mention. */
+/** An index's distinct files, in order of first mention. */
 export function shardNames(index: ShardIndex): string[] {
   return [...new Set(index.values())];
 }

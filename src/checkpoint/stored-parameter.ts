@@ -1,30 +1,32 @@
-/** Parameters that stay in their files until they are read: whole, in pieces, or into an array. */
+/** Parameters that stay in their files until read: whole, in pieces, or into an array. */
 import type { DeferredTensor, DType, Tensor, WeightMap } from '../graph/tensor.ts';
 import type { ParameterTensor } from '../models/linearization/linearize.ts';
 import type { ReadWeight, SegmentWeights } from '../runtime/segmented-program.ts';
 import type { TensorSource } from './safetensors/encoding.ts';
 import type { StoredDType } from './safetensors/stored-dtypes.ts';
 
-/** A parameter of an open folder. */
+/** A parameter in an open folder. */
 export interface StoredParameter extends DeferredTensor<'float32'> {
   /** Whether it is stored in float16. */
   readonly isHalf: boolean;
-  /** Its numbers in pieces: as they are stored where they have the type, else float32. Each is valid until the next is asked for. */
+  /**
+   * Its numbers in pieces: as stored if they have this type, otherwise float32. Each is valid until the next is requested.
+   */
   pieces(dtype: StoredDType): AsyncIterable<Float32Array | Uint16Array>;
-  /** The same in float32, whole rows. */
+  /** The same in float32, in whole rows. */
   rows(): AsyncIterable<Float32Array>;
 }
 
 /** A parameter in memory or in a file. */
 export type AnyParameter = ParameterTensor | StoredParameter;
 
-/** The numbers of a parameter for a file of a type. */
+/** A parameter's numbers, for a file with this type. */
 export function tensorSource(value: AnyParameter, dtype: StoredDType = 'F32'): TensorSource {
   if ('data' in value) return value.data;
   return 'pieces' in value ? () => value.pieces(dtype) : async () => (await value.load()).data;
 }
 
-/** A parameter in memory. */
+/** Loads a parameter into memory. */
 export async function loadTensor(value: AnyParameter): Promise<Tensor<'float32'>> {
   return 'data' in value ? value : await value.load();
 }
@@ -36,19 +38,19 @@ export function residentTensors<D extends DType = 'float32'>(
   return new Map([...parameters].flatMap(([name, value]) => ('data' in value ? [[name, value]] : [])));
 }
 
-/** All parameters in memory; those in files are read. */
+/** Loads all parameters into memory. */
 export async function loadTensors(parameters: ReadonlyMap<string, AnyParameter>): Promise<WeightMap> {
   const loaded: WeightMap = new Map();
   for (const [name, value] of parameters) loaded.set(name, await loadTensor(value));
   return loaded;
 }
 
-/** Parameters that are read layer by layer, since not all are in memory; undefined where whole graphs have them all. */
+/** Parameters read layer by layer, since not all are in memory; undefined if all are, and whole graphs can run. */
 export function layeredWeights(parameters: ReadonlyMap<string, AnyParameter>): SegmentWeights | undefined {
   return residentTensors(parameters).size === parameters.size ? undefined : segmentWeights(parameters);
 }
 
-/** Parameters for graphs that run segment by segment. Those in float16 are converted by the engine. */
+/** Parameters for graphs that run segment by segment. The engine converts float16 ones. */
 export function segmentWeights(parameters: ReadonlyMap<string, AnyParameter>): SegmentWeights {
   return new Map([...parameters].map(([name, value]) => [name, 'data' in value ? value : readWeight(value)]));
 }

@@ -1,11 +1,11 @@
-/** Fields that all tokenizer.json files made here share. */
+/** Fields common to all tokenizer.json files made here. */
 
-/** A token that is looked for in texts. */
+/** A token to look for in texts. */
 export function addedToken(id: number | undefined, content: string, special: boolean) {
   return { id, content, single_word: false, lstrip: false, rstrip: false, normalized: false, special };
 }
 
-/** The fields of every file, without vocabulary and steps. */
+/** Every file's fields, without vocabulary and steps. */
 export const bareTokenizer = {
   version: '1.0',
   truncation: null,
@@ -14,7 +14,7 @@ export const bareTokenizer = {
   post_processor: null,
 };
 
-/** A model of byte pairs without vocabulary and merges. */
+/** A byte-pair model without vocabulary and merges. */
 export const bytePairModel = {
   type: 'BPE',
   dropout: null,

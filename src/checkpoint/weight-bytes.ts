@@ -1,9 +1,9 @@
-/** Bytes of the files of weights of a model: of a checkpoint, a GGUF file or an export. */
+/** Total size of a model's weight files: a checkpoint's, a GGUF file's or an export's. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
 import { ggufPath } from './gguf/files.ts';
 
-/** @returns 0 for files that cannot be read, which opening the model says better */
+/** @returns 0 for unreadable files; opening the model reports those better */
 export async function weightBytes(path: string): Promise<number> {
   const packed = await ggufPath(path).catch(() => undefined);
   const folder = packed === undefined ? path : dirname(packed);

@@ -1,4 +1,7 @@
-/** Architectures of GGUF files as configurations and names of families: the table, and what most decoders share. */
+/**
+ * Translates a GGUF file's architecture to a family's configuration and names: the table, and the parts that most decoders
+ * share.
+ */
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { centred, transposed } from './changes.ts';
@@ -19,9 +22,9 @@ import {
   usualLayer,
 } from './decoder-parts.ts';
 
-/** Of the first layers, one of `period` reads the whole past. */
+/** One layer in this many reads the whole past. */
 const gemmaPeriod = 6;
-/** Gemma 3 27B alone divides scores by the width over the heads; its number of layers tells it. */
+/** Only Gemma 3 27B divides scores by the width over the heads; its layer count identifies it. */
 const gemma27Layers = 62;
 
 const gemmaLayer: Rules = {
@@ -43,7 +46,7 @@ const architectures: Readonly<Record<string, Architecture>> = {
   qwen3: { config: (metadata) => decoderConfig(metadata, 'qwen3', 'Qwen3'), rules: () => decoderRules(usualLayer) },
   gemma3: {
     config(metadata) {
-      // Ollama's files have names and omissions of their own, one flag a layer, and pictures.
+      // Ollama's files have their own names and omissions, one flag per layer, and pictures.
       const pattern = metadata.get('attention.sliding_window_pattern');
       const scores =
         metadata.layers === gemma27Layers
@@ -113,8 +116,8 @@ const architectures: Readonly<Record<string, Architecture>> = {
 };
 
 /**
- * The configuration of a file, as a config.json, and the names of its tensors.
- * @throws LinnetError `CONFIG` for an architecture or metadata that are not understood, `FORMAT` for malformed metadata
+ * A file's configuration, as a config.json, and its tensors' names.
+ * @throws LinnetError `CONFIG` for an unsupported architecture or metadata, `FORMAT` for malformed metadata
  */
 export function translate(metadata: Metadata): { readonly config: JsonObject; readonly rules: NameRules } {
   const { architecture, source } = metadata;
@@ -132,7 +135,7 @@ export function translate(metadata: Metadata): { readonly config: JsonObject; re
   return { config: described, rules: named };
 }
 
-/** Keys that repeat what tensors tell, or belong to training or pictures; all under a name that ends in a dot. */
+/** Keys that repeat what tensors tell, or concern training or pictures; a final dot means all keys with the prefix. */
 const harmless = [
   'vocab_size',
   'tensor_data_layout',
@@ -148,7 +151,7 @@ const harmless = [
   'context_length',
 ];
 
-/** Ids of BOS and of all tokens that end a text. */
+/** Ids of BOS and of every token that ends a text. */
 function textEnds(metadata: Metadata): JsonObject {
   const named = [metadata.token('eos'), metadata.token('eot'), metadata.token('eom')].filter((id) => id !== undefined);
   const ends = [...new Set([...named, ...metadata.turnEnds])];

@@ -1,21 +1,21 @@
 /**
- * The number formats of GGUF files: how many values and bytes a block has, the values of its bytes, and the codes that products take:
- * 4 or 8 bits for each weight, a scale for 16 or 32 inputs. Layouts as in ggml-common.h; values are products of float32 numbers that fit
- * 24 bits, so that no order of computing changes them. Little-endian.
+ * GGUF's number formats: how many values and bytes a block has, its values, and the codes that products take: 4 or 8 bits per
+ * weight, a scale per 16 or 32 inputs. Layouts follow ggml-common.h; values are products of float32 numbers that fit 24 bits,
+ * so the order of computing cannot change them. Little-endian.
  */
 import { float32FromBfloat16, float32FromFloat16, halfValues } from '../safetensors/float-conversion.ts';
 import type { CodeForm } from '../weight-file.ts';
 
-/** A format whose values are known. */
+/** A format that can be read. */
 export interface BlockType {
   readonly name: string;
-  /** Values of a block. */
+  /** Values per block. */
   readonly values: number;
-  /** Bytes of a block. */
+  /** Bytes per block. */
   readonly bytes: number;
-  /** Writes the values of whole blocks, of which `bytes` consists, to `out`, of as many numbers. */
+  /** Writes the values of `bytes`, which are whole blocks, to `out`. */
   decode(bytes: Uint8Array, out: Float32Array): void;
-  /** How blocks become codes; absent where values are floats. */
+  /** Turns blocks into codes; absent for floats. */
   readonly coder?: Coder;
 }
 
@@ -25,13 +25,13 @@ interface Room {
   /** The codes, two bytes at a time. */
   readonly pairs: Uint16Array;
   readonly scales: Float32Array;
-  /** Like the next two as long as the scales where there are minima. */
+  /** Empty without minima; otherwise, like the next two, as long as the scales. */
   readonly minima: Float32Array;
   readonly zeros: Uint8Array;
   readonly rest: Float32Array;
 }
 
-/** Stored blocks, and their bytes two at a time: half the steps of a loop. */
+/** Stored blocks as bytes, and as pairs of bytes, which halve a loop's steps. */
 export interface Blocks {
   readonly bytes: Uint8Array;
   readonly pairs: Uint16Array;
@@ -42,18 +42,18 @@ export function storedBlocks(stored: Uint8Array): Blocks {
   return { bytes, pairs: new Uint16Array(bytes.buffer, bytes.byteOffset, bytes.length >> 1) };
 }
 
-/** How a format becomes codes. */
+/** Turns a format's blocks into codes. */
 export interface Coder extends CodeForm {
-  /** Where the half-precision scales of a block are. */
+  /** Offsets of a block's half-precision scales. */
   readonly halves: readonly number[];
   /**
    * Writes the block that begins at byte `at`.
-   * @param block number of its first block of `size` in the room
+   * @param block index in the room of its first block of `size`
    */
   write(blocks: Blocks, at: number, room: Room, block: number): void;
 }
 
-/** Room for blocks of a form. */
+/** Room for this many blocks of a form. */
 export function roomFor({ bits, size, minima }: CodeForm, blocks: number): Room {
   const codes = new Uint8Array((blocks * size * bits) / 8);
   const count = minima ? blocks : 0;
@@ -71,22 +71,22 @@ function halfAt(bytes: Uint8Array, at: number): number {
   return halfValues()[bytes[at] | (bytes[at + 1] << 8)];
 }
 
-/** Four-bit codes of IQ4_NL and IQ4_XS. */
+/** IQ4_NL's and IQ4_XS's four-bit codes. */
 const unevenCodes = Float32Array.of(-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113);
-/** Twice the values of the four-bit floats of MXFP4. */
+/** Twice the values of MXFP4's four-bit floats. */
 const floatCodes = Float32Array.of(0, 1, 2, 3, 4, 6, 8, 12, 0, -1, -2, -3, -4, -6, -8, -12);
 
-/** The six-bit scale of sub-block j of Q4_K and Q5_K: `at` is where their 12 bytes begin. */
+/** The six-bit scale of sub-block j in Q4_K and Q5_K, whose 12 bytes begin at `at`. */
 function subScale(bytes: Uint8Array, at: number, j: number): number {
   return j < 4 ? bytes[at + j] & 63 : (bytes[at + j + 4] & 15) | ((bytes[at + j - 4] >> 6) << 4);
 }
 
-/** The six-bit minimum of the same. */
+/** The six-bit minimum of the same sub-block. */
 function subMinimum(bytes: Uint8Array, at: number, j: number): number {
   return j < 4 ? bytes[at + j + 4] & 63 : (bytes[at + j + 4] >> 4) | ((bytes[at + j] >> 6) << 4);
 }
 
-/** Scales and minima of the eight sub-blocks of Q4_K and Q5_K. */
+/** Scales and minima of Q4_K's and Q5_K's eight sub-blocks. */
 function writeScales(bytes: Uint8Array, at: number, { scales, minima }: Room, block: number): void {
   const [d, least] = [halfAt(bytes, at), halfAt(bytes, at + 2)];
   for (let j = 0; j < 8; j++) {
@@ -95,7 +95,7 @@ function writeScales(bytes: Uint8Array, at: number, { scales, minima }: Room, bl
   }
 }
 
-/** The scale of sub-block j of IQ4_XS, less 32; a block begins at `at`. */
+/** The scale of IQ4_XS's sub-block j, minus 32; the block begins at `at`. */
 function unevenScale(bytes: Uint8Array, at: number, j: number): number {
   const high = (bytes[at + 2 + (j >> 2)] >> (2 * (j & 3))) & 3;
   const low = (bytes[at + 4 + (j >> 1)] >> (4 * (j & 1))) & 15;
@@ -105,7 +105,7 @@ function unevenScale(bytes: Uint8Array, at: number, j: number): number {
 /** Writes the codes of bytes that begin at `at`. */
 type CodeWriter = (blocks: Blocks, at: number, room: Room, to: number) => void;
 
-/** Two codes of four bits a byte, neighbours together, from 16 bytes whose halves are apart, or from `width`. */
+/** Packs neighboring four-bit codes into bytes, from 16 bytes, or `width`, that hold them half a block apart. */
 function writeNibbles({ pairs }: Blocks, at: number, room: Room, to: number, width = 16): void {
   const quarter = width / 4;
   for (let i = 0, from = at >> 1, target = to >> 1; i < quarter; i++, from += 2, target++) {
@@ -119,19 +119,19 @@ function writeNibbles({ pairs }: Blocks, at: number, room: Room, to: number, wid
   }
 }
 
-/** Code i of 16 bytes: low halves, then high ones. */
+/** Code i from 16 bytes: low halves, then high ones. */
 function nibble(bytes: Uint8Array, at: number, i: number): number {
   return i < 16 ? bytes[at + i] & 15 : bytes[at + i - 16] >> 4;
 }
 
-/** Values of a table, around 128, by codes of four bits. */
+/** Values of a table, around 128, by four-bit codes. */
 function tableWriter(table: Float32Array): CodeWriter {
   return ({ bytes }, at, { codes }, to) => {
     for (let i = 0; i < 32; i++) codes[to + i] = table[nibble(bytes, at, i)] + 128;
   };
 }
 
-/** Codes of five bits, whose highest come first. @param shift added to all */
+/** Five-bit codes, their highest bits stored first. @param shift added to each */
 function fiveBitWriter(shift: number): CodeWriter {
   return ({ bytes }, at, { codes }, to) => {
     for (let i = 0; i < 32; i++) {
@@ -144,12 +144,12 @@ function fiveBitWriter(shift: number): CodeWriter {
 const writeUneven = tableWriter(unevenCodes);
 const writeFloats = tableWriter(floatCodes);
 
-/** A format whose second half-precision scale, if it has two, is that of minima. */
+/** A format's coder. A second half-precision scale, if any, scales minima. */
 function coder(bits: 4 | 8, halves: readonly number[], write: Coder['write'], size: 16 | 32 = 32): Coder {
   return { bits, size, minima: halves.length === 2, halves, write };
 }
 
-/** Blocks of 32: a scale, a minimum where there are `minima`, codes. */
+/** Blocks of 32: a scale, then a minimum if the format has them, then codes. */
 function scaleFirst(bits: 4 | 8, hasMinima: boolean, writeCodes: CodeWriter): Coder {
   const halves = hasMinima ? [0, 2] : [0];
   return coder(bits, halves, (blocks, at, room, block) => {
@@ -162,7 +162,7 @@ function scaleFirst(bits: 4 | 8, hasMinima: boolean, writeCodes: CodeWriter): Co
 const coders = {
   Q4_0: scaleFirst(4, false, writeNibbles),
   Q4_1: scaleFirst(4, true, writeNibbles),
-  Q5_0: scaleFirst(8, false, fiveBitWriter(112)), // 128 less the 16 of the format
+  Q5_0: scaleFirst(8, false, fiveBitWriter(112)), // 128 minus the format's 16
   Q5_1: scaleFirst(8, true, fiveBitWriter(0)),
   Q8_0: scaleFirst(8, false, ({ pairs }, at, room, to) => {
     const [from, first] = [at >> 1, to >> 1];
@@ -200,7 +200,7 @@ const coders = {
           const b = pairs[low + l + 16];
           const h = pairs[high + l];
           const to = 8 * block + 64 * half + l;
-          // 96 is 128 less the 32 of the format.
+          // 96 is 128 minus the format's 32.
           room.pairs[to] = ((a & 0x0f0f) | ((h & 0x0303) << 4)) + 0x6060;
           room.pairs[to + 16] = ((b & 0x0f0f) | ((h & 0x0c0c) << 2)) + 0x6060;
           room.pairs[to + 32] = (((a >> 4) & 0x0f0f) | (h & 0x3030)) + 0x6060;
@@ -224,7 +224,7 @@ const coders = {
   }),
 };
 
-/** A format in codes. @param bytes of a block of `values` */
+/** A format with codes. @param bytes per block of `values` */
 function coded(name: keyof typeof coders, values: number, bytes: number): BlockType {
   const coder = coders[name];
   const { bits, size, minima } = coder;
@@ -252,7 +252,7 @@ function coded(name: keyof typeof coders, values: number, bytes: number): BlockT
   };
 }
 
-/** A float of its own. */
+/** A format of single floats. */
 function float(name: string, bytes: number, decode: BlockType['decode']): BlockType {
   return { name, values: 1, bytes, decode };
 }
@@ -274,7 +274,7 @@ const types: ReadonlyMap<number, BlockType> = new Map<number, BlockType>([
   [39, coded('MXFP4', 32, 17)],
 ]);
 
-/** Formats that are known by name alone. */
+/** Formats known only by name. */
 const otherNames: Readonly<Record<number, string>> = {
   9: 'Q8_1',
   10: 'Q2_K',
@@ -297,17 +297,17 @@ const otherNames: Readonly<Record<number, string>> = {
   40: 'NVFP4',
 };
 
-/** The format of a number in a file; undefined for one that is not read. */
+/** The format with this id; undefined if it is not supported. */
 export function blockType(id: number): BlockType | undefined {
   return types.get(id);
 }
 
-/** The names of all formats that are read. */
+/** Names of all supported formats. */
 export function blockTypeNames(): readonly string[] {
   return [...types.values()].map(({ name }) => name);
 }
 
-/** How errors name a format that is not read. */
+/** An unsupported format's name in errors. */
 export function otherTypeName(id: number): string {
   return Object.hasOwn(otherNames, id) ? otherNames[id] : `number ${id}`;
 }

@@ -1,10 +1,10 @@
-/** Conversion's changes of tensors, undone. */
+/** Undoes the conversion's changes to tensors. */
 import { elementCount } from '../../graph/tensor.ts';
 import type { Change } from './recipes.ts';
 
 /**
- * Rows of queries and keys that were put in the order of a rotation of neighbours: within a head of width D row 2i + j of the file
- * is row j·D/2 + i of the checkpoint.
+ * Query and key rows reordered for rotations of neighbors: within a head of width D the file's row 2i + j is the checkpoint's
+ * row j·D/2 + i.
  */
 export function turnedHeads(headWidth: number): Change {
   const half = headWidth / 2;
@@ -16,14 +16,14 @@ export function turnedHeads(headWidth: number): Change {
   });
 }
 
-/** Gains that were stored as 1 + w. */
+/** Gains stored as 1 + w. */
 export const centred: Change = () => ({
   values(values) {
     for (let i = 0; i < values.length; i++) values[i] -= 1;
   },
 });
 
-/** −exp(A_log), of heads. */
+/** −exp(A_log), per head. */
 export const negativeExponential: Change = ({ shape }) => ({
   shape: [elementCount(shape)],
   values(values) {
@@ -31,10 +31,10 @@ export const negativeExponential: Change = ({ shape }) => ({
   },
 });
 
-/** All in one row. */
+/** All values in one row. */
 export const flat: Change = ({ shape }) => ({ shape: [elementCount(shape)] });
 
-/** Filters [channels, taps], which checkpoints have as [channels, 1, taps]. */
+/** Filters [channels, taps]; checkpoints have [channels, 1, taps]. */
 export const filters: Change = ({ shape: [channels, taps] }) =>
   taps === undefined ? {} : { shape: [channels, 1, taps] };
 
@@ -42,13 +42,13 @@ export const filters: Change = ({ shape: [channels, taps] }) =>
 export const transposed: Change = ({ shape: [rows, columns] }) =>
   columns === undefined ? {} : { shape: [columns, rows], transposed: true };
 
-/** How value heads were reordered: head h of the file has key head h mod `keyHeads`; in checkpoints neighbours share one. */
+/** How value heads were reordered: the file's head h has key head h mod `keyHeads`; in checkpoints neighbors share one. */
 export interface ValueHeads {
   readonly heads: number;
   readonly keyHeads: number;
 }
 
-/** The place in a file of value head H of a checkpoint. */
+/** The file's index for the checkpoint's value head H. */
 function storedHead({ heads, keyHeads }: ValueHeads, head: number): number {
   const shared = heads / keyHeads;
   return (head % shared) * keyHeads + Math.floor(head / shared);

@@ -1,7 +1,7 @@
 /**
- * Matrices of GGUF files in codes that products take as they are. Where a format has minima, weight = code · scale − minimum; a whole zero
- * point near minimum / scale makes the codes of a product small, and the rest, zero · scale − minimum, goes times the sum of the block's
- * inputs.
+ * GGUF matrices in codes that products take unchanged. For formats with minima, weight = code · scale − minimum; a whole zero
+ * point near minimum / scale keeps the product's codes small, and the rest, zero · scale − minimum, multiplies the sum of the
+ * block's inputs.
  */
 import { wholeZeros } from '../packed-codes.ts';
 import type { CodedMatrix, CodedParts } from '../weight-file.ts';
@@ -11,7 +11,7 @@ import { bytesOfTensors, mebibyte, storedPieces } from './stored-tensors.ts';
 
 /**
  * A matrix in codes.
- * @returns undefined for a format without codes, and where conversion's changes do not leave blocks whole
+ * @returns undefined for a format without codes, and if the conversion's changes split blocks
  */
 export function codedMatrix(recipe: TensorRecipe): CodedMatrix | undefined {
   const { sources, row, column, values } = recipe;
@@ -26,7 +26,7 @@ export function codedMatrix(recipe: TensorRecipe): CodedMatrix | undefined {
   const inputs = shape[1];
   const outputs = sources.reduce((sum, one) => sum + one.shape[0], 0);
   const rowBytes = (inputs / type.values) * type.bytes;
-  /** Rows of the file, in the order of the checkpoint. */
+  /** The file's rows, in the checkpoint's order. */
   async function* rowsOf(step: number): AsyncGenerator<StoredRows> {
     if (row === undefined && sources.length === 1) {
       for await (const bytes of storedPieces(source, step * rowBytes)) {
@@ -49,11 +49,11 @@ export function codedMatrix(recipe: TensorRecipe): CodedMatrix | undefined {
   };
 }
 
-/** Rows of a matrix as they are stored. */
+/** A matrix's stored rows. */
 interface StoredRows {
   readonly blocks: Blocks;
   readonly rows: number;
-  /** The byte that a row begins at. */
+  /** The byte at which a row begins. */
   readonly at: (row: number) => number;
 }
 
@@ -86,7 +86,7 @@ async function* coded(
   }
 }
 
-/** Puts the blocks of every row into another order. @param width elements of a block */
+/** Reorders the blocks of every row. @param width elements per block */
 function reorder(values: Uint8Array | Float32Array, order: readonly number[], width: number): void {
   const length = order.length * width;
   for (let start = 0; start < values.length; start += length) {

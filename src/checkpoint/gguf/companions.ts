@@ -1,28 +1,28 @@
-/** The files that a Hugging Face folder has beside its weights, out of a GGUF file. */
+/** Makes, from a GGUF file, the files that a Hugging Face folder has beside its weights. */
 import { openRegularFile } from '../../files/regular-file.ts';
 import { TEMPLATE_FOLDER } from '../folder-files.ts';
 import { byteSource, ggufPath } from './files.ts';
 import { readGgufHeader } from './header.ts';
 import { templateTexts, type TokenizerParts, tokenizerParts } from './tokenizers.ts';
 
-/** Files beside weights, by name, or by path where they are in a folder. */
+/** Files beside weights, by name, or by path inside a folder. */
 export interface Companions extends TokenizerParts {
-  /** Differs where the file was written to. */
+  /** Changes when the file is written to. */
   readonly version: string;
 }
 
 /**
- * The files of a path.
- * @param tokenizer whether its files are made, too, which takes a second for large vocabularies. Default true
- * @returns undefined where the path is no GGUF file and no folder with one
- * @throws LinnetError as `ggufPath`, `readGgufHeader` and `tokenizerParts`
+ * A path's files.
+ * @param tokenizer whether to make the tokenizer's files, which takes a second for large vocabularies. Default true
+ * @returns undefined unless the path is a GGUF file or a folder with one
+ * @throws LinnetError like `ggufPath`, `readGgufHeader` and `tokenizerParts`
  */
 export async function ggufCompanions(path: string, { tokenizer = true } = {}): Promise<Companions | undefined> {
   const packed = await ggufPath(path);
   if (packed === undefined) return undefined;
   await using file = await openRegularFile(packed);
   const { metadata, tensors } = await readGgufHeader(byteSource(file, packed), { arrays: tokenizer });
-  // Ollama's Gemma 3 has a token of pictures more than rows of the table.
+  // Ollama's Gemma 3 has one picture token more than the table has rows.
   const rows = metadata.has('gemma3.mm.tokens_per_image') ? tensors.get('token_embd.weight')?.shape[0] : undefined;
   const parts: TokenizerParts = tokenizer
     ? tokenizerParts(metadata, packed, rows)

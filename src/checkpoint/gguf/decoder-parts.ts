@@ -1,4 +1,4 @@
-/** What decoders in GGUF files share: names of tensors, and fields of their configurations. */
+/** Shared parts of decoders in GGUF files: tensor names and configuration fields. */
 import { LinnetError } from '../../errors.ts';
 import { shownValue } from '../../files/name-list.ts';
 import { ropeOf } from '../../models/families/decoder/rope.ts';
@@ -9,14 +9,14 @@ import type { Metadata } from './metadata.ts';
 import type { NameRules, Rules } from './recipes.ts';
 import { refusal } from './refusal.ts';
 
-/** How an architecture is described as a family. */
+/** Describes an architecture as a family. */
 export interface Architecture {
-  /** The config.json, without the ids of tokens. */
+  /** The config.json, without token ids. */
   readonly config: (metadata: Metadata) => JsonObject;
   readonly rules: (metadata: Metadata) => NameRules;
 }
 
-/** Names of a layer of LLaMA's kind. */
+/** Names in a LLaMA layer. */
 export const usualLayer: Rules = {
   attn_norm: 'input_layernorm',
   attn_q: 'self_attn.q_proj',
@@ -31,7 +31,7 @@ export const usualLayer: Rules = {
   ffn_down: 'mlp.down_proj',
 };
 
-/** The same with norms whose gains are 1 + w, of queries and keys too. */
+/** The same with norms stored as 1 + w, queries' and keys' included. */
 export const centredLayer: Rules = {
   ...usualLayer,
   attn_norm: { to: 'input_layernorm', change: centred },
@@ -40,15 +40,15 @@ export const centredLayer: Rules = {
   attn_k_norm: { to: 'self_attn.k_norm', change: centred },
 };
 
-/** Names outside of their layers. */
+/** Names outside the layers. */
 export const centredModel: Rules = { output_norm: { to: 'model.norm', change: centred } };
 
-/** By layer, whether it reads the whole past: the last of every `period` does. */
+/** Type by layer: the last of every `period` reads the whole past. */
 export function layerTypes(metadata: Metadata, period: number, other: string): readonly string[] {
   return Array.from({ length: metadata.layers }, (_, layer) => ((layer + 1) % period === 0 ? 'full_attention' : other));
 }
 
-/** Rules of a decoder. @param model names outside of layers that differ from LLaMA's. @param unread tensors that are left out */
+/** A decoder's rules. @param model names outside layers that differ from LLaMA's. @param unread tensors to leave out */
 export function decoderRules(layer: Rules, model: Rules = {}, unread: readonly string[] = []): NameRules {
   return {
     model: { token_embd: 'model.embed_tokens', output_norm: 'model.norm', output: 'lm_head', ...model },
@@ -57,14 +57,14 @@ export function decoderRules(layer: Rules, model: Rules = {}, unread: readonly s
   };
 }
 
-/** LLaMA and models converted as it: rows of queries and keys are turned back. @param layer names that differ from LLaMA's */
+/** LLaMA and models converted like it: turns query and key rows back. @param layer names that differ from LLaMA's */
 export function turnedRules(metadata: Metadata, layer: Rules = {}): NameRules {
   const change = turnedHeads(headWidthOf(metadata));
   const projections = { attn_q: { to: 'self_attn.q_proj', change }, attn_k: { to: 'self_attn.k_proj', change } };
   return decoderRules({ ...usualLayer, ...projections, ...layer });
 }
 
-/** D: width of a head. @throws LinnetError `CONFIG` where keys and values differ in it */
+/** D: a head's width. @throws LinnetError `CONFIG` if keys and values differ in it */
 export function headWidthOf(metadata: Metadata): number {
   const usual = metadata.number('embedding_length') / metadata.number('attention.head_count');
   const width = metadata.number('attention.key_length', usual);
@@ -72,7 +72,7 @@ export function headWidthOf(metadata: Metadata): number {
   throw refusal(metadata.source, 'has keys and values of different widths, which no family here has');
 }
 
-/** Fields that decoders of the family `type` share. @param turned features of a head that are turned. Default: all */
+/** Fields common to decoders of family `type`. @param turned rotated features per head. Default: all */
 export function decoderConfig(metadata: Metadata, type: string, className: string, turned?: number): JsonObject {
   const heads = metadata.number('attention.head_count');
   const headWidth = headWidthOf(metadata);
@@ -87,7 +87,7 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
     architectures: [`${className}ForCausalLM`],
     vocab_size: metadata.rowsOf('token_embd'),
     hidden_size: metadata.number('embedding_length'),
-    // Of Granite 4, which may say a width of experts that it has not.
+    // Granite 4 may state an expert width without having experts.
     intermediate_size: metadata.number('expert_shared_feed_forward_length', metadata.number('feed_forward_length')),
     num_hidden_layers: metadata.layers,
     num_attention_heads: heads,
@@ -101,19 +101,19 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   };
 }
 
-/** Whether projections have biases, which tensors tell. */
+/** Whether projections have biases, judged by the tensors. */
 export function biasesOf({ tensors }: Metadata): JsonObject {
   return { attention_bias: tensors.has('blk.0.attn_q.bias'), mlp_bias: tensors.has('blk.0.ffn_down.bias') };
 }
 
-/** Fields of yarn that have defaults, and the metadata that conversion writes of them. */
+/** Yarn's fields with defaults, and the conversion's metadata for them. */
 const yarnFields = [
   ['beta_fast', 'beta_fast'],
   ['beta_slow', 'beta_slow'],
   ['attention_factor', 'attn_factor'],
 ];
 
-/** The scaling of positions. @throws LinnetError `CONFIG` for an unknown one */
+/** The position scaling. @throws LinnetError `CONFIG` for an unknown one */
 function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefined {
   const type = metadata.text('rope.scaling.type', 'linear');
   const factor = metadata.number('rope.scaling.factor', metadata.number('rope.scale_linear', 1));
@@ -136,7 +136,7 @@ function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefi
   throw refusal(metadata.source, `scales positions by ${shownValue(type)}, not by linear or yarn`);
 }
 
-/** Numbers of LLaMA 3.1 and 3.2. */
+/** LLaMA 3.1's and 3.2's numbers. */
 const llama3 = [8, 32].map((factor) => ({
   factor,
   low_freq_factor: 1,
@@ -144,7 +144,7 @@ const llama3 = [8, 32].map((factor) => ({
   original_max_position_embeddings: 8192,
 }));
 
-/** A scaling that divides the angle of each pair by a factor of its own: LLaMA 3's where it is that. */
+/** A scaling that divides each pair's angle by its own factor; recognizes LLaMA 3's. */
 function dividedAngles(metadata: Metadata, factors: readonly number[], headWidth: number): JsonObject {
   const base = metadata.number('rope.freq_base', 10_000);
   if (factors.length !== headWidth / 2) {

@@ -1,4 +1,4 @@
-/** GGUF files on a disk: found by a path, in one file or several, and opened. */
+/** Finds and opens GGUF models on disk, in one file or several. */
 import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
@@ -10,17 +10,17 @@ import { type GgufModel, modelOf } from './model.ts';
 import { endTexts } from './tokenizers.ts';
 import type { GgufFile } from './weights.ts';
 
-/** The magic number that files begin with. */
+/** The magic number at the start of a file. */
 const magic = 'GGUF';
 const mostShards = 1000;
 
-/** Number and count of a file that is one of several, as llama.cpp names them. */
+/** A shard's number and count, as llama.cpp names them. */
 const shardName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
 
 /**
- * The file that a path stands for: a GGUF file of any name, or a folder that holds one and no model in another format. Of several
- * that are one model, the first.
- * @returns undefined where there is none
+ * The file a path stands for: a GGUF file of any name, or the only one in a folder without a model in another format; a
+ * sharded model's first file.
+ * @returns undefined if there is none
  * @throws LinnetError `INPUT` for a folder with several models
  */
 export async function ggufPath(path: string): Promise<string | undefined> {
@@ -28,7 +28,7 @@ export async function ggufPath(path: string): Promise<string | undefined> {
   if (stats?.isFile() === true) return (await beginsWithMagic(path)) ? firstShard(resolve(path)) : undefined;
   if (stats?.isDirectory() !== true) return undefined;
   const top = await readdir(path).catch((): string[] => []);
-  // Files of the hub keep their folders.
+  // Files from the hub keep their folders.
   const names = top.includes(SOURCE_FILE) ? await readdir(path, { recursive: true }) : top;
   if ([WEIGHTS_FILE, INDEX_FILE, CONFIG_FILE].some((name) => top.includes(name))) return undefined;
   const models = names.filter((name) => /\.gguf$/i.test(name) && Number(shardName.exec(name)?.[2] ?? 1) === 1);
@@ -37,7 +37,7 @@ export async function ggufPath(path: string): Promise<string | undefined> {
   throw new LinnetError('INPUT', `${path} holds ${models.length} models (${listNames(models)}); give one of the files`);
 }
 
-/** The first of several files. */
+/** The first shard's path. */
 function firstShard(path: string): string {
   const [, stem, , count] = shardName.exec(basename(path)) ?? [];
   return stem === undefined ? path : resolve(dirname(path), `${stem}-00001-of-${count}.gguf`);
@@ -73,9 +73,9 @@ export function byteSource({ handle, size }: OpenFile, name: string): ByteSource
 
 /**
  * Opens a model.
- * @param path of its first file
- * @throws LinnetError `NOT_FOUND` or `PATH` as `openRegularFile`; `FORMAT`, `TENSOR` or `CONFIG` for files that are malformed, lack a
- *   part or are not understood
+ * @param path its first file
+ * @throws LinnetError `NOT_FOUND` or `PATH` like `openRegularFile`; `FORMAT`, `TENSOR` or `CONFIG` for malformed, incomplete
+ *   or unsupported files
  */
 export async function openGguf(path: string): Promise<GgufModel> {
   const files: GgufFile[] = [];
@@ -90,7 +90,7 @@ export async function openGguf(path: string): Promise<GgufModel> {
   }
 }
 
-/** The tensors of all files of a model. @param files the first, to which the others are added */
+/** The tensors of all of a model's files. @param files the first; the others are added */
 async function withShards(
   path: string,
   first: GgufHeader,

@@ -1,22 +1,22 @@
 /**
- * The header of a GGUF file: metadata and the list of tensors. A file can come from anybody, so that every count, length, type and
- * offset is checked before memory is taken for it. Runs in browsers too.
+ * A GGUF file's header: metadata and the list of tensors. Files are untrusted: checks every count, length, type and offset
+ * before allocating. Also runs in browsers.
  */
 import { LinnetError } from '../../errors.ts';
 import { quoteName, shownValue } from '../../files/name-list.ts';
 import { elementCount } from '../../graph/tensor.ts';
 import { type BlockType, blockType, blockTypeNames, otherTypeName } from './block-types.ts';
 
-/** Bytes that can be read at any place. */
+/** Bytes readable at any offset. */
 export interface ByteSource {
-  /** How errors name it. */
+  /** Its name in errors. */
   readonly name: string;
   readonly size: number;
-  /** @param length at most the number of bytes behind `offset` @param room that is filled. Default: new */
+  /** @param length at most the bytes after `offset` @param room to fill. Default: new */
   read(offset: number, length: number, room?: Uint8Array): Promise<Uint8Array>;
 }
 
-/** A value of the metadata; undefined elements are not possible. Integers beyond 2⁵³ are bigint. */
+/** A metadata value; elements are never undefined. Integers beyond 2⁵³ are bigint. */
 export type MetadataValue = string | number | bigint | boolean | readonly MetadataValue[];
 
 /** A tensor as its file lists it. */
@@ -24,45 +24,45 @@ export interface ListedTensor {
   readonly name: string;
   readonly source: ByteSource;
   readonly type: BlockType;
-  /** Rows last: [columns] or [rows, columns] …, as the other formats write shapes. */
+  /** As other formats write shapes: [columns] or [rows, columns] …. */
   readonly shape: readonly number[];
-  /** In the file. */
+  /** From the file's start. */
   readonly offset: number;
   readonly byteLength: number;
 }
 
 export interface GgufHeader {
-  /** Ids of sought tokens, where arrays are passed over. */
+  /** Ids of the sought tokens if arrays were skipped. */
   readonly found: readonly number[];
   readonly metadata: ReadonlyMap<string, MetadataValue>;
   readonly tensors: ReadonlyMap<string, ListedTensor>;
 }
 
 const magic = 'GGUF';
-/** Most bytes of a header; vocabularies of 262,000 tokens and their merges take 20 MB. */
+/** Largest header; vocabularies of 262,000 tokens and their merges take 20 MB. */
 const mostHeaderBytes = 1 << 27;
 const mostEntries = 1 << 16;
-/** Elements of all arrays together. */
+/** Most elements in all arrays together. */
 const mostElements = 1 << 22;
 const mostNameBytes = 256;
 const mostDimensions = 4;
-/** Most values of a tensor: far more than fit into any memory. */
+/** Most values in a tensor: far more than any memory holds. */
 const mostValues = 2 ** 40;
 const mostAlignment = 1 << 20;
 const mostNesting = 3;
-/** Longest array of numbers that is kept where arrays are passed over: a number a layer. */
+/** Longest numeric array kept when arrays are skipped: one number per layer. */
 const mostPerLayer = 4096;
-/** Bytes of a text that is looked for. */
+/** Longest sought text in bytes. */
 const mostSought = 32;
-/** Bytes that are read first, enough for most vocabularies: twice as many, and so on, where the header is longer. */
+/** Bytes read first, enough for most vocabularies; doubles until the header fits. */
 const firstBytes = 1 << 23;
 
 /**
  * Reads the header.
- * @param sought texts of arrays that are passed over. Default: none
- * @param arrays whether arrays of the metadata, such as vocabularies, are kept; false: they are passed over and absent. Default true
- * @throws LinnetError `FORMAT` for a malformed file, for one of another version or byte order, and for tensors of formats
- *   that are not read, with what to take instead
+ * @param sought texts to find in skipped arrays. Default: none
+ * @param arrays whether to keep metadata arrays, such as vocabularies; false skips them. Default true
+ * @throws LinnetError `FORMAT` for a malformed file, another version or byte order, and tensors in unsupported formats,
+ *   naming what to use instead
  */
 export async function readGgufHeader(
   source: ByteSource,
@@ -109,7 +109,7 @@ function headerAt(cursor: Cursor, source: ByteSource, arrays: boolean): GgufHead
   };
 }
 
-/** A tensor whose place counts from the beginning of the data. */
+/** A tensor whose offset counts from the start of the data. */
 type Entry = Pick<ListedTensor, 'name' | 'type' | 'shape' | 'offset'>;
 
 function tensorEntry(cursor: Cursor): Entry {
@@ -151,7 +151,7 @@ function alignmentOf(metadata: ReadonlyMap<string, MetadataValue>, cursor: Curso
   throw cursor.error(`has the general.alignment ${shownValue(alignment)}, expected a power of two from 8`);
 }
 
-/** Checks that tensors lie in the file, aligned and apart. @param cursor behind the header */
+/** Checks that tensors lie in the file, aligned and apart. @param cursor just after the header */
 function placed(
   cursor: Cursor,
   source: ByteSource,
@@ -179,7 +179,7 @@ function placed(
   return tensors;
 }
 
-/** Values of the metadata of a fixed size by type: bytes of each, and the method that reads it. */
+/** Fixed-size metadata types: their bytes, and the method that reads them. */
 const plainTypes: Readonly<Record<number, readonly [bytes: number, read: keyof DataView & `get${string}`]>> = {
   0: [1, 'getUint8'],
   1: [1, 'getInt8'],
@@ -204,7 +204,7 @@ function narrowed(value: bigint): number | bigint {
 
 type Cursor = ReturnType<typeof cursorOver>;
 
-/** Reads a header from its first bytes on. */
+/** Reads a header from its first bytes. */
 function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, sought: ReadonlySet<string>) {
   const view = new DataView(all.buffer);
   const decoder = new TextDecoder();
@@ -215,7 +215,7 @@ function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, so
 
   const error = (what: string): LinnetError => new LinnetError('FORMAT', `${name} ${what}`);
 
-  /** Goes over the next bytes. @returns where they begin */
+  /** Skips the next bytes. @returns where they begin */
   function take(length: number): number {
     const at = position;
     const end = at + length;
@@ -230,7 +230,7 @@ function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, so
 
   const u32 = (): number => view.getUint32(take(4), true);
 
-  /** A whole number of 64 bits. */
+  /** A 64-bit whole number. */
   function count(what: string, most = Number.MAX_SAFE_INTEGER): number {
     const number = narrowed(view.getBigUint64(take(8), true));
     if (typeof number === 'number' && number <= most) return number;
@@ -241,7 +241,7 @@ function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, so
     const at = take(length);
     const bytes = all.subarray(at, at + length);
     if (length > 24) return decoder.decode(bytes);
-    let short = ''; // of which a vocabulary has many
+    let short = ''; // vocabularies have many short texts
     for (const byte of bytes) {
       if (byte > 0x7f) return decoder.decode(bytes);
       short += String.fromCharCode(byte);
@@ -249,7 +249,7 @@ function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, so
     return short;
   }
 
-  /** A value of the metadata; undefined for an array that is passed over. */
+  /** A metadata value; undefined for a skipped array. */
   function value(type: number, arrays: boolean, depth = 0): MetadataValue | undefined {
     if (type === textType) return text(count('bytes of a text', mostHeaderBytes));
     if (type === arrayType) return array(arrays, depth + 1);
@@ -274,7 +274,7 @@ function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, so
     return arrays || (type !== arrayType && length <= mostPerLayer) ? values : undefined;
   }
 
-  /** Passes over a text of an array, and notes its place where it is sought. */
+  /** Skips a text in an array, noting its index if it is sought. */
   function seek(index: number): void {
     const length = count('bytes of a text', mostHeaderBytes);
     const at = take(length);
@@ -290,9 +290,9 @@ function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, so
     text,
     value,
     found,
-    /** Of the next byte, in the file. */
+    /** The next byte's offset in the file. */
     position: () => position,
-    /** Bytes that the header has at least, where it has more than are in memory. */
+    /** The header's least size, once it exceeds the bytes in memory. */
     wanted: () => wanted,
   };
 }

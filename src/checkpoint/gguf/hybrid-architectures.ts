@@ -1,4 +1,4 @@
-/** Hybrids in GGUF files: decoders that have other mixers in place of, or beside, attention. */
+/** Hybrids in GGUF files: decoders with other mixers beside or instead of attention. */
 
 import type { JsonObject } from '../../files/json-object.ts';
 import { both, centred, filters, flat, negativeExponential, valueColumns, valueRows } from './changes.ts';
@@ -18,7 +18,7 @@ import type { Metadata } from './metadata.ts';
 import { asRule, type Rule, type Rules } from './recipes.ts';
 import { refusal } from './refusal.ts';
 
-/** The type of every layer: one of another mixer has no key-value heads. */
+/** Every layer's type: layers with another mixer have no key-value heads. */
 function typesByHeads(metadata: Metadata, attention: string, other: string): readonly string[] {
   return metadata.layered('attention.head_count_kv', 1).map((heads) => (heads > 0 ? attention : other));
 }
@@ -47,7 +47,7 @@ function mambaConfig(metadata: Metadata): JsonObject {
   };
 }
 
-/** Granite's factors, which conversion gives other names. */
+/** Granite's factors, which the conversion renames. */
 function graniteFactors(metadata: Metadata): JsonObject {
   return {
     attention_multiplier: metadata.number('attention.scale', headWidthOf(metadata) ** -0.5),
@@ -57,7 +57,7 @@ function graniteFactors(metadata: Metadata): JsonObject {
   };
 }
 
-/** Of the layer of multi-token prediction, the first behind the others. */
+/** Names in the multi-token prediction layer, the first after the ordinary ones. */
 function mtpRules({ layers, draftLayers }: Metadata): Rules {
   if (draftLayers === 0) return {};
   const layer = Object.entries(centredLayer).map(([name, rule]): [string, Rule] => {
@@ -75,7 +75,7 @@ function mtpRules({ layers, draftLayers }: Metadata): Rules {
   );
 }
 
-/** By name in files. */
+/** By the file's architecture name. */
 export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
   lfm2: {
     config(metadata) {
@@ -200,7 +200,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
           ssm_out: { to: 'linear_attn.out_proj', change: valueColumns(heads, width) },
         },
         { ...centredModel, ...mtpRules(metadata) },
-        // The first layer of multi-token prediction drafts alone.
+        // Only the first multi-token prediction layer drafts.
         [...metadata.tensors.keys()].filter((name) => Number(/^blk\.(\d+)/.exec(name)?.[1]) > metadata.layers),
       );
     },

@@ -1,4 +1,4 @@
-/** Typed access to the metadata of a GGUF file, under the prefix of its architecture. */
+/** Typed access to a GGUF file's metadata, under its architecture's prefix. */
 import { LinnetError } from '../../errors.ts';
 import { listNames, shownValue } from '../../files/name-list.ts';
 import type { GgufHeader, ListedTensor, MetadataValue } from './header.ts';
@@ -19,7 +19,10 @@ export function isNumber(value: unknown): value is number {
   return typeof value === 'number' && Number.isFinite(value);
 }
 
-/** Metadata whose keys begin with a prefix. Methods throw LinnetError `FORMAT` for values of other types, and absent ones without a fallback. */
+/**
+ * Metadata keys with a common prefix. Methods throw LinnetError `FORMAT` for values of another type, and for absent ones
+ * without a fallback.
+ */
 export class MetadataPart {
   readonly source: string;
   readonly #values: GgufHeader['metadata'];
@@ -73,7 +76,7 @@ export class MetadataPart {
   }
 
   /**
-   * Refuses what nobody asked for: it may change the computation. A value that switches something off does not.
+   * Refuses unread keys, which may change the computation; a value that switches something off passes.
    * @throws LinnetError `CONFIG` naming the keys
    */
   refuseOthers(harmless: readonly string[]): void {
@@ -92,13 +95,13 @@ export class MetadataPart {
   }
 }
 
-/** The metadata of a file's architecture: "block_count" is "llama.block_count". */
+/** The metadata of a file's architecture: "block_count" reads "llama.block_count". */
 export class Metadata extends MetadataPart {
   readonly architecture: string;
   readonly tensors: ReadonlyMap<string, ListedTensor>;
-  /** Ids of tokens whose texts end a turn. */
+  /** Ids of tokens that end a turn. */
   readonly turnEnds: readonly number[];
-  /** By which the angles of every pair of features are divided; empty: by nothing. */
+  /** Divisors of every feature pair's angle; empty for none. */
   readonly ropeFactors: readonly number[];
   readonly #tokenizer: MetadataPart;
 
@@ -112,22 +115,22 @@ export class Metadata extends MetadataPart {
     this.#tokenizer = new MetadataPart(metadata, source, 'tokenizer.ggml.');
   }
 
-  /** A number that may be absent. */
+  /** An optional number. */
   numberIf(name: string): number | undefined {
     return this.has(name) ? this.number(name) : undefined;
   }
 
-  /** Rows of a table; undefined where the file has none of the name. */
+  /** A table's row count; undefined if the file lacks the table. */
   rowsOf(table: string): number | undefined {
     return this.tensors.get(`${table}.weight`)?.shape[0];
   }
 
-  /** Layers that draft, behind the others in files of Qwen3.5. */
+  /** Layers that draft; Qwen3.5's files put them after the others. */
   get draftLayers(): number {
     return this.#count('nextn_predict_layers', 0, this.#count('block_count', 1) - 1, 0);
   }
 
-  /** The number of layers, without those that draft. @throws LinnetError `FORMAT` for one that no model has */
+  /** Layer count, without those that draft. @throws LinnetError `FORMAT` for an impossible one */
   get layers(): number {
     return this.#count('block_count', 1) - this.draftLayers;
   }
@@ -138,7 +141,7 @@ export class Metadata extends MetadataPart {
     throw this.unusable(name, count, `a number of layers from ${least} to ${most}`);
   }
 
-  /** A number of every layer; the same for all where one is given. */
+  /** One number per layer; a single number applies to all. */
   layered(name: string, fallback?: number): readonly number[] {
     const { layers } = this;
     const value = this.get(name) ?? fallback;
@@ -147,7 +150,7 @@ export class Metadata extends MetadataPart {
     throw this.unusable(name, value, `a number, or one for each of ${layers} layers`);
   }
 
-  /** A token id of the tokenizer, by its role. */
+  /** A token id by its role in the tokenizer. */
   token(role: string): number | undefined {
     const value = this.#tokenizer.get(`${role}_token_id`);
     return typeof value === 'number' && Number.isInteger(value) && value >= 0 ? value : undefined;

@@ -1,4 +1,4 @@
-/** The model that a header describes, in files on a disk or anywhere else. Runs in browsers too. */
+/** Opens the model that a header describes, from files on disk or elsewhere. Also runs in browsers. */
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { translate } from './architectures.ts';
@@ -15,16 +15,16 @@ export interface GgufModel {
   readonly facts: GgufFacts;
 }
 
-/** The file's own words. */
+/** Facts the file states. */
 export interface GgufFacts {
   readonly architecture: string;
-  /** `tokenizer.ggml.model`; undefined where the file has no tokenizer. */
+  /** `tokenizer.ggml.model`; undefined if the file has no tokenizer. */
   readonly tokenizer: string | undefined;
-  /** Tensors by type. */
+  /** Tensor counts by type. */
   readonly types: Readonly<Record<string, number>>;
 }
 
-/** The model of a header. @param files that are open */
+/** A header's model. @param files opened */
 export async function modelOf(header: GgufHeader, files: readonly GgufFile[], name: string): Promise<GgufModel> {
   const metadata = new Metadata(header, name, await ropeFactors(header.tensors));
   const { config, rules } = translate(metadata);
@@ -42,7 +42,7 @@ export async function modelOf(header: GgufHeader, files: readonly GgufFile[], na
   };
 }
 
-/** Most factors of angles that are read. */
+/** Most angle factors read. */
 const mostFactors = 1 << 15;
 
 async function ropeFactors(tensors: ReadonlyMap<string, ListedTensor>): Promise<readonly number[]> {

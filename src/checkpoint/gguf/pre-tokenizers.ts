@@ -1,11 +1,11 @@
-/** How texts are cut before bytes are merged, by the names that GGUF files give it (`tokenizer.ggml.pre`). */
+/** How texts are split before bytes are merged, by GGUF's names (`tokenizer.ggml.pre`). */
 
-/** Expressions that cut one after the other; matches stand alone, and so do texts between them. */
+/** Expressions that split one after the other; matches stand alone, as do the texts between them. */
 export interface PreTokenizer {
   readonly splits: readonly string[];
-  /** Whether a text that is a token is that token, whatever the merges. */
+  /** Whether a text that equals a token becomes it, whatever the merges. */
   readonly wholeWords?: boolean;
-  /** Whether BOS stands before a text where the file does not say. */
+  /** Whether BOS precedes a text if the file does not say. */
   readonly bos?: boolean;
 }
 
@@ -13,14 +13,14 @@ const gpt2 = String.raw`'s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{
 const endings = "(?i:'s|'t|'re|'ve|'m|'ll|'d)";
 const spaces = String.raw`\s*[\r\n]+|\s+(?!\S)|\s+`;
 
-/** LLaMA 3's expression with numbers of up to some digits. */
+/** LLaMA 3's expression, for numbers of at most this many digits. */
 function llama3(digits: string): string {
   return String.raw`${endings}|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}${digits}| ?[^\s\p{L}\p{N}]+[\r\n]*|${spaces}`;
 }
 
-/** Words of capitals before small letters, as GPT-4o and Mistral's Tekken cut them. @param ends of English words */
+/** Words split at capitals after small letters, as in GPT-4o and Mistral's Tekken. @param ends of English words */
 function cased(ends: string, digits: string): string {
-  // llama.cpp tells capitals of ASCII alone.
+  // llama.cpp distinguishes case only in ASCII.
   const upper = String.raw`(?:(?=\p{L})[^a-z])`;
   const lower = String.raw`(?:(?=\p{L})[^A-Z])`;
   const before = String.raw`[^\r\n\p{L}\p{N}]?`;
@@ -30,7 +30,7 @@ function cased(ends: string, digits: string): string {
   );
 }
 
-/** The same by names. */
+/** Splits with their names. */
 const cuts: readonly (readonly [names: string, cut: PreTokenizer])[] = [
   ['default', { splits: [String.raw`[\p{P}\$\+<=>\^~\|]+`, gpt2, String.raw`\p{N}+`, '[0-9][0-9][0-9]'] }],
   ['gpt-2 olmo phi-2 mpt jais trillion granite-docling', { splits: [gpt2] }],
@@ -51,7 +51,7 @@ const cuts: readonly (readonly [names: string, cut: PreTokenizer])[] = [
   ['gpt-4o llama4', { splits: [cased(`${endings}?`, '{1,3}')] }],
 ];
 
-/** By name. */
+/** Splits by name. */
 export const preTokenizers: ReadonlyMap<string, PreTokenizer> = new Map(
   cuts.flatMap(([names, cut]) => names.split(' ').map((name) => [name, cut])),
 );

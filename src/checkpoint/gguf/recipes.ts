@@ -1,54 +1,54 @@
-/** Tensors of a checkpoint from tensors of a GGUF file: conversion's changes of names, rows, columns and values are undone. */
+/** Makes a checkpoint's tensors from a GGUF file's: undoes the conversion's changes to names, rows, columns and values. */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import type { ListedTensor } from './header.ts';
 import { refusal } from './refusal.ts';
 
-/** How a tensor of a checkpoint is made of tensors of a file. */
+/** How to make a checkpoint's tensor from a file's tensors. */
 export interface TensorRecipe {
-  /** In the checkpoint. */
+  /** Name in the checkpoint. */
   readonly name: string;
   readonly shape: readonly number[];
-  /** One below the other, by rows. */
+  /** Stacked by rows. */
   readonly sources: readonly ListedTensor[];
-  /** Row of the sources that is row r of the checkpoint. Default: r. */
+  /** The source row of the checkpoint's row r. Default: r. */
   readonly row?: (r: number) => number;
-  /** Column of the sources that is column c. Default: c. Columns of a unit stay together. */
+  /** The source column of column c. Default: c. Columns of a unit stay together. */
   readonly column?: { readonly unit: number; readonly of: (c: number) => number };
-  /** Whether the checkpoint has columns for rows. */
+  /** Whether the checkpoint transposes the tensor. */
   readonly transposed?: boolean;
   /** Changes values in place. */
   readonly values?: (values: Float32Array) => void;
 }
 
-/** Conversion's change of a tensor besides its name. */
+/** The conversion's change to a tensor, besides its name. */
 export type Change = (
   tensor: ListedTensor,
 ) => Partial<Pick<TensorRecipe, 'shape' | 'row' | 'column' | 'transposed' | 'values'>>;
 
-/** A name in the checkpoint, and the change that is undone. */
+/** A name in the checkpoint, and the change to undo. */
 export interface Rule {
   readonly to: string;
   readonly change?: Change;
-  /** Place among the tensors of the file that are one in the checkpoint. */
+  /** Place among the file's tensors that make one in the checkpoint. */
   readonly part?: number;
 }
 
-/** By name in the file: whole, or without ".weight" and ".bias", which are kept. */
+/** By the file's name: whole, or without ".weight" and ".bias", which are kept. */
 export type Rules = Readonly<Record<string, string | Rule>>;
 
-/** The rules of a model: of its layers, whose names follow "blk.N.", and the others, which go first. */
+/** A model's rules: for its layers, whose names begin with "blk.N.", and for the others, which come first. */
 export interface NameRules {
   readonly model: Rules;
-  /** By the beginning of the names in a file ("blk"), the beginning in a checkpoint, and what follows the number. */
+  /** By the file's name prefix ("blk"): the checkpoint's prefix, and the rules for names after the number. */
   readonly layers: Readonly<Record<string, { readonly to: string; readonly rules: Rules }>>;
-  /** Tensors that are no parameters. */
+  /** Tensors that are not parameters. */
   readonly others?: readonly string[];
 }
 
 /**
- * The recipes of all tensors.
- * @throws LinnetError `TENSOR` for one without a rule, by name
+ * Every tensor's recipe.
+ * @throws LinnetError `TENSOR` naming a tensor without a rule
  */
 export function tensorRecipes(
   tensors: ReadonlyMap<string, ListedTensor>,
@@ -77,7 +77,7 @@ export function tensorRecipes(
   return [...recipes.values()];
 }
 
-/** A rule that may be a name alone. */
+/** Expands a rule given as a name alone. */
 export function asRule(rule: string | Rule): Rule {
   return typeof rule === 'string' ? { to: rule } : rule;
 }
@@ -98,7 +98,7 @@ function layerRule(layers: NameRules['layers'], name: string): Rule | undefined 
   return rule && { ...rule, to: `${to}.${Number(number)}.${rule.to}` };
 }
 
-/** Rows of two tensors of a file, one below the other. */
+/** Stacks the rows of two of the file's tensors. */
 function joined<T extends TensorRecipe & { readonly parts: number[] }>(one: T, other: T, source: string): T {
   const [rows, ...columns] = one.shape;
   const all = [one, other].toSorted((a, b) => a.parts[0] - b.parts[0]);

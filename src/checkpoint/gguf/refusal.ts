@@ -1,4 +1,4 @@
-/** The error for a well-formed GGUF file that is not understood. */
+/** The error for a well-formed but unsupported GGUF file. */
 import { type ErrorCode, LinnetError } from '../../errors.ts';
 
 /** @param what completes "FILE …" */

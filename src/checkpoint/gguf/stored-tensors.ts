@@ -1,11 +1,11 @@
-/** The bytes of tensors of GGUF files. */
+/** Reads the bytes of GGUF tensors. */
 import { readAhead } from '../read-ahead.ts';
 import type { ListedTensor } from './header.ts';
 
-/** Of blocks that are read together. */
+/** Size of blocks read together. */
 export const mebibyte = 1 << 20;
 
-/** Bytes of a tensor in pieces of `step`, as `readAhead` gives them. @param memory of two steps. Default: new */
+/** A tensor's bytes in pieces of `step`, by `readAhead`. @param memory two steps long. Default: new */
 export function storedPieces(
   { source, offset, byteLength }: ListedTensor,
   step: number,
@@ -14,7 +14,7 @@ export function storedPieces(
   return readAhead(byteLength, step, (at, room) => source.read(offset + at, room.length, room), memory);
 }
 
-/** All bytes of tensors, one after the other. */
+/** All bytes of some tensors, in sequence. */
 export async function bytesOfTensors(tensors: readonly ListedTensor[]): Promise<Uint8Array> {
   const all = new Uint8Array(tensors.reduce((sum, { byteLength }) => sum + byteLength, 0));
   let end = 0;

@@ -1,8 +1,8 @@
-/** Models in GGUF files that are no decoders: BERT and T5. */
+/** Models in GGUF files that are not decoders: BERT and T5. */
 import { type Architecture, headWidthOf } from './decoder-parts.ts';
 import type { Rules } from './recipes.ts';
 
-/** Names of a block of T5: attentions are its first layers, the feed-forward its last. */
+/** Names in a T5 block: attentions are its first layers, the feed-forward its last. */
 function t5Block(feedForward: number, gated: boolean): Rules {
   const dense = `layer.${feedForward}.DenseReluDense`;
   return {
@@ -25,7 +25,7 @@ function t5Block(feedForward: number, gated: boolean): Rules {
   };
 }
 
-/** By name in files. */
+/** By the file's architecture name. */
 export const textArchitectures: Readonly<Record<string, Architecture>> = {
   bert: {
     config: (metadata) => ({

@@ -1,4 +1,4 @@
-/** Tokenizers of GGUF files as the files of a Hugging Face folder, made from metadata. */
+/** Makes the tokenizer files of a Hugging Face folder from a GGUF file's metadata. */
 import { LinnetError } from '../../errors.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 import { listNames, quoteName, shownValue } from '../../files/name-list.ts';
@@ -14,16 +14,16 @@ export interface TokenizerParts {
   readonly texts: ReadonlyMap<string, string>;
 }
 
-/** Kinds of tokens, as files number them. */
+/** Token kinds, as files number them. */
 const kinds = { unknown: 2, control: 3, userDefined: 4, byte: 6 } as const;
 
-/** Tokens that end a turn, which files often call user-defined: no text gives them. */
+/** Tokens that end a turn, often marked as user-defined in files; no text becomes one. */
 export const endTexts: ReadonlySet<string> = new Set([
   ...['<|im_end|>', '<|eot_id|>', '<|eom_id|>', '<|end|>', '<end_of_turn>', '<|endoftext|>', '<|end_of_text|>'],
   ...['<EOT>', '_<EOT>', '<end_of_utterance>', '<｜end▁of▁sentence｜>', '<|return|>', '<|call|>'],
 ]);
 
-/** Roles of tokenizer_config.json by the names of files; one is misspelt there. */
+/** tokenizer_config.json's roles, with GGUF's names for them; one is misspelled there. */
 const roles: Readonly<Record<string, readonly string[]>> = {
   bos_token: ['bos'],
   eos_token: ['eos'],
@@ -34,7 +34,7 @@ const roles: Readonly<Record<string, readonly string[]>> = {
   mask_token: ['mask'],
 };
 
-/** Vocabularies in use have up to 262,144 tokens, of 7 characters on average. */
+/** Most tokens; vocabularies in use have up to 262,144, of 7 characters on average. */
 const mostTokens = 1 << 20;
 const mostCharacters = 1 << 22;
 
@@ -42,7 +42,7 @@ function areTexts(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.every((one) => typeof one === 'string');
 }
 
-/** The metadata of a tokenizer. */
+/** A tokenizer's metadata. */
 class Vocabulary extends MetadataPart {
   readonly tokens: readonly string[];
   readonly types: readonly number[];
@@ -65,7 +65,7 @@ class Vocabulary extends MetadataPart {
     return this.read(name, 'a list of texts', areTexts);
   }
 
-  /** A number of every token. */
+  /** One number per token. */
   numbers(name: string): readonly number[] {
     const count = this.tokens.length;
     const isList = (value: unknown): value is readonly number[] =>
@@ -77,7 +77,7 @@ class Vocabulary extends MetadataPart {
     return this.types[id] === kinds.control || this.types[id] === kinds.unknown || endTexts.has(this.tokens[id]);
   }
 
-  /** Ids by token. @throws LinnetError `FORMAT` for a token that is there twice */
+  /** Ids by token. @throws LinnetError `FORMAT` for a duplicate token */
   ids(tokens = this.tokens): Map<string, number> {
     const ids = new Map(tokens.map((token, id) => [token, id]));
     if (ids.size === tokens.length) return ids;
@@ -85,7 +85,7 @@ class Vocabulary extends MetadataPart {
     throw new LinnetError('FORMAT', `${this.source} has the token ${quoteName(twice ?? '')} twice`);
   }
 
-  /** Tokens that are looked for in texts, or written by names. */
+  /** Tokens to look for in texts, or to write by name. */
   added(): JsonObject[] {
     return this.tokens.flatMap((content, id) => {
       const special = this.isSpecial(id);
@@ -94,7 +94,7 @@ class Vocabulary extends MetadataPart {
     });
   }
 
-  /** tokenizer_config.json. @param bos whether BOS comes first where the file does not say */
+  /** tokenizer_config.json. @param bos whether BOS comes first if the file does not say */
   config(bos: boolean, eos: boolean, name = 'PreTrainedTokenizerFast'): JsonObject {
     const named = Object.entries(roles).flatMap(([role, names]) => {
       const id = names.map((one) => this.get(`${one}_token_id`)).find(isNumber);
@@ -111,7 +111,7 @@ class Vocabulary extends MetadataPart {
   }
 }
 
-/** @param parts of tokenizer.json, besides the tokens that are added */
+/** @param parts of tokenizer.json, besides the added tokens */
 function jsonFiles(vocabulary: Vocabulary, parts: JsonObject, bos: boolean, eos: boolean): TokenizerParts {
   return {
     json: new Map<string, JsonObject>([
@@ -126,7 +126,7 @@ function sequence(type: 'normalizers' | 'pretokenizers' | 'decoders', parts: rea
   return { type: 'Sequence', [type]: parts };
 }
 
-/** Merges of bytes: GPT-2 and the models after it. */
+/** Byte merges: GPT-2 and later models. */
 function byteLevel(vocabulary: Vocabulary): TokenizerParts {
   const pre = vocabulary.get('pre') ?? 'default';
   const cut = typeof pre === 'string' ? preTokenizers.get(pre) : undefined;
@@ -170,10 +170,10 @@ function byteLevel(vocabulary: Vocabulary): TokenizerParts {
 
 const blank = '▁';
 
-/** Most characters of a piece whose parts are looked for: longer ones are runs of blanks. */
+/** Longest piece to split; longer ones are runs of blanks. */
 const longestPiece = 128;
 
-/** Pairs that make pieces of a vocabulary, the highest score first: SentencePiece merges by scores. */
+/** Pairs that make up a vocabulary's pieces, highest score first: SentencePiece merges by score. */
 function scoredMerges(
   vocabulary: Vocabulary,
   ids: ReadonlyMap<string, number>,
@@ -227,13 +227,13 @@ function sentencePiece(vocabulary: Vocabulary): TokenizerParts {
   );
 }
 
-/** BERT's pieces: the first of a word begins with ▁, where vocab.txt marks the others by ##. */
+/** BERT's pieces: a word's first piece begins with ▁, whereas vocab.txt marks the others with ##. */
 function wordPieces(vocabulary: Vocabulary): TokenizerParts {
   const names = vocabulary.tokens.map((token, id) => {
     if (vocabulary.isSpecial(id)) return token;
     return token.startsWith(blank) ? token.slice(blank.length) : `##${token}`;
   });
-  // [CLS] and [SEP] are always put.
+  // [CLS] and [SEP] are always added.
   const { add_bos_token: _, add_eos_token: __, ...config } = vocabulary.config(true, true, 'BertTokenizer');
   return {
     json: new Map([['tokenizer_config.json', { ...config, do_lower_case: true }]]),
@@ -270,7 +270,7 @@ function unigrams(vocabulary: Vocabulary): TokenizerParts {
   );
 }
 
-/** Kinds of tokenizers by `tokenizer.ggml.model`. */
+/** Tokenizers by `tokenizer.ggml.model`. */
 const tokenizers: Readonly<Record<string, (vocabulary: Vocabulary) => TokenizerParts>> = {
   gpt2: byteLevel,
   llama: sentencePiece,
@@ -279,10 +279,10 @@ const tokenizers: Readonly<Record<string, (vocabulary: Vocabulary) => TokenizerP
 };
 
 /**
- * The tokenizer and the chat templates of a file.
- * @param most tokens that are kept. Default: all
- * @returns no files where it has no tokenizer
- * @throws LinnetError `CONFIG` for a tokenizer of an unknown kind, `FORMAT` for malformed metadata
+ * A file's tokenizer and chat templates.
+ * @param most tokens to keep. Default: all
+ * @returns no files if there is no tokenizer
+ * @throws LinnetError `CONFIG` for an unknown kind of tokenizer, `FORMAT` for malformed metadata
  */
 export function tokenizerParts(
   metadata: ReadonlyMap<string, MetadataValue>,
@@ -302,7 +302,7 @@ export function tokenizerParts(
 export function templateTexts(metadata: ReadonlyMap<string, MetadataValue>): ReadonlyMap<string, string> {
   const key = 'tokenizer.chat_template';
   const named = [...metadata].flatMap(([name, value]) => {
-    // A name becomes a name of a file.
+    // The name becomes a file name.
     if (typeof value !== 'string' || !/^tokenizer\.chat_template(\.\w{1,40})?$/.test(name)) return [];
     return [[name === key ? 'default' : name.slice(key.length + 1), value] as const];
   });

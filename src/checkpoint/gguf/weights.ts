@@ -1,4 +1,4 @@
-/** The weights of GGUF files under the names, and in the shapes, of a checkpoint: decoded when they are asked for. */
+/** A GGUF file's weights under a checkpoint's names and shapes: decoded on demand. */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import {
@@ -17,19 +17,19 @@ import type { ByteSource, ListedTensor } from './header.ts';
 import type { TensorRecipe } from './recipes.ts';
 import { mebibyte, storedPieces } from './stored-tensors.ts';
 
-/** A file that is open. */
+/** An open file. */
 export interface GgufFile {
   readonly source: ByteSource;
   readonly version: string;
-  /** Absent where the bytes are not on a disk. */
+  /** Absent if the bytes are not on disk. */
   readonly place?: Pick<FilePlace, 'folder' | 'file' | 'unchanged'>;
   close(): Promise<void>;
 }
 
-/** Types that engines read from files as they are. */
+/** Types that engines read directly from files. */
 const fileTypes: Readonly<Record<string, FileDType>> = { F32: 'float32', F16: 'float16', BF16: 'bfloat16' };
 
-/** The weights of a model in one file or several, which are closed with it. */
+/** A model's weights, in one file or several; closing them closes the files. */
 export class GgufWeights implements WeightFile {
   readonly #files: readonly GgufFile[];
   readonly #recipes: ReadonlyMap<string, TensorRecipe>;
@@ -106,14 +106,14 @@ export class GgufWeights implements WeightFile {
     }
   }
 
-  /** Whether whole blocks of a tensor hold finite numbers, as far as their scales tell. */
+  /** Whether all of a tensor's blocks are finite, judged by their scales. */
   isFinite(name: string, chunk: Uint8Array): boolean {
     const { sources, values } = this.recipe(name);
     const [{ type }] = sources;
     if (values !== undefined || sources.some((one) => one.type !== type)) return false;
     const places = type.coder?.halves ?? [];
     if (places.length === 0) return finiteBytes(type.name, chunk);
-    const exponent = 0x7c; // of all ones in infinities and NaN
+    const exponent = 0x7c; // all ones in infinities and NaN
     for (let at = 1; at < chunk.length; at += type.bytes) {
       for (const place of places) if ((chunk[at + place] & exponent) === exponent) return false;
     }
@@ -124,7 +124,7 @@ export class GgufWeights implements WeightFile {
     await Promise.all(this.#files.map((file) => file.close()));
   }
 
-  /** Tensors of a file in pieces of whole rows; a piece is valid until the next is asked for. */
+  /** A file's tensors in pieces of whole rows; a piece is valid until the next is requested. */
   async *#pieces(sources: readonly ListedTensor[]): AsyncGenerator<Float32Array> {
     for (const listed of sources) {
       const { type, shape, byteLength } = listed;
@@ -140,12 +140,12 @@ export class GgufWeights implements WeightFile {
   }
 }
 
-/** Whether the numbers of a checkpoint lie in the file as they are. */
+/** Whether the file has the checkpoint's numbers unchanged. */
 function isAsStored({ row, column, transposed, values }: TensorRecipe): boolean {
   return (row ?? column ?? transposed ?? values) === undefined;
 }
 
-/** Values of a file in the order of the checkpoint: [rows, columns], of one dimension being rows. */
+/** A file's values in the checkpoint's order: [rows, columns]; a single dimension counts as rows. */
 function arrangedRows({ shape, row, column }: TensorRecipe, data: Float32Array): Float32Array {
   if (row === undefined && column === undefined) return data;
   const [rows] = shape;

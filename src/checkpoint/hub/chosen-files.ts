@@ -1,6 +1,6 @@
 /**
- * Which files of the hub are fetched: of a model configuration, tokenizer and safetensors weights, more by pattern, fewer by
- * pattern; of a data set those with rows, of some of its configurations and splits.
+ * Chooses which files to fetch from the hub: a model's configuration, tokenizer and safetensors weights, with more or fewer
+ * by pattern; a data set's row files, of chosen configurations and splits.
  */
 import picomatch from 'picomatch';
 import { z } from 'zod';
@@ -13,8 +13,8 @@ import type { Connection } from './connection.ts';
 import type { RemoteFile } from './download.ts';
 
 /**
- * Chooses the files to fetch from the listing of the model. A sharded model's index is fetched at once, to know them.
- * Weights are required unless a pattern leaves them out.
+ * Chooses the files to fetch from the model's listing. Fetches a sharded model's index at once, to learn its files. Requires
+ * weights unless a pattern excludes them.
  * @throws LinnetError `INPUT` for a pattern that is empty, too long or leads out of the model
  */
 export async function planModelFiles(
@@ -28,7 +28,7 @@ export async function planModelFiles(
   const names = [...listing.keys()];
   const included = names.filter((name) => isIncluded(name) && isOwnPath(name));
   const chosen = included.filter((name) => !isExcluded(name));
-  // A model in GGUF is whole in its files.
+  // A GGUF model is complete in its files.
   if (chosen.some((name) => ggufName.test(name))) return filesOf(listing, chosen);
   const ggufs = names.filter((name) => ggufName.test(name));
   if (selection.include.some((pattern) => ggufName.test(pattern))) {
@@ -72,9 +72,9 @@ function filesOf(listing: ReadonlyMap<string, RemoteFile>, names: readonly strin
   });
 }
 
-/** Patterns such as `*.md` for files of the top folder, `onnx/*` for those of another. */
+/** Patterns such as `*.md` for files in the top folder, `onnx/*` for files in another. */
 export const fileSelection = z.object({
-  /** Files to fetch in addition to configuration, tokenizer and weights. Weights in pickle format are never fetched. */
+  /** Files to fetch besides configuration, tokenizer and weights. Never fetches weights in pickle format. */
   include: z.array(z.string()),
   /** Files to leave out, whatever else asks for them. */
   exclude: z.array(z.string()),
@@ -103,16 +103,16 @@ function matcher(patterns: readonly string[]): (name: string) => boolean {
 
 /** The parts of a data set to fetch. */
 export interface DatasetParts {
-  /** Names of configurations, which are folders; empty for all. */
+  /** Configuration names, which are folders; empty for all. */
   readonly configs: readonly string[];
-  /** Names of splits, which are parts of file names; empty for all. */
+  /** Split names, which are parts of file names; empty for all. */
   readonly splits: readonly string[];
 }
 
 const rowFile = /\.(parquet|jsonl|csv|tsv)$/i;
 const partName = /^[\w][\w .+-]{0,199}$/;
 
-/** The requested parts as the record of a download holds them. */
+/** The requested parts in a download record's form. */
 export function partsSelection({ configs, splits }: DatasetParts): FileSelection {
   return {
     include: [...configs.map((name) => `config ${name}`), ...splits.map((name) => `split ${name}`)],
@@ -121,10 +121,9 @@ export function partsSelection({ configs, splits }: DatasetParts): FileSelection
 }
 
 /**
- * Chooses the files with rows. Files of an earlier download stay, as far as the data set still has them, so that
- * configurations can be fetched one after the other.
- * @throws LinnetError `INPUT` for names that are none; `NOT_FOUND` for configurations and splits that are not there, naming
- *   those that are
+ * Chooses the row files. Keeps files of an earlier download that the data set still has, so that configurations can be
+ * fetched one after the other.
+ * @throws LinnetError `INPUT` for malformed names; `NOT_FOUND` for missing configurations and splits, naming those that exist
  */
 export async function planDataset(
   connection: Connection,
@@ -149,7 +148,7 @@ export async function planDataset(
   return rows.filter((file) => earlier.includes(file.name) || wanted.includes(file));
 }
 
-/** The files of each requested part. @param nameOf the part that a file belongs to, for the error */
+/** The files of each requested part. @param nameOf a file's part, for the error */
 function chosen(
   files: readonly RemoteFile[],
   names: readonly string[],
@@ -169,12 +168,12 @@ function chosen(
   return files.filter((file) => names.some((name) => isOf(file, name)));
 }
 
-/** The folder, which is called as the configuration: `sst2/validation-00000-of-00001.parquet`. */
+/** The folder, named after the configuration: `sst2/validation-00000-of-00001.parquet`. */
 function configOf({ name }: RemoteFile): string {
   return name.includes('/') ? name.slice(0, name.indexOf('/')) : '';
 }
 
-/** A data set without configurations keeps its rows in `data` or at the top, which is called `default` or `plain_text`. */
+/** A data set without configurations keeps its rows in `data` or at the top, under the name `default` or `plain_text`. */
 function isOfConfig(file: RemoteFile, config: string): boolean {
   const own = configOf(file);
   return own === config || (['', 'data'].includes(own) && ['default', 'plain_text'].includes(config));
@@ -189,7 +188,7 @@ function isOfSplit({ name }: RemoteFile, split: string): boolean {
   );
 }
 
-/** A listing comes from a server: nothing it names may lead out of the folder or take the place of our own note. */
+/** A listing comes from a server: its names must not lead out of the folder or replace our own record. */
 function isOwnPath(name: string): boolean {
   const parts = name.split('/');
   return (

@@ -1,4 +1,4 @@
-/** Requests to the hub about one repository, and the errors they can end with. */
+/** Hub requests about one repository, and their errors. */
 import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { type ErrorCode, LinnetError, reasonOf } from '../../errors.ts';
 import { boundedBody } from '../../files/bounded-body.ts';
@@ -6,7 +6,7 @@ import { quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import { type ExpectedDigest, receiveFile, type RemoteFile } from './download.ts';
 
-/** Names of the kinds of repositories, in messages. */
+/** Names of repository kinds, in messages. */
 export const kindNames = { model: 'model', dataset: 'data set' } as const;
 export type RepositoryKind = keyof typeof kindNames;
 
@@ -43,10 +43,10 @@ export function asHubError(
 /** More files than any model or data set has. */
 const MAX_LISTED_FILES = 20_000;
 
-/** Bytes that all answers but contents may have together, and the least that one counts, so that empty pages end, too. */
+/** Most bytes of all answers except contents, and the least that one counts, so that empty pages also end. */
 const [MAX_ANSWER_BYTES, MIN_ANSWER_BYTES] = [1 << 26, 1 << 16];
 
-/** How a hub is reached. */
+/** How to reach a hub. */
 export interface Hub {
   readonly endpoint: string;
   readonly token: string | undefined;
@@ -60,7 +60,7 @@ export type Connection = ReturnType<typeof connectionTo>;
 export function connectionTo({ endpoint, token, ...patience }: Hub, { id, kind }: Wanted, signal?: AbortSignal) {
   let answerBytes = MAX_ANSWER_BYTES;
 
-  /** Keeps the token from other servers, makes requests abortable, and insists on the range that was asked for. */
+  /** Keeps the token from other servers, makes requests abortable, and insists on the requested range. */
   const request: typeof fetch = async (input, init) => {
     const headers = new Headers(init?.headers);
     const url = input instanceof Request ? input.url : String(input);
@@ -75,7 +75,7 @@ export function connectionTo({ endpoint, token, ...patience }: Hub, { id, kind }
     return response;
   };
 
-  /** Asks for facts, within the bytes of all such answers. */
+  /** Asks for facts, within the byte limit of all such answers. */
   const ask: typeof fetch = async (input, init) => {
     const response = await request(input, init);
     const body = await boundedBody(response, answerBytes, `what ${endpoint} tells`);
@@ -97,7 +97,7 @@ export function connectionTo({ endpoint, token, ...patience }: Hub, { id, kind }
   }
 
   return {
-    /** The commit a branch or tag points to now: every later request names it, so all files belong together. */
+    /** The commit that a branch or tag points to now: every later request names it, so all files belong together. */
     async resolveCommit(revision: string): Promise<string> {
       const infoOf = kind === 'model' ? modelInfo<'sha'> : datasetInfo<'sha'>;
       const { sha } = await infoOf({ ...hub, name: id, revision, fetch: ask, additionalFields: ['sha'] });
@@ -129,7 +129,7 @@ export function connectionTo({ endpoint, token, ...patience }: Hub, { id, kind }
   };
 }
 
-/** Large files carry a SHA-256, files stored in git the hash of their blob. Mirrors may give neither. */
+/** Large files carry a SHA-256, files stored in git their blob's hash. Mirrors may give neither. */
 function expectedDigest(oid: unknown, lfsOid: unknown): ExpectedDigest | undefined {
   if (typeof lfsOid === 'string') {
     const hex = lfsOid.replace(/^sha256:/, '');

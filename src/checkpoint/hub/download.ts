@@ -1,4 +1,4 @@
-/** Receiving one file over an unreliable connection: resumes a partial file, verifies size and digest, retries. */
+/** Receives one file over an unreliable connection: resumes a partial file, verifies size and digest, retries. */
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
@@ -9,13 +9,13 @@ import { LinnetError, type Stoppable } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, readExactly, systemErrorCode, TRANSFER_BYTES, writeFully } from '../../files/regular-file.ts';
 
-/** A checksum known before the download. Git's covers a small header as well as the content. */
+/** A checksum known before the download. Git's covers a small header and the content. */
 export interface ExpectedDigest {
   readonly algorithm: 'sha256' | 'git-sha1';
   readonly hex: string;
 }
 
-/** A file to be received. */
+/** A file to receive. */
 export interface RemoteFile {
   readonly name: string;
   readonly size: number;
@@ -23,22 +23,22 @@ export interface RemoteFile {
   readonly digest?: ExpectedDigest;
 }
 
-/** How a file is received. */
+/** How to receive a file. */
 export interface ReceiveOptions extends Stoppable {
-  /** Opens a connection that delivers the file from byte `start` to its end. */
+  /** Opens a connection that delivers the file from byte `start` on. */
   readonly connect: (start: number) => Promise<AsyncIterable<Uint8Array>>;
-  /** Failures in a row, without a byte received, that end the attempt. */
+  /** Consecutive failures, without a byte received, that end the attempt. */
   readonly retries: number;
-  /** Pause before the first new try in milliseconds; doubles with each further one. */
+  /** Pause before the first retry in milliseconds; doubles with each further one. */
   readonly retryDelay: number;
   readonly onBytes?: (received: number) => void;
 }
 
 /**
  * Completes `folder/file.name`, keeping bytes that an earlier run left there.
- * @returns the SHA-256 of the content, in hex
- * @throws LinnetError `FORMAT` if two complete downloads in a row have the wrong digest, `PATH` if something that is not a plain file
- *   is in the way, or the last failure of the connection
+ * @returns the content's SHA-256, in hex
+ * @throws LinnetError `FORMAT` if two complete downloads in a row have the wrong digest, `PATH` if something other than a
+ *   plain file is in the way, or the connection's last failure
  */
 export async function receiveFile(folder: string, file: RemoteFile, options: ReceiveOptions): Promise<string> {
   const path = resolve(folder, file.name);
@@ -52,11 +52,11 @@ export async function receiveFile(folder: string, file: RemoteFile, options: Rec
     if (isRepeated) {
       throw new LinnetError('FORMAT', `${quoteName(file.name)} arrived twice with a digest other than ${digest.hex}`);
     }
-    await handle.truncate(0); // most likely the part kept from an earlier run; once more from the start
+    await handle.truncate(0); // most likely the part kept from an earlier run; retry from the start
   }
 }
 
-/** Connects until every byte is there. A file larger than expected is dropped. */
+/** Connects until every byte has arrived. Discards a file larger than expected. */
 async function complete(handle: FileHandle, { name, size }: RemoteFile, options: ReceiveOptions): Promise<void> {
   const { connect, retries, retryDelay, onBytes, signal } = options;
   let { size: received } = await handle.stat();
@@ -88,7 +88,7 @@ async function complete(handle: FileHandle, { name, size }: RemoteFile, options:
   }
 }
 
-/** Refusals stay refusals; broken connections and overloaded servers may recover. */
+/** Refusals are final; broken connections and overloaded servers may recover. */
 function isTransient(error: unknown): boolean {
   if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
   return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
@@ -106,13 +106,13 @@ async function digestsOf(
     const chunk = buffer.subarray(0, Math.min(buffer.length, size - done));
     await readExactly(handle, chunk, done, path);
     sha256.update(chunk);
-    // Git's hash matters only for the small files that are stored in git itself.
+    // Git's hash matters only for small files stored in git itself.
     if (digest?.algorithm === 'git-sha1') gitSha1.update(chunk);
   }
   return { sha256: sha256.digest('hex'), 'git-sha1': gitSha1.digest('hex') };
 }
 
-/** Opens or creates a file of ours, never through a link that someone else put there. */
+/** Opens or creates our own file, never through a link that someone else put there. */
 async function openOwn(path: string): Promise<FileHandle> {
   let handle: FileHandle;
   try {

@@ -1,6 +1,6 @@
 /**
- * Fetching models and data sets from the Hugging Face hub: files of one commit, into a folder that appears only when
- * everything has arrived and was verified. An interrupted download goes on where it stopped.
+ * Fetches models and data sets from the Hugging Face hub: files of one commit, into a folder that appears only when
+ * everything has arrived and been verified. An interrupted download continues where it stopped.
  */
 import { constants } from 'node:fs';
 import { copyFile, lstat, mkdir } from 'node:fs/promises';
@@ -34,19 +34,19 @@ import {
 import { requireOptions, requireText } from '../../files/arguments.ts';
 import { type RunFile, RunFolder } from '../../files/run-folder.ts';
 
-/** How far a download is; bytes. */
+/** Download progress, in bytes. */
 export interface FetchProgress {
   readonly file: string;
   readonly fileReceived: number;
   readonly fileSize: number;
-  /** Over all files. */
+  /** Sum over all files. */
   readonly received: number;
   readonly size: number;
 }
 
-/** Files that a download fetches. */
+/** Files a download fetches. */
 export interface FetchPlan {
-  /** Of a model or data set of the hub: its name and the address of the hub; else a URL. */
+  /** A hub repository's name and the hub's address, or a URL. */
   readonly from: string;
   /** Its destination. */
   readonly folder: string;
@@ -54,40 +54,40 @@ export interface FetchPlan {
   readonly bytes: number;
 }
 
-/** Watching and stopping a download. */
+/** Watches and stops a download. */
 export interface TransferOptions extends Stoppable {
-  /** Called before files are fetched; not if they are here. */
+  /** Called before files are fetched; not if they are already here. */
   readonly onPlan?: (plan: FetchPlan) => void;
-  /** Called after every piece that arrives; throttle it where drawing is slow. */
+  /** Called after every piece that arrives; throttle slow drawing. */
   readonly onProgress?: (progress: FetchProgress) => void;
 }
 
-/** Options of the download of a model. */
+/** Options for downloading a model. */
 export interface FetchOptions extends TransferOptions {
-  /** Patterns of files to fetch in addition, such as `*.md`; see `FileSelection`. */
+  /** Patterns of additional files to fetch, such as `*.md`; see `FileSelection`. */
   readonly include?: readonly string[];
   /** Patterns of files to leave out. */
   readonly exclude?: readonly string[];
 }
 
-/** Options of the download of a data set. */
+/** Options for downloading a data set. */
 export interface FetchDatasetOptions extends TransferOptions, Partial<DatasetParts> {}
 
-/** A place that models come from. */
+/** Where models come from. */
 export interface ModelSource {
   /**
-   * Makes sure that `targetDir` holds a model at a revision, downloading missing files.
+   * Ensures that `targetDir` holds a model at a revision, downloading missing files.
    * @param id `owner/name` or `name`
-   * @param revision branch, tag or commit; default 'main'. A commit that is already there needs no network.
+   * @param revision branch, tag or commit; default 'main'. A commit already downloaded needs no network.
    * @param targetDir default `defaultModelFolder(id)`; replaced if it holds another revision of the same model
    */
   fetchFolder(id: string, revision?: string, targetDir?: string, options?: FetchOptions): Promise<DownloadRecord>;
 }
 
-/** A place that data sets come from. */
+/** Where data sets come from. */
 export interface DatasetSource {
   /**
-   * Makes sure that `targetDir` holds the rows of a data set, besides the files of earlier downloads.
+   * Ensures that `targetDir` holds a data set's rows, keeping the files of earlier downloads.
    * @param id, revision as for models
    * @param targetDir default `defaultDatasetFolder(id)`
    */
@@ -103,17 +103,17 @@ export interface DatasetSource {
 export interface HubOptions {
   /** Default 'https://huggingface.co'. */
   readonly endpoint?: string;
-  /** An access token, `hf_…`, for private and gated models. Sent to the endpoint only, never to where it redirects. */
+  /** An access token, `hf_…`, for private and gated models. Sent only to the endpoint, never to redirect targets. */
   readonly token?: string;
-  /** Failures in a row without progress that are overcome per file. Default 4. */
+  /** Consecutive failures without progress to tolerate per file. Default 4. */
   readonly retries?: number;
-  /** Pause before the first new try in milliseconds, doubling. Default 500. */
+  /** Pause before the first retry in milliseconds, doubling. Default 500. */
   readonly retryDelay?: number;
 }
 
 /**
- * Where a model is kept unless told otherwise: `~/.cache/linnet/<owner>--<name>`.
- * @param file of a model of which one file is fetched, which then has a folder of its own
+ * A model's default folder: `~/.cache/linnet/<owner>--<name>`.
+ * @param file the only file fetched; it then gets its own folder
  * @example
  * ```ts
  * const folder = defaultModelFolder('owner/name');
@@ -124,7 +124,7 @@ export function defaultModelFolder(id: string, file?: string): string {
   return resolve(homedir(), '.cache/linnet', checkPlainFileName(name, id));
 }
 
-/** Where a data set is kept unless told otherwise: `data/<owner>__<name>`, where `eval tasks --data data` finds it. */
+/** A data set's default folder: `data/<owner>__<name>`, where `eval tasks --data data` finds it. */
 export function defaultDatasetFolder(id: string): string {
   return resolve('data', checkId(id, 'dataset').replace('/', '__'));
 }
@@ -132,8 +132,8 @@ export function defaultDatasetFolder(id: string): string {
 /**
  * The Hugging Face hub, or a server that speaks its protocol. `fetchFolder` throws LinnetError `NOT_FOUND` if the model, the
  * revision or safetensors weights do not exist or the server cannot be reached, `INPUT` for unusable arguments or a refused token,
- * `PATH` if the target is not one of our downloads, `FORMAT` if the received data is malformed or damaged, `ABORTED`.
- * @throws LinnetError `INPUT` if the endpoint is not an http(s) address or the token is none
+ * `PATH` if the target is not one of our downloads, `FORMAT` for malformed or damaged data, `ABORTED`.
+ * @throws LinnetError `INPUT` if the endpoint is not an http(s) address or the token is malformed
  * @example
  * ```ts
  * await hubSource({ token: process.env.HF_TOKEN }).fetchFolder('owner/name', 'main', 'models/name');
@@ -165,7 +165,7 @@ export function hubSource(options: HubOptions = {}): ModelSource & DatasetSource
   };
 }
 
-/** Chooses the files to fetch. @param earlier names of the files of an earlier download */
+/** Chooses the files to fetch. @param earlier file names of an earlier download */
 type Plan = (
   connection: Connection,
   commit: string,
@@ -193,16 +193,16 @@ async function fetchFolder(
     const commit = await connection.resolveCommit(wanted.revision);
     if (complete && present.record.commit === commit) {
       const record = { ...present.record, revision: wanted.revision };
-      // A folder that cannot be written is as good: the hub is asked again next time.
+      // An unwritable folder is fine: the hub is asked again next time.
       if (record.revision !== present.record.revision) await writeDownloadRecord(target, record).catch(() => undefined);
       return record;
     }
 
-    // The name depends on the commit alone, so that the next run finds the partial download of an interrupted one.
+    // The name depends only on the commit, so that the next run finds an interrupted download.
     const staging = resolve(dirname(target), `.${basename(target)}.${commit}.partial`);
     await mkdir(staging, { recursive: true });
     const files = await plan(connection, commit, staging, Object.keys(present?.record.files ?? {}));
-    // Names are checked by the plan: they lead into the folder.
+    // The plan has checked names: they stay inside the folder.
     for (const { name } of files) await mkdir(dirname(resolve(staging, name)), { recursive: true });
     if (present?.record.commit === commit) await takeOver(files, present.record, target, staging);
     const bytes = files.reduce((sum, { size }) => sum + size, 0);
@@ -218,7 +218,7 @@ async function fetchFolder(
   }
 }
 
-/** Copies the files of an earlier download of the same commit instead of fetching them; they are verified like fetched ones. */
+/** Copies an earlier download's files of the same commit instead of fetching them; they are verified like fetched ones. */
 async function takeOver(
   files: readonly RemoteFile[],
   earlier: DownloadRecord,
@@ -234,7 +234,7 @@ async function takeOver(
         constants.COPYFILE_EXCL | constants.COPYFILE_FICLONE,
       );
     } catch (error) {
-      // Deleted since, or already present from an interrupted download, whose file is used then.
+      // Deleted since, or already present from an interrupted download, whose file is then used.
       if (!['ENOENT', 'EEXIST'].includes(systemErrorCode(error) ?? '')) throw error;
     }
   }
@@ -274,7 +274,7 @@ function checkRevision(revision: string): void {
 
 const recordSchema = z.object({
   id: z.string(),
-  /** The last branch, tag or commit of a request; records of earlier versions lack it. */
+  /** The last requested branch, tag or commit; records of earlier versions lack it. */
   revision: z.string().optional(),
   commit: z.string(),
   files: z.record(z.string(), z.object({ size: z.int().nonnegative(), sha256: z.string() })),
@@ -282,7 +282,7 @@ const recordSchema = z.object({
   selection: fileSelection.default({ include: [], exclude: [] }),
 });
 
-/** A downloaded model: name and commit on the hub, size in bytes and SHA-256 of each file, and how they were chosen. */
+/** A downloaded model: its name and commit on the hub, each file's size in bytes and SHA-256, and how they were chosen. */
 export type DownloadRecord = Readonly<z.infer<typeof recordSchema>>;
 
 const recordFile: RunFile<DownloadRecord> = {
@@ -292,14 +292,15 @@ const recordFile: RunFile<DownloadRecord> = {
   mostBytes: 10_000_000,
 };
 
-/** Writes the note into a folder. */
+/** Writes the record into a folder. */
 export async function writeDownloadRecord(folder: string, record: DownloadRecord): Promise<void> {
   await new RunFolder(folder).write(recordFile, record);
 }
 
 /**
- * Looks at a folder that may hold an earlier download of a model.
- * @returns undefined if there is none; else its note, and whether every file is still there with its size (contents are not read)
+ * Examines a folder that may hold an earlier download.
+ * @returns undefined if there is none; otherwise its record, and whether every file is still there with its size (does not
+ *   read contents)
  * @throws LinnetError `PATH` if the folder is something else, which must not be replaced
  */
 export async function examineDownload(

@@ -1,22 +1,22 @@
-/** How the matrices of a folder are stored in fewer bits: `quantization_config` of its config.json, or its quantize_config.json. */
+/** How a folder stores its matrices in fewer bits: `quantization_config` in its config.json, or its quantize_config.json. */
 import { z } from 'zod';
 import { type ErrorCode, LinnetError } from '../../errors.ts';
 import { type JsonObject, isJsonObject } from '../../files/json-object.ts';
 
-/** Layouts of matrices. */
+/** Matrix layouts. */
 export const quantizedMethods = ['compressed-tensors', 'fp8', 'gptq', 'awq', 'mlx'] as const;
 export type QuantizedMethod = (typeof quantizedMethods)[number];
 
-/** The form of a folder's matrices by its configuration; shapes of tensors say the rest. */
+/** A folder's matrix form by its configuration; tensor shapes tell the rest. */
 export interface Quantization {
   readonly method: QuantizedMethod;
-  /** Added to stored zero points: 1 in the first format of GPTQ. */
+  /** Added to stored zero points: 1 in GPTQ's first format. */
   readonly zeroShift: 0 | 1;
-  /** Whether inputs of a group are apart: `desc_act`. */
+  /** Whether a group's inputs may lie apart: `desc_act`. */
   readonly ordered: boolean;
-  /** Weights [outputs, inputs] of a scale of FP8. */
+  /** Weights [outputs, inputs] per FP8 scale. */
   readonly block: readonly [number, number] | undefined;
-  /** Inputs of a scale of MLX, by the name of the module. */
+  /** Inputs per MLX scale, by module name. */
   groupOf(module: string): number;
 }
 
@@ -41,7 +41,7 @@ type Fields = Partial<Omit<Quantization, 'method'>>;
 const mlxFields = { group_size: count, bits, mode: z.literal('affine').nullish() };
 const mlxModule = z.looseObject(mlxFields).partial();
 
-/** The fields of each method's configuration; the schema refuses others. */
+/** Each method's configuration fields; the schema refuses others. */
 const schemas: Readonly<Record<QuantizedMethod, z.ZodType<Fields>>> = {
   'compressed-tensors': z
     .looseObject({
@@ -103,7 +103,7 @@ function declaration({ quantization, quantization_config, compression_config }: 
   return isJsonObject(block) ? block : undefined;
 }
 
-/** The name of the method of a configuration: MLX's has none, and GPTQ's own file leaves it out. */
+/** A configuration's method name: MLX's has none, and GPTQ's own file omits it. */
 export function quantizedMethod(config: JsonObject): string | undefined {
   const block = declaration(config);
   if (block === undefined) return undefined;
@@ -114,7 +114,7 @@ export function quantizedMethod(config: JsonObject): string | undefined {
 
 /**
  * The quantization that a config.json declares; undefined if none.
- * @throws LinnetError `CONFIG` for a method, a number of bits or a layout that is not read
+ * @throws LinnetError `CONFIG` for an unsupported method, bit width or layout
  */
 export function quantizationOf(config: JsonObject, source: string): Quantization | undefined {
   const name = quantizedMethod(config);

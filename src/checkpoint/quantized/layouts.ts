@@ -1,20 +1,20 @@
-/** Codes of several to a word, and eight-bit floats, as quantized folders store them. */
+/** Codes packed into words, and eight-bit floats, as quantized folders store them. */
 
-/** How codes lie in words of 32 bits. */
+/** How 32-bit words hold codes. */
 interface WordLayout {
   readonly bits: 4 | 8;
   /** Shape of the words. */
   readonly shape: readonly [rows: number, columns: number];
   /** The axis along which a word holds several codes. */
   readonly axis: 0 | 1;
-  /** Place of code j of a word among its codes. Default: j, the low bits first. */
+  /** Position in a word of its code j. Default: j, low bits first. */
   readonly order?: readonly number[];
 }
 
-/** AWQ's order of eight columns in a word. */
+/** AWQ's order of a word's eight columns. */
 export const awqOrder: readonly number[] = [0, 2, 4, 6, 1, 3, 5, 7];
 
-/** A code a byte, row by row. */
+/** One code per byte, row by row. */
 export function unpackedCodes(words: Uint32Array, { bits, shape, axis, order }: WordLayout): Uint8Array {
   const [rows, columns] = shape;
   const each = 32 / bits;
@@ -32,10 +32,10 @@ export function unpackedCodes(words: Uint32Array, { bits, shape, axis, order }: 
   return codes;
 }
 
-/** Rows and columns that are turned together, so that both stay in the cache. */
+/** Rows and columns transposed together, so that both stay in the cache. */
 const tile = 64;
 
-/** Writes [columns, rows] of [rows, columns] to `into`, and returns it. */
+/** Writes [rows, columns] transposed, [columns, rows], to `into`, and returns it. */
 export function turned<T extends Uint8Array | Float32Array>(values: T, into: T, rows: number, columns: number): T {
   for (let top = 0; top < rows; top += tile) {
     for (let left = 0; left < columns; left += tile) {
@@ -47,7 +47,7 @@ export function turned<T extends Uint8Array | Float32Array>(values: T, into: T, 
   return into;
 }
 
-/** Values of eight bits: a sign, four of exponent, three of fraction, without infinities (E4M3). */
+/** Eight-bit float values: a sign, four exponent bits, three fraction bits, no infinities (E4M3). */
 export function float8Values(): Float32Array {
   return Float32Array.from({ length: 256 }, (_, code) => {
     const [sign, exponent, fraction] = [code < 128 ? 1 : -1, (code >> 3) & 15, code & 7];
@@ -56,12 +56,12 @@ export function float8Values(): Float32Array {
   });
 }
 
-/** Inputs by group, in order within one. */
+/** Inputs sorted by group, in order within each. */
 export function sortedInputs(groups: Int32Array): Int32Array {
   return Int32Array.from(groups.keys()).sort((a, b) => groups[a] - groups[b] || a - b);
 }
 
-/** Columns of rows of codes in another order. */
+/** Rows of codes with their columns reordered. */
 export function sortedColumns(codes: Uint8Array, order: Int32Array): Uint8Array {
   const sorted = new Uint8Array(codes.length);
   for (let row = 0; row < codes.length; row += order.length) {

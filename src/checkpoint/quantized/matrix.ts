@@ -7,22 +7,22 @@ import { type Quantization, type QuantizedMethod, quantizationError } from './co
 import { packedRows, wholeZeros } from '../packed-codes.ts';
 import { awqOrder, float8Values, sortedColumns, sortedInputs, turned, unpackedCodes } from './layouts.ts';
 
-/** Names of the parts of a matrix after the name of its module, and how they lie. */
+/** A matrix's part names, which follow its module's name, and the parts' layout. */
 interface PartNames {
   readonly codes: string;
   readonly scales: string;
-  /** What multiplied codes are added to. */
+  /** Values added to multiplied codes. */
   readonly least?: string;
   readonly zeros?: string;
-  /** Group of every input. */
+  /** Every input's group. */
   readonly groups?: string;
-  /** Shape of the matrix. */
+  /** The matrix's shape. */
   readonly shape?: string;
-  /** Types of the codes: words of 32 bits, or values of eight. */
+  /** Code types: 32-bit words, or eight-bit values. */
   readonly types: readonly string[];
-  /** Whether parts have columns for outputs. */
+  /** Whether parts have a column per output. */
   readonly inputsFirst?: boolean;
-  /** Axis of codes that share a word, and of zero points. Default: 1. */
+  /** Axis along which codes, or zero points, share a word. Default: 1. */
   readonly codeAxis?: 0;
   readonly zeroAxis?: 0;
   readonly order?: readonly number[];
@@ -63,7 +63,7 @@ const partNames: Readonly<Record<QuantizedMethod, readonly PartNames[]>> = {
   mlx: [{ codes: 'weight', scales: 'scales', least: 'biases', types: words }],
 };
 
-/** Parts that round activations, or repeat what others say: results do not need them. */
+/** Parts that round activations, or repeat others: results do not need them. */
 const unusedPart = /\.(input|output|[kqv])_(scale|zero_point|global_scale)$|\.input_global_scale$/;
 
 export function isUnusedPart(name: string): boolean {
@@ -73,7 +73,7 @@ export function isUnusedPart(name: string): boolean {
 const partKeys = ['codes', 'scales', 'least', 'zeros', 'groups', 'shape'] as const;
 type Part = (typeof partKeys)[number];
 
-/** The parts of the matrix of a module, in the files. Methods throw LinnetError `TENSOR` for a part that is missing. */
+/** A module's matrix parts in the files. Methods throw LinnetError `TENSOR` for a missing part. */
 function partsOf(module: string, names: PartNames, files: JoinedWeights) {
   const malformed = (what: string): LinnetError =>
     quantizationError(files.path, `the matrix ${quoteName(module)} is not understood: ${what}`, 'TENSOR');
@@ -103,7 +103,7 @@ function partsOf(module: string, names: PartNames, files: JoinedWeights) {
       }
       return all;
     },
-    /** The numbers of a `weight_shape`. */
+    /** A `weight_shape`'s numbers. */
     shape: async (): Promise<readonly number[] | undefined> => {
       if (!has('shape') || stored('shape').byteLength > mostShapeBytes) return undefined;
       const { data } = await files.read(tensorOf('shape'));
@@ -114,29 +114,29 @@ function partsOf(module: string, names: PartNames, files: JoinedWeights) {
 
 type Parts = ReturnType<typeof partsOf>;
 
-/** Most bytes of a `weight_shape`. */
+/** Largest `weight_shape` in bytes. */
 const mostShapeBytes = 64;
-/** Sizes of blocks that products take, the largest first. */
+/** Block sizes that products take, largest first. */
 const blockSizes = [128, 64, 32, 16] as const;
 const codeBits = [4, 8] as const;
-/** Largest number of weights of a matrix. */
+/** Most weights in a matrix. */
 const mostWeights = 2 ** 32;
 
-/** The numbers of a matrix as they are stored: a code a byte, by outputs. */
+/** A matrix's stored numbers: one code per byte, by outputs. */
 interface Numbers {
   readonly codes: Uint8Array;
-  /** Like the next two [outputs, groups]; of floats as they are stored. */
+  /** Like the next two [outputs, groups]; for floats as stored. */
   readonly scales: Float32Array;
   readonly zeros?: Uint8Array;
   readonly least?: Float32Array;
-  /** Group of every input, where inputs of a group are apart. */
+  /** Every input's group, if a group's inputs lie apart. */
   readonly groups?: Int32Array;
 }
 
-/** A matrix in its files: N outputs, K inputs, and G groups of inputs that have a scale. */
+/** A matrix in its files: N outputs, K inputs, and G groups of inputs that share a scale. */
 type Layout = ReturnType<typeof layoutOf>;
 
-/** Checks types and shapes of the parts. @param shape of `weight_shape` @throws LinnetError `TENSOR` */
+/** Checks the parts' types and shapes. @param shape from `weight_shape` @throws LinnetError `TENSOR` */
 function layoutOf(parts: Parts, quantization: Quantization, shape: readonly number[] | undefined) {
   const { names, module, has, stored, malformed } = parts;
   const { codes: name, types, inputsFirst = false, codeAxis = 1, zeroAxis } = names;
@@ -147,7 +147,7 @@ function layoutOf(parts: Parts, quantization: Quantization, shape: readonly numb
   const scaleShape = scales.length === 2 ? scales : [scales[0] ?? 1, 1];
   const [down, G] = inputsFirst ? scaleShape.toReversed() : scaleShape;
   const [, wordColumns] = codes;
-  /** Codes of a word, from the sizes of parts. */
+  /** Codes per word, from the parts' sizes. */
   const counts: Readonly<Partial<Record<QuantizedMethod, number>>> = {
     'compressed-tensors': shape && Math.round(shape[1] / wordColumns),
     mlx: (quantization.groupOf(module) * G) / wordColumns,
@@ -167,7 +167,7 @@ function layoutOf(parts: Parts, quantization: Quantization, shape: readonly numb
   if (!isFloat && (G < 1 || K % G !== 0)) throw malformed(`${G} groups do not divide ${K} inputs`);
   if (!isFloat && down !== N && String(scaleShape) !== '1,1')
     throw malformed(`it has scales for ${down} of ${N} outputs`);
-  /** Outputs or inputs of a scale. @param scaled number of scales @param block that the configuration says */
+  /** Outputs or inputs per scale. @param scaled number of scales @param block size from the configuration */
   const blockSize = (count: number, scaled: number, block = 0): number => {
     const size = scaled === 1 ? count : scaled === count ? 1 : block;
     if (Math.ceil(count / size) === scaled) return size;
@@ -198,14 +198,14 @@ function layoutOf(parts: Parts, quantization: Quantization, shape: readonly numb
     isFloat,
     inputsFirst,
     type: isFloat ? dtype : `${quantization.method}-${bits}`,
-    /** Outputs and inputs of a scale. */
+    /** Outputs and inputs per scale. */
     block,
     isOrdered: (!inputsFirst || quantization.ordered) && has('groups') && G > 1,
     zeroShift: quantization.zeroShift,
   };
 }
 
-/** A matrix [outputs, inputs], under its name in the model. */
+/** A matrix [outputs, inputs], under the model's name for it. */
 export type QuantizedMatrix = Awaited<ReturnType<typeof matrixOf>>;
 
 async function matrixOf(parts: Parts, quantization: Quantization, files: JoinedWeights) {
@@ -216,7 +216,7 @@ async function matrixOf(parts: Parts, quantization: Quantization, files: JoinedW
     name: `${module}.weight`,
     tensors,
     info: { dtype: type, shape: [N, K], byteLength },
-    /** Its weights. @throws LinnetError `TENSOR` for parts that do not fit each other */
+    /** Its weights. @throws LinnetError `TENSOR` for parts that do not fit together */
     weights: () => weightsOf(layout),
     coded: codedMatrix(layout),
   };
@@ -224,7 +224,7 @@ async function matrixOf(parts: Parts, quantization: Quantization, files: JoinedW
 
 /**
  * The matrix whose codes a tensor holds; undefined for other tensors.
- * @throws LinnetError `TENSOR` for parts that do not fit each other
+ * @throws LinnetError `TENSOR` for parts that do not fit together
  */
 export async function matrixAround(
   name: string,
@@ -257,7 +257,7 @@ async function weightsOf(layout: Layout): Promise<Float32Array> {
   return values;
 }
 
-/** Its codes for products; undefined for floats, and for groups that no product has. */
+/** Its codes for products; undefined for floats, and for groups no product supports. */
 function codedMatrix(layout: Layout): CodedMatrix | undefined {
   const { N, K, G, bits, has, isFloat, isOrdered, names } = layout;
   const size = blockSizes.find((one) => (K / G) % one === 0);
@@ -315,7 +315,7 @@ async function numbersOf(layout: Layout): Promise<Numbers> {
   };
 }
 
-/** The group of every input; undefined where neighbours are one. */
+/** Every input's group; undefined if groups are runs of neighbors. */
 async function groupOfInputs({ K, G, has, bytes, isOrdered, malformed }: Layout): Promise<Int32Array | undefined> {
   if (!has('groups') || G === 1) return undefined;
   const groups = new Int32Array((await bytes('groups')).buffer);
@@ -328,7 +328,7 @@ async function groupOfInputs({ K, G, has, bytes, isOrdered, malformed }: Layout)
   throw malformed('inputs of its groups are apart, which desc_act of its configuration denies');
 }
 
-/** Codes of a part, one a byte. */
+/** A part's codes, one per byte. */
 async function codesOf({ bytes, stored, bits, names }: Layout, part: Part, axis: 0 | 1 = 1): Promise<Uint8Array> {
   const own = await bytes(part);
   const { dtype, shape } = stored(part);

@@ -1,4 +1,4 @@
-/** A quantized folder read as the model that it was made from: its matrices decoded, or in their codes. */
+/** Reads a quantized folder as its original model: matrices decoded, or as codes. */
 import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
 import { type Tensor, tensor } from '../../graph/tensor.ts';
@@ -8,7 +8,7 @@ import { onePiece, type WeightFile } from '../weight-file.ts';
 import { type Quantization, quantizationError } from './config.ts';
 import { isUnusedPart, matrixAround, type QuantizedMatrix } from './matrix.ts';
 
-/** One matrix, as a file that holds it alone. The files that hold its parts are closed by themselves. */
+/** One matrix as a file of its own. Its parts' files are closed separately. */
 function matrixFile({ name, info, tensors, coded, weights }: QuantizedMatrix, files: JoinedWeights): WeightFile {
   let isDoubtful = false;
   const readFloat32 = async (): Promise<Tensor<'float32'>> => tensor('float32', info.shape, await weights());
@@ -39,8 +39,8 @@ function matrixFile({ name, info, tensors, coded, weights }: QuantizedMatrix, fi
 }
 
 /**
- * The files of a quantized folder, read as the model that it was made from. Takes them over, and closes them on an error.
- * @throws LinnetError `TENSOR` for parts of matrices that do not fit each other, `CONFIG` for none at all
+ * A quantized folder's files, read as the original model. Takes them over, and closes them on an error.
+ * @throws LinnetError `TENSOR` for matrix parts that do not fit together, `CONFIG` for no matrices at all
  */
 export async function quantizedFiles(
   quantization: Quantization,

@@ -1,4 +1,4 @@
-/** Reading safetensors files from bytes in memory, and what all their readers share. Runs in browsers too. */
+/** Reads safetensors files from bytes in memory, and holds the parts that all readers share. Also runs in browsers. */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { type AnyTensor, tensor, type Tensor, tensorFromBytes } from '../../graph/tensor.ts';
@@ -26,9 +26,9 @@ export function parseSafetensors(bytes: Uint8Array, source = 'safetensors bytes'
 export type ToFloat32 = NonNullable<ReturnType<typeof storedDType>['toFloat32']>;
 
 export class Directory {
-  /** Name used in errors. */
+  /** Its name in errors. */
   readonly source: string;
-  /** The string map of the header; empty if there is none. */
+  /** The header's string map; empty if there is none. */
   readonly metadata: ReadonlyMap<string, string>;
   readonly #tensors: ReadonlyMap<string, StoredTensor>;
 
@@ -38,7 +38,7 @@ export class Directory {
     this.#tensors = header.tensors;
   }
 
-  /** Tensor names in the order of the header. */
+  /** Tensor names, in header order. */
   names(): string[] {
     return [...this.#tensors.keys()];
   }
@@ -103,7 +103,9 @@ export class SafetensorsBytes extends Directory {
     return tensor('float32', stored.shape, this.float32Conversion(name, stored)(new Uint8Array(this.#bytes(stored))));
   }
 
-  /** As `read`, but a view of the file's bytes where they are aligned, for callers that keep neither. F32 and I32 only. */
+  /**
+   * Like `read`, but returns a view of the file's bytes if they are aligned, for callers that keep neither. F32 and I32 only.
+   */
   view(name: string): Tensor<'float32' | 'int32'> {
     const { dtype, shape, begin, byteLength } = this.find(name);
     const host = dtype === 'F32' ? 'float32' : dtype === 'I32' ? 'int32' : undefined;

@@ -1,6 +1,6 @@
 /**
- * The bytes of safetensors files: header and data of tensors whose names, types and shapes are known first. Runs in
- * browsers too; `writer.ts` puts the same into files.
+ * Encodes safetensors files: header and data of tensors whose names, types and shapes are known first. Also runs in browsers;
+ * `writer.ts` writes the same to files.
  */
 import { LinnetError } from '../../errors.ts';
 import { quoteName } from '../../files/name-list.ts';
@@ -8,10 +8,13 @@ import type { Tensor } from '../../graph/tensor.ts';
 import { checkTensorName, LENGTH_FIELD_BYTES, MAX_HEADER_BYTES, METADATA_KEY, storedBytes } from './header.ts';
 import { type StoredDType, type TensorData, bitsOf, storedDType } from './stored-dtypes.ts';
 
-/** The data of a tensor, or a function that produces it when its turn comes: whole, or in pieces, each of which is written before the next is made. */
+/**
+ * A tensor's data, or a function that produces it when its turn comes: whole, or in pieces, each written before the next is
+ * made.
+ */
 export type TensorSource = TensorData | (() => TensorData | Promise<TensorData> | AsyncIterable<TensorData>);
 
-/** A tensor to be written. float32 data may be stored as F32, F16 or BF16; other data only as its own type. */
+/** A tensor to write. float32 data may be stored as F32, F16 or BF16; other data only as its own type. */
 export interface TensorEntry {
   readonly name: string;
   readonly dtype: StoredDType;
@@ -20,12 +23,12 @@ export interface TensorEntry {
   readonly data: TensorSource;
 }
 
-/** Entries of tensors as they are in memory. */
+/** Entries for tensors in memory. */
 export function float32Entries(tensors: Iterable<readonly [string, Tensor<'float32'>]>) {
   return Array.from(tensors, ([name, { shape, data }]) => ({ name, dtype: 'F32' as const, shape, data }));
 }
 
-/** An entry with the bytes that it takes. */
+/** An entry with its size in bytes. */
 export interface PlacedEntry extends TensorEntry {
   readonly byteLength: number;
 }
@@ -33,12 +36,12 @@ export interface PlacedEntry extends TensorEntry {
 /** The header is padded to this, so that data starts aligned for every element type. */
 const ALIGNMENT = 8;
 const SPACE = 0x20;
-/** Elements converted at a time: bounds the memory of a narrowing conversion. */
+/** Elements converted at a time: bounds a narrowing conversion's memory. */
 const CONVERSION_ELEMENTS = 1 << 21;
 
 /**
- * The bytes of a safetensors file, in memory, at once: the data may change afterwards.
- * @param allocate makes the memory, all of which is written
+ * A safetensors file's bytes, in memory, made at once: the data may change afterwards.
+ * @param allocate makes the memory, all of which is then written
  * @throws LinnetError `FORMAT` and `SHAPE` for unusable entries, or data that does not fit them
  */
 export function encodeSafetensors(
@@ -74,7 +77,7 @@ export async function placeEntries(
   return laidOut(placed, metadata, path);
 }
 
-/** Checks entries one after the other. */
+/** Checks entries in order. */
 export function placing(path: string): <E extends TensorEntry>(entry: E) => E & PlacedEntry {
   const names = new Set<string>();
   return (entry) => {
@@ -124,7 +127,7 @@ function encodeHeader(
 }
 
 /**
- * Gives the bytes of a tensor to `write`, piece by piece.
+ * Passes a tensor's bytes to `write`, piece by piece.
  * @throws LinnetError `SHAPE` if the data does not fit the entry, `FORMAT` for a type that cannot be written
  */
 export async function writeTensor(
@@ -140,7 +143,7 @@ export async function writeTensor(
   finish();
 }
 
-/** The bytes of an entry's elements in its type, piece by piece, and a check that they were all. */
+/** An entry's elements as bytes in its type, piece by piece, and a check that they were complete. */
 function encoding({ name, dtype, shape, byteLength }: PlacedEntry, path: string) {
   const label = `${path}: tensor ${quoteName(name)} (${dtype} [${shape.join(',')}])`;
   const { bits, encode } = storedDType(dtype);

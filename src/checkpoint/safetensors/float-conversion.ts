@@ -1,16 +1,15 @@
 /**
- * Conversion between float32 and the two 16-bit formats of checkpoints: IEEE 754 half precision (F16: 5 exponent
- * bits, 10 fraction bits) and bfloat16 (BF16: the upper half of a float32). Narrowing rounds to nearest, ties to even,
- * as PyTorch and the hardware do. Everything works on bit patterns, because moving a NaN through a JavaScript number
- * may change its payload.
+ * Converts between float32 and the two 16-bit formats of checkpoints: IEEE 754 half precision (F16: 5 exponent bits, 10
+ * fraction bits) and bfloat16 (BF16: the upper half of a float32). Narrowing rounds to nearest, ties to even, like PyTorch
+ * and the hardware. Works on bit patterns throughout, because a JavaScript number may change a NaN's payload.
  */
 
 const FLOAT32_INFINITY = 0x7f800000;
-/** 65520, halfway between the largest half (65504) and the next step: from here on the result is infinity. */
+/** 65520, halfway between the largest half (65504) and the next step: results from here on are infinite. */
 const HALF_OVERFLOW = 0x477ff000;
 /** 2⁻¹⁴, the smallest normal half. */
 const HALF_SMALLEST_NORMAL = 0x38800000;
-/** Difference of the exponent biases (127 − 15), in place. */
+/** Difference of the exponent biases (127 − 15), shifted into place. */
 const HALF_REBIAS = 112 << 23;
 
 /** The half-precision bits nearest to the float32 with bit pattern `word`. NaN stays NaN (quiet, upper payload kept). */
@@ -21,11 +20,11 @@ function halfBits(word: number): number {
   if (magnitude >= HALF_OVERFLOW) return sign | 0x7c00;
   if (magnitude >= HALF_SMALLEST_NORMAL) {
     const rebiased = magnitude - HALF_REBIAS;
-    // A carry out of the fraction moves into the exponent, which is the next representable value.
+    // A carry out of the fraction moves into the exponent, giving the next representable value.
     return sign | ((rebiased + 0x0fff + ((rebiased >>> 13) & 1)) >>> 13);
   }
   const exponent = magnitude >>> 23;
-  if (exponent < 102) return sign; // below 2⁻²⁵, less than half of the smallest subnormal
+  if (exponent < 102) return sign; // below 2⁻²⁵, half of the smallest subnormal
   const significand = (magnitude & 0x7fffff) | 0x800000;
   const shift = 126 - exponent;
   const quotient = significand >>> shift;
@@ -54,7 +53,7 @@ function bfloat16Bits(word: number): number {
 }
 
 /**
- * Rounds float32 values to half precision; the result holds bit patterns, as a float16 tensor does.
+ * Rounds float32 values to half precision; the result holds bit patterns, like a float16 tensor.
  * @param result of the same length; default: a fresh one
  */
 export function float16FromFloat32(
@@ -76,7 +75,7 @@ export function bfloat16FromFloat32(values: Float32Array): Uint16Array {
 
 let halves: Float32Array | undefined;
 
-/** All values of half precision, by bit pattern: looking one up takes a third of the time. */
+/** All half-precision values by bit pattern: a lookup takes a third of the time. */
 export function halfValues(): Float32Array {
   if (halves !== undefined) return halves;
   halves = new Float32Array(1 << 16);
@@ -95,7 +94,7 @@ export function float32FromFloat16(
   return result;
 }
 
-/** Widens bfloat16 bit patterns, as `float32FromFloat16`; exact. */
+/** Widens bfloat16 bit patterns, like `float32FromFloat16`; exact. */
 export function float32FromBfloat16(
   bits: Uint16Array,
   result: Float32Array = new Float32Array(bits.length),

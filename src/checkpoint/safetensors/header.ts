@@ -1,26 +1,26 @@
 /**
  * The header of a safetensors file, checked completely before anything is allocated for its tensors.
  *
- * Layout of the format: 8 bytes of little-endian header length, that many bytes of JSON, then the data. The JSON maps a
- * tensor name to { dtype, shape, data_offsets: [begin, end) } with offsets counted from the start of the data, and
- * may hold a string map under `__metadata__`. The tensors must cover the data exactly, without overlaps or gaps.
+ * Layout: 8 bytes of little-endian header length, that many bytes of JSON, then the data. The JSON maps a tensor name to {
+ * dtype, shape, data_offsets: [begin, end) } with offsets counted from the start of the data, and may hold a string map under
+ * `__metadata__`. The tensors must cover the data exactly, without overlaps or gaps.
  */
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { type StoredDType, bitsOf, isStoredDType, storedDTypeNames } from './stored-dtypes.ts';
 
-/** Bytes of the length field in front of the header. */
+/** Bytes of the length field before the header. */
 export const LENGTH_FIELD_BYTES = 8;
 /** Largest header the format allows. */
 export const MAX_HEADER_BYTES = 100_000_000;
 /** The key that holds strings instead of a tensor. */
 export const METADATA_KEY = '__metadata__';
-/** The largest published models have some 100,000 tensors in all of their files; one takes three objects and lists. */
+/** The largest published models have some 100,000 tensors in all files; each takes three objects and lists. */
 const headerLimits = { depth: 8, containers: 750_000, values: 6_000_000 };
 const MAX_RANK = 64;
 const OPENING_BRACE = 0x7b;
-/** Names that would turn into something else as a key of a plain object anywhere downstream. */
+/** Names that would change meaning as a plain object's key. */
 const UNSAFE_NAMES: ReadonlySet<string> = new Set(['__proto__', 'constructor', 'prototype']);
 
 /** The header's entry for one tensor. `begin` counts bytes from the start of the data. */
@@ -39,7 +39,7 @@ export interface SafetensorsHeader {
 
 /**
  * Reads the length field.
- * @param prefix the first bytes of the file, up to eight of them
+ * @param prefix the file's first bytes, up to eight
  * @throws LinnetError `FORMAT` if the file is too short for the header it announces, or the header is over 100 MB
  */
 export function headerLength(prefix: Uint8Array, fileBytes: number, source: string): number {
@@ -67,7 +67,7 @@ export function headerLength(prefix: Uint8Array, fileBytes: number, source: stri
  * @throws LinnetError `FORMAT` on the first violation, naming the file, the tensor and the numbers
  */
 export function parseHeader(bytes: Uint8Array, dataBytes: number, source: string): SafetensorsHeader {
-  // Any JSON white space may follow the object as padding, but the first byte is fixed by the format.
+  // JSON white space may follow the object as padding, but the format fixes the first byte.
   if (bytes[0] !== OPENING_BRACE) throw malformed(source, 'the header does not start with "{"');
   const header = parseJsonObject(bytes, `${source}: the header`, { uniqueKeys: true, limits: headerLimits });
 
@@ -93,8 +93,8 @@ export function checkTensorName(name: string, source: string): string {
 }
 
 /**
- * Number of bytes of a tensor, with every intermediate product checked.
- * @throws LinnetError `FORMAT` if the shape is not a list of sizes, the product leaves the exact integers, or the elements
+ * A tensor's bytes, with every intermediate product checked.
+ * @throws LinnetError `FORMAT` if the shape is not a list of sizes, the product exceeds the exact integers, or the elements
  *   do not fill whole bytes
  */
 export function storedBytes(name: string, dtype: StoredDType, shape: readonly number[], source: string): number {
@@ -145,7 +145,7 @@ function parseTensor(name: string, entry: unknown, dataBytes: number, source: st
   return { dtype, shape, begin, byteLength: expected };
 }
 
-/** Sorted by position, every tensor must start where the one before ends, and the last must end with the file. */
+/** In offset order, every tensor must start where the one before ends, and the last must end with the file. */
 function checkCoverage(tensors: ReadonlyMap<string, StoredTensor>, dataBytes: number, source: string): void {
   const ordered = [...tensors].sort(([, a], [, b]) => a.begin - b.begin || a.byteLength - b.byteLength);
   let covered = 0;

@@ -1,4 +1,4 @@
-/** Reading safetensors files lazily from disk. The header is checked in full beforehand; `directory.ts` reads bytes in memory. */
+/** Reads safetensors files lazily from disk, after checking the whole header; `directory.ts` reads bytes in memory. */
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import {
@@ -25,7 +25,7 @@ export async function openSafetensors(path: string): Promise<SafetensorsFile> {
   return readSafetensors(await openRegularFile(path), resolve(path));
 }
 
-/** The same for a file of a folder. @throws LinnetError as `openInFolder`, and `FORMAT` */
+/** The same for a file in a folder. @throws LinnetError like `openInFolder`, and `FORMAT` */
 export async function openSafetensorsIn(folder: string, name: string): Promise<SafetensorsFile> {
   return readSafetensors(await openInFolder(folder, name), resolve(folder, name));
 }
@@ -47,10 +47,10 @@ async function readSafetensors(file: OpenFile, source: string): Promise<Safetens
   }
 }
 
-/** Bytes of a tensor that are converted together: enough for a disk, and little enough for a cache. */
+/** Bytes of a tensor converted together: enough for a disk, and few enough for a cache. */
 export const pieceBytes = 4 << 20;
 
-/** A file on disk; tensors are read when asked for, concurrent reads are fine. Dispose of it. */
+/** A file on disk; tensors are read on demand, concurrently if need be. Dispose of it. */
 export class SafetensorsFile extends Directory implements AsyncDisposable {
   readonly #file: OpenFile;
   readonly #dataStart: number;
@@ -62,7 +62,7 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     this.#dataStart = dataStart;
   }
 
-  /** Differs where another file is opened, or the file was written to. */
+  /** Changes when another file is opened, or the file is written to. */
   get version(): string {
     return this.#file.version;
   }
@@ -76,7 +76,7 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     return this.decode(name, stored, await this.#bytes(stored));
   }
 
-  /** Reads a F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
+  /** Reads an F64, F32, F16 or BF16 tensor as float32. @throws LinnetError `NOT_FOUND`, or `FORMAT` for other types */
   async readFloat32(name: string): Promise<Tensor<'float32'>> {
     const stored = this.find(name);
     const { dtype, shape } = stored;
@@ -90,9 +90,9 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
   }
 
   /**
-   * The same in pieces of whole rows, along the last axis, of about 4 MB as stored; a piece is valid until the next is asked
-   * for, and the one after it is read meanwhile.
-   * @throws LinnetError as `readFloat32`
+   * The same in pieces of whole rows, along the last axis, of about 4 MB as stored; a piece is valid until the next is
+   * requested, and the one after it is read meanwhile.
+   * @throws LinnetError like `readFloat32`
    */
   float32Rows(name: string): Float32Rows {
     const stored = this.find(name);
@@ -105,7 +105,7 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     return { shape: [...stored.shape], pieces: this.#float32Pieces(stored, convert, room) };
   }
 
-  /** Where a tensor of numbers lies, for engines that map files; undefined where it is not aligned, or of no such type. */
+  /** Where a numeric tensor lies, for engines that map files; undefined if it is unaligned, or of another type. */
   place(name: string): FilePlace | undefined {
     const { dtype, begin } = this.find(name);
     const { file, toFloat32 } = storedDType(dtype);
@@ -115,19 +115,19 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     return { folder: dirname(path), file: basename(path), offset, dtype: file, unchanged };
   }
 
-  /** The stored bytes of a tensor in pieces, in a buffer; each piece is valid until the next is asked for. */
+  /** A tensor's stored bytes in pieces, in a buffer; each piece is valid until the next is requested. */
   chunks(name: string, buffer?: Uint8Array<ArrayBuffer>): AsyncGenerator<Uint8Array> {
     const { begin, byteLength } = this.find(name);
     const step = (buffer?.length ?? pieceBytes) / 2;
     return readAhead(byteLength, step, (offset, room) => this.#fill(room, begin + offset), buffer);
   }
 
-  /** As of `WeightFile`. */
+  /** See `WeightFile`. */
   isFinite(name: string, chunk: Uint8Array): boolean {
     return finiteBytes(this.find(name).dtype, chunk);
   }
 
-  /** Closes the file. Reads after it fail; closing again does nothing. */
+  /** Closes the file. Later reads fail; closing again does nothing. */
   close(): Promise<void> {
     this.#closing ??= this.#file.handle.close();
     return this.#closing;
@@ -144,7 +144,7 @@ export class SafetensorsFile extends Directory implements AsyncDisposable {
     return bytes;
   }
 
-  /** @param room gives the array for `count` numbers */
+  /** @param room returns the array for `count` numbers */
   async *#float32Pieces(
     { dtype, shape, begin, byteLength }: StoredTensor,
     convert: ToFloat32,

@@ -1,8 +1,8 @@
 /**
- * Element types as safetensors files name them: their size, and for those we can hold, how bytes become tensors and
+ * Element types as safetensors files name them: their size and, for those we support, how to convert bytes to tensors and
  * back. To support another stored type, fill in its row of the table.
  *
- * Files are little-endian, and so is every machine ONNX Runtime supports: elements are reinterpreted, not swapped.
+ * Files are little-endian, as is every machine ONNX Runtime supports: elements are reinterpreted, not swapped.
  */
 import { LinnetError } from '../../errors.ts';
 import {
@@ -27,22 +27,22 @@ import {
 export type TensorData = DTypeArrays[DType];
 
 interface StoredDTypeRow {
-  /** Bits of one element; the sub-byte formats pack several into a byte. */
+  /** Bits per element; the sub-byte formats pack several into a byte. */
   readonly bits: number;
-  /** The engine's name of the type, of those that it reads from files. */
+  /** The engine's name for a type that it reads from files. */
   readonly file?: FileDType;
-  /** Wraps exactly the bytes of one tensor. Absent where no host dtype matches. */
+  /** Wraps exactly one tensor's bytes. Absent if no host dtype matches. */
   readonly decode?: (bytes: ArrayBuffer, shape: readonly number[]) => AnyTensor;
   /**
-   * Converts elements; their bytes begin at a multiple of the element size in their buffer. A conversion writes to
-   * `room`, of one number per element (default: fresh); float32 is not copied. Absent for dtypes that are not floating point.
+   * Converts elements whose bytes begin at a multiple of the element size in their buffer. Writes to `room`, one number per
+   * element (default: fresh); float32 is not copied. Absent for dtypes that are not floating point.
    */
   readonly toFloat32?: (bytes: Uint8Array<ArrayBuffer>, room?: Float32Array) => Float32Array;
-  /** Bytes of the elements of `data`, or undefined where such an array cannot be stored as this type. */
+  /** The bytes of `data`'s elements, or undefined if such an array cannot be stored as this type. */
   readonly encode?: (data: TensorData) => Uint8Array | undefined;
 }
 
-/** A stored type that a host dtype equals. */
+/** A stored type equal to a host dtype. */
 function same(dtype: DType): StoredDTypeRow {
   const { constructor } = allocate(dtype, 0);
   return {
@@ -102,18 +102,18 @@ const table = {
   F4: { bits: 4 },
 } satisfies Record<string, StoredDTypeRow>;
 
-/** The name of an element type in a safetensors header. */
+/** An element type's name in a safetensors header. */
 export type StoredDType = keyof typeof table;
 
-/** The table, as a map: safe to ask with any string a file contains. */
+/** The table as a map: safe to query with any string from a file. */
 const rows: ReadonlyMap<string, StoredDTypeRow> = new Map<string, StoredDTypeRow>(Object.entries(table));
 
-/** The row of a type of numbers by the engine's name. */
+/** A numeric type's row by the engine's name. */
 export function rowOfFile(dtype: FileDType): StoredDTypeRow | undefined {
   return [...rows.values()].find(({ file }) => file === dtype);
 }
 
-/** Whether a string names an element type of the format. */
+/** Whether a string names one of the format's element types. */
 export function isStoredDType(name: string): name is StoredDType {
   return rows.has(name);
 }
@@ -123,12 +123,12 @@ export function bitsOf(dtype: StoredDType): number {
   return table[dtype].bits;
 }
 
-/** How bytes of a stored type become a tensor, and as float32; undefined entries are not possible for that type. */
+/** How bytes of a stored type become a tensor, and float32; undefined fields mean the type cannot. */
 export function storedDType(dtype: StoredDType): StoredDTypeRow {
   return table[dtype];
 }
 
-/** All names of the format. */
+/** All type names in the format. */
 export function storedDTypeNames(): StoredDType[] {
   return [...rows.keys()].filter(isStoredDType);
 }
@@ -147,7 +147,7 @@ function encode16(data: TensorData, round: (values: Float32Array) => Uint16Array
   return data instanceof Float32Array ? bytesOf(round(data)) : undefined;
 }
 
-/** Engines may treat a boolean byte other than 0 and 1 as anything at all, so it is refused in both directions. */
+/** Engines may treat a boolean byte other than 0 and 1 as anything, so both directions refuse it. */
 function booleans(bytes: Uint8Array): Uint8Array {
   const odd = bytes.findIndex((byte) => byte > 1);
   if (odd >= 0) throw new LinnetError('FORMAT', `a boolean must be 0 or 1, element ${odd} is ${bytes[odd]}`);

@@ -1,18 +1,17 @@
 /**
- * Writing safetensors files tensor by tensor: names, types and shapes are known first, the data of each tensor is asked
- * for when its turn comes, so a model larger than memory can be written.
+ * Writes safetensors files tensor by tensor: names, types and shapes are known first, each tensor's data is requested when
+ * its turn comes, so a model larger than memory can be written.
  */
 import { writeFileAtomic } from '../../files/atomic.ts';
 import { writeFully } from '../../files/regular-file.ts';
 import { placeEntries, type TensorEntry, writeTensor } from './encoding.ts';
 
 /**
- * Writes a file under a temporary name and renames it into place when complete and durable. The data is laid out with
- * wide element types first, so that every tensor is aligned; within a type, in the order given. Sources are called in that
- * order, one at a time.
+ * Writes a file under a temporary name and renames it into place when complete and durable. Lays out wide element types
+ * first, so that every tensor is aligned; within a type, in the given order. Calls sources in that order, one at a time.
  * @param metadata strings for the header, for example { format: 'pt' }, which PyTorch readers ask for
  * @throws LinnetError `FORMAT` for unusable names, shapes or types, `SHAPE` if data does not fit its entry, `PATH` or
- *   `NOT_FOUND` from the file system, or whatever a source throws; the old file, if any, is untouched then
+ *   `NOT_FOUND` from the file system, or whatever a source throws; an old file then stays untouched
  */
 export async function writeSafetensors(
   path: string,
