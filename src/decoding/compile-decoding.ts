@@ -1,4 +1,4 @@
-/** Building the graphs of decoding and compiling them, on whatever engine. Runs in browsers too. */
+/** Builds and compiles the decoding graphs, on any engine. Also runs in browsers. */
 import type { Graph } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
 import { encoderGraph } from '../models/graphs/encoder-graph.ts';
@@ -15,11 +15,11 @@ import type { FoldPrograms } from './state/commit.ts';
 import type { StepEngine } from './step-engine.ts';
 
 /**
- * Arguments of a `StepEngine`: the step graph and the fold graphs, compiled. The encoder of an encoder-decoder model is
- * compiled when a text is read.
+ * A `StepEngine`'s arguments: the compiled step graph and fold graphs. An encoder-decoder model's encoder is compiled when
+ * it reads a text.
  *
- * @param makeSource the parameters, for any graph of the model
- * @param device that `compile` compiles for. Default `wasm`
+ * @param makeSource provides the parameters for any graph of the model
+ * @param device that `compile` targets. Default `wasm`
  */
 export async function compileDecoding(
   model: GeneratingModel,

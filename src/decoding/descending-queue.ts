@@ -1,14 +1,14 @@
 /**
- * Places of an array of weights in descending order, one at a time: a binary heap. Filling costs a few comparisons per
- * weight and each place taken the logarithm of their number, so the first few of many need no sort. The best 40 of
- * 32,000 take a fifth of the time of a general queue (tinyqueue), and they are taken for every sampled token.
+ * Indices of an array of weights in descending order, one at a time: a binary heap. Filling costs a few comparisons per
+ * weight, taking one the logarithm of their number, so the first few of many need no sort. The best 40 of 32,000, which
+ * every sampled token needs, take a fifth of a general queue's time (tinyqueue).
  */
 export class DescendingQueue {
   #weights: Float64Array = new Float64Array(0);
   #heap = new Int32Array(0);
   #size = 0;
 
-  /** Starts over with all places of `weights`, which must not change while places are taken. */
+  /** Starts over with `weights`, which must not change while indices are taken. */
   fill(weights: Float64Array): void {
     const size = weights.length;
     this.#weights = weights;
@@ -18,7 +18,7 @@ export class DescendingQueue {
     for (let node = (size >> 1) - 1; node >= 0; node--) this.#sink(node);
   }
 
-  /** The place of the largest weight not yet taken, the lowest place of equals; −1 when all are taken. */
+  /** The index of the largest weight not yet taken, the lowest on ties; −1 when all are taken. */
   take(): number {
     if (this.#size === 0) return -1;
     const top = this.#heap[0];
@@ -28,7 +28,7 @@ export class DescendingQueue {
     return top;
   }
 
-  /** Moves the place at `node` down until both of its children come after it. */
+  /** Moves the index at `node` down until both of its children come after it. */
   #sink(node: number): void {
     const heap = this.#heap;
     const weights = this.#weights;

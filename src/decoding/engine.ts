@@ -1,4 +1,4 @@
-/** Decoding with a model whose graphs are built and compiled here, in Node. */
+/** Decodes with a model whose graphs are built and compiled here, in Node. */
 import type { Graph } from '../graph/graph.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import type { GeneratingModel } from '../models/model.ts';
@@ -8,7 +8,7 @@ import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { compileDecoding } from './compile-decoding.ts';
 import { StepEngine } from './step-engine.ts';
 
-/** A step engine that compiles its own graphs. Make it with `create`; `dispose` of it. */
+/** A step engine that compiles its own graphs. Make it with `create`; call `dispose` when done. */
 export class DecodingEngine extends StepEngine {
   /** Compiles the step graph with the given parameters as weights. */
   static async create(
@@ -20,8 +20,8 @@ export class DecodingEngine extends StepEngine {
   }
 
   /**
-   * Compiles the step graph with parameters from any source, quantized ones for example. The encoder of an encoder-decoder
-   * model is compiled when a text is read. Default of `forms`: all of the device, for weights in blocks of at most 32.
+   * Compiles the step graph with parameters from any source, for example quantized ones. An encoder-decoder model's encoder
+   * is compiled when it reads a text. `forms` defaults to all the device has, for weights in blocks of at most 32.
    */
   static async compile(
     model: GeneratingModel,

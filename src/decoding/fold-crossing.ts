@@ -1,6 +1,6 @@
 /**
- * Trees that cross the end of a fold, where graphs read no group that closes within a tree: first the nodes before it, then what
- * continues each of their paths, from a copy of the state that has read and folded the path.
+ * Trees that cross the end of a fold, for graphs that read no group closing within a tree: first runs the nodes before the
+ * end, then each path's continuation, from a copy of the state that has read and folded the path.
  */
 import { TokenTree } from '../attention/tree.ts';
 import { LinnetError } from '../errors.ts';
@@ -16,7 +16,7 @@ interface Output {
   readonly rows: NewRows;
 }
 
-/** Positions from a length to the next fold that no step crosses. */
+/** Positions from a length to the next fold, which no step crosses. */
 function positionsToFold({ folds }: Pick<ModelLayout, 'folds'>, length: number): number {
   let left = Number.POSITIVE_INFINITY;
   for (const { slots } of folds) {
@@ -29,9 +29,9 @@ function positionsToFold({ folds }: Pick<ModelLayout, 'folds'>, length: number):
 type Commit = (request: StepRequest, output: Output, nodes: readonly number[]) => Promise<void>;
 
 /**
- * A step of requests: together, but those whose trees cross a fold.
- * @param runTogether a step of requests whose trees do not
- * @throws LinnetError `INPUT` for a tree with a rule, which its parts cannot follow, and as a step does
+ * Steps requests together, except those whose trees cross a fold.
+ * @param runTogether steps requests whose trees cross none
+ * @throws LinnetError `INPUT` for a tree with a rule, which its parts cannot follow, and like a step
  */
 export async function runAcrossFolds(
   layout: ModelLayout,
@@ -121,7 +121,7 @@ async function stepAcrossFold(
   return { logits, hidden, rows };
 }
 
-/** The request for some nodes of a tree. A node at least is wanted: the runtime refuses some products of no rows. */
+/** The request for some of a tree's nodes. Wants at least one: the runtime refuses some products without rows. */
 function partOf(
   { tree, tokens, wanted, before }: StepRequest,
   nodes: readonly number[],

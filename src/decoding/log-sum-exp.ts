@@ -1,6 +1,6 @@
-/** The normalizer of logits: log p of a token is its logit less this. */
+/** The logits' normalizer: log p of a token is its logit minus this. */
 
-/** Logits of a run, or of a block of its positions, in numbers: 128 MiB, of which a loss and its gradient hold some. */
+/** Most logits per run, or per block of its positions, in numbers: 128 MiB; a loss and its gradient hold several such. */
 export const mostLogits = 1 << 25;
 
 /** log Σ exp of logits, in float64. */

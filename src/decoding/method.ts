@@ -1,6 +1,6 @@
 /**
- * How tokens are decoded: one a round, or several where drafted candidates are verified. A method returns the requests to
- * run and reads the results, and never runs the model itself, so that one step of an engine serves the plans of many texts.
+ * How tokens are decoded: one per round, or several when a step verifies drafts. A method returns requests and reads their
+ * results but never runs the model itself, so that one step of an engine serves many texts' plans.
  */
 import { chain } from '../attention/tree.ts';
 import { internalError } from '../errors.ts';
@@ -8,34 +8,34 @@ import type { StepEngine, StepOutput, StepRequest } from './step-engine.ts';
 import type { Sampler } from './sampler.ts';
 import type { SequenceState } from './state/sequence-state.ts';
 
-/** A prompt that has been read, from which a method starts. */
+/** A prompt that has been read, where a method starts. */
 export interface ReadPrompt {
-  /** Commits accepted tokens; the owner of the method alone runs the model. */
+  /** Commits accepted tokens; only the method's owner runs the model. */
   readonly engine: Pick<StepEngine, 'commit' | 'room' | 'layout'>;
   /** Has read the whole prompt; the method takes it further. */
   readonly state: SequenceState;
   readonly sampler: Sampler;
-  /** Logits [V] of the last token of the prompt. */
+  /** Logits [V] of the prompt's last token. */
   readonly logits: Float32Array;
-  /** Hidden state [width] of the last token of the prompt. */
+  /** Hidden state [width] of the prompt's last token. */
   readonly hidden: Float32Array;
-  /** Hidden states of the last tokens of the prompt, as many as the method `reads` and were read for it; the last is `hidden`. */
+  /** Hidden states of the prompt's last tokens, as many as the method `reads`; the last is `hidden`. */
   readonly recent?: readonly Float32Array[];
 }
 
-/** Where a round has to stop. */
+/** Where a round must stop. */
 export interface StepBounds {
   /** Most tokens wanted, at least 1. */
   readonly count: number;
-  /** Tokens after which nothing is wanted. */
+  /** Tokens that end the text. */
   readonly ends: Pick<ReadonlySet<number>, 'has'>;
 }
 
 /** A method at work on one text: rounds of `plan` and `conclude`, then `settle`. */
 export interface Continuation {
   /**
-   * Begins a round: the nodes that the text wants to have run. None where it needs no run, as for the first token, which
-   * the prompt has predicted; one tree for most methods, several for a beam search.
+   * Begins a round: the nodes to run for the text. None if it needs no run, as for the first token, which the prompt
+   * predicts; one tree for most methods, several for a beam search.
    * @param text prompt and continuation so far
    */
   plan(text: readonly number[], bounds: StepBounds): Promise<readonly StepRequest[]>;
@@ -43,14 +43,14 @@ export interface Continuation {
    * Ends a round: decides which tokens follow.
    * @param text the same as in `plan`
    * @param outputs the step's outputs for the requests, in their order
-   * @returns at most `bounds.count` tokens, none after one of `bounds.ends`; empty only where a method needs more rounds
-   *   before it can tell, as a beam search does
+   * @returns at most `bounds.count` tokens, none after one of `bounds.ends`; empty only if a method needs more rounds to
+   *   decide, like a beam search
    */
   conclude(text: readonly number[], outputs: readonly StepOutput[]): Promise<readonly number[]>;
   /**
-   * Called once, when the text has ended: the state is to have read the first `length` tokens of the text, or fewer where
-   * they have not been run. Absent where there is never anything left to do.
-   * @returns tokens that the state is still to read, which the owner of the method has it read
+   * Called once, when the text has ended: the state must then have read the text's first `length` tokens, or fewer if they
+   * have not been run. Absent if nothing is ever left to do.
+   * @returns tokens that the state has yet to read; the method's owner reads them
    */
   settle?(length: number): Promise<readonly number[]>;
 }
@@ -58,11 +58,11 @@ export interface Continuation {
 /** A way to continue a prompt: sequential, or with drafts that a step verifies. */
 export interface DecodingMethod {
   (prompt: ReadPrompt): Continuation;
-  /** Last tokens of a prompt whose hidden states it wants. Default: the last one. */
+  /** Last prompt tokens whose hidden states it wants. Default: the last one. */
   readonly reads?: number;
 }
 
-/** One round of one text by itself. */
+/** One round for a single text. */
 export async function nextTokens(
   engine: StepEngine,
   continuation: Continuation,
@@ -74,7 +74,7 @@ export async function nextTokens(
   return continuation.conclude(text, outputs);
 }
 
-/** One token a round. The state lacks the last token of the text, which the next round reads. */
+/** One token per round. The state lacks the text's last token, which the next round reads. */
 export const sequential: DecodingMethod = ({ engine, state, sampler, logits }) => {
   const tree = chain(1);
   let request: StepRequest | undefined;

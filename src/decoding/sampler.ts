@@ -1,7 +1,7 @@
 /**
- * Choosing the next token from logits. Filters act in the conventional order: penalties for tokens that have occurred, a bias of
- * single tokens, a constraint that forbids tokens, temperature, top-k, top-p, min-p. So a bias is added in full, and nothing
- * brings back a forbidden token. What remains is renormalized and drawn from with a seeded generator.
+ * Chooses the next token from logits. Filters act in the conventional order: penalties for tokens that have occurred,
+ * biases on single tokens, a constraint that forbids tokens, temperature, top-k, top-p, min-p. So a bias applies in full,
+ * and nothing brings back a forbidden token. The remaining tokens are renormalized and drawn from with a seeded generator.
  */
 import { z } from 'zod';
 import { BrokenLogitsError, LinnetError } from '../errors.ts';
@@ -11,49 +11,49 @@ import { Random, type RandomState } from '../random.ts';
 import { DescendingQueue } from './descending-queue.ts';
 import { requireCount, requireKind, requireTokens } from '../files/arguments.ts';
 
-/** The schema of `SamplerConfig`, for embedding in requests and files. Unknown fields are refused. */
+/** The schema of `SamplerConfig`, to embed in requests and files. Refuses unknown fields. */
 const samplerSchema = z.strictObject({
-  /** Logits are divided by it. 0 takes the largest logit, the lowest token on ties, and ignores the later filters. */
+  /** Divides logits. 0 takes the largest logit, the lowest token on ties, and ignores later filters. */
   temperature: z.number().min(0).max(100).default(0),
-  /** Keeps this many of the most probable tokens, lower ids first among equals; 0 keeps all. */
+  /** Keeps this many of the most probable tokens, lower ids first on ties; 0 keeps all. */
   topK: whole(0, 1 << 24).default(0),
-  /** Keeps the smallest set of most probable tokens whose probabilities add up to at least this; 1 keeps all. */
+  /** Keeps the smallest set of most probable tokens whose probabilities sum to at least this; 1 keeps all. */
   topP: z.number().gt(0).max(1).default(1),
   /** Keeps tokens at least this times as probable as the most probable one; 0 keeps all. */
   minP: share.default(0),
   /**
-   * Logits of recent tokens are divided by it where positive and multiplied where negative, once however often the
-   * token occurs (the convention of Hugging Face, after CTRL, arXiv 1909.05858); 1 changes nothing.
+   * Divides recent tokens' logits if positive, multiplies them if negative, once however often the token occurs (Hugging
+   * Face's convention, after CTRL, arXiv 1909.05858); 1 changes nothing.
    */
   repetitionPenalty: z.number().min(0.01).max(100).default(1),
-  /** Logits of recent tokens are lowered by it, once however often the token occurs; 0 changes nothing. */
+  /** Lowers recent tokens' logits, once however often the token occurs; 0 changes nothing. */
   presencePenalty: z.number().min(-100).max(100).default(0),
-  /** Logits of recent tokens are lowered by it for every time that the token occurs; 0 changes nothing. */
+  /** Lowers recent tokens' logits once for every occurrence; 0 changes nothing. */
   frequencyPenalty: z.number().min(-100).max(100).default(0),
-  /** How many of the last tokens the penalties look at. */
+  /** How many of the last tokens penalties read. */
   repetitionWindow: whole(0, 65536).default(64),
-  /** Added to the logits of tokens, by token id, after the penalties; `false` forbids the token. */
+  /** Added to tokens' logits, by token id, after the penalties; `false` forbids the token. */
   logitBias: z
     .record(z.string().regex(/^\d{1,8}$/), z.union([z.number().min(-100).max(100), z.literal(false)]))
     .default({}),
-  /** Start of the random numbers; equal seeds give equal texts. */
+  /** Seeds the random numbers; equal seeds give equal texts. */
   seed: whole(0, 0xffffffff).default(0),
 });
 
 /** How tokens are chosen. */
 export type SamplerConfig = z.infer<typeof samplerSchema>;
-/** Settings of a sampler: fields with a default may be left out. All left out, it is greedy. */
+/** Sampler settings: fields with a default may be omitted. With none given, it is greedy. */
 export type SamplerInput = z.input<typeof samplerSchema>;
 
-/** Names of all fields of a configuration. */
+/** Names of all configuration fields. */
 export const samplerFields = samplerSchema.keyof().enum;
 
-/** Chooses tokens. Its buffers are made for the first logits and used again, so one sampler serves one text at a time. */
+/** Chooses tokens. The first logits size its buffers, which are then reused, so one sampler serves one text at a time. */
 export class Sampler {
   readonly config: SamplerConfig;
-  /** The generator that draws; what verifies drafts draws from it too, so that its state is all there is to save. */
+  /** The generator for draws; verification of drafts also draws from it, so its state is all there is to save. */
   readonly random: Random;
-  /** Logits after the penalty, then weights exp((x − max)/temperature), not normalized, of the tokens taken [V]. */
+  /** Logits after the penalty, then unnormalized weights exp((x − max)/temperature) of the tokens taken [V]. */
   #weights = new Float64Array(0);
   /** Tokens that passed the filters so far: the first `#kept` entries [V]. */
   #tokens = new Int32Array(0);
@@ -61,13 +61,13 @@ export class Sampler {
   /** Sum of the kept weights. */
   #total = 0;
   #queue: DescendingQueue | undefined;
-  /** Undefined where logits stay unchanged. */
+  /** Undefined if logits stay unchanged. */
   readonly #adjustments: LogitAdjustments | undefined;
 
   /**
    * @param state continues the random numbers of an earlier sampler (its `random.state`) instead of starting at the seed
-   * @param context settings of the one text rather than of the request
-   * @throws LinnetError `CONFIG` naming every field that is wrong
+   * @param context settings for this text, not the request
+   * @throws LinnetError `CONFIG` naming every wrong field
    */
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
     this.config = validated(samplerSchema, config, 'CONFIG', 'invalid sampling configuration');
@@ -79,16 +79,14 @@ export class Sampler {
     this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(checkedState(state));
   }
 
-  /**
-   * How many of the last tokens `recent` must hold; 0 where no choice depends on the text. Infinity means all of the text.
-   */
+  /** How many of the last tokens `recent` must hold; 0 if no choice depends on the text, Infinity for the whole text. */
   get lookback(): number {
     return this.#adjustments?.lookback ?? 0;
   }
 
   /**
-   * Awaited before `next` or `probabilities` for the same text, it keeps a long work on the constraint from holding the
-   * thread; undefined where there is none.
+   * If awaited before `next` or `probabilities` for the same text, keeps long work on the constraint from blocking the
+   * thread; undefined if there is none.
    */
   ready(recent: ArrayLike<number>): Promise<void> | undefined {
     return this.#adjustments?.constraint?.ready?.(recent);
@@ -98,9 +96,9 @@ export class Sampler {
    * The next token.
    *
    * @param logits [V]; −∞ forbids a token
-   * @param recent the text so far, newest last; its beginning may be left out as far as `lookback` says
+   * @param recent the text so far, newest last; only the last `lookback` tokens are required
    * @throws LinnetError `RUNTIME` if a logit is NaN or +∞, or no token is possible; `INPUT` if a recent or biased token is
-   *   not one of the V; `SHAPE` for a constraint's mask of another size
+   *   not one of the V; `SHAPE` if a constraint's mask has another size
    */
   next(logits: Float32Array, recent: ArrayLike<number>): number {
     this.#filter(logits, recent);
@@ -122,7 +120,7 @@ export class Sampler {
    * The distribution that `next` draws from: probabilities [V], zero for tokens that the filters removed. Draws nothing.
    *
    * @param target receives the probabilities; a new array if absent
-   * @throws LinnetError as `next`
+   * @throws LinnetError like `next`
    */
   probabilities(
     logits: Float32Array,
@@ -171,7 +169,7 @@ export class Sampler {
     };
     if (topK > 0 && topK < V) {
       this.#takeLargest(topK);
-      for (let i = 0; i < topK; i++) exponentiate(this.#tokens[i]); // not all V: exponentials are what takes the time
+      for (let i = 0; i < topK; i++) exponentiate(this.#tokens[i]); // not all V: exponentials take most of the time
       if (topP < 1) this.#keepMass(topP);
     } else {
       for (let token = 0; token < V; token++) exponentiate(token);
@@ -186,21 +184,21 @@ export class Sampler {
     this.#kept = this.#tokens.length;
   }
 
-  /** The `count` tokens of the largest weights, in descending order. */
+  /** The `count` tokens with the largest weights, in descending order. */
   #takeLargest(count: number): void {
     const queue = this.#filledQueue();
     for (let i = 0; i < count; i++) this.#tokens[i] = queue.take();
     this.#kept = count;
   }
 
-  /** All tokens in the order of their weights. */
+  /** All tokens in order of weight. */
   #filledQueue(): DescendingQueue {
     this.#queue ??= new DescendingQueue();
     this.#queue.fill(this.#weights);
     return this.#queue;
   }
 
-  /** Of the tokens taken, the heaviest that make up the share `mass` of their weight. */
+  /** Keeps the heaviest of the taken tokens that make up the share `mass` of their weight. */
   #keepMass(mass: number): void {
     let total = 0;
     for (let i = 0; i < this.#kept; i++) total += this.#weights[this.#tokens[i]];
@@ -211,7 +209,7 @@ export class Sampler {
     this.#kept = needed;
   }
 
-  /** The heaviest tokens that make up the share `mass` of all weight; only they are sorted. */
+  /** Takes the heaviest tokens that make up the share `mass` of all weight; sorts only those. */
   #takeMass(mass: number): void {
     const weights = this.#weights;
     let total = 0;
@@ -226,7 +224,7 @@ export class Sampler {
     this.#kept = taken;
   }
 
-  /** Of the kept tokens, those of at least `share` times the weight of the heaviest, which is 1; adds up their weights. */
+  /** Keeps the kept tokens with at least `share` times the heaviest weight, which is 1; sums their weights. */
   #keepAtLeast(share: number): void {
     let kept = 0;
     let total = 0;
@@ -242,13 +240,13 @@ export class Sampler {
   }
 }
 
-/** @throws LinnetError `INPUT` for anything but a state of random numbers */
+/** @throws LinnetError `INPUT` for anything but a random state */
 function checkedState(state: RandomState): RandomState {
   if (requireTokens(state, 'the state of the random numbers').length === 4) return state;
   throw new LinnetError('INPUT', 'the state of random numbers has four numbers');
 }
 
-/** The same after biases and a constraint. @throws LinnetError `INPUT` where they forbid all tokens */
+/** The largest logit after biases and a constraint. @throws LinnetError `INPUT` if they forbid all tokens */
 function largestAllowed(logits: Float64Array): number {
   let largest = 0;
   for (let token = 0; token < logits.length; token++) if (logits[token] > logits[largest]) largest = token;
@@ -259,7 +257,7 @@ function largestAllowed(logits: Float64Array): number {
   );
 }
 
-/** The place of the largest logit, the first of equals; refuses what no distribution can be made of. */
+/** The index of the largest logit, the first on ties; refuses logits that make no distribution. */
 function indexOfLargest(logits: Float64Array): number {
   let largest = 0;
   for (let token = 0; token < logits.length; token++) {
@@ -276,30 +274,30 @@ function indexOfLargest(logits: Float64Array): number {
 }
 
 /**
- * Which tokens may follow a text: [V], 0 for those that may not; undefined where all may.
+ * Which tokens may follow a text: [V], 0 for those that may not; undefined if all may.
  *
- * It is asked for the text at every node where a token is chosen. Verification of drafts asks along the accepted path
- * alone (rules `exact` and `rejection`), so that texts grow from call to call; `typical` looks at branches too, where the
- * last tokens may be others than in the call before. The same text must always give the same answer.
+ * Called with the text at every node where a token is chosen. Verification of drafts calls it along the accepted path only
+ * (rules `exact` and `rejection`), so texts grow from call to call; `typical` also visits branches, where the last tokens
+ * may differ from the previous call's. The same text must always give the same answer.
  *
- * @param text prompt and continuation so far, newest last; not to be kept
+ * @param text prompt and continuation so far, newest last; do not keep it
  */
 export interface TokenConstraint {
   (text: ArrayLike<number>): Uint8Array | undefined;
-  /** Works the answer for a text out ahead, giving the thread back in between; undefined where it is at hand. */
+  /** Computes the answer for a text ahead, yielding the thread in between; undefined if it is at hand. */
   ready?: (text: ArrayLike<number>) => Promise<void> | undefined;
 }
 
-/** Inputs of choices besides the configuration, for one text. */
+/** A text's inputs to choices, besides the configuration. */
 export interface SamplingContext {
   readonly constraint?: TokenConstraint;
-  /** Where in the text penalties begin to look: the length of the prompt leaves it out. Default 0. */
+  /** Where in the text penalties start to read: the prompt's length leaves it out. Default 0. */
   readonly penalizedFrom?: number;
 }
 
-/** The changes of one sampler. Buffers are kept, so that no token allocates. */
+/** One sampler's changes to logits. Buffers are kept, so that no token allocates. */
 class LogitAdjustments {
-  /** How many of the last tokens `apply` looks at. */
+  /** How many of the last tokens `apply` reads. */
   readonly lookback: number;
   readonly #config: SamplerConfig;
   readonly #penalizes: boolean;
@@ -317,7 +315,7 @@ class LogitAdjustments {
     this.#from = penalizedFrom;
     this.#bias = Object.entries(logitBias).map(([token, bias]) => [Number(token), bias === false ? -Infinity : bias]);
     this.constraint = constraint;
-    // Positions count from the beginning of the text, so that a window of it would not do.
+    // Positions count from the text's beginning, so a window of it would not do.
     const whole = constraint !== undefined || (this.#penalizes && penalizedFrom > 0);
     this.lookback = whole ? Infinity : this.#penalizes ? repetitionWindow : 0;
   }
@@ -325,7 +323,7 @@ class LogitAdjustments {
   /**
    * @param logits [V], changed in place
    * @param recent the text so far
-   * @throws LinnetError as `Sampler.next`
+   * @throws LinnetError like `Sampler.next`
    */
   apply(logits: Float64Array, recent: ArrayLike<number>): void {
     if (this.lookback > 0 && !Array.isArray(recent)) {

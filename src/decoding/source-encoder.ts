@@ -1,6 +1,6 @@
 /**
- * The encoder of an encoder-decoder model at work: one program per length, since its graphs have static shapes. Texts are
- * padded to one of a few lengths.
+ * Runs an encoder-decoder model's encoder: one program per length, since its graphs have static shapes. Texts are padded to
+ * one of a few lengths.
  */
 import { longestSequence } from '../attention/mixers.ts';
 import { LinnetError } from '../errors.ts';
@@ -11,24 +11,24 @@ import type { Program } from '../runtime/program.ts';
 import type { EncodedText } from './state/sequence-state.ts';
 import { resizedMatrices } from './state/matrices.ts';
 
-/** Compiled encoders that are kept, one per length: the last ones used. */
+/** Compiled encoders to keep, one per length: the most recent. */
 const keptPrograms = 3;
 
 /** Lengths that texts are padded to. */
 export interface SourceLengths {
-  /** The longest text that can be read. */
+  /** The longest text it can read. */
   readonly longest: number;
-  /** The smallest length that a text of `tokens` tokens is padded to; undefined if none is long enough. */
+  /** The smallest length to which a text of `tokens` tokens is padded; undefined if none is long enough. */
   readonly lengthFor: (tokens: number) => number | undefined;
 }
 
-/** Where the programs of an encoder come from. */
+/** Where an encoder's programs come from. */
 export interface EncoderPrograms extends SourceLengths {
-  /** The encoder over texts of a length that `lengthFor` has given. */
+  /** Compiles the encoder for a length that `lengthFor` returned. */
   compile(length: number): Promise<Program>;
 }
 
-/** Lengths by doubling from 32, so that few graphs are compiled, up to the longest that the mixers serve. */
+/** Lengths that double from 32, so that few graphs are compiled, up to the longest that the mixers serve. */
 export function doublingLengths(model: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): SourceLengths {
   const longest = longestSource(model);
   return {
@@ -38,12 +38,12 @@ export function doublingLengths(model: Pick<EncoderDecoderModel, 'mixers' | 'att
   };
 }
 
-/** The longest text that the mixers of the encoder and of the attention to it serve; infinite for most. */
+/** The longest text that the encoder's and cross-attention mixers serve; infinite for most. */
 export function longestSource({ mixers, attentions }: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): number {
   return Math.min(...mixers.filter((_, i) => attentions[i].part !== 'decoder').map(longestSequence));
 }
 
-/** The lengths that `doublingLengths` gives texts up to the length that the model was trained for, rising. */
+/** The lengths `doublingLengths` uses up to the model's trained length, rising. */
 export function sourceLengths(model: EncoderDecoderModel): number[] {
   const { longest, lengthFor } = doublingLengths(model);
   const lengths = new Set<number>();
@@ -57,12 +57,12 @@ export function listedLengths(lengths: readonly number[]): SourceLengths {
   return { longest: Math.max(...lengths), lengthFor: (tokens) => lengths.find((length) => length >= tokens) };
 }
 
-/** Reads texts. `dispose` of it. */
+/** Reads texts. Call `dispose` when done. */
 export class SourceEncoder implements AsyncDisposable {
   readonly #model: EncoderDecoderModel;
   readonly #programs: EncoderPrograms;
   readonly #compiled = new Map<number, Program>();
-  /** The text being read: texts are read one after the other, so that no program is disposed of while it runs. */
+  /** The text being read: texts are read one after the other, so that no running program is disposed of. */
   #turn: Promise<unknown> = Promise.resolve();
 
   constructor(model: EncoderDecoderModel, programs: EncoderPrograms) {
@@ -71,7 +71,7 @@ export class SourceEncoder implements AsyncDisposable {
   }
 
   /**
-   * Reads a text of token ids, commonly with its EOS.
+   * Reads a text of token ids, usually including its EOS.
    * @throws LinnetError `INPUT` for an empty or too long text, or tokens outside the vocabulary
    */
   encode(tokens: ArrayLike<number>): Promise<EncodedText> {
@@ -126,7 +126,7 @@ export class SourceEncoder implements AsyncDisposable {
 
   async #program(length: number): Promise<Program> {
     const program = this.#compiled.get(length) ?? (await this.#programs.compile(length));
-    this.#compiled.delete(length); // the last one used goes to the end
+    this.#compiled.delete(length); // moves the last one used to the end
     this.#compiled.set(length, program);
     for (const [other, unused] of this.#compiled) {
       if (this.#compiled.size <= keptPrograms) break;
@@ -136,7 +136,7 @@ export class SourceEncoder implements AsyncDisposable {
     return program;
   }
 
-  /** Frees the compiled graphs. Not while a step is under way. */
+  /** Frees the compiled graphs. Not while a step runs. */
   async dispose(): Promise<void> {
     await this.#turn;
     for (const program of this.#compiled.values()) await program.dispose();
@@ -148,7 +148,7 @@ export class SourceEncoder implements AsyncDisposable {
   }
 }
 
-/** The first `count` entries along an axis, without the padding. The tensor itself without such an axis. */
+/** The first `count` entries along an axis, without padding. Returns the tensor itself if it lacks the axis. */
 function firstOf(value: Tensor<'float32'>, axis: number, count: number): Tensor<'float32'> {
   if (axis < 0 || value.shape[axis] === count) return value;
   const shape = value.shape.with(axis, count);

@@ -1,6 +1,6 @@
 /**
- * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step`
- * followed by `commit`. Every sequence of a batch has its own tree, length and masks.
+ * Runs the step graph for one or many sessions: decode steps, prompt chunks and tree verification are all `step` followed by
+ * `commit`. Each sequence of a batch has its own tree, length and masks.
  */
 import { openBlock } from '../attention/masks.ts';
 import { chain, maxTreeNodes } from '../attention/tree.ts';
@@ -19,9 +19,9 @@ import type { SourceEncoder } from './source-encoder.ts';
 
 export type { StepRequest };
 
-/** Outputs of a step for one sequence. */
+/** A step's outputs for one sequence. */
 export interface StepOutput {
-  /** Logits [V] of each wanted node, in the order asked for. Views of one buffer. */
+  /** Logits [V] of each wanted node, in the requested order. Views of one buffer. */
   readonly logits: readonly Float32Array[];
   /** Hidden state after the final norm [width] of each wanted node. */
   readonly hidden: readonly Float32Array[];
@@ -29,30 +29,30 @@ export interface StepOutput {
   readonly rows: NewRows;
 }
 
-/** The weights to run with: those for prompts, where an engine has such, or those that decode. */
+/** The weights to run with: for prompts, if an engine has separate ones, or for decoding. */
 export type StepWeights = 'prompt' | 'step';
 
-/** Prompt tokens of a step where no layer wants fewer: enough rows for fast products, few enough for small masks. */
+/** Prompt tokens per step unless a layer wants fewer: enough rows for fast products, few enough for small masks. */
 const usualChunk = 128;
-/** Positions of a prompt that caches grow for at once: for every other size of theirs, the runtime plans its memory anew. */
+/** Positions by which caches grow for a prompt: for every other cache size the runtime plans its memory anew. */
 const promptGrowth = 256;
 /**
- * Equal numbers, of two steps at least, after which single rows count as added up like rows among others. One product in another order
- * changes most numbers of the layers behind it; the last, whose end alone may be in another order, is seen twice.
+ * Equal numbers, over at least two steps, after which single rows count as summed like rows in company. A product in another order
+ * changes most numbers of the layers behind it; the last product, which may differ only at its end, is seen twice.
  */
 const manyNumbers = 2 ** 12;
 
-/** How tokens are read into a state. */
+/** How to read tokens into a state. */
 export interface ReadOptions {
-  /** Tokens of a step. Default: the engine's `promptChunk`. */
+  /** Tokens per step. Default: the engine's `promptChunk`. */
   readonly chunk?: number;
-  /** `step` reads with the weights of steps: for texts that grow by a few tokens at a time. Default `prompt`. */
+  /** `step` reads with the decoding weights: for texts that grow a few tokens at a time. Default `prompt`. */
   readonly weights?: StepWeights;
-  /** Ends reading between two chunks. */
+  /** Stops reading between two chunks. */
   readonly signal?: AbortSignal;
 }
 
-/** Results of a run of the step graph, for T nodes a sequence, `count` wanted ones and rows of the `final` last alone, or 0. */
+/** A run's results for T nodes per sequence, with `count` wanted nodes, and rows for only the last `final` ones, or for all if 0. */
 interface StepResults {
   readonly results: Readonly<Record<string, Tensor>>;
   readonly sequences: number;
@@ -61,49 +61,49 @@ interface StepResults {
   readonly final: number;
 }
 
-/** Programs that an engine may have next to the step graph. */
+/** Programs that an engine may have besides the step graph. */
 export interface EnginePrograms {
   /**
-   * The step graph with other weights, for prompts alone: everything else, token trees and single tokens, runs with the
-   * weights of the step graph, so that verifying a token gives what reading it by itself gives. Default: the step graph.
+   * The step graph with other weights, only for prompts: token trees and single tokens run with the decoding weights, so that
+   * verifying a token equals reading it alone. Default: the step graph.
    */
   readonly prompt?: Program;
-  /** What encodes a text that is read before another is generated; needed in encoder-decoder models. */
+  /** Encodes a text that is read before another is generated; required for encoder-decoder models. */
   readonly encoder?: SourceEncoder;
-  /** Whether their kernels add up in order (`deviceAddsInOrder`): without it bits are not the same. Default: they do. */
+  /** Whether the kernels sum in order (`deviceAddsInOrder`); otherwise bits differ. Default: they do. */
   readonly addsInOrder?: () => Promise<boolean>;
 }
 
-/** A compiled model that decodes: `DecodingEngine.create` compiles its programs, an export brings them along. `dispose` of it. */
+/** A compiled model that decodes, from `DecodingEngine.create` or an export. Call `dispose` when done. */
 export class StepEngine implements AsyncDisposable {
-  /** The model whose graphs these are. */
+  /** The graphs' model. */
   readonly model: AutoregressiveModel;
-  /** Where the state of each layer is. */
+  /** Where each layer's state is. */
   readonly layout: ModelLayout;
-  /** Prompt tokens that are best read in one step. */
+  /** Prompt tokens per step that read fastest. */
   readonly promptChunk: number;
   /**
-   * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, as long as
-   * trees and chunks stay in `room`. Without it they are equal up to rounding. The first answer of a process asks the kernels (15 ms).
+   * Whether a token has the same bits alone, in a tree, among other texts, and however the text before it was read, if trees and
+   * chunks stay within `room`. Otherwise equal up to rounding. A process's first call asks the kernels (15 ms).
    */
   readonly sameBits: () => Promise<boolean>;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
-  /** Numbers of single rows that were equal to those of rows among others; -1 once one was not. */
+  /** Numbers of single rows that equaled those of rows in company; -1 once one differed. */
   readonly #equalNumbers: Record<StepWeights, number>;
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
-  /** Outputs of the step graph. */
+  /** The step graph's outputs. */
   readonly #outputs: readonly string[];
-  /** Absent where no layer gives them. */
+  /** Absent if no layer has them. */
   readonly #laterSums: LaterSums | undefined;
-  /** The step under way: steps share mask buffers, which must not change while the program reads them. */
+  /** The step in progress: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
   /**
    * @param program the model's step graph
-   * @param folds its fold graphs, by the name that fold classes give them
-   * @param layout the model's layout, where it has been made already
+   * @param folds its fold graphs, by fold-class name
+   * @param layout the model's layout, if already made
    */
   constructor(
     model: AutoregressiveModel,
@@ -139,8 +139,8 @@ export class StepEngine implements AsyncDisposable {
 
   /**
    * An empty state.
-   * @param encoded the text that is read, in encoder-decoder models
-   * @throws LinnetError `INPUT` where a model that reads a text is given none, or one that reads none a text
+   * @param encoded the encoded text, for encoder-decoder models
+   * @throws LinnetError `INPUT` for an encoded text that is missing, or given to a model that reads none
    */
   newState(encoded?: EncodedText): SequenceState {
     const { cross, family } = this.model;
@@ -149,13 +149,13 @@ export class StepEngine implements AsyncDisposable {
     throw new LinnetError('INPUT', `a ${family} ${encoded === undefined ? needs : 'model reads no encoded text'}`);
   }
 
-  /** Whether single tokens are still read twice, so that their bits can be compared: a small model's first ones. */
+  /** Whether single tokens are still read twice to compare their bits: a small model's first ones. */
   get comparesBits(): boolean {
     const equal = this.#equalNumbers.step;
     return equal >= 0 && equal < manyNumbers;
   }
 
-  /** Positions that a tree or a chunk may take from the end of a text on, and its most nodes. */
+  /** Most positions a tree or chunk may take from the end of a text on, and its most nodes. */
   room({ length }: Pick<SequenceState, 'length'>): number {
     let room = maxTreeNodes;
     for (const every of this.layout.boundaries) room = Math.min(room, every - (length % every));
@@ -163,14 +163,14 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Whether a step must have a wanted node: the runtime refuses some products of no rows. Chunks of a prompt without one are read
-   * without the head.
+   * Whether a step needs a wanted node: the runtime refuses some products without rows. Prompt chunks without one are read without
+   * the head.
    */
   needsOutput(weights: StepWeights): boolean {
     return !this.layout.inPairs || this.#programs[weights] !== this.#programs.step;
   }
 
-  /** Bytes of the state of a new text; undefined where they depend on the text that an encoder reads. */
+  /** Bytes of a new text's state; undefined if they depend on the text that an encoder reads. */
   get stateBytes(): number | undefined {
     return this.model.cross === undefined ? this.newState().bytes : undefined;
   }
@@ -185,12 +185,11 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Runs the nodes of all sequences in one pass. States are only read, when the step's turn comes: steps that are asked
-   * for at the same time run one after the other.
+   * Runs all sequences' nodes in one pass. Only reads states, when the step's turn comes: concurrent steps run one after the other.
    *
-   * @param weights of an engine that has others for prompts: which of them. Default: those of steps
-   * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, nodes that do not exist, or positions
-   *   beyond those the model has; `MISMATCH` for the state of another model
+   * @param weights which ones, if the engine has others for prompts. Default: decoding weights
+   * @throws LinnetError `INPUT` for no sequences, tokens outside the vocabulary, nodes that do not exist, or positions beyond the
+   *   model's; `MISMATCH` for another model's state
    */
   step(requests: readonly StepRequest[], weights: StepWeights = 'step'): Promise<StepOutput[]> {
     const step = this.#run(this.#turn, requests, weights);
@@ -226,7 +225,7 @@ export class StepEngine implements AsyncDisposable {
     const { results, sequences, nodes: T, count, final } = run;
     const { width, vocabulary, shiftWidth = 0 } = this.model.sizes;
     const nodes = sequences * T;
-    // Counts are checked: the graph of an export may give others than it declares.
+    // Checks counts: an export's graph may return others than it declares.
     const logits = dataOf(results.logits, 'float32', count * vocabulary);
     const hidden = dataOf(results.hidden, 'float32', count * width);
     const data: Float32Array[] = [];
@@ -252,9 +251,9 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Runs the program. Where it adds up a single row in another order than rows among others (with 4-bit weights in blocks of 64 and
-   * 128 the runtime takes rows in pairs), rows are made an even number: one more for each tree, or a sequence that nobody reads. The
-   * first steps of a single row tell (`manyNumbers`).
+   * Runs the program. If it sums a single row in another order than rows in company (with 4-bit weights in blocks of 64 and 128 the
+   * runtime takes rows in pairs), pads to an even number of rows: one more per tree, or a sequence that nothing reads. A single row's
+   * first steps tell (`manyNumbers`).
    */
   async #runRows(
     requests: readonly StepRequest[],
@@ -277,7 +276,7 @@ export class StepEngine implements AsyncDisposable {
     return { results, sequences: rows.length, nodes, count: feeds.wanted.data.length, final };
   }
 
-  /** How many numbers of the first node two runs have with equal bits: its logits and rows; -1 where some differ. */
+  /** How many bit-equal numbers two runs have for the first node, in logits and rows; -1 if any differ. */
   #equalOfFirstNode(alone: StepResults, paired: StepResults): number {
     const logits = { name: 'logits', heads: 1, width: this.model.sizes.vocabulary };
     let count = 0;
@@ -295,8 +294,8 @@ export class StepEngine implements AsyncDisposable {
 
   /**
    * Accepts nodes: a path from a root downwards, whose rows become part of the state.
-   * @throws LinnetError `INPUT` if the nodes are not such a path, or the state has changed since the step; `MISMATCH`
-   *   for the state of another model
+   * @throws LinnetError `INPUT` if the nodes are not such a path, or the state has changed since the step; `MISMATCH` for another
+   *   model's state
    */
   async commit(request: StepRequest, output: StepOutput, nodes: readonly number[]): Promise<void> {
     const { tree, state } = request;
@@ -320,12 +319,11 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Reads tokens into a state, in chunks, so that memory does not grow with their number. An engine that has weights for
-   * prompts reads them with those.
+   * Reads tokens into a state in chunks, so that memory does not grow with their number. Uses the engine's prompt weights, if any.
    *
    * @returns logits [V] and hidden state [width] of the last token
-   * @throws LinnetError `INPUT` if there are no tokens or the chunk is not a size, `ABORTED` when the signal fires
-   *   between two chunks; the chunks before it have been read
+   * @throws LinnetError `INPUT` if there are no tokens or the chunk is not a size, `ABORTED` when the signal fires between two
+   *   chunks; the chunks before it have been read
    */
   async prefill(
     state: SequenceState,
@@ -342,9 +340,9 @@ export class StepEngine implements AsyncDisposable {
   }
 
   /**
-   * Reads tokens into a state, and gives out each chunk once the state has read it.
-   * @param all whether outputs are of all tokens. Default: of the last, of other chunks only where a step needs one (`needsOutput`)
-   * @throws LinnetError as `prefill`, but for no tokens, which give no chunk
+   * Reads tokens into a state, yielding each chunk once it is read.
+   * @param all whether to output all tokens. Default: the last token, and one of other chunks only if a step needs it (`needsOutput`)
+   * @throws LinnetError like `prefill`, except that no tokens give no chunk
    */
   async *read(
     state: SequenceState,
@@ -374,21 +372,21 @@ export class StepEngine implements AsyncDisposable {
 
   /** Reads one token. Returns its logits [V] and hidden state [width]. */
   async advance(state: SequenceState, token: number): Promise<{ logits: Float32Array; hidden: Float32Array }> {
-    // Not by `prefill`, whose stream of chunks takes 16 µs for one token.
+    // Not through `prefill`, whose stream of chunks takes 16 µs per token.
     const request = { state, tree: chain(1), tokens: [token], wanted: [0] };
     const [output] = await this.step([request]);
     await this.commit(request, output, [0]);
     return { logits: output.logits[0], hidden: output.hidden[0] };
   }
 
-  /** Frees the compiled graphs. Not while a step is under way. */
+  /** Frees the compiled graphs. Not while a step runs. */
   async dispose(): Promise<void> {
     for (const program of new Set(Object.values(this.#programs))) await program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
     await this.#encoder?.dispose();
   }
 
-  /** As `dispose`. */
+  /** Same as `dispose`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.dispose();
   }

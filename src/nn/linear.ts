@@ -7,7 +7,7 @@ import { concat, reshape } from '../graph/ops/layout.ts';
 import { layerNorm } from '../graph/ops/normalization.ts';
 import type { ParameterSource, WeightMatrix } from './parameters.ts';
 
-/** The product with a matrix of parameters, as the source computes it or from the parameter itself. */
+/** The product with a parameter matrix, as the source computes it or from the parameter itself. */
 export function multiplyWeights(source: ParameterSource, x: Value, matrix: WeightMatrix): Value {
   const own = source.multiply?.(x, matrix);
   if (own !== undefined) return own;
@@ -32,10 +32,10 @@ function rowWidth({ shape }: Value): number {
 }
 
 /**
- * The results of several `linear` (with `biases`, `biasedLinear`) of one x side by side, where the source multiplies by their
- * matrices in one product; undefined where it does not.
+ * Several `linear` results (with `biases`, `biasedLinear`) for one x side by side, if the source multiplies their matrices
+ * in one product; else undefined.
  *
- * @param outputs of each layer by name
+ * @param outputs numbers per layer, by name
  * @returns [..., Σ outputs]
  */
 export function joinedLinear(
@@ -65,14 +65,14 @@ export function biasedLinear(source: ParameterSource, name: string, x: Value, ou
   return add(linear(source, name, x, outputs), source.parameter(`${name}.bias`, [outputs]));
 }
 
-/** Rows of several heads side by side, head by head: [B,T,heads·X] → [B,T,heads,X]. */
+/** Splits rows of several heads side by side: [B,T,heads·X] → [B,T,heads,X]. */
 export function inHeads(rows: Value, heads: number): Value {
   const [B, T, width] = rows.shape;
   return reshape(rows, [B, T, heads, Number(width) / heads]);
 }
 
 /**
- * Rows of a table by token id.
+ * Looks up a table's rows by token id.
  *
  * @param tokens int32 [...]
  * @returns [..., width]
@@ -89,7 +89,7 @@ export function embedding(
 }
 
 /**
- * x W + b with W [inputs, outputs], the layout of GPT-2's checkpoints (there called Conv1D).
+ * x W + b with W [inputs, outputs], the layout of GPT-2's checkpoints (Conv1D there).
  *
  * @param x [..., inputs]
  * @returns [..., outputs]
@@ -99,7 +99,7 @@ export function affine(source: ParameterSource, name: string, x: Value, outputs:
   return add(multiplyWeights(source, x, matrix), source.parameter(`${name}.bias`, [outputs]));
 }
 
-/** Layer norm with the gain `name`.weight and the bias `name`.bias. */
+/** Layer norm with gain `name`.weight and bias `name`.bias. */
 export function namedLayerNorm(source: ParameterSource, name: string, x: Value, epsilon: number): Value {
   const width = rowWidth(x);
   const gain = source.parameter(`${name}.weight`, [width]);

@@ -3,7 +3,7 @@
  *
  *     y = x Wᵀ + (α/r) · (x Aᵀ) Bᵀ,   A [r, inputs], B [outputs, r].
  *
- * B starts at zero, so that training starts at the model; afterwards W + (α/r)·BA says the same in one matrix. Names are
+ * B starts at zero, so that training starts at the model; afterwards W + (α/r)·BA merges both into one matrix. Names are
  * PEFT's without its prefix: "….q_proj.lora_A.weight".
  */
 import { LinnetError } from '../errors.ts';
@@ -25,13 +25,13 @@ export const loraLimits = { rank: 1024 } as const;
 export interface LoraScale {
   /** r. */
   readonly rank: number;
-  /** α; the update counts α/r times. */
+  /** α; the update is scaled by α/r. */
   readonly alpha: number;
 }
 
-/** An adaptation of some matrices of a model. */
+/** An adaptation of some of a model's matrices. */
 export interface Lora extends LoraScale {
-  /** The matrices that have an update, by the name of the parameter: "….q_proj.weight". */
+  /** The matrices with an update, by parameter name: "….q_proj.weight". */
   readonly matrices: ReadonlyMap<string, WeightMatrix>;
 }
 
@@ -47,7 +47,7 @@ function namesOf(parameter: string): { a: string; b: string } {
   return { a: `${module}.lora_A.weight`, b: `${module}.lora_B.weight` };
 }
 
-/** Whether a parameter is A or B of an update. */
+/** Whether a parameter is an update's A or B. */
 export function isLoraParameter(name: string): boolean {
   return /\.lora_[AB]\.weight$/.test(name);
 }
@@ -63,7 +63,7 @@ export function loraParameters({ rank, matrices }: Lora): DeclaredParameters {
   return list.all;
 }
 
-/** Starting values, as PEFT has them: A uniform in ±1/√inputs (He et al.'s bound with a slope of √5), B zero. */
+/** Initial values, as in PEFT: A uniform in ±1/√inputs (He et al.'s bound with a slope of √5), B zero. */
 export function initializeLora(lora: Lora, random: Random): WeightMap {
   const parameters: WeightMap = new Map();
   for (const [name, { inputs, outputs }] of lora.matrices) {
@@ -76,7 +76,7 @@ export function initializeLora(lora: Lora, random: Random): WeightMap {
   return parameters;
 }
 
-/** The source with updates added to the products of the adapted matrices; A and B are parameters of `source` too. */
+/** The source with updates added to the adapted matrices' products; A and B are also parameters of `source`. */
 export function withLora(source: ParameterSource, { rank, alpha, matrices }: Lora): ParameterSource {
   return {
     graph: source.graph,
@@ -93,7 +93,7 @@ export function withLora(source: ParameterSource, { rank, alpha, matrices }: Lor
 }
 
 /**
- * The parameters with the updates added to their matrices, A and B gone. Tensors that do not change are not copied.
+ * Adds the updates to their matrices and drops A and B. Does not copy unchanged tensors.
  * @throws LinnetError `TENSOR` for an update without its matrix or half of an update
  */
 export function mergeLora(lora: Lora, parameters: Weights): WeightMap {
@@ -102,7 +102,7 @@ export function mergeLora(lora: Lora, parameters: Weights): WeightMap {
   return merged;
 }
 
-/** A matrix of `mergeLora`. @param updates A and B of all matrices */
+/** A matrix for `mergeLora`. @param updates A and B of all matrices */
 function mergedMatrix(
   { rank, alpha, matrices }: Lora,
   updates: Weights,
@@ -119,8 +119,8 @@ function mergedMatrix(
 }
 
 /**
- * The same of a model whose parameters may be in files: matrices of such are computed with their updates when they are read.
- * @param trained A and B, and parameters that were trained whole
+ * `mergeLora` for parameters that may be in files: their matrices get their updates when read.
+ * @param trained A and B, and parameters trained whole
  */
 export function mergedParameters<P extends Tensor<'float32'> | DeferredTensor<'float32'>>(
   lora: Lora,
@@ -164,7 +164,7 @@ function addProduct(
 }
 
 /**
- * Short names of matrices, with their names in the families. Other names stand for themselves: `c_attn` is every matrix whose
+ * Short names of matrices, with the families' names. Other names stand for themselves: `c_attn` means every matrix whose
  * name ends so, as in PEFT.
  */
 const targetNames: Readonly<Record<string, readonly string[]>> = {
@@ -178,7 +178,7 @@ const targetNames: Readonly<Record<string, readonly string[]>> = {
   wi: ['wi', 'wi_0', 'wi_1'],
 };
 
-/** The last part of a matrix' name, which PEFT lists as a target: "q_proj". */
+/** The last part of a matrix's name, which PEFT lists as a target: "q_proj". */
 export function targetOf(parameter: string): string {
   const module = moduleOf(parameter);
   return module.slice(module.lastIndexOf('.') + 1);
@@ -186,8 +186,8 @@ export function targetOf(parameter: string): string {
 
 /**
  * The matrices that targets name.
- * @param targets short names (`q`, `gate`), or ends of names of modules (`c_attn`, `mlp.c_proj`)
- * @throws LinnetError `CONFIG` for a target that names no matrix of the model
+ * @param targets short names (`q`, `gate`), or ends of module names (`c_attn`, `mlp.c_proj`)
+ * @throws LinnetError `CONFIG` for a target that matches no matrix of the model
  */
 export function selectMatrices(
   matrices: ReadonlyMap<string, WeightMatrix>,

@@ -4,7 +4,7 @@ import type { Graph, Value } from '../graph/graph.ts';
 import { type Tensor, elementCount, formatShape, sameShape } from '../graph/tensor.ts';
 import type { Random } from '../random.ts';
 
-/** Names and shapes of a model's parameters, in the order of the model, under the checkpoint's names. */
+/** A model's parameters by checkpoint name, in the model's order: names and shapes. */
 export type ParameterShapes = ReadonlyMap<string, { readonly shape: readonly number[] }>;
 
 /** The number of all elements. */
@@ -20,36 +20,36 @@ export function selectParameters<P>(
   return new Map([...parameters].filter(([name]) => includes(name)));
 }
 
-/** Gives a model its parameters. A parameter asked for twice is one value. */
+/** Gives a model its parameters. A parameter requested twice is one value. */
 export interface ParameterSource {
   readonly graph: Graph;
-  /** @throws LinnetError `TENSOR` if there is no such parameter, or it has another shape. */
+  /** @throws LinnetError `TENSOR` if there is no such parameter, or its shape differs. */
   parameter(name: string, shape: readonly number[]): Value;
   /**
-   * Products of `x` [..., inputs] with a matrix, [..., outputs], where the source does not compute them from
-   * `parameter`: quantized weights, low-rank updates. Absent, or undefined for a matrix, leaves it to the caller.
+   * Products of `x` [..., inputs] with a matrix, [..., outputs], if the source does not compute them from `parameter`:
+   * quantized weights, low-rank updates. Absent, or undefined for a matrix, leaves it to the caller.
    */
   readonly multiply?: (x: Value, matrix: WeightMatrix) => Value | undefined;
   /**
-   * Products of `x` [..., inputs] with matrices of equal inputs side by side, [..., Σ outputs], where the source has them as
-   * one matrix. Absent or undefined: one product for each.
+   * Products of `x` [..., inputs] with matrices of equal inputs side by side, [..., Σ outputs], if the source holds them as
+   * one matrix. Absent or undefined: one product each.
    */
   readonly multiplyJoined?: (x: Value, matrices: readonly WeightMatrix[]) => Value | undefined;
-  /** Rows of a table of parameters by token id, as `multiply`: int32 [...] → [..., width]. */
+  /** Like `multiply`, looks up a parameter table's rows by token id: int32 [...] → [..., width]. */
   readonly lookUp?: (tokens: Value, table: WeightTable) => Value | undefined;
 }
 
-/** A matrix of parameters that multiplies activations. */
+/** A parameter matrix that multiplies activations. */
 export interface WeightMatrix {
-  /** Of the parameter: "model.layers.0.mlp.up_proj.weight". */
+  /** The parameter's name: "model.layers.0.mlp.up_proj.weight". */
   readonly name: string;
   readonly inputs: number;
   readonly outputs: number;
-  /** Whether the parameter is [outputs, inputs] or, as in GPT-2's checkpoints, [inputs, outputs]. */
+  /** Whether the parameter is [outputs, inputs] or, in GPT-2's checkpoints, [inputs, outputs]. */
   readonly layout: 'outputs-first' | 'inputs-first';
 }
 
-/** A table of parameters of which rows are looked up. */
+/** A parameter table for row lookups. */
 export interface WeightTable {
   readonly name: string;
   readonly rows: number;
@@ -70,7 +70,7 @@ export class InputParameters implements ParameterSource {
   }
 }
 
-/** Parameters as weights of the compiled model: constant, so that the runtime packs them once. */
+/** Parameters as weights of the compiled model: constant, so the runtime packs them once. */
 export class WeightParameters implements ParameterSource {
   readonly graph: Graph;
   readonly #tensors: ReadonlyMap<string, Tensor>;
@@ -90,7 +90,7 @@ export class WeightParameters implements ParameterSource {
   }
 }
 
-/** The value of a parameter, made at the first request. */
+/** A parameter's value, made at the first request. */
 function valueOf(values: Map<string, Value>, name: string, shape: readonly number[], make: () => Value): Value {
   const value = values.get(name) ?? make();
   values.set(name, value);
@@ -98,7 +98,7 @@ function valueOf(values: Map<string, Value>, name: string, shape: readonly numbe
   throw new LinnetError('TENSOR', `parameter "${name}" is ${value}, the model needs ${formatShape(shape)}`);
 }
 
-/** The source with all names prefixed: `scoped(source, 'model.layers.0')` asks for "model.layers.0.…". */
+/** The source with a prefix on all names: `scoped(source, 'model.layers.0')` requests "model.layers.0.…". */
 export function scoped(source: ParameterSource, prefix: string): ParameterSource {
   return {
     graph: source.graph,
@@ -113,27 +113,27 @@ export function scoped(source: ParameterSource, prefix: string): ParameterSource
   };
 }
 
-// Roles of parameters. A family declares one for each of its parameters, and one table gives its consequences: weight decay,
-// initialization, the group in which low-rank training can train it whole, and whether a classifier leaves it out. The role
-// does not depend on the name, which follows the family's checkpoints.
+// Roles of parameters. A family declares each parameter's role, and one table lists its consequences: weight decay,
+// initialization, the group in which low-rank training can train it whole, and whether a classifier drops it. The role does
+// not depend on the name, which follows the family's checkpoints.
 
-/** Groups of parameters that low-rank training may train whole. */
+/** Parameter groups that low-rank training can train whole. */
 export const parameterGroups = ['norms', 'embeddings', 'mixers'] as const;
 export type ParameterGroup = (typeof parameterGroups)[number];
 
-/** Consequences of a role. */
+/** A role's consequences. */
 interface RoleConsequences {
   /**
-   * Whether weight decay applies. It does to matrices and embeddings; gains, biases (tables of relative ones too), factors
-   * and filters are scales, not directions.
+   * Whether weight decay applies: it does to matrices and embeddings; gains, biases (including tables of relative ones),
+   * factors and filters are scales, not directions.
    */
   readonly decays: boolean;
-  /** `normal` of the model's deviation, `residual` smaller by √(2·layers), as in GPT-2; `mixer`: the mixer's own values. */
+  /** `normal` with the model's deviation, `residual` smaller by √(2·layers), as in GPT-2; `mixer`: the mixer's own values. */
   readonly fresh: 'zeros' | 'ones' | 'normal' | 'residual' | 'mixer';
   readonly group: ParameterGroup | null;
-  /** Whether it only serves to predict tokens, so that a classifier does without it. Default false. */
+  /** Whether it only serves to predict tokens, so that a classifier does not need it. Default false. */
   readonly predictsTokens?: boolean;
-  /** Whether queries or keys are made of it (values may be, too, where they share a matrix). Default false. */
+  /** Whether it makes queries or keys (also values, if they share a matrix). Default false. */
   readonly makesQueriesOrKeys?: boolean;
 }
 
@@ -142,47 +142,47 @@ const bias = { decays: false, fresh: 'zeros', group: null } as const;
 const gain = { decays: false, fresh: 'ones', group: 'norms' } as const;
 
 const roles = {
-  /** A table that rows are looked up in, by token, position or segment. */
+  /** A table whose rows are looked up by token, position or segment. */
   embedding: { decays: true, fresh: 'normal', group: 'embeddings' },
-  /** The gain of a norm. */
+  /** A norm's gain. */
   norm: gain,
-  /** The gain of a norm less one. */
+  /** A norm's gain minus one. */
   'centred norm': { ...gain, fresh: 'zeros' },
-  /** The bias of a norm. */
+  /** A norm's bias. */
   'norm bias': { decays: false, fresh: 'zeros', group: 'norms' },
   /** A single factor. */
   scale: { decays: false, fresh: 'ones', group: null },
   matrix,
   bias,
-  /** A matrix whose products are added to the residual stream as they are. */
+  /** A matrix whose products go straight to the residual stream. */
   'residual output': { ...matrix, fresh: 'residual' },
-  /** The matrix of logits, where it is not the table of tokens. */
+  /** The matrix of logits, if it is not the token table. */
   head: { ...matrix, predictsTokens: true },
   'head bias': { ...bias, predictsTokens: true },
   /** A projection to queries or keys, or to both. */
   'query-key matrix': { ...matrix, makesQueriesOrKeys: true },
   'query-key bias': { ...bias, makesQueriesOrKeys: true },
-  /** The gain of a norm of queries or keys. */
+  /** The gain of a query or key norm. */
   'query-key norm': { ...gain, makesQueriesOrKeys: true },
   'query-key centred norm': { ...gain, fresh: 'zeros', makesQueriesOrKeys: true },
-  /** Factors or biases of queries and keys, row by row: FLASH's γ and β. */
+  /** Factors or biases on queries and keys, row by row: FLASH's γ and β. */
   'query-key scale': { decays: false, fresh: 'normal', group: null, makesQueriesOrKeys: true },
-  /** A table of biases of scores by distance. */
+  /** A table of score biases by distance. */
   'position bias': { decays: false, fresh: 'normal', group: null },
-  /** Of a mixer: a factor, a filter, a feature map, a table of biases. */
+  /** A mixer's factor, filter, feature map or bias table. */
   mixer: { decays: false, fresh: 'mixer', group: 'mixers' },
-  /** Of a mixer: a projection of rows. */
+  /** A mixer's row projection. */
   'mixer matrix': { decays: true, fresh: 'mixer', group: 'mixers' },
 } as const satisfies Readonly<Record<string, RoleConsequences>>;
 
 export type ParameterRole = keyof typeof roles;
 
-/** Consequences of a role. */
+/** A role's consequences. */
 export function consequencesOf(role: ParameterRole): RoleConsequences {
   return roles[role];
 }
 
-/** A distribution that fresh values are drawn from: uniform in ±1/√inputs is PyTorch's default for linear layers. */
+/** A distribution for fresh values: uniform in ±1/√inputs is PyTorch's default for linear layers. */
 export type InitialValues =
   | { readonly constant: number }
   | { readonly normal: number }
@@ -192,14 +192,14 @@ export type InitialValues =
 export interface DeclaredParameter {
   readonly shape: readonly number[];
   readonly role: ParameterRole;
-  /** The family's initial distribution, where it differs from the role's. */
+  /** The family's initial distribution, if it differs from the role's. */
   readonly initial?: InitialValues;
 }
 
-/** All parameters of a model by the names of its checkpoints, in the order of the model. */
+/** All parameters of a model by checkpoint name, in the model's order. */
 export type DeclaredParameters = ReadonlyMap<string, DeclaredParameter>;
 
-/** Collects the parameters of a model in order. */
+/** Collects a model's parameters in order. */
 export class ParameterList {
   readonly all = new Map<string, DeclaredParameter>();
 
@@ -207,19 +207,19 @@ export class ParameterList {
     this.all.set(name, { shape, role, ...(initial && { initial }) });
   }
 
-  /** Gain and bias of a layer norm: `name`.weight and `name`.bias. */
+  /** A layer norm's gain and bias: `name`.weight and `name`.bias. */
   layerNorm(name: string, width: number): void {
     this.add('norm', `${name}.weight`, [width]);
     this.add('norm bias', `${name}.bias`, [width]);
   }
 
-  /** Adds parameters declared elsewhere, under names with a prefix. */
+  /** Adds parameters declared elsewhere under prefixed names. */
   addAll(prefix: string, parameters: DeclaredParameters): void {
     for (const [name, parameter] of parameters) this.all.set(`${prefix}.${name}`, parameter);
   }
 }
 
-/** Values of a distribution, in row-major order. */
+/** Draws values in row-major order. */
 export function drawValues(initial: InitialValues, shape: readonly number[], random: Random): Float32Array {
   const values = new Float32Array(elementCount(shape));
   if ('constant' in initial) return values.fill(initial.constant);

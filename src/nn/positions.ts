@@ -1,28 +1,28 @@
 /**
- * Position encoding of a backbone. A family states which values it reads; they are constants of the
- * graph over whole sequences and inputs of the step graph, where every node has its own position.
+ * A backbone's position encoding. A family states which values it reads; they are constants in the graph over whole
+ * sequences and inputs of the step graph, where every node has its own position.
  */
 import { LinnetError } from '../errors.ts';
 import { declareInputs, type Graph, type Value } from '../graph/graph.ts';
 import { type DType, type Tensor, tensor } from '../graph/tensor.ts';
 
-/** Element type and shape of a positional value, after the axes [B,T]. */
+/** A positional value's element type, and its shape after the axes [B,T]. */
 export interface PositionValueType {
   readonly dtype: DType;
   readonly shape: readonly number[];
 }
 
-/** Positional values of a graph by name, each [B,T,...]. */
+/** A graph's positional values by name, each [B,T,...]. */
 export type PositionValues = Readonly<Record<string, Value>>;
 
 /** How positions reach a backbone. */
 export interface PositionEncoding {
-  /** The values that the backbone reads, by the names of the step graph's inputs. */
+  /** The values that the backbone reads, by step-graph input name. */
   readonly values: Readonly<Record<string, PositionValueType>>;
-  /** Positions from this one on have no encoding; Infinity where there is no end. */
+  /** Positions from this one on have no encoding; Infinity for no limit. */
   readonly limit: number;
   /**
-   * The values of given positions, each [batch,length,...].
+   * The values for given positions, each [batch,length,...].
    *
    * @param positions batch·length positions in row-major order
    * @throws LinnetError `INPUT` for a position at the limit or beyond
@@ -30,10 +30,10 @@ export interface PositionEncoding {
   at(positions: ArrayLike<number>, batch: number, length: number): Record<string, Tensor>;
 }
 
-/** For backbones that do not know positions. */
+/** For backbones without positions. */
 export const noPositions: PositionEncoding = { values: {}, limit: Number.POSITIVE_INFINITY, at: () => ({}) };
 
-/** Positions as rows of a learned table: the value `positions`, int32 [B,T]. @param limit rows of the table */
+/** Positions as rows of a learned table: the value `positions`, int32 [B,T]. @param limit the table's rows */
 export function learnedPositions(limit: number): PositionEncoding {
   return {
     values: { positions: { dtype: 'int32', shape: [] } },
@@ -51,7 +51,7 @@ export function learnedPositions(limit: number): PositionEncoding {
   };
 }
 
-/** Several encodings as one: the first one's values under their names, those of number i as `NAME.i`. */
+/** Several encodings as one: the first one's values under their names, number i's as `NAME.i`. */
 export function mergedPositions(parts: readonly PositionEncoding[]): PositionEncoding {
   if (parts.length === 1) return parts[0];
   return {
@@ -68,23 +68,23 @@ function numbered<Entry>(parts: readonly Readonly<Record<string, Entry>>[]): Rec
   return Object.fromEntries(entries);
 }
 
-/** The values of encoding `index` of `mergedPositions`, under its own names. */
+/** The values of `mergedPositions`' encoding `index`, under its own names. */
 export function partOf(values: PositionValues, index: number): PositionValues {
   const named = Object.entries(values).map(([name, value]) => ({ parts: name.split('.'), value }));
   const own = named.filter(({ parts: [, part = 0] }) => Number(part) === index);
   return Object.fromEntries(own.map(({ parts: [name], value }) => [name, value]));
 }
 
-/** Declares the values of an encoding as graph inputs [B,T,...] with named dimensions. */
+/** Declares an encoding's values as graph inputs [B,T,...] with named dimensions. */
 export function declarePositions(encoding: PositionEncoding, graph: Graph, nodes = 'T'): PositionValues {
   return declareInputs(graph, encoding.values, ['B', nodes]);
 }
 
 /** How positions beyond the trained length are mapped. */
 export type RotaryScaling =
-  /** Positions divided by a factor (position interpolation, as in LongLoRA). */
+  /** Divides positions by a factor (position interpolation, as in LongLoRA). */
   | { readonly type: 'linear'; readonly factor: number }
-  /** Low frequencies divided by a factor, high ones kept, a ramp between (LLaMA 3.1). */
+  /** Divides low frequencies by a factor, keeps high ones, with a ramp between (LLaMA 3.1). */
   | {
       readonly type: 'llama3';
       readonly factor: number;
@@ -92,11 +92,11 @@ export type RotaryScaling =
       readonly highFrequencyFactor: number;
       readonly originalLength: number;
     }
-  /** Every frequency divided by a factor of its own, cos and sin multiplied by `magnitude` (LongRoPE, arXiv 2402.13753). */
+  /** Divides every frequency by its own factor, multiplies cos and sin by `magnitude` (LongRoPE, arXiv 2402.13753). */
   | { readonly type: 'factors'; readonly factors: readonly number[]; readonly magnitude: number }
   /**
-   * Frequencies that turn less than `slowTurns` times in the original length divided by a factor, those that turn more than
-   * `fastTurns` times kept, a ramp between; cos and sin multiplied by `magnitude` (YaRN, arXiv 2309.00071).
+   * Divides frequencies with fewer than `slowTurns` turns in the original length by a factor, keeps those with more than
+   * `fastTurns`, with a ramp between; multiplies cos and sin by `magnitude` (YaRN, arXiv 2309.00071).
    */
   | {
       readonly type: 'yarn';
@@ -108,14 +108,14 @@ export type RotaryScaling =
     };
 
 export interface RotaryConfig {
-  /** D: features per head; pair i turns by position · base^(−2i/D). */
+  /** D: features per head; pair i rotates by position · base^(−2i/D). */
   readonly width: number;
-  /** The base of the frequencies, 10000 in LLaMA 2. */
+  /** The frequencies' base, 10000 in LLaMA 2. */
   readonly base: number;
   readonly scaling?: RotaryScaling;
   /**
-   * The farthest position of the values `farCos` and `farSin`, which stop turning there: the angles of queries that read the
-   * beginning of a text from any distance, none farther than in training. Default: no such values.
+   * The position at which `farCos` and `farSin` stop rotating: angles for queries that read a text's beginning from any
+   * distance, never farther than in training. Default: no such values.
    */
   readonly farthest?: number;
 }
@@ -148,7 +148,7 @@ export function rotaryFrequencies(config: RotaryConfig): Float64Array {
   });
 }
 
-/** The ramp of YaRN goes over pairs of features, from whole ones to whole ones. */
+/** YaRN's ramp over feature pairs, from a whole pair to a whole pair. */
 function yarnFrequencies(
   frequencies: Float64Array,
   width: number,
@@ -165,7 +165,7 @@ function yarnFrequencies(
   });
 }
 
-/** Cosines and sines [B,T,D/2] of positions, however far out. */
+/** Cosines and sines [B,T,D/2] for positions, however far out. */
 export function rotaryPositions(config: RotaryConfig): PositionEncoding {
   const frequencies = rotaryFrequencies(config);
   const half = frequencies.length;

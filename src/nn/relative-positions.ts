@@ -5,13 +5,13 @@ import { gather } from '../graph/ops/indexing.ts';
 import { reshape, slice, transpose } from '../graph/ops/layout.ts';
 import { int32 } from '../graph/tensor.ts';
 
-/** How distances are sorted into buckets. */
+/** How distances fall into buckets. */
 export interface BucketScheme {
-  /** Rows of the table of biases; even. */
+  /** Rows of the bias table; even. */
   readonly buckets: number;
-  /** From this distance on all positions share a bucket. */
+  /** All positions from this distance on share a bucket. */
   readonly farthest: number;
-  /** Whether keys of the future have no buckets of their own (they count as distance 0), or half of all. */
+  /** Whether future keys have no buckets of their own (they count as distance 0), or half of all buckets. */
   readonly causal: boolean;
 }
 
@@ -27,7 +27,7 @@ export function relativeBucket(distance: number, { buckets, farthest, causal }: 
 }
 
 /**
- * The learned bias of every query and key of a sequence of n positions.
+ * The learned bias for every query and key in a sequence of n positions.
  *
  * @param table [buckets,H]
  * @returns [H,n,n], queries first
@@ -43,7 +43,7 @@ export function relativeBias(table: Value, length: number, scheme: BucketScheme)
   return toeplitz(transpose(gather(table, indices), [1, 0]), length);
 }
 
-/** Which column of `toeplitz`'s offsets is at every distance row − column, for −n < distance < n; column n is not read. */
+/** `toeplitz`'s column of offsets for every distance row − column, −n < distance < n; column n is not read. */
 export function toeplitzColumn(distance: number, n: number): number {
   return distance <= 0 ? -distance : 2 * n - distance;
 }

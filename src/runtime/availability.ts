@@ -1,4 +1,4 @@
-/** Whether a device can be used on this machine: found out by using it. */
+/** Whether this machine can use a device: found out by using it. */
 import type { Device, OnnxGraph } from '../graph/onnx/model.ts';
 import { encodeModel } from '../graph/onnx/writer.ts';
 import { dataOf, float32 } from '../graph/tensor.ts';
@@ -7,8 +7,8 @@ import { openSession } from './engine.ts';
 const probes = new Map<Device, Promise<boolean>>();
 
 /**
- * Whether graphs run on a device here: opens a session with one op and runs it. The answer is kept for the life of the
- * process. `webgpu` needs a Vulkan, Metal or Direct3D driver; a software one such as Mesa's lavapipe will do.
+ * Whether graphs run on a device here: opens a session with one op and runs it. Caches the answer for the process's
+ * lifetime. `webgpu` needs a Vulkan, Metal or Direct3D driver; a software one such as Mesa's lavapipe will do.
  * @example
  * ```ts
  * if (await isDeviceAvailable('webgpu')) console.log('a GPU');

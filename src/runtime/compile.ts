@@ -1,4 +1,4 @@
-/** Compiles a graph: lowers it, encodes it, and opens a session of the engine here or in a worker. */
+/** Compiles a graph: lowers it, encodes it, and opens an engine session here or in a worker. */
 import { LinnetError } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
@@ -12,38 +12,38 @@ export type { Device } from '../graph/onnx/model.ts';
 export type { Program, ProgramStatistics } from './program.ts';
 export type { NamedTensors } from './session-types.ts';
 
-/** Where and with how many threads a graph runs. */
+/** Where a graph runs, and with how many threads. */
 export interface CompileOptions {
-  /** Default: `cpu`. With `cuda` and `webgpu`, ops that the device lacks run on the CPU. `wasm` is for browsers. */
+  /** Default: `cpu`. With `cuda` and `webgpu`, unsupported ops run on the CPU. `wasm` is for browsers. */
   readonly device?: Device;
-  /** Threads of one op. Default: one per physical core. */
+  /** Threads per op. Default: one per physical core. */
   readonly threads?: number;
   /**
-   * Runs in a thread of its own, so that long runs do not block the event loop; feeds are then copied. Default: false,
-   * the run blocks the calling thread.
+   * Runs in a separate thread, so that long runs do not block the event loop; copies feeds. Default: false, runs block the
+   * calling thread.
    */
   readonly worker?: boolean;
   /**
-   * Keeps the threads awake between the ops of a run: for graphs of many short ops, on cores that are free. Default:
-   * false. `open` turns it on for models that write texts, but for small checkpoints.
+   * Keeps threads awake between a run's ops: for graphs with many short ops, on idle cores. Default: false. `open` turns it
+   * on for models that write texts, except small checkpoints.
    */
   readonly spin?: boolean;
   /**
-   * Returns the memory of every result to the system once it is read for the last time, instead of keeping it for the next run:
-   * for graphs with results of many megabytes, whose runs would else take about twice the memory. Default: false.
+   * Returns every result's memory to the system after its last read, instead of keeping it for the next run: for graphs
+   * with results of many megabytes, whose runs would otherwise take about twice the memory. Default: false.
    */
   readonly lean?: boolean;
   /**
-   * Puts weights that have to be made (codes of quantized matrices) into a file of the system's temporary folder until the graph is
-   * open, where the disk has room: less memory, by about twice their size. Default: false, they are made in memory.
+   * Makes computed weights (quantized matrices' codes) in a file in the system's temporary folder until the graph is open,
+   * if the disk has room: saves about twice their size in memory. Default: false, makes them in memory.
    */
   readonly scratch?: boolean;
-  /** Records the time of every op for `Program.profile`; slows runs down a little. Default: false. */
+  /** Records every op's time for `Program.profile`; slows runs down a little. Default: false. */
   readonly profile?: boolean;
 }
 
 /**
- * Compiles the live part of a graph.
+ * Compiles a graph's live part.
  *
  * @throws LinnetError `GRAPH` if the graph cannot be lowered, `CONFIG` if an option is invalid, `RUNTIME` if the engine
  *   cannot be loaded, has no such device, or refuses the model.
@@ -64,8 +64,8 @@ export async function compile(graph: Graph, options: CompileOptions = {}): Promi
 /**
  * Opens an encoded graph, from memory or from a file.
  *
- * @param options.device the one that the graph was lowered for, unless its ops are known to run on another
- * @throws LinnetError as `compile`
+ * @param options.device the device the graph was lowered for, or another known to run its ops
+ * @throws LinnetError like `compile`
  */
 export async function openProgram(
   stored: StoredGraph,

@@ -1,10 +1,10 @@
-/** Whether the processor imitates the GPU. */
+/** Whether the processor emulates the GPU. */
 import { existsSync } from 'node:fs';
 
-/** Files of the drivers of GPUs, of which one is there where there is a GPU. */
+/** GPU driver files; a machine with a GPU has at least one. */
 const driverFiles = ['/dev/dri', '/dev/dxg', '/dev/nvidia0'];
 
-/** Whether this is a Linux machine without a GPU: `webgpu` is imitated by the processor there. */
+/** Whether this is a Linux machine without a GPU, on which the processor emulates `webgpu`. */
 export function imitatesGpu(files = driverFiles): boolean {
   return process.platform === 'linux' && !files.some((path) => existsSync(path));
 }

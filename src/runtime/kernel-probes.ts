@@ -1,6 +1,6 @@
 /**
- * Probes of a device's kernels, whose rounding and order of sums differ by processor. Each asks the runtime once a device, at the first
- * demand for its answer: a session of a model with 8-bit products asks `pairsSaturate`, and `engine.sameBits` asks `addsInOrder`.
+ * Probes of a device's kernels, whose rounding and summation order differ by processor. Each runs once per device, on first
+ * demand: a session with 8-bit products calls `pairsSaturate`, `engine.sameBits` calls `addsInOrder`.
  */
 import { Graph, type Value } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
@@ -10,7 +10,7 @@ import { dataOf, elementCount, float32, type Tensor, tensor } from '../graph/ten
 import { Random } from '../random.ts';
 import type { GraphCompiler } from './program.ts';
 
-/** Asks each device once. */
+/** Probes each device once. */
 export function askedOnce(
   probe: (compile: GraphCompiler) => Promise<boolean>,
 ): (device: Device, compile: GraphCompiler) => Promise<boolean> {
@@ -22,15 +22,15 @@ export function askedOnce(
   };
 }
 
-/** Twice their product does not fit 16 bits. */
+/** Twice their product does not fit into 16 bits. */
 const [largestCode, largestWeight] = [255, 127];
 
 /**
- * Whether the processor adds pairs of 8-bit products in 16 bits, where they saturate: x86 without VNNI does. ONNX Runtime computes
- * with unsigned weights instead where `session.x64quantprecision` asks for it, on every x86 processor: with VNNI prompts then take
- * twice as long (`bench prefill`, the 1.1B shape in w8a8), so it is set only where a product is seen to saturate. WebAssembly adds in
- * 32 bits and does not know the option.
- * @param compile without that option
+ * Whether the processor adds pairs of 8-bit products in 16 bits, where they saturate: x86 without VNNI does. With
+ * `session.x64quantprecision` ONNX Runtime computes with unsigned weights instead, on every x86 processor: with VNNI
+ * prompts then take twice as long (`bench prefill`, the 1.1B shape in w8a8), so it is set only if a product proves to
+ * saturate. WebAssembly adds in 32 bits and lacks the option.
+ * @param compile compiles without that option
  */
 export async function pairsSaturate(compile: GraphCompiler): Promise<boolean> {
   const [rows, K, N] = [2, 32, 16];
@@ -47,18 +47,18 @@ export async function pairsSaturate(compile: GraphCompiler): Promise<boolean> {
   return dataOf(product, 'float32').some((value) => value !== exact);
 }
 
-/** Rows that products of a width add up in one stretch: open positions and a tree, and a ring before them. */
+/** Rows that a width's products sum in one stretch: open positions and a tree, and a ring before them. */
 const stretches = [
   { E: 16, rows: 512 },
   { E: 64, rows: 128 },
 ] as const;
-/** Rows with other numbers than zero. */
+/** Number of nonzero rows. */
 const terms = 60;
 const inner = 256;
 const blocks = [32, 128] as const;
 const outputs = [...stretches.map(({ E }) => `sums.${E}`), ...blocks.map((block) => `codes.${block}`)];
 const rowCounts = [2, 4, 6, 16, 64] as const;
-/** The row of a term among a number of rows: side by side, and with gaps. */
+/** Row of a term among a number of rows: contiguous, and with gaps. */
 const places: readonly ((term: number, rows: number) => number)[] = [
   (term) => term,
   (term, rows) => term + Math.floor((term * (rows - terms)) / terms / 4) * 3,
@@ -71,9 +71,9 @@ function repeated(row: Float32Array, count: number): Float32Array {
 }
 
 /**
- * Whether kernels add up as steps with the same bits need it (docs/verify.md): products of computed matrices from column to column,
- * so that zeros between change no bit, however many rows there are from two on; products with 4-bit weights alike in every even
- * number of rows.
+ * Whether kernels sum as bit-equal steps require (docs/verify.md): products of computed matrices column by column, so that
+ * zeros in between change no bit, with any number of rows from two on; products with 4-bit weights in the same order for
+ * every even number of rows.
  */
 export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
   const random = new Random(1);

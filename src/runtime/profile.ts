@@ -7,7 +7,7 @@ import { LinnetError } from '../errors.ts';
 import type { OpProfile, ProfileSource } from './program.ts';
 import { remove } from '../files/remove.ts';
 
-/** A trace event; only those of executed nodes have an `op_name`. */
+/** A trace event; only executed nodes' events have an `op_name`. */
 const eventSchema = z.object({
   cat: z.string(),
   name: z.string(),
@@ -16,7 +16,7 @@ const eventSchema = z.object({
   args: z.object({ op_name: z.string().optional(), provider: z.string().optional() }).default({}),
 });
 
-/** A temporary folder that the engine writes its profile to. */
+/** Makes a temporary folder for the engine's profile. */
 export async function createProfileFolder(): Promise<{ prefix: string; source: ProfileSource }> {
   const folder = await mkdtemp(join(tmpdir(), 'linnet-profile-'));
   return {
@@ -34,7 +34,7 @@ export async function createProfileFolder(): Promise<{ prefix: string; source: P
 }
 
 /**
- * Sums kernel times by kind of op and provider, longest first.
+ * Sums kernel times by op type and provider, longest first.
  *
  * @param json the engine's trace events
  * @throws LinnetError `FORMAT` if the text is not such a list.

@@ -1,28 +1,31 @@
-/** A compiled graph, the same to callers on any thread and device. Its feeds are checked, so that mistakes are named before the engine sees them. */
+/**
+ * A compiled graph, the same for callers on any thread and device. Checks feeds, so that mistakes are named before they
+ * reach the engine.
+ */
 import { LinnetError } from '../errors.ts';
 import type { Graph, ValueType } from '../graph/graph.ts';
 import { type Dim, type Tensor, elementCount, formatShape, splitTerms } from '../graph/tensor.ts';
 import type { KeptFeeds } from './kept-memory.ts';
 import type { DescribedSession, EngineSession, NamedTensors } from './session-types.ts';
 
-/** Cost and size of a compiled program. */
+/** A compiled program's cost and size. */
 export interface ProgramStatistics {
-  /** ONNX nodes before the engine optimises them; undefined for a model that was not compiled here. */
+  /** ONNX nodes before the engine optimizes them; undefined for a model that was not compiled here. */
   readonly nodes: number | undefined;
-  /** Bytes of the encoded model, weights included. */
+  /** Bytes of the encoded model, including weights. */
   readonly modelBytes: number;
-  /** Bytes of weights that a run reads, without tables that it looks rows up in; undefined for a model that was not compiled here. */
+  /** Bytes of weights that a run reads, without lookup tables; undefined for a model that was not compiled here. */
   readonly weightBytes?: number;
-  /** Time of encoding and of creating the session, in milliseconds. */
+  /** Time to encode and create the session, in milliseconds. */
   readonly creationMs: number;
 }
 
-/** Time that one kind of op took in all profiled runs. */
+/** Time spent in one kind of op over all profiled runs. */
 export interface OpProfile {
   readonly opType: string;
-  /** Where it ran: "cpu", "webgpu" …; with device `webgpu`, ops that the device lacks run on the CPU. */
+  /** Where it ran: "cpu", "webgpu" …; with device `webgpu`, unsupported ops run on the CPU. */
   readonly provider: string;
-  /** Runs of the program that were profiled. */
+  /** Profiled runs of the program. */
   readonly runs: number;
   /** Executions, over all runs. */
   readonly count: number;
@@ -32,35 +35,35 @@ export interface OpProfile {
 
 /** A compiled graph. */
 export interface Program extends AsyncDisposable {
-  /** The inputs that the outputs depend on, in the order of their declaration. */
+  /** The inputs that the outputs depend on, in order of declaration. */
   readonly inputs: ReadonlyMap<string, ValueType>;
   readonly outputs: ReadonlyMap<string, ValueType>;
   readonly statistics: ProgramStatistics;
-  /** Whether feeds are copied for every run, as in a worker, but for those that are kept. */
+  /** Whether every run copies its feeds, as in a worker, except kept ones. */
   readonly copiesFeeds: boolean;
   /**
-   * Computes outputs. Every requested output is copied out of the engine; request no more than needed. Feeds are not copied
-   * (in a worker they are) and must not change until the promise settles.
+   * Computes outputs. Every requested output is copied out of the engine, so request no more than needed. Feeds are copied
+   * only in a worker and must not change until the promise settles.
    *
-   * @param kept feeds whose memory stays from run to run: where feeds are copied, only the writes since are
-   * @throws LinnetError `RUNTIME` if a feed is missing, unknown, or of the wrong dtype or shape, if an output is
-   *   unknown, if the engine fails, or after `dispose`.
+   * @param kept feeds whose memory persists from run to run: if feeds are copied, only the writes since are
+   * @throws LinnetError `RUNTIME` if a feed is missing, unknown, or of the wrong dtype or shape, if an output is unknown,
+   *   if the engine fails, or after `dispose`.
    */
   run<K extends string>(feeds: NamedTensors, fetch: readonly K[], kept?: KeptFeeds): Promise<Record<K, Tensor>>;
   /**
-   * Where time went in the runs so far, longest first; ends profiling. For programs compiled with `profile: true`.
+   * Where time went in the runs so far, longest first; ends profiling. Only for programs compiled with `profile: true`.
    *
-   * @throws LinnetError `RUNTIME` if the program was compiled without.
+   * @throws LinnetError `RUNTIME` otherwise.
    */
   profile(): Promise<readonly OpProfile[]>;
-  /** Waits for pending runs and frees the engine's memory. May be called again. */
+  /** Waits for pending runs and frees the engine's memory. Can be called again. */
   dispose(): Promise<void>;
 }
 
-/** Makes a program of a graph, on some engine. */
+/** Makes a graph's program, on some engine. */
 export type GraphCompiler = (graph: Graph) => Promise<Program>;
 
-/** Resolves after the events that are waiting now: between runs, which may compute on the calling thread, others have their turn. */
+/** Resolves after the pending events: lets others run between runs that may block the calling thread. */
 export function eventLoopTurn(): Promise<void> {
   return new Promise((resolve) => {
     // Browsers have no setImmediate.
@@ -69,14 +72,14 @@ export function eventLoopTurn(): Promise<void> {
   });
 }
 
-/** The feeds that a program has inputs for: a short batch does not reach all parameters, such as α with a single group. */
+/** The feeds that a program has inputs for: a short batch does not use all parameters, such as α with a single group. */
 export function onlyInputs({ inputs }: Pick<Program, 'inputs'>, feeds: NamedTensors): Record<string, Tensor> {
   return Object.fromEntries(Object.entries(feeds).filter(([name]) => inputs.has(name)));
 }
 
-/** Where the profile of a session comes from. */
+/** Where a session's profile comes from. */
 export interface ProfileSource {
-  /** Reads the engine's records when profiling ended. */
+  /** Reads the engine's records once profiling has ended. */
   read(): Promise<readonly OpProfile[]>;
   dispose(): Promise<void>;
 }
@@ -170,30 +173,30 @@ export class SessionProgram implements Program {
 }
 
 /**
- * A program over a session of a model that was not compiled here: inputs and outputs are as its file declares.
+ * A program over a session whose model was not compiled here: its file declares inputs and outputs.
  *
- * @param statistics known parts of its cost
+ * @param statistics the known parts of its cost
  */
 export function programOf(name: string, session: DescribedSession, statistics: ProgramStatistics): Program {
   const signature = { graph: name, live: session.inputs, unused: new Set<string>() };
   return new SessionProgram(session, signature, session.outputs, statistics, undefined);
 }
 
-/** The inputs of a program. */
+/** A program's inputs. */
 export interface InputSignature {
   readonly graph: string;
-  /** Inputs that the outputs depend on: each must be fed. */
+  /** Inputs that the outputs depend on: required feeds. */
   readonly live: ReadonlyMap<string, ValueType>;
-  /** Inputs that the graph declares but no output depends on: they may be fed, and are ignored. */
+  /** Declared inputs that no output depends on: may be fed, and are ignored. */
   readonly unused: ReadonlySet<string>;
 }
 
-/** Gives the feeds that the engine needs. */
+/** Returns the feeds that the engine needs. */
 type FeedCheck = (feeds: NamedTensors) => NamedTensors;
 
 /**
- * The check of the feeds of all runs. It throws a LinnetError `RUNTIME` if an input is missing, unknown, or of another dtype or
- * shape than declared. A named dimension must have one size in all feeds of a run.
+ * A check for every run's feeds, which throws a LinnetError `RUNTIME` if an input is missing, unknown, or has another dtype
+ * or shape than declared. A named dimension must have one size in all of a run's feeds.
  */
 export function feedCheck(signature: InputSignature): FeedCheck {
   const { graph, live, unused } = signature;
@@ -243,7 +246,7 @@ function partsOf(dim: string): DimParts {
   return /^\d+$/.test(dim) ? Number(dim) : dim;
 }
 
-/** The size of a dimension by those of names; undefined where one is not known. */
+/** A dimension's size from its names' sizes; undefined if one is unknown. */
 function sizeOf(dim: DimParts, sizes: ReadonlyMap<Dim, number>): number | undefined {
   if (typeof dim === 'number') return dim;
   if (typeof dim === 'string') return sizes.get(dim);
@@ -256,7 +259,7 @@ function sizeOf(dim: DimParts, sizes: ReadonlyMap<Dim, number>): number | undefi
   return result;
 }
 
-/** Whether a feed has the type of its input. @param sizes of names, to which those are added that are not in it */
+/** Whether a feed has its input's type. @param sizes by name; new names are added */
 function fits({ dtype, shape, data }: Tensor, type: ValueType, sizes: Map<Dim, number>): boolean {
   if (dtype !== type.dtype || shape.length !== type.shape.length || data.length !== elementCount(shape)) return false;
   for (let axis = 0; axis < shape.length; axis++) {
@@ -268,7 +271,7 @@ function fits({ dtype, shape, data }: Tensor, type: ValueType, sizes: Map<Dim, n
   return true;
 }
 
-/** Why a feed is not of the type of its input. @param sizes as `fits` left them */
+/** Why a feed does not have its input's type. @param sizes as `fits` left them */
 function misfit(
   { graph, live }: InputSignature,
   name: string,

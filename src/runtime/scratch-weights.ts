@@ -1,4 +1,4 @@
-/** Weights that have to be made, in a file that an engine maps: one at a time is in memory, besides the engine's own form of them. */
+/** Computed weights in a file that an engine maps: only one at a time is in memory, besides the engine's own form of them. */
 import { type FileHandle, mkdir, open } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,15 +13,15 @@ import { remove } from '../files/remove.ts';
 
 const siblings = join(tmpdir(), 'linnet-weights');
 const FILE = 'weights';
-/** Fewer bytes of weights stay in memory. */
+/** With fewer bytes, weights stay in memory. */
 const leastBytes = 1 << 24;
 const pageBytes = 4096;
 
-/** A folder for the weights of a graph until an engine has opened it. Dispose of it. */
+/** A folder for a graph's weights until an engine has opened it. Dispose of it when done. */
 export class ScratchWeights implements AsyncDisposable {
   readonly #folder = temporarySibling(siblings);
 
-  /** The graph with its deferred weights in a file; as it was where these are few, or the disk has no room. */
+  /** The graph with its deferred weights in a file; unchanged if they are few or the disk has no room. */
   async store(graph: OnnxGraph): Promise<OnnxGraph> {
     const deferred = graph.deferred ?? [];
     const bytes = deferred.reduce((sum, { tensor }) => sum + byteLength(tensor), 0);
@@ -63,10 +63,10 @@ export class ScratchWeights implements AsyncDisposable {
   }
 }
 
-/** A tensor that a pass makes, and where it goes. */
+/** A tensor that a pass makes, and where to put it. */
 type PassPart = Pick<DeferredTensor, 'dtype' | 'shape'> & { readonly part: string; readonly place: FilePlace };
 
-/** Writes the pieces of a pass; the next one is made meanwhile. */
+/** Writes a pass's pieces while the next one is made. */
 async function writeParts(file: FileHandle, pass: TensorPass, parts: readonly PassPart[]): Promise<void> {
   const ends = parts.map(({ place }) => place.offset);
   let writing: Promise<unknown> = Promise.resolve();
@@ -82,7 +82,7 @@ async function writeParts(file: FileHandle, pass: TensorPass, parts: readonly Pa
         await writeFully(file, bytes, start);
       }),
     );
-    writing.catch(() => undefined); // it is waited for later
+    writing.catch(() => undefined); // awaited later
   }
   await writing;
   for (const [i, { part, place, ...type }] of parts.entries()) {

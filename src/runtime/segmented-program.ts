@@ -1,6 +1,6 @@
 /**
- * Graphs that run segment by segment (`graph/segments.ts`): the weights of one segment at a time are in memory, and one reading of
- * them serves as many runs as are given.
+ * Graphs that run segment by segment (`graph/segments.ts`): only one segment's weights are in memory at a time, and one
+ * reading of them serves all given runs.
  */
 import { LinnetError, requireRunning, type Watched } from '../errors.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
@@ -14,14 +14,14 @@ import { type GraphCompiler, onlyInputs, type Program } from './program.ts';
 export interface ReadWeight {
   readonly dtype: ReadType;
   readonly shape: readonly number[];
-  /** Fills an array of its type and number of elements. */
+  /** Fills an array of its type and element count. */
   readInto(target: Float32Array | Uint16Array): Promise<void>;
 }
 
-/** Weights by the names of a graph's inputs. */
+/** Weights by the graph's input names. */
 export type SegmentWeights = ReadonlyMap<string, Tensor | ReadWeight>;
 
-/** A run of a program: its inputs that are no weights, and where its results go. */
+/** A program's run: its non-weight inputs, and where its results go. */
 export interface SegmentRun {
   readonly program: SegmentedProgram;
   readonly feeds: NamedTensors;
@@ -33,13 +33,13 @@ interface CompiledSegment extends Segment {
   readonly released: readonly Value[];
 }
 
-/** Memory of a graph that runs in segments, as far as shapes tell it. */
+/** Memory of a graph that runs in segments, as far as shapes tell. */
 export interface SegmentsCost {
-  /** Weights that are read, and results, of the largest segment. */
+  /** The largest segment's results and weights to read. */
   readonly segmentBytes: number;
-  /** Cuts that are alive at once, of every run. */
+  /** Cuts alive at once, per run. */
   readonly cutBytes: number;
-  /** Bytes of weights that a pass reads. */
+  /** Bytes of weights that one pass reads. */
   readonly readBytes: number;
   readonly operations: number;
 }
@@ -59,7 +59,7 @@ export function segmentsCost(graph: Graph, weights: SegmentWeights): SegmentsCos
   return { segmentBytes, cutBytes: cutBytes(withReleases(segments)), readBytes: passBytes, operations };
 }
 
-/** Bytes of weights that are read for a segment. */
+/** Bytes of weights to read for a segment. */
 export function readBytes({ graph, inputs }: Pick<Segment, 'graph' | 'inputs'>, weights: SegmentWeights): number {
   let bytes = 0;
   for (const [name, { origin }] of inputs) {
@@ -70,12 +70,12 @@ export function readBytes({ graph, inputs }: Pick<Segment, 'graph' | 'inputs'>, 
   return bytes;
 }
 
-/** Types of weights that are read. */
+/** Types of weights to read. */
 export function readTypesOf(weights: SegmentWeights): ReadonlyMap<string, ReadType> {
   return new Map([...weights].flatMap(([name, weight]) => ('data' in weight ? [] : [[name, weight.dtype]])));
 }
 
-/** Segments with the cuts that no later one reads. */
+/** Segments, each with the cuts that no later one reads. */
 function withReleases<S extends Segment>(segments: readonly S[]): (S & Pick<CompiledSegment, 'released'>)[] {
   const last = new Map(segments.flatMap(({ inputs }, index) => [...inputs.values()].map((value) => [value, index])));
   return segments.map((segment, index) => ({
@@ -84,7 +84,7 @@ function withReleases<S extends Segment>(segments: readonly S[]): (S & Pick<Comp
   }));
 }
 
-/** The most bytes of cuts that are alive at once, in a run. */
+/** Most bytes of cuts alive at once in a run. */
 function cutBytes(segments: readonly Pick<CompiledSegment, 'cuts' | 'released'>[]): number {
   let [alive, most] = [0, 0];
   for (const { cuts, released } of segments) {
@@ -95,7 +95,7 @@ function cutBytes(segments: readonly Pick<CompiledSegment, 'cuts' | 'released'>[
   return most;
 }
 
-/** A graph compiled in segments. Dispose of it. */
+/** A graph compiled in segments. Dispose of it when done. */
 export class SegmentedProgram implements AsyncDisposable {
   readonly segments: readonly CompiledSegment[];
   readonly #programs: ReadonlyMap<string, Program>;
@@ -105,7 +105,7 @@ export class SegmentedProgram implements AsyncDisposable {
     this.#programs = programs;
   }
 
-  /** @param make compiles a segment. @throws LinnetError as `make` */
+  /** @param make compiles a segment. @throws LinnetError like `make` */
   static async create(graph: Graph, weights: SegmentWeights, make: GraphCompiler): Promise<SegmentedProgram> {
     const programs = new Map<string, Program>();
     const compiled: CompiledSegment[] = [];
@@ -122,12 +122,12 @@ export class SegmentedProgram implements AsyncDisposable {
     return new SegmentedProgram(compiled, programs);
   }
 
-  /** Compiled graphs: one for each kind of segment. */
+  /** Number of compiled graphs: one per kind of segment. */
   get kinds(): number {
     return this.#programs.size;
   }
 
-  /** The most bytes of cuts that are alive at once, in a run. */
+  /** Most bytes of cuts alive at once in a run. */
   get cutBytes(): number {
     return cutBytes(this.segments);
   }
@@ -137,22 +137,22 @@ export class SegmentedProgram implements AsyncDisposable {
   }
 }
 
-/** Bytes of a value of static shape. */
+/** Bytes of a statically shaped value. */
 export function valueBytes({ dtype, shape }: Value): number {
   return bytesPerElement[dtype] * elementCount(shape.map(Number));
 }
 
-/** How segments are run. */
+/** How to run segments. */
 export interface SegmentOptions extends Watched {
-  /** Takes the outputs of a segment of a run as soon as they are there; without it `runSegments` returns them. */
+  /** Receives a segment's outputs for a run as soon as they exist; without it `runSegments` returns them. */
   readonly take?: (run: number, outputs: NamedTensors) => Promise<void>;
 }
 
 /**
- * Runs programs side by side: of all, the first segment, then the second, …
- * @param weights or memory for them that serves several calls
+ * Runs programs side by side: all first segments, then all second ones, …
+ * @param weights or memory for them that several calls share
  * @returns the outputs of every run
- * @throws LinnetError `TENSOR` for a weight that is missing, `ABORTED` between two runs of a segment
+ * @throws LinnetError `TENSOR` for a missing weight, `ABORTED` between two runs of a segment
  */
 export async function runSegments(
   runs: readonly SegmentRun[],
@@ -188,7 +188,7 @@ export async function runSegments(
   return states.map(({ outputs }) => Object.fromEntries(outputs));
 }
 
-/** The inputs of a segment by its own names. @throws LinnetError `TENSOR` for one that is missing */
+/** A segment's inputs by its own names. @throws LinnetError `TENSOR` for a missing one */
 export function segmentFeeds(
   { inputs }: Pick<Segment, 'inputs'>,
   cuts: ReadonlyMap<Value, Tensor>,
@@ -214,13 +214,13 @@ function valueOf(
   throw new LinnetError('TENSOR', `${name} is missing`);
 }
 
-/** Segments that run side by side: their weights are read at once. */
+/** Segments that run side by side: their weights are read together. */
 type Reading = readonly Pick<Segment, 'inputs'>[];
 
 /** Weights begin at multiples of this. */
 const alignment = 64;
 
-/** Weights of one reading at a time, all in the same memory: a smaller one of its own would wait for the garbage collector. */
+/** The weights of one reading at a time, always in the same memory: separate memory would wait for the garbage collector. */
 export class WeightMemory {
   readonly #weights: SegmentWeights;
   #memory = new ArrayBuffer(0);
@@ -229,7 +229,7 @@ export class WeightMemory {
     this.#weights = weights;
   }
 
-  /** Makes room for each of some readings. */
+  /** Makes room for the largest of these readings. */
   reserve(readings: readonly Reading[]): void {
     const most = Math.max(...readings.map((reading) => this.#placesOf(reading).bytes));
     if (this.#memory.byteLength < most) this.#memory = new ArrayBuffer(most);

@@ -1,6 +1,6 @@
 /**
- * A session of ONNX Runtime: opens an encoded model and runs it. Which build of ONNX Runtime that is, is up to the
- * caller: `engine.ts` brings those of Node, `web-engine.ts` those of browsers. Nothing here depends on a platform.
+ * A session of ONNX Runtime: opens an encoded model and runs it. The caller chooses the build of ONNX Runtime: `engine.ts`
+ * has Node's, `web-engine.ts` the browsers'. Nothing here depends on a platform.
  */
 import type { env, InferenceSession, InferenceSessionFactory, Tensor as EngineTensor } from 'onnxruntime-node';
 import { internalError, LinnetError, reasonOf } from '../errors.ts';
@@ -17,10 +17,10 @@ export interface EngineApi {
 
 /** A build of ONNX Runtime, for one device. */
 export interface EngineBuild {
-  /** ONNX Runtime's name of the device. */
+  /** ONNX Runtime's name for the device. */
   readonly provider: string;
   readonly load: (settings: EngineSettings) => Promise<EngineApi>;
-  /** Whether 8-bit products of the model would saturate with signed weights. Default: none does. */
+  /** Whether the model's 8-bit products would saturate with signed weights. Default: none do. */
   readonly needsUnsignedWeights?: (model: EngineModel) => Promise<boolean>;
 }
 
@@ -59,11 +59,11 @@ function sessionOptions(
   return {
     ...(settings.threads !== undefined && { intraOpNumThreads: settings.threads }),
     executionMode: 'sequential',
-    // The plan of a second run (its pattern) lies next to the pieces of the first in the arena, which keeps both.
+    // A second run's plan (its pattern) lies next to the first run's pieces in the arena, which keeps both.
     enableCpuMemArena: settings.lean !== true,
     ...(settings.lean === true && { enableMemPattern: false }),
     logSeverityLevel: 3,
-    // Threads that spin after a run would take the cores from other sessions of the process.
+    // Threads that spin after a run would take the cores from the process's other sessions.
     extra: {
       session: {
         intra_op: { allow_spinning: settings.spin === true ? '1' : '0' },
@@ -97,7 +97,7 @@ class DirectSession implements DescribedSession {
     const wrapped: Record<string, EngineTensor> = {};
     const tensors: Record<string, Tensor> = {};
     try {
-      // Not by the entries of the feeds, whose list takes ten times as long to make.
+      // Not through the feeds' entries, whose list takes ten times as long to make.
       for (const name of this.#session.inputNames) {
         const { dtype, shape, data } = feeds[name];
         wrapped[name] = new this.#EngineTensor(dtype, data, shape);
@@ -119,7 +119,7 @@ class DirectSession implements DescribedSession {
   }
 }
 
-/** Inputs or outputs of a model by name; those of types that we have no tensors for are left out. */
+/** A model's inputs or outputs by name, without types that we have no tensors for. */
 function valueTypes(declared: readonly InferenceSession.ValueMetadata[]): ReadonlyMap<string, ValueType> {
   const types = new Map<string, ValueType>();
   for (const value of declared) {
@@ -128,7 +128,7 @@ function valueTypes(declared: readonly InferenceSession.ValueMetadata[]): Readon
   return types;
 }
 
-/** A result as a tensor of ours, over the same memory. */
+/** A result as our tensor, over the same memory. */
 function hostTensor(name: string, dtype: DType | undefined, result: EngineTensor | undefined): Tensor {
   if (result === undefined) throw internalError(`the engine returned no output "${name}"`);
   const { type, dims, data } = result;
@@ -136,7 +136,7 @@ function hostTensor(name: string, dtype: DType | undefined, result: EngineTensor
   return tensorFromBytes(dtype, dims, data);
 }
 
-/** Wraps an error of the engine; errors of ours pass unchanged. */
+/** Wraps an engine error; our own errors pass unchanged. */
 function engineError(what: string, error: unknown): LinnetError {
   if (error instanceof LinnetError) return error;
   return new LinnetError('RUNTIME', `${what}: ${reasonOf(error)}`, { cause: error });

@@ -1,11 +1,11 @@
-/** Compiles graphs in a page or worker: what `compile.ts` does in Node, with the engines of browsers. */
+/** Compiles graphs in a page or worker: `compile.ts` for browser engines. */
 import type { Graph } from '../graph/graph.ts';
 import { encodeGraph } from './encoded-graph.ts';
 import { type Program, SessionProgram } from './program.ts';
 import { openWebSession, type WebEngineSettings } from './web-engine.ts';
 
 /**
- * Compiles the live part of a graph.
+ * Compiles a graph's live part.
  * @throws LinnetError `GRAPH` if the graph cannot be lowered, `CONFIG` if a setting is invalid, `RUNTIME` if the engine
  *   cannot be loaded, the browser lacks the device, or the engine refuses the model
  * @example

@@ -1,6 +1,6 @@
 /**
- * The engines of browsers: ONNX Runtime as WebAssembly, computing on the CPU (`wasm`) or through WebGPU. Each is loaded
- * when its first session opens: a page that uses one does not download the other.
+ * Browser engines: ONNX Runtime as WebAssembly, on the CPU (`wasm`) or through WebGPU. Each loads when its first session
+ * opens: a page that uses one does not download the other.
  */
 import { LinnetError, reasonOf } from '../errors.ts';
 import { type EngineApi, openSessionOf } from './session.ts';
@@ -9,17 +9,17 @@ import type { DescribedSession, EngineModel } from './session-types.ts';
 /** Where a browser can compute. */
 export type WebDevice = 'wasm' | 'webgpu';
 
-/** How sessions of a page run. */
+/** How a page's sessions run. */
 export interface WebEngineSettings {
   readonly device: WebDevice;
   /**
-   * Threads of one op of `wasm`; the page must be cross-origin isolated for more than one. Default: half the cores, four
-   * at most. One pool serves all sessions: the settings of the first one count.
+   * Threads per `wasm` op; more than one requires a cross-origin-isolated page. Default: half the cores, at most four. One
+   * pool serves all sessions: the first one's settings count.
    */
   readonly threads?: number;
   /**
-   * URL of a folder with ONNX Runtime's files `ort-wasm-simd-threaded.*`, for pages whose bundler does not know
-   * `new URL(…, import.meta.url)`. Default: where the bundler put them. The settings of the first session count.
+   * URL of a folder with ONNX Runtime's files `ort-wasm-simd-threaded.*`, for pages whose bundler does not know `new URL(…,
+   * import.meta.url)`. Default: where the bundler put them. The first session's settings count.
    */
   readonly engineFiles?: string;
 }
@@ -32,9 +32,9 @@ interface WebEngine {
 }
 
 /**
- * Threads start from the engine's script. A copy of it is inside the package's entries, but a bundler may give the chunk
- * with that copy imports of the page's own script, which then runs in every thread and breaks it. So the script is
- * taken as a file of its own.
+ * Threads start from the engine's script. The package's entries contain a copy, but a bundler may give that copy's chunk
+ * imports of the page's own script, which then runs in every thread and breaks it. So the script is loaded as a separate
+ * file.
  */
 const engines: Readonly<Record<WebDevice, WebEngine>> = {
   wasm: {
@@ -55,7 +55,7 @@ const engines: Readonly<Record<WebDevice, WebEngine>> = {
   },
 };
 
-/** The words of browsers, and of the engine, where one of its files is not there. */
+/** Browsers' and the engine's wording when one of its files is missing. */
 const missingFile = /dynamically imported module|module script|fetching of the wasm/;
 
 /**

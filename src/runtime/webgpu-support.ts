@@ -1,4 +1,4 @@
-/** GPU support of a browser. */
+/** A browser's GPU support. */
 
 /** The part of WebGPU in use. */
 interface GpuApi {
@@ -10,12 +10,12 @@ interface GpuAdapter {
 }
 declare const navigator: { readonly gpu?: GpuApi } | undefined;
 
-/** Support of WebGPU in a browser. */
+/** A browser's WebGPU support. */
 export interface WebGpuSupport {
   readonly available: boolean;
   /** Whether `float16` models run: the feature "shader-f16". */
   readonly float16: boolean;
-  /** Whether the GPU is imitated by the processor, on which WebAssembly is faster. */
+  /** Whether the processor emulates the GPU; WebAssembly is then faster. */
   readonly software: boolean;
 }
 

@@ -1,6 +1,6 @@
 /**
- * Graphs whose weights are inputs, run over many feeds: whole where all weights are in memory, in segments where some are read when a
- * segment needs them.
+ * Graphs whose weights are inputs, run over many feeds: whole if all weights are in memory, in segments if some are read
+ * when a segment needs them.
  */
 import { LinnetError, requireRunning } from '../errors.ts';
 import type { Graph } from '../graph/graph.ts';
@@ -8,10 +8,10 @@ import { compile, type CompileOptions, type NamedTensors } from './compile.ts';
 import { onlyInputs, type Program } from './program.ts';
 import { runSegments, SegmentedProgram, segmentsCost, type SegmentWeights } from './segmented-program.ts';
 
-/** A graph compiled in one of both ways. Dispose of it. */
+/** A graph compiled in either way. Dispose of it when done. */
 export type WeightedProgram = Program | SegmentedProgram;
 
-/** @param weights of a graph that runs in segments. Default: it runs whole */
+/** @param weights for a graph that runs in segments. Default: runs it whole */
 export async function compileWeighted(
   graph: Graph,
   weights: SegmentWeights | undefined,
@@ -21,24 +21,24 @@ export async function compileWeighted(
   return await SegmentedProgram.create(graph, weights, (part) => compile(part, { ...options, lean: true }));
 }
 
-/** A run over feeds, which are made when it is due. */
+/** A run over feeds, which are made when needed. */
 export interface WeightedRun {
   readonly program: WeightedProgram;
   readonly feeds: () => NamedTensors;
 }
 
-/** Bytes of cuts that runs hold side by side. */
+/** Most bytes of cuts that runs hold side by side. */
 const mostCutBytes = 2 ** 29;
 
-/** Bytes of runs of a graph in segments, as many side by side as are held together. */
+/** Bytes for runs of a graph in segments, with as many side by side as are held together. */
 export function segmentedBytes(graph: Graph, weights: SegmentWeights, runs: number): number {
   const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
   return segmentBytes + Math.min(Math.ceil(runs) * cutBytes, mostCutBytes + cutBytes);
 }
 
 /**
- * The outputs of runs, in their order; one reading of the weights serves as many runs in segments as fit side by side.
- * @throws LinnetError `TENSOR` for a weight that is missing, `ABORTED` between two runs
+ * The runs' outputs in order; one reading of the weights serves as many segmented runs as fit side by side.
+ * @throws LinnetError `TENSOR` for a missing weight, `ABORTED` between two runs
  */
 export async function* runWeighted(
   runs: readonly WeightedRun[],
@@ -61,7 +61,7 @@ export async function* runWeighted(
   }
 }
 
-/** The outputs of one run. @throws LinnetError `TENSOR` for a weight that is missing */
+/** One run's outputs. @throws LinnetError `TENSOR` for a missing weight */
 export async function runOnce(
   program: WeightedProgram,
   feeds: NamedTensors,

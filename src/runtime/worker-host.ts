@@ -1,4 +1,4 @@
-/** The program of the worker that `worker.ts` starts: holds one session. Unlike other modules it acts when it is loaded. */
+/** The worker program that `worker.ts` starts: holds one session. Unlike other modules it acts on loading. */
 import { internalError } from '../errors.ts';
 import { openSession } from './engine.ts';
 import { KeptCopies } from './kept-memory.ts';
@@ -20,7 +20,7 @@ answerRequests(async (task: WorkerTask, handover): Promise<WorkerResult | undefi
     return undefined;
   }
   const tensors = handOverTensors(await session.run(receivedFeeds(task.feeds, copies), task.fetch), handover);
-  // Nothing reads the feeds any more.
+  // Nothing reads the feeds anymore.
   const spent = memoryOf(task.feeds.sent).filter((buffer) => !handover.has(buffer));
   for (const buffer of spent) handover.add(buffer);
   return { tensors, spent };

@@ -1,14 +1,14 @@
-/** Threads that answer requests: each request has an id that its reply repeats. For Node. */
+/** Threads that answer requests; each reply repeats its request's id. For Node. */
 import { parentPort, Worker } from 'node:worker_threads';
 import { type ErrorCode, internalError, LinnetError, reasonOf } from '../errors.ts';
 
-/** Buffers that a message hands over. */
+/** Buffers that a message transfers. */
 export type Handover = Set<ArrayBuffer>;
 
 interface ErrorMessage {
   readonly code: ErrorCode;
   readonly message: string;
-  /** Text of the error's cause: the cause itself may not be clonable. */
+  /** Text of the error's cause, which may not be clonable itself. */
   readonly cause?: string;
 }
 
@@ -21,18 +21,18 @@ interface Pending<Result> {
   reject(error: unknown): void;
 }
 
-/** A thread that answers requests of one kind, in the order in which they come. It does not keep the process alive while idle. */
+/** A thread that answers requests of one kind in order of arrival. It does not keep the process alive while idle. */
 export class WorkerThread<Task, Result> {
   readonly #label: string;
   readonly #worker: Worker;
   readonly #pending = new Map<number, Pending<Result>>();
   #nextId = 0;
-  /** Why the worker cannot answer any more. */
+  /** Why the worker can no longer answer. */
   failure: LinnetError | undefined;
 
   /**
-   * @param label how errors name it: `worker of graph "step"`
-   * @param host the module that the thread runs, which calls `answerRequests`
+   * @param label names it in errors: `worker of graph "step"`
+   * @param host the module the thread runs, which calls `answerRequests`
    */
   constructor(label: string, host: URL) {
     this.#label = label;
@@ -69,7 +69,7 @@ export class WorkerThread<Task, Result> {
     pending?.reject(new LinnetError(code, message, { cause }));
   }
 
-  /** @param cause whatever the worker threw, which need not be an error */
+  /** @param cause anything the worker threw, not necessarily an error */
   #fail(what: string, cause?: unknown): void {
     const reason = cause === undefined ? '' : `: ${reasonOf(cause)}`;
     this.failure ??= new LinnetError('RUNTIME', `the ${this.#label} ${what}${reason}`, { cause });
@@ -78,14 +78,14 @@ export class WorkerThread<Task, Result> {
   }
 }
 
-/** The module that a thread runs, next to its caller: of the built package, or source where Node reads TypeScript. */
+/** The module a thread runs, next to its caller: built, or source if Node reads TypeScript. */
 export function hostModule(name: string, caller: string): URL {
   return new URL(`./${name}.${caller.endsWith('.ts') ? 'ts' : 'js'}`, caller);
 }
 
 /**
  * In a worker thread: answers its requests, one after the other.
- * @param perform the buffers that it adds to `handover` go with the result
+ * @param perform buffers that it adds to `handover` are transferred with the result
  */
 export function answerRequests(perform: (task: never, handover: Handover) => Promise<unknown>): void {
   const port = parentPort;

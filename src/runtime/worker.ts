@@ -1,4 +1,4 @@
-/** A session in a worker thread: the calling thread stays free while the engine computes. */
+/** A session in a worker thread: keeps the calling thread free while the engine computes. */
 import { internalError } from '../errors.ts';
 import type { Tensor } from '../graph/tensor.ts';
 import { type KeptFeeds, KeptSender } from './kept-memory.ts';
@@ -10,7 +10,7 @@ import { hostModule, WorkerThread } from './worker-thread.ts';
 /**
  * Starts a worker and opens a session in it.
  *
- * @param host the module that the worker runs; for tests
+ * @param host the module the worker runs; for tests
  * @throws LinnetError `RUNTIME` if the worker or the session cannot start.
  */
 export async function openWorkerSession(
@@ -33,7 +33,7 @@ export async function openWorkerSession(
 class WorkerSession implements EngineSession {
   readonly copiesFeeds = true;
   readonly #thread: WorkerThread<WorkerTask, WorkerResult>;
-  /** Memory of the last run's feeds, for the next run's. */
+  /** Memory of the last run's feeds, for the next run. */
   #spare: ArrayBuffer[] = [];
   readonly #sender = new KeptSender();
 
@@ -56,7 +56,7 @@ class WorkerSession implements EngineSession {
   }
 
   async dispose(): Promise<void> {
-    // A worker that is gone holds nothing.
+    // A dead worker holds nothing.
     if (this.#thread.failure === undefined) await this.#thread.ask({ kind: 'dispose' });
     await this.#thread.terminate();
   }

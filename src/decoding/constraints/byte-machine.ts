@@ -1,11 +1,11 @@
 /**
  * Grammars as machines over bytes. A state is a set of places in a program, each with its stack of rules to return to;
- * equal states are one object, so that what follows from them is worked out once.
+ * equal states are one object, so that their successors are computed once.
  */
 import { internalError, LinnetError } from '../../errors.ts';
 import type { CodePoints, Grammar, Pattern } from './pattern.ts';
 
-/** Where rules return to. */
+/** Where a rule returns to. */
 interface Frame {
   readonly id: number;
   readonly place: number;
@@ -23,44 +23,44 @@ interface Thread {
   readonly id: number;
   readonly place: number;
   readonly frame: Frame | undefined;
-  /** The search for a state that last came by. */
+  /** The search that last visited this state. */
   seenBy: number;
 }
 
-/** State of the machine after a text. */
+/** The machine's state after a text. */
 export interface MachineState {
   /** Whether the text may end here. */
   readonly accepts: boolean;
   readonly threads: readonly Thread[];
-  /** By class of bytes: the state after one of them, null for none; undefined where it is not computed yet. */
+  /** By byte class: the state after a byte of that class, null for none; undefined if not computed yet. */
   readonly next: (MachineState | null | undefined)[];
 }
 
-/** Bounds of a grammar. */
+/** A grammar's bounds. */
 const most = { instructions: 200_000, depth: 64, threads: 2_000 };
 
-/** Time and memory that the states of a grammar may take. */
+/** Time and memory that a grammar's states may take. */
 export interface MachineBudget {
-  /** Threads that are followed before the first token of a text, about 20 to a microsecond. */
+  /** Threads followed before a text's first token, about 20 per microsecond. */
   readonly steps: number;
   /** Threads that each token of a text adds, until `steps` are left again. */
   readonly stepsPerToken: number;
-  /** Memory of states, estimated. Where half of it is used, states are made anew between two tokens. */
+  /** Memory for states, estimated. Once half is used, states are rebuilt between two tokens. */
   readonly bytes: number;
 }
 
-/** A long string with a length takes some 5,000 steps a token, and 200 bytes a state. */
+/** A long string with a length bound takes some 5,000 steps per token, and 200 bytes per state. */
 const defaultBudget: MachineBudget = { steps: 4_000_000, stepsPerToken: 50_000, bytes: 32 << 20 };
 
 /** Estimated bytes of objects. */
 const bytesOf = { thread: 96, frame: 96, state: 160, place: 16, instruction: 64 };
 
 export class ByteMachine {
-  /** Counts how often states were made anew; states of an earlier count are not to be stepped from. */
+  /** Counts rebuilds of the states; never step from states of an earlier count. */
   generation = 0;
   /** Threads followed so far. */
   steps = 0;
-  /** Memory of the program and its states, estimated. */
+  /** Estimated memory of the program and its states. */
   bytes = 0;
   readonly #entry: number;
   readonly #budget: MachineBudget;
@@ -68,7 +68,7 @@ export class ByteMachine {
   readonly #program: Instruction[] = [{ op: 'return' }];
   readonly #compiled = new Map<Pattern, Map<number, number>>();
   readonly #entries = new Map<string, number>();
-  /** Class of each byte: bytes of one class lead from every state to the same state. */
+  /** Each byte's class: bytes of one class lead from any state to the same state. */
   readonly #classes = new Uint8Array(256);
   #states = new Map<string, MachineState>();
   #frames = new Map<number, Frame>();
@@ -76,7 +76,7 @@ export class ByteMachine {
   #searches = 0;
   #start: MachineState | undefined;
 
-  /** @throws LinnetError `INPUT` for a grammar that is too large */
+  /** @throws LinnetError `INPUT` for too large a grammar */
   constructor({ root, rules }: Grammar, budget: MachineBudget = defaultBudget) {
     this.#budget = budget;
     this.#stepsLeft = budget.steps;
@@ -93,13 +93,13 @@ export class ByteMachine {
     }
   }
 
-  /** The state before the first byte. @throws LinnetError as `step` */
+  /** The state before the first byte. @throws LinnetError like `step` */
   get start(): MachineState {
     this.#start ??= this.#intern([[this.#entry, undefined]]);
     return this.#start;
   }
 
-  /** A token of a text has been decided: the budget grows, and states are made anew where they have become too many. */
+  /** Called once a token is decided: the budget grows, and states are rebuilt if there are too many. */
   nextToken(): void {
     this.#stepsLeft = Math.min(this.#budget.steps, this.#stepsLeft + this.#budget.stepsPerToken);
     if (this.bytes <= this.#budget.bytes / 2) return;
@@ -112,8 +112,8 @@ export class ByteMachine {
   }
 
   /**
-   * The state after one more byte; null where the text could not go on like this.
-   * @throws LinnetError `INPUT` where the grammar has more to follow than its budget
+   * The state after one more byte; null if no text continues so.
+   * @throws LinnetError `INPUT` if the grammar has more to follow than its budget
    */
   step(state: MachineState, byte: number): MachineState | null {
     const known = state.next[this.#classes[byte]];
@@ -132,7 +132,7 @@ export class ByteMachine {
     return after;
   }
 
-  /** The place from which a pattern is matched and then the text goes on at `next`. */
+  /** Compiles a pattern to a program; returns the place where it begins. The text then continues at `next`. */
   #compile(pattern: Pattern, next: number): number {
     const before = this.#compiled.get(pattern) ?? new Map<number, number>();
     this.#compiled.set(pattern, before);
@@ -189,7 +189,7 @@ export class ByteMachine {
     return this.#program.push(instruction) - 1;
   }
 
-  /** The state of some places, followed to where each waits for a byte. */
+  /** The state for some places, followed until each waits for a byte. */
   #intern(targets: readonly Target[]): MachineState {
     const waiting: Thread[] = [];
     const search = ++this.#searches;
@@ -242,7 +242,7 @@ export class ByteMachine {
   #enter({ rule, next }: { rule: string; next: number }, frame: Frame | undefined, open: Target[]): void {
     const entry = this.#entries.get(rule);
     if (entry === undefined) throw internalError(`a grammar without its rule ${rule}`);
-    // What only returns after the rule need not be returned to, so that lists do not grow the stack.
+    // No need to return to a place that only returns, so lists do not grow the stack.
     if (this.#program[next].op === 'return') {
       open.push([entry, frame]);
       return;
@@ -263,19 +263,19 @@ export class ByteMachine {
 /** A place in the program, and where it returns to. */
 type Target = readonly [place: number, frame: Frame | undefined];
 
-/** Tells states apart: the ids of their threads as pairs of UTF-16 units. */
+/** A state's key: its threads' ids as pairs of UTF-16 units. */
 function stateName(threads: readonly Thread[], accepts: boolean): string {
   const ids = Int32Array.from(threads, ({ id }) => id);
   return `${accepts ? '+' : ''}${String.fromCharCode(...new Uint16Array(ids.buffer))}`;
 }
 
-/** A byte from the first to the last, both included. */
+/** A range of bytes, inclusive. */
 export type ByteRange = readonly [first: number, last: number];
 
-/** Last code points of each length in bytes. */
+/** Last code point of each encoded length. */
 const lengths = [0x7f, 0x7ff, 0xffff, 0x10ffff];
 
-/** Sequences of byte ranges that together match the code points of a range, surrogates excepted. */
+/** Sequences of byte ranges that together match a range's code points, except surrogates. */
 export function utf8Ranges([first, last]: CodePoints): ByteRange[][] {
   if (first > last) return [];
   if (first < 0xd800 && last > 0xdfff) return [...utf8Ranges([first, 0xd7ff]), ...utf8Ranges([0xe000, last])];
@@ -284,7 +284,7 @@ export function utf8Ranges([first, last]: CodePoints): ByteRange[][] {
   const boundary = lengths.find((length) => first <= length && length < last);
   if (boundary !== undefined) return [...utf8Ranges([first, boundary]), ...utf8Ranges([boundary + 1, last])];
   if (last <= 0x7f) return [[[first, last]]];
-  // Cut so that in each piece the bytes after the first that differs run over all of their values.
+  // Cuts so that in each piece the bytes after the first difference run over all values.
   for (let bits = 6; bits <= 18; bits += 6) {
     const mask = (1 << bits) - 1;
     if (first >> bits === last >> bits) continue;

@@ -1,4 +1,4 @@
-/** Texts of a grammar, JSON of a schema among them: which tokens may come next. */
+/** Which tokens may come next in texts of a grammar, such as a schema's JSON. */
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TokenConstraint } from '../sampler.ts';
@@ -8,26 +8,26 @@ import type { Grammar } from './pattern.ts';
 import { atOnce, type Sliced } from './slices.ts';
 import { TokenTrie } from './token-trie.ts';
 
-/** Bytes of the masks of one grammar, one of which is always kept, and of all grammars that a model keeps. */
+/** Bytes of one grammar's masks, at least one of which is kept, and of all grammars that a model keeps. */
 const most = { maskBytes: 8 << 20, grammarBytes: 128 << 20 };
 
-/** A grammar made ready for a vocabulary, for any number of texts. */
+/** A grammar prepared for a vocabulary, for any number of texts. */
 export class GrammarConstraint {
   /** Called when `bytes` may have grown. */
   onGrowth: (() => void) | undefined;
   readonly #trie: TokenTrie;
   readonly #machine: ByteMachine;
-  /** Tokens that fit each state, of one generation of the machine. */
+  /** Tokens that fit each state, for one generation of the machine. */
   readonly #masks = new Map<MachineState, Uint8Array>();
   readonly #ends: readonly number[];
   #generation = 0;
-  /** Texts for which a mask is under way: states must last as long. */
+  /** Texts whose mask is being computed: states must last as long. */
   #working = 0;
 
   /**
-   * @param trie the vocabulary of the model
-   * @param ends tokens that end a text, and may come only when it is complete
-   * @throws LinnetError `INPUT` for a grammar that is too large; `CONFIG` for a model without a token that ends texts
+   * @param trie the model's vocabulary
+   * @param ends tokens that end a text; allowed only when it is complete
+   * @throws LinnetError `INPUT` for too large a grammar; `CONFIG` for a model without an end token
    */
   constructor(grammar: Grammar, trie: TokenTrie, ends: readonly number[]) {
     if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token, by which the text could end');
@@ -36,14 +36,14 @@ export class GrammarConstraint {
     this.#ends = ends;
   }
 
-  /** Memory of states and masks, estimated. */
+  /** Estimated memory of states and masks. */
   get bytes(): number {
     return this.#machine.bytes + this.#masks.size * this.#trie.vocabulary;
   }
 
   /**
-   * The constraint of one text. It throws `INPUT` for a text that the grammar does not accept, and where more of the
-   * grammar is open than its budget of steps and bytes allows (`MachineBudget`).
+   * The constraint for one text. It throws `INPUT` if the grammar does not accept the text, or if more of the grammar is
+   * open than its budget of steps and bytes allows (`MachineBudget`).
    * @param position where in the text the grammar's part begins: the length of the prompt
    */
   after(position: number): TokenConstraint {
@@ -98,12 +98,12 @@ export class GrammarConstraint {
   }
 }
 
-/** The states of a machine along a text. */
+/** A machine's states along a text. */
 class TextPath {
   readonly #machine: ByteMachine;
   readonly #trie: TokenTrie;
   readonly #position: number;
-  /** States after each token of the text, from `position` on. */
+  /** States after each token of the text, starting at `position`. */
   readonly #states: MachineState[] = [];
   readonly #read: number[] = [];
   #generation = 0;
@@ -114,17 +114,17 @@ class TextPath {
     this.#position = position;
   }
 
-  /** Whether the states belong to the present generation of the machine. */
+  /** Whether the states belong to the machine's current generation. */
   get isCurrent(): boolean {
     return this.#generation === this.#machine.generation;
   }
 
-  /** The state after a text. @throws LinnetError `INPUT` for one that the grammar does not accept */
+  /** The state after a text. @throws LinnetError `INPUT` if the grammar does not accept it */
   step(text: ArrayLike<number>): MachineState {
     return atOnce(this.follow(text));
   }
 
-  /** As `step`, in slices. */
+  /** `step` in slices. */
   *follow(text: ArrayLike<number>): Sliced<MachineState> {
     const [states, read] = [this.#states, this.#read];
     if (!this.isCurrent || states.length === 0) {
@@ -151,7 +151,7 @@ class TextPath {
 }
 
 /**
- * A schema made ready for a vocabulary.
+ * A schema prepared for a vocabulary.
  * @example
  * ```ts
  * const trie = new TokenTrie(tokenizer, engine.model.sizes.vocabulary);
@@ -162,42 +162,42 @@ class TextPath {
 export class JsonConstraint extends GrammarConstraint {
   /**
    * @param schema a JSON schema, parsed; `{ type: 'object' }` accepts any object
-   * @param trie the vocabulary of the model
-   * @param ends tokens that end a text, and may come only when it is complete
-   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar; `CONFIG`
-   *   for a model without a token that ends texts
+   * @param trie the model's vocabulary
+   * @param ends tokens that end a text; allowed only when it is complete
+   * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar; `CONFIG` for a
+   *   model without an end token
    */
   constructor(schema: unknown, trie: TokenTrie, ends: readonly number[]) {
     super(schemaGrammar(schema), trie, ends);
   }
 }
 
-/** The grammars that are asked of one model, made ready when they are first asked for. */
+/** One model's grammars, each prepared on first use. */
 export class Grammars {
   readonly #tokenizer: Tokenizer;
   readonly #vocabulary: number;
   readonly #ready = new Map<string, GrammarConstraint>();
   #trie: TokenTrie | undefined;
 
-  /** @param vocabulary V of the model */
+  /** @param vocabulary the model's V */
   constructor(tokenizer: Tokenizer, vocabulary: number) {
     this.#tokenizer = tokenizer;
     this.#vocabulary = vocabulary;
   }
 
   /**
-   * The constraint of a JSON schema.
+   * The constraint for a JSON schema.
    * @param ends tokens that end a text
-   * @throws LinnetError as `JsonConstraint`
+   * @throws LinnetError like `JsonConstraint`
    */
   json(schema: unknown, ends: readonly number[]): GrammarConstraint {
     return this.constraint(`json ${JSON.stringify(schema)}`, () => schemaGrammar(schema), ends);
   }
 
   /**
-   * The constraint of a grammar.
-   * @param name tells it from all others
-   * @throws LinnetError as `GrammarConstraint` and `grammar`
+   * The constraint for a grammar.
+   * @param name identifies it
+   * @throws LinnetError like `GrammarConstraint` and `grammar`
    */
   constraint(name: string, grammar: () => Grammar, ends: readonly number[]): GrammarConstraint {
     const key = `${ends.join()} ${name}`;
@@ -215,7 +215,7 @@ export class Grammars {
     return ready;
   }
 
-  /** Keeps the grammars of the latest requests, as many as the bytes allow. */
+  /** Keeps the most recent grammars that fit in the bytes. */
   #forget(): void {
     let bytes = 0;
     for (const [key, constraint] of [...this.#ready].reverse()) {

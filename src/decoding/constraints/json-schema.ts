@@ -1,7 +1,7 @@
 /**
- * JSON schemas as grammars. Every text of the grammar is JSON that the schema accepts, but not the reverse: properties come
- * in the order of the schema, and objects whose properties are named have no others unless `additionalProperties` says so.
- * Keywords that a grammar cannot express are refused, never ignored.
+ * JSON schemas as grammars. The schema accepts every text of its grammar, but not the reverse: properties come in the
+ * schema's order, and objects with named properties have no others unless `additionalProperties` allows them. Keywords that
+ * a grammar cannot express are refused, never ignored.
  */
 import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits, isJsonObject, type JsonObject } from '../../files/json-object.ts';
@@ -28,7 +28,7 @@ import {
 } from './pattern.ts';
 import { matchingString } from './regular-expression.ts';
 
-/** Bounds of a schema. */
+/** A schema's bounds. */
 const most = { bytes: 128 << 10, depth: 48, schemas: 2_000, length: 10_000, items: 1_000 };
 
 /** Keywords that narrow the accepted values in ways a grammar cannot express. */
@@ -55,10 +55,10 @@ const unsupported = [
   '$recursiveRef',
 ];
 
-/** Keywords that say in one way or another which values there are; a schema has one of them at most. */
+/** Keywords that list or combine values; a schema has at most one of them. */
 const combinations = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'];
 
-/** Keywords for the values of one type. Schemas without a type mean the first type that they have a keyword of. */
+/** Keywords for one type's values. A schema without a type means the first type it has a keyword of. */
 const keywordsOf: Readonly<Record<string, readonly string[]>> = {
   object: ['properties', 'required', 'additionalProperties', 'propertyNames'],
   array: ['items', 'prefixItems', 'minItems', 'maxItems'],
@@ -66,7 +66,7 @@ const keywordsOf: Readonly<Record<string, readonly string[]>> = {
   number: ['minimum', 'maximum', 'exclusiveMinimum', 'exclusiveMaximum'],
 };
 
-/** Keywords that constrain a value itself, which a format may only describe; next to a combination none is allowed. */
+/** Keywords that constrain a value itself (formats may only describe it); none is allowed next to a combination. */
 const assertions = ['type', ...combinations, ...Object.values(keywordsOf).flat()].filter((name) => name !== 'format');
 
 const date = '\\d{4}-(0[1-9]|1[0-2])-(0[1-9]|1\\d|2[0-8])';
@@ -81,7 +81,7 @@ const formats: Readonly<Record<string, string>> = {
 };
 
 /**
- * The grammar of a schema.
+ * A schema's grammar.
  * @throws LinnetError `INPUT` for a schema that is malformed, too large, or outside the supported grammar
  */
 export function schemaGrammar(schema: unknown): Grammar {
@@ -90,16 +90,16 @@ export function schemaGrammar(schema: unknown): Grammar {
 }
 
 /**
- * The pattern of a schema in a larger grammar.
- * @param rules those of `jsonRules`, to which the schema's references are added
- * @param scope tells the references of several schemas apart
- * @throws LinnetError as `schemaGrammar`
+ * A schema's pattern in a larger grammar.
+ * @param rules from `jsonRules`; the schema's references are added
+ * @param scope distinguishes several schemas' references
+ * @throws LinnetError like `schemaGrammar`
  */
 export function schemaPattern(schema: unknown, rules: Map<string, Pattern>, scope = ''): Pattern {
   return readerOf(schema, rules, scope).pattern();
 }
 
-/** The properties of a schema of objects, in their order. @throws LinnetError as `schemaGrammar` */
+/** The properties of an object schema, in order. @throws LinnetError like `schemaGrammar` */
 export function schemaMembers(schema: JsonObject, rules: Map<string, Pattern>, scope: string): Member[] {
   return readerOf(schema, rules, scope).properties(schema);
 }
@@ -115,10 +115,10 @@ function readerOf(schema: unknown, rules: Map<string, Pattern>, scope: string): 
   return new SchemaReader(schema, rules, scope);
 }
 
-/** Where a schema is: for messages, and which rule begins with it. */
+/** Where a schema is, for messages, and which rule begins with it. */
 interface Place {
   readonly path: string;
-  /** The rule that this would be the beginning of; undefined inside of an object or array. */
+  /** The rule that would begin with this schema; undefined inside an object or array. */
   readonly headOf: string | undefined;
 }
 
@@ -159,7 +159,7 @@ class SchemaReader {
     return this.#combination(schema, place) ?? this.#ofTypes(schema, place);
   }
 
-  /** The pattern of a schema by reference, by listed values or by a combination; undefined for others. */
+  /** A schema's pattern by reference, by listed values or by a combination; undefined for others. */
   #combination(schema: JsonObject, place: Place): Pattern | undefined {
     const given = combinations.find((keyword) => Object.hasOwn(schema, keyword));
     if (given === undefined) return undefined;
@@ -251,7 +251,7 @@ class SchemaReader {
     const { propertyNames, ...rest } = schema;
     const { additionalProperties, properties } = rest;
     const { name, listed } = readNames(propertyNames, `${path}/propertyNames`);
-    // A list of names, as records by an enumeration have it, is one of properties.
+    // A list of names, as for records with an enumeration, lists properties.
     if (listed !== undefined && properties === undefined && additionalProperties !== false) {
       const named = Object.fromEntries(listed.map((each) => [each, additionalProperties ?? true]));
       return this.#object({ ...rest, properties: named, additionalProperties: false }, path);
@@ -267,7 +267,7 @@ class SchemaReader {
   }
 
   #array(schema: JsonObject, path: string): Pattern {
-    // Before the draft of 2020 a list of items meant what "prefixItems" means now.
+    // Before draft 2020-12, a list of items meant today's "prefixItems".
     const earlier = Array.isArray(schema.items) ? schema.items : undefined;
     const { prefixItems = earlier ?? [] } = schema;
     const items = earlier === undefined ? schema.items : undefined;
@@ -287,7 +287,7 @@ class SchemaReader {
     return jsonArray(first, item, least, longest);
   }
 
-  /** @throws LinnetError for a rule that begins with itself, as the schema of no finite text does */
+  /** @throws LinnetError for a rule that begins with itself: no finite text matches such a schema */
   #refuseEndless(): void {
     const done = new Set<string>();
     const visit = (name: string, above: readonly string[]): void => {
@@ -306,7 +306,7 @@ function refuseUnsupported(schema: JsonObject, path: string): void {
   if (refused !== undefined) throw wrong(path, `"${refused}" is not supported`);
 }
 
-/** The pattern of names, which are strings in JSON, and their list where the schema has one. */
+/** The pattern for names, which are JSON strings, and their list if the schema has one. */
 function readNames(schema: unknown, path: string): { readonly name: Pattern; readonly listed?: readonly string[] } {
   if (schema === undefined || schema === true) return { name: jsonString };
   if (isJsonObject(schema) && (schema.type ?? 'string') === 'string') {

@@ -1,24 +1,24 @@
-/** Patterns of texts: the language of a constraint, before it is made into a machine. */
+/** Patterns of texts: a constraint's language, before it becomes a machine. */
 
-/** Code points from the first to the last, both included. */
+/** A range of code points, inclusive. */
 export type CodePoints = readonly [first: number, last: number];
 
-/** Ranges by their first and last characters: `09` are the digits. */
+/** Ranges by first and last character: `09` means the digits. */
 export function spans(...pairs: readonly string[]): CodePoints[] {
   return pairs.map(([first, last]): CodePoints => [first.charCodeAt(0), last.charCodeAt(0)]);
 }
 
-/** A pattern of a part of a text. Patterns that occur in several places may be shared. */
+/** A pattern for part of a text. Several places may share a pattern. */
 export type Pattern =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'character'; readonly ranges: readonly CodePoints[] }
   | { readonly kind: 'sequence'; readonly parts: readonly Pattern[] }
   | { readonly kind: 'choice'; readonly options: readonly Pattern[] }
   | { readonly kind: 'repeat'; readonly part: Pattern; readonly least: number; readonly most: number }
-  /** The rule of this name, which may contain itself. */
+  /** The rule with this name, which may contain itself. */
   | { readonly kind: 'rule'; readonly name: string };
 
-/** Patterns by name, and the one that whole texts follow. */
+/** Patterns by name, and the one for whole texts. */
 export interface Grammar {
   readonly root: Pattern;
   readonly rules: ReadonlyMap<string, Pattern>;
@@ -55,7 +55,7 @@ export function rule(name: string): Pattern {
 
 export const nothing: Pattern = { kind: 'sequence', parts: [] };
 
-/** Ranges in order, without overlaps. */
+/** Sorted ranges without overlaps. */
 function sorted(ranges: readonly CodePoints[]): CodePoints[] {
   const result: CodePoints[] = [];
   for (const [first, last] of [...ranges].sort(([a], [b]) => a - b)) {
@@ -69,7 +69,7 @@ function sorted(ranges: readonly CodePoints[]): CodePoints[] {
   return result;
 }
 
-/** All code points but the given ones; surrogates are none. */
+/** All code points except the given ones and surrogates. */
 export function allBut(ranges: readonly CodePoints[]): CodePoints[] {
   const result: CodePoints[] = [];
   let next = 0;
@@ -88,30 +88,30 @@ export function common(a: readonly CodePoints[], b: readonly CodePoints[]): Code
   );
 }
 
-/** What surrounds the free text. */
+/** What surrounds free text. */
 interface Surroundings {
   /** The pattern after the first occurrence of `end`. */
   readonly after: Pattern;
   /** Receives the rules. */
   readonly rules: Map<string, Pattern>;
-  /** Begins the names of the rules. */
+  /** Prefix of the rules' names. */
   readonly name: string;
-  /** Whether the text may go on without `end`, and stop anywhere. Default false. */
+  /** Whether the text may continue without `end`, and stop anywhere. Default false. */
   readonly mayStop?: boolean;
-  /** Whether `end` counts at the beginning alone; after any other text anything may follow. Default false. */
+  /** Whether `end` counts only at the beginning; after any other text anything may follow. Default false. */
   readonly atStart?: boolean;
 }
 
 const anything = character(...allBut([]));
 
-/** A text in which `end` (not empty, no character outside the basic plane) does not occur, then `end`, then `after`. */
+/** A text without `end` (not empty, only basic-plane characters), then `end`, then `after`. */
 export function textUntil(
   end: string,
   { after, rules, name, mayStop = false, atStart = false }: Surroundings,
 ): Pattern {
   const free = `${name} free`;
   const stateName = (matched: number): string => `${name} ${matched}`;
-  /** Characters of `end` that a text ends with, which ended with `matched` of them, after one more. */
+  /** How many characters of `end` a text ends with after one more letter, if it ended with `matched` before. */
   const next = (matched: number, letter: string): number => {
     const text = end.slice(0, matched) + letter;
     for (let start = 0; start < text.length; start++) if (end.startsWith(text.slice(start))) return text.length - start;
@@ -130,16 +130,16 @@ export function textUntil(
   return goTo(0);
 }
 
-// The parts of JSON texts as patterns: strings, numbers within bounds, white space.
+// Patterns for the parts of JSON texts: strings, bounded numbers, white space.
 
-/** Between the parts of a text: nothing, a space, or a new line with its indent. Bounded, so that no text is all space. */
+/** Between the parts of a text: nothing, a space, or a newline with its indent. Bounded, so that no text is all space. */
 export const blanks = rule('blanks');
-/** A character of a string, as it is or escaped. */
+/** A string's character, plain or escaped. */
 const stringCharacter = rule('character');
 /** Any JSON. */
 export const anyValue = rule('any');
 
-/** Characters that stand in strings as they are: all but control characters, quotes and backslashes. */
+/** Characters that strings hold unescaped: all except control characters, quotes and backslashes. */
 export const plainCharacters = allBut(spans('\0\x1f', '""', '\\\\'));
 const digit = character(...spans('09'));
 const digitButZero = character(...spans('19'));
@@ -147,12 +147,12 @@ const hex = character(...spans('09', 'AF', 'af'));
 
 export const jsonString = stringOf(0, Infinity);
 
-/** A string with bounds on its number of characters. */
+/** A string with bounds on its length in characters. */
 export function stringOf(least: number, most: number): Pattern {
   return sequence(exactText('"'), repeat(stringCharacter, least, most), exactText('"'));
 }
 
-/** Digits that a double holds exactly, so that the number is read as it is written. */
+/** Digits that a double holds exactly, so that the number is read as written. */
 export const jsonInteger = sequence(
   optionalPart(exactText('-')),
   anyOf(exactText('0'), sequence(digitButZero, repeat(digit, 0, 14))),
@@ -166,11 +166,11 @@ export const jsonNumber = sequence(
   ),
 );
 
-/** The rules that patterns of this file name. */
+/** The rules that this file's patterns refer to. */
 export function jsonRules(): Map<string, Pattern> {
   const escaped = anyOf(
     character(...spans(...Array.from('"\\/bfnrt', (letter) => letter + letter))),
-    // Halves of surrogate pairs are left out.
+    // Omits halves of surrogate pairs.
     sequence(
       exactText('u'),
       anyOf(
@@ -198,7 +198,7 @@ export function jsonRules(): Map<string, Pattern> {
   ]);
 }
 
-/** An array: the first places as they are given, then items. */
+/** An array: the first places as given, then items. */
 export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, least: number, most: number): Pattern {
   const comma = sequence(blanks, exactText(','), blanks);
   const from = (place: number): Pattern => {
@@ -217,7 +217,7 @@ export function jsonArray(first: readonly Pattern[], item: Pattern | undefined, 
   return sequence(exactText('['), blanks, from(0), blanks, exactText(']'));
 }
 
-/** A property of an object. */
+/** An object's property. */
 export interface Member {
   readonly name: string;
   readonly value: Pattern;
@@ -225,9 +225,9 @@ export interface Member {
 }
 
 /**
- * Members one after the other, in their order, those that are not required or not there.
- * @param written a member with its name
- * @param other a member of another name, which comes last; undefined for none
+ * Members in order; optional ones may be missing.
+ * @param written a member, including its name
+ * @param other a member with another name, which comes last; undefined for none
  */
 export function memberList(
   members: readonly Member[],
@@ -236,7 +236,7 @@ export function memberList(
   other?: Pattern,
 ): Pattern {
   const more = other === undefined ? nothing : repeat(sequence(comma, other), 0, Infinity);
-  // What may follow when something has been written, and when nothing has.
+  // What may follow once something has been written, and before.
   let later = more;
   let first = other === undefined ? nothing : optionalPart(sequence(other, more));
   for (const member of members.toReversed()) {
@@ -250,9 +250,9 @@ export function memberList(
 }
 
 /**
- * An object: its properties in their order, those that are not required or not there.
- * @param others values of properties of other names, which come last; undefined for none
- * @param name of those, where no property is named
+ * An object: its properties in order; optional ones may be missing.
+ * @param others values of properties with other names, which come last; undefined for none
+ * @param name the others' names, if no property is named
  */
 export function jsonObject(members: readonly Member[], others: Pattern | undefined, name = jsonString): Pattern {
   const comma = sequence(blanks, exactText(','), blanks);
@@ -263,7 +263,7 @@ export function jsonObject(members: readonly Member[], others: Pattern | undefin
   return sequence(exactText('{'), blanks, memberList(members, comma, written, other), blanks, exactText('}'));
 }
 
-/** A name that is none of some; it has no escapes until it differs from all of them. */
+/** A name other than these; without escapes until it differs from all of them. */
 function otherName(names: readonly string[]): Pattern {
   const rest = sequence(repeat(stringCharacter, 0, Infinity), exactText('"'));
   const from = (endings: readonly (readonly number[])[]): Pattern => {
@@ -282,22 +282,22 @@ function otherName(names: readonly string[]): Pattern {
   return sequence(exactText('"'), from(names.map((name) => Array.from(name, (letter) => letter.codePointAt(0) ?? 0))));
 }
 
-/** Bounds of a number; a bound that is left out is infinite. */
+/** A number's bounds; an omitted bound is infinite. */
 export interface NumberBounds {
   readonly least: number;
   readonly most: number;
-  /** Whether the bounds themselves are left out. */
+  /** Whether the bounds themselves are excluded. */
   readonly aboveLeast: boolean;
   readonly belowMost: boolean;
 }
 
-/** Any of the patterns that there are; undefined for none. */
+/** Any of the existing patterns; undefined for none. */
 function someOf(...options: readonly (Pattern | undefined)[]): Pattern | undefined {
   const possible = options.filter((option) => option !== undefined);
   return possible.length === 0 ? undefined : anyOf(...possible);
 }
 
-/** Whole numbers from `least` to `most`, which may be infinite. */
+/** Whole numbers from `least` to `most`, each possibly infinite. */
 export function integerBetween(least: number, most: number): Pattern | undefined {
   const negative = digitsBetween(Math.max(1, -most), -least);
   return someOf(negative && sequence(exactText('-'), negative), digitsBetween(Math.max(0, least), most));
@@ -322,12 +322,12 @@ export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBoun
   };
   return someOf(
     ...side(nothing, least, most, { low: aboveLeast, high: belowMost }),
-    // Without -0, which is 0.
+    // Excludes -0, which is 0.
     ...side(exactText('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast }),
   );
 }
 
-/** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 of them. */
+/** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 digits. */
 function digitsBetween(least: number, most: number): Pattern | undefined {
   if (least > most || most < 0) return undefined;
   const ofLength = (length: number): Pattern | undefined => {

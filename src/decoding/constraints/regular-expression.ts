@@ -1,4 +1,4 @@
-/** Regular expressions of JSON schemas as patterns of JSON strings: the strings they match, with JSON escapes. */
+/** JSON schemas' regular expressions as patterns of JSON strings: the strings they match, with JSON escapes. */
 import { type AST, RegExpParser } from '@eslint-community/regexpp';
 import { LinnetError, reasonOf } from '../../errors.ts';
 import {
@@ -25,7 +25,7 @@ const sets = {
 const mostRepeats = 1000;
 const deepest = 32;
 
-/** Any of some characters, inside a JSON string. */
+/** Any of these characters, inside a JSON string. */
 function inString(ranges: readonly CodePoints[]): Pattern {
   const escaped = [...Array.from({ length: 32 }, (_, code) => code), 0x22, 0x5c]
     .filter((code) => ranges.some(([first, last]) => first <= code && code <= last))
@@ -34,8 +34,9 @@ function inString(ranges: readonly CodePoints[]): Pattern {
 }
 
 /**
- * The strings, in quotes, that a regular expression matches somewhere, or as a whole between `^` and `$`.
- * @throws LinnetError `INPUT` for one that is malformed or beyond groups, classes, alternatives and repetitions
+ * The quoted strings that contain a match of a regular expression, or match it whole between `^` and `$`.
+ * @throws LinnetError `INPUT` for an expression that is malformed or uses more than groups, classes, alternatives and
+ *   repetitions
  */
 export function matchingString(expression: string): Pattern {
   const wrong = (reason: string): LinnetError =>
@@ -76,7 +77,7 @@ export function matchingString(expression: string): Pattern {
   return sequence(quote, start ? nothing : anything, choice(alternatives, 0), end ? nothing : anything, quote);
 }
 
-/** By Unicode's syntax, which reads characters whole, and takes neither `]` outside classes nor escapes of any sign. */
+/** Parses with Unicode's syntax, which reads whole characters and rejects `]` outside classes and needless escapes. */
 function parsed(expression: string, wrong: (reason: string) => LinnetError): readonly AST.Alternative[] {
   let isClass = false;
   const strict = expression.replace(/\\(?:([^A-Za-z0-9^$\\.*+?()[\]{}|/])|.)|[[\]]/gsu, (text, sign?: string) => {

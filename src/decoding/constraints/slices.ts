@@ -1,13 +1,13 @@
-/** Long computations in slices, between which the event loop has its turn, so that a server answers others meanwhile. */
+/** Long computations in slices, between which the event loop runs, so that a server answers others meanwhile. */
 import { eventLoopTurn } from '../../runtime/program.ts';
 
-/** A computation that may be left at each `yield`. */
+/** A computation that can pause at each `yield`. */
 export type Sliced<T> = Generator<undefined, T, undefined>;
 
-/** Milliseconds after which the thread is given back. */
+/** Milliseconds after which the thread yields. */
 const slice = 10;
 
-/** Runs a computation to its end. */
+/** Runs a computation to the end. */
 export function atOnce<T>(work: Sliced<T>): T {
   for (;;) {
     const { done, value } = work.next();
@@ -15,11 +15,11 @@ export function atOnce<T>(work: Sliced<T>): T {
   }
 }
 
-/** Computations that follow one another, so that their slices do not add up. */
+/** Runs computations one after the other, so that their slices do not add up. */
 export class SlicedWork {
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @throws the error of the computation */
+  /** @throws the computation's error */
   run<T>(work: () => Sliced<T>): Promise<T> {
     const result = this.#last.then(() => inSlices(work()));
     this.#last = result.catch(() => undefined);

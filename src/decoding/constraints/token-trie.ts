@@ -1,26 +1,26 @@
-/** The bytes of a vocabulary as a tree, and which tokens a machine lets follow. */
+/** A vocabulary's bytes as a tree, and which tokens a machine allows next. */
 import { tokenBytes } from '../../tokenizer/token-bytes.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { ByteMachine, MachineState } from './byte-machine.ts';
 import { atOnce, type Sliced, SlicedWork } from './slices.ts';
 
-/** Nodes, or steps of a machine, between two places where a computation may be left. */
+/** Nodes, or machine steps, between two places where a computation can pause. */
 const sliceWork = 4096;
 
-/** Tokens whose bytes begin alike share the nodes of their beginnings. Node 0 is the root; 0 elsewhere means none. */
+/** Tokens whose bytes begin alike share the nodes of that beginning. Node 0 is the root; 0 elsewhere means none. */
 interface TrieNodes {
   readonly byte: Uint8Array;
   readonly firstChild: Int32Array;
   readonly sibling: Int32Array;
   /** The last of the tokens with these bytes, plus one. */
   readonly token: Int32Array;
-  /** By token: the one before it with the same bytes, plus one: [V]. */
+  /** By token: the previous token with the same bytes, plus one: [V]. */
   readonly sameBytes: Int32Array;
 }
 
-/** The tokens of a vocabulary by their bytes. Made once, when it is first needed, for any number of constraints. */
+/** A vocabulary's tokens by their bytes. Built once, on first use, for any number of constraints. */
 export class TokenTrie {
-  /** V: as many as there are logits. */
+  /** V: the number of logits. */
   readonly vocabulary: number;
   /** Work on masks, one after the other. */
   readonly work = new SlicedWork();
@@ -28,14 +28,14 @@ export class TokenTrie {
   readonly #bytesOf: (token: number) => Uint8Array | undefined;
   #nodes: TrieNodes | undefined;
 
-  /** @param vocabulary V of the model, which may have more rows than the tokenizer has tokens */
+  /** @param vocabulary the model's V; may exceed the tokenizer's number of tokens */
   constructor(tokenizer: Tokenizer, vocabulary: number) {
     this.vocabulary = vocabulary;
     this.#tokenizer = tokenizer;
     this.#bytesOf = tokenBytes(tokenizer);
   }
 
-  /** The state after a token; null where it does not fit. Tokens without bytes, as control tokens are, change nothing. */
+  /** The state after a token; null if it does not fit. Tokens without bytes, such as control tokens, change nothing. */
   step(machine: ByteMachine, state: MachineState, token: number): MachineState | null {
     let reached: MachineState | null = state;
     for (const byte of token < this.#tokenizer.vocabularySize ? (this.#bytesOf(token) ?? []) : []) {
@@ -45,12 +45,12 @@ export class TokenTrie {
     return reached;
   }
 
-  /** 1 for tokens all of whose bytes fit, else 0: [V]. */
+  /** 1 for tokens whose bytes all fit, else 0: [V]. */
   mask(machine: ByteMachine, state: MachineState): Uint8Array {
     return atOnce(this.slicedMask(machine, state));
   }
 
-  /** As `mask`, in slices. */
+  /** `mask` in slices. */
   *slicedMask(machine: ByteMachine, state: MachineState): Sliced<Uint8Array> {
     this.#nodes ??= yield* this.#build();
     const { byte, firstChild, sibling, token, sameBytes } = this.#nodes;

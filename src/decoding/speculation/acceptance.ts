@@ -1,14 +1,13 @@
 /**
- * Which nodes of a verified tree become text. The model has said what follows every node; a rule walks down from the
- * root, and ends with one token more, which the next tree grows from.
+ * Which nodes of a verified tree become text. The model has predicted what follows every node; a rule walks down from the
+ * root and ends with one more token, from which the next tree grows.
  *
- * Drafted tokens are certain guesses, not draws, which makes lossless sampling simple. Recursive rejection
- * (SpecInfer, arXiv 2305.09781) accepts a node's child x with probability p(x), else removes x from p, renormalizes and
- * goes on to the next child; what remains after the last child gives the next token. The chance that child x_i is taken
- * is then Π_{j<i} (1 − p(x_j)/r_j) · p(x_i)/r_i = p(x_i), where r_i is the mass left by the children before it. So the rule
- * draws from p, and so does drawing a token from p first and then looking for a child that holds it. `exact` does the
- * latter with the sampler's own `next`: besides the distribution, the text itself is that of sequential decoding from
- * the same seed.
+ * Drafted tokens are certain guesses, not draws, which makes lossless sampling simple. Recursive rejection (SpecInfer,
+ * arXiv 2305.09781) accepts a node's child x with probability p(x), else removes x from p, renormalizes and goes on to the
+ * next child; what remains after the last child gives the next token. The chance of taking child x_i is then Π_{j<i} (1 −
+ * p(x_j)/r_j) · p(x_i)/r_i = p(x_i), where r_i is the mass that earlier children left. So the rule draws from p, and so
+ * does drawing a token from p and then looking for a child that holds it. `exact` does the latter with the sampler's own
+ * `next`: not only the distribution but the text itself equals sequential decoding with the same seed.
  */
 import { LinnetError } from '../../errors.ts';
 import type { Sampler } from '../sampler.ts';
@@ -19,14 +18,14 @@ export interface VerifiedDraft {
   readonly draft: Draft;
   /** Logits [V] of every node. */
   readonly logits: readonly Float32Array[];
-  /** The text, the root included. */
+  /** The text, including the root. */
   readonly text: readonly number[];
   readonly sampler: Sampler;
 }
 
-/** The decision of a rule. */
+/** A rule's decision. */
 export interface Verdict {
-  /** The accepted nodes, from the root downwards; at least the root, which is text already. */
+  /** The accepted nodes, from the root down; at least the root, which is already text. */
   readonly path: readonly number[];
   /** The token after the last of them. */
   readonly next: number;
@@ -35,7 +34,7 @@ export interface Verdict {
 /** How nodes are accepted. */
 export type AcceptanceRule = (verified: VerifiedDraft) => Verdict | Promise<Verdict>;
 
-/** The decision at a node: the child that goes on, or the token after the path. */
+/** The decision at a node: the child to continue with, or the token after the path. */
 type Choice = { readonly child: number } | { readonly next: number };
 
 /** A rule that walks down from the root, node by node. */
@@ -56,8 +55,8 @@ function walking(choose: (verified: VerifiedDraft, node: number, recent: readonl
 }
 
 /**
- * Only what sequential decoding would have written: greedy text at temperature 0, and the sampled text of the same seed
- * otherwise. Draws as many random numbers as sequential decoding does.
+ * Exactly the text of sequential decoding: greedy at temperature 0, else sampled with the same seed. Draws as many random
+ * numbers as sequential decoding.
  */
 export const exact = walking(({ draft, logits, sampler }, node, recent) => {
   const next = sampler.next(logits[node], recent);
@@ -65,7 +64,7 @@ export const exact = walking(({ draft, logits, sampler }, node, recent) => {
   return child === undefined ? { next } : { child };
 });
 
-/** Recursive rejection over the children of each node: the base distribution, though not the same draws. */
+/** Recursive rejection over each node's children: the base distribution, though not the same draws. */
 export const rejection = walking(({ draft, logits, sampler }, node, recent) => {
   const probabilities = sampler.probabilities(logits[node], recent);
   const child = acceptedChild(draft, node, probabilities, sampler);
@@ -73,8 +72,8 @@ export const rejection = walking(({ draft, logits, sampler }, node, recent) => {
 });
 
 /**
- * Tries the children in turn. Rejected ones are taken out of `probabilities`, which is not renormalized. Where no other
- * token is possible, the last child that is possible is taken, so that rounding cannot leave nothing.
+ * Tries the children in turn and removes rejected ones from `probabilities`, without renormalizing. If no other token is
+ * possible, takes the last possible child, so that rounding cannot leave nothing.
  */
 function acceptedChild(
   { tree, tokens }: Draft,
@@ -93,7 +92,7 @@ function acceptedChild(
   return probabilities.some((probability) => probability > 0) ? undefined : possible.at(-1);
 }
 
-/** A token from weights that need not add up to 1; at least one is positive. */
+/** Draws a token from weights that need not sum to 1; at least one is positive. */
 function draw(weights: Float64Array, sampler: Sampler): number {
   let total = 0;
   for (const weight of weights) total += weight;
@@ -108,24 +107,24 @@ function draw(weights: Float64Array, sampler: Sampler): number {
   return last;
 }
 
-/** Settings of typical acceptance. */
+/** Settings for typical acceptance. */
 export interface TypicalOptions {
   /** ε: a token of at least this probability may always be accepted. Default 0.09. */
   readonly epsilon?: number;
-  /** δ: where the distribution is flat, δ·exp(−entropy) is enough. Default 0.3; √ε is recommended. */
+  /** δ: in a flat distribution, a probability above δ·exp(−entropy) is enough. Default 0.3; √ε is recommended. */
   readonly delta?: number;
 }
 
-/** Keeps the logarithm of the entropy finite; Medusa's constant. */
+/** Keeps the entropy's logarithm finite; Medusa's constant. */
 const entropyFloor = 1e-5;
 
 /**
- * Typical acceptance (Medusa, arXiv 2401.10774, section 3.2): child x of an accepted node is accepted if
- * p(x) > min(ε, δ·exp(−H)), H = −Σ p ln(p + 1e−5), p being the distribution that the sampler draws from. Of the deepest
- * accepted nodes the one with the likeliest path is taken; the token after it is drawn. Not the base distribution: it
- * trades likeness for longer paths. At temperature 0 it is greedy decoding.
+ * Typical acceptance (Medusa, arXiv 2401.10774, section 3.2): child x of an accepted node is accepted if p(x) > min(ε,
+ * δ·exp(−H)), H = −Σ p ln(p + 1e−5), where p is the distribution that the sampler draws from. Takes the deepest accepted
+ * node, on ties the one with the likeliest path, and draws the token after it. Not the base distribution: it trades
+ * fidelity for longer paths. At temperature 0 it is greedy decoding.
  *
- * Paths have the length they have, so that there are no padded places, which Medusa's own code can accept.
+ * Paths are not padded; Medusa's own code pads them and can accept padding.
  *
  * @throws LinnetError `CONFIG` if ε or δ is not in 0…1
  * @example
@@ -145,7 +144,7 @@ export function typical({ epsilon = 0.09, delta = 0.3 }: TypicalOptions = {}): A
       recent.length = length;
       for (const step of tree.pathTo(node).slice(1)) recent.push(tokens[step]);
     };
-    const likelihood = new Map([[0, 0]]); // Σ ln p along the path of every accepted node
+    const likelihood = new Map([[0, 0]]); // Σ ln p along each accepted node's path
     let best = 0;
     for (let node = 0; node < tree.size; node++) {
       const soFar = likelihood.get(node);
@@ -175,21 +174,21 @@ function entropy(probabilities: Float64Array): number {
   return sum;
 }
 
-/** Rules by the name that requests give them. */
+/** Rules by their names in requests. */
 export const acceptanceRules: Readonly<Record<'exact' | 'rejection' | 'typical', () => AcceptanceRule>> = {
   exact: () => exact,
   rejection: () => rejection,
   typical: () => typical(),
 };
 
-/** Children of a node in increasing order. */
+/** A node's children in increasing order. */
 function childrenOf({ tree }: Draft, node: number): number[] {
   const children: number[] = [];
   for (let child = node + 1; child < tree.size; child++) if (tree.parents[child] === node) children.push(child);
   return children;
 }
 
-/** As much of the text as the sampler looks at, to be added to: a copy of a long text only where it looks at all of it. */
+/** As much of the text as the sampler reads, for appending: copies a long text only if it reads all of it. */
 function recentText(text: readonly number[], { lookback }: Sampler): number[] {
   return text.slice(Math.max(0, text.length - lookback));
 }

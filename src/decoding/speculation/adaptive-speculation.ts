@@ -1,57 +1,57 @@
 /**
- * Whether rounds draft: decided round by round, by expected tokens per second, since it depends on the model, the machine,
- * and how predictable the texts are just now. The seconds of a round are measured by rows and nodes, and so are the tokens that
- * drafts bring to each text. With few texts a machine has time for the nodes of trees; many texts fill it with rows, each of
- * which yields a token for certain.
+ * Decides round by round whether to draft, by expected tokens per second: it depends on the model, the machine, and how
+ * predictable the texts currently are. Measures a round's seconds by rows and nodes, and the tokens that drafts bring each
+ * text. With few texts a machine has time for trees' nodes; many texts fill it with rows, and each row yields a token for
+ * certain.
  *
- * Texts do not depend on it where the acceptance rule is exact.
+ * With an exact acceptance rule, texts do not depend on it.
  */
 import { requireCount } from '../../files/arguments.ts';
 
 /** Sequential decoding, or drafts. */
 export type Pace = 'sequential' | 'speculative';
 
-/** Decides which rounds of a text are drafted. */
+/** Decides which of a text's rounds draft. */
 export interface Pacing {
-  /** The pace of the next round; asked once a round. */
+  /** The next round's pace; asked once per round. */
   readonly next: Pace;
-  /** Records the time of a round, its new tokens and the nodes run for it. */
+  /** Records a round's time, its new tokens and the nodes run for it. */
   record(pace: Pace, seconds: number, tokens: number, nodes: number): void;
   /** See `DraftContext.rate`. */
   readonly rate?: (nodes: number, tokens: number) => number;
 }
 
-/** How often the slower pace is tried. */
+/** How often to try the slower pace. */
 export interface PacingOptions {
-  /** Measured rounds of each chance of the slower pace. Default 6. */
+  /** Measured rounds per trial of the slower pace. Default 6. */
   readonly trial?: number;
-  /** Rounds from a decision to the first chance; doubled while the decision stays the same. Default 48. */
+  /** Rounds from a decision to the first trial; doubled while the decision stays the same. Default 48. */
   readonly interval?: number;
-  /** Largest number of rounds between chances. Default 768. */
+  /** Largest number of rounds between trials. Default 768. */
   readonly longestInterval?: number;
 }
 
-/** Options for rounds of several texts, of which each has a short chance to show what its drafts bring. */
+/** Options for rounds of several texts, each with a short chance to show what its drafts bring. */
 export const roundPacing: PacingOptions = { trial: 2, interval: 64, longestInterval: 128 };
 
-/** Weight of the past in running means. */
+/** The past's weight in running means. */
 const memory = 0.9;
-/** Weight of the mean over all texts, in rounds, where a text has few rounds of its own. */
+/** Weight, in rounds, of the mean over all texts for a text with few rounds of its own. */
 const priorWeight = 2;
 
-/** Cost of a node as a share of a step, before anything is measured. */
+/** A node's cost as a share of a step, before any measurement. */
 const assumedCost = 0.2;
 
 /** Rounds for which a decision against drafts holds. */
 const settledRounds = 16;
 
-/** Of rounds for which a decision holds every fourth is measured. */
+/** While a decision holds, every fourth round is measured. */
 const measuredRound = 4;
 
-/** How much faster drafts must be: a gain that is smaller may be one of measurement. */
+/** How much faster drafts must be: a smaller gain may be noise. */
 const worthwhile = 1.03;
 
-/** Decaying means of drafted rounds: tokens, and sizes of trees. */
+/** Decaying means over drafted rounds: tokens, and tree sizes. */
 class DraftHistory {
   /** Decaying sums. */
   weight = 0;
@@ -66,7 +66,7 @@ class DraftHistory {
     this.weight = memory * this.weight + 1;
   }
 
-  /** Tokens of a drafted round. */
+  /** Tokens per drafted round. */
   tokens(prior?: DraftHistory): number {
     const [mean, weight] = prior === undefined ? [1, 0] : [prior.tokens(), Math.min(priorWeight, prior.weight)];
     return this.weight + weight === 0 ? 1 : (this.#tokens + weight * mean) / (this.weight + weight);
@@ -85,10 +85,10 @@ class DraftHistory {
   }
 }
 
-/** The pace of one text among others. */
+/** One text's pace among others. */
 export class TextPace implements Pacing {
   readonly history = new DraftHistory();
-  /** Nodes of the tree of the round under way, 0 where nothing was drafted though it might have been; undefined before there is one. */
+  /** Nodes in the current round's tree, 0 if nothing was drafted although it was allowed; undefined before there is a tree. */
   nodes: number | undefined;
   readonly rate: (nodes: number, tokens: number) => number;
   readonly #round: () => Pace;
@@ -107,33 +107,36 @@ export class TextPace implements Pacing {
   record(pace: Pace, _seconds: number, tokens: number, nodes: number): void {
     this.nodes = nodes;
     if (pace !== 'speculative') return;
-    // Not 1, which costs less: a drafter that proposes nothing has taken its time.
+    // Not 1, which costs less: a drafter that proposes nothing took time, too.
     const drafted = (this.nodes = nodes === 1 ? 0 : nodes);
     this.history.add(tokens, drafted);
     this.#all.add(tokens, drafted);
   }
 }
 
-/** The pace of the rounds of one text, or of texts that share their rounds: `begin` and `end` then. */
+/** The pace of one text's rounds, or, through `begin` and `end`, of texts that share rounds. */
 export class AdaptiveSpeculation implements Pacing {
   readonly costs: StepCosts;
-  /** Whether any text has drafted: the costs of rounds are of no use before. */
+  /** Whether any text has drafted: the costs of rounds are useless before. */
   drafts = false;
   readonly #options: Required<PacingOptions>;
   readonly #all = new DraftHistory();
   #alone: TextPace | undefined;
   #decision: Pace = 'speculative';
-  /** Of the round under way, and of the one before. */
+  /** The current round's pace, and the previous one's. */
   #pace: Pace = 'speculative';
   #before: Pace | undefined;
   #rows = 0;
   #texts: readonly TextPace[] = [];
   #interval: number;
-  /** Rounds until the slower pace gets a chance. */
+  /** Rounds until the slower pace is tried. */
   #left: number;
-  /** Rounds left of a chance. */
+  /** Rounds left in a trial. */
   #chance = 0;
-  /** Rounds for which a decision to go on one by one holds, while rows and texts that can draft are as many as then. */
+  /**
+   * Rounds for which a decision to go on sequentially holds, while the numbers of rows and of texts that can draft stay the
+   * same.
+   */
   #settled = { rounds: 0, rows: 0, texts: 0 };
 
   /**
@@ -153,18 +156,18 @@ export class AdaptiveSpeculation implements Pacing {
     return this.#decision;
   }
 
-  /** The pace of the next round of a text by itself. */
+  /** The pace of a single text's next round. */
   get next(): Pace {
     return this.begin(1, [(this.#alone ??= this.newText())]);
   }
 
-  /** Records a round of a text by itself. */
+  /** Records a single text's round. */
   record(pace: Pace, seconds: number, tokens: number, nodes: number): void {
     this.#alone?.record(pace, seconds, tokens, nodes);
     this.end(seconds);
   }
 
-  /** Tokens a second of the round under way, if a text has a tree of `nodes` nodes that brings `tokens` tokens. */
+  /** Tokens per second of the current round, if a text's tree of `nodes` nodes yields `tokens` tokens. */
   readonly rate = (nodes: number, tokens: number): number => {
     const rows = this.#rows;
     const one = this.costs.seconds(rows, 1) ?? 1;
@@ -172,7 +175,7 @@ export class AdaptiveSpeculation implements Pacing {
     return (rows - 1 + tokens) / seconds;
   };
 
-  /** The pace of a text that shares its rounds with others, and drafts when it may. */
+  /** The pace for a text that shares its rounds and drafts when allowed. */
   newText(): TextPace {
     this.drafts = true;
     return new TextPace(() => this.#pace, this.#all, this.rate);
@@ -180,8 +183,8 @@ export class AdaptiveSpeculation implements Pacing {
 
   /**
    * Begins a round.
-   * @param rows all texts of the round
-   * @param texts paces of the texts that can draft
+   * @param rows number of texts in the round
+   * @param texts paces of those that can draft
    * @returns the pace of the round
    */
   begin(rows: number, texts: readonly TextPace[]): Pace {
@@ -192,12 +195,12 @@ export class AdaptiveSpeculation implements Pacing {
     return this.#pace;
   }
 
-  /** Ends the round: how long it took. */
+  /** Ends a round: its duration. */
   end(seconds: number): void {
     if (!this.drafts) return;
     const nodes = this.#texts.length === 0 ? [1] : this.#texts.flatMap((text) => text.nodes ?? []);
     if (nodes.length === 0) return; // first tokens, which need no run
-    // The first round after a change pays for postponed work, such as text that a drafter has to read.
+    // The first round after a change pays for postponed work, such as text that a drafter must read.
     const measured = this.#pace === this.#before && this.#settled.rounds % measuredRound === 0;
     if (measured) this.costs.record(this.#rows, Math.max(...nodes), seconds);
     this.#before = this.#pace;
@@ -222,7 +225,7 @@ export class AdaptiveSpeculation implements Pacing {
     if (gain === undefined || decision !== this.#decision) this.#interval = this.#left = interval;
     this.#decision = decision;
     if (--this.#left > 0) {
-      // Nothing is learned of drafts meanwhile, and deciding takes a share of a short step.
+      // Meanwhile nothing is learned about drafts; deciding takes a share of a short step.
       const rounds = decision === 'sequential' ? Math.min(settledRounds, this.#left - 1) : 0;
       this.#left -= rounds;
       this.#settled = { rounds, rows, texts: texts.length };
@@ -234,14 +237,14 @@ export class AdaptiveSpeculation implements Pacing {
     return decision === 'sequential' ? 'speculative' : 'sequential';
   }
 
-  /** Tokens per second of a drafted round; undefined where nothing is known of drafts or of what their nodes cost. */
+  /** A drafted round's tokens per second; undefined if nothing is known about drafts or their nodes' cost. */
   #expected(rows: number, texts: readonly TextPace[]): number | undefined {
     if (this.#all.weight === 0) return undefined;
     const tokens = texts.reduce((sum, { history }) => sum + history.tokens(this.#all), rows - texts.length);
     const buckets = new Set([0, ...this.#all.buckets, ...texts.flatMap(({ history }) => history.buckets)]);
     let seconds = 0;
     let before = 0;
-    // The largest tree decides the cost of the step: the chance that all trees are within a size, size by size.
+    // The largest tree determines the step's cost: the chance that all trees fit a size, size by size.
     for (const nodes of [...buckets].sort((a, b) => a - b)) {
       const within = texts.reduce((product, { history }) => product * history.within(nodes, this.#all), 1);
       if (within === before) continue;
@@ -254,11 +257,11 @@ export class AdaptiveSpeculation implements Pacing {
   }
 }
 
-/** Samples from which a mean counts. */
+/** Samples before a mean counts. */
 const enough = 3;
 /**
- * How far above its mean a step may be before it is taken for the machine's doing: a compilation, a collection of garbage.
- * `enough` of them in a row mean that such steps are slower now, as where a cache has grown.
+ * Factor above its mean at which a step counts as disturbed by the machine: by compilation or garbage collection. `enough`
+ * of them in a row mean that such steps have become slower, for example because a cache grew.
  */
 const outlier = 8;
 
@@ -269,11 +272,11 @@ interface Cell {
   weight: number;
   /** −1 at first: the first step of a kind pays for memory. */
   count: number;
-  /** Outliers since the last step that was none. */
+  /** Outliers since the last regular step. */
   outliers: number;
 }
 
-/** Nodes of trees are counted in powers of two; 0 is a root that the drafter was asked for more than. */
+/** Counts trees' nodes in powers of two; 0 is a lone root although the drafter was asked for more. */
 export function nodeBucket(nodes: number): number {
   return nodes < 1 ? 0 : 2 ** Math.ceil(Math.log2(nodes));
 }
@@ -281,7 +284,7 @@ export function nodeBucket(nodes: number): number {
 export class StepCosts {
   readonly #cells = new Map<string, Cell>();
 
-  /** Records the seconds of a step by its rows and the nodes of its largest tree. */
+  /** Records a step's seconds by its rows and its largest tree's nodes. */
   record(rows: number, nodes: number, seconds: number): void {
     const bucket = nodeBucket(nodes);
     const name = `${rows} ${bucket}`;
@@ -291,7 +294,7 @@ export class StepCosts {
     if (isOutlier && ++cell.outliers < enough) return;
     cell.outliers = 0;
     if (cell.count++ < enough) {
-      // Of the first ones the fastest: others were held up.
+      // The fastest of the first steps: others were delayed.
       if (cell.count > 0) cell.seconds = Math.min(cell.seconds, seconds);
       return;
     }
@@ -304,7 +307,7 @@ export class StepCosts {
     return (this.#cells.get(`${rows} ${nodeBucket(nodes)}`)?.count ?? 0) >= enough;
   }
 
-  /** Seconds of such a step: measured, or from a line fitted to the measured steps; undefined with too few of them. */
+  /** Such a step's seconds: measured, or from a line fitted to measured steps; undefined with too few of them. */
   seconds(rows: number, nodes: number): number | undefined {
     const bucket = nodeBucket(nodes);
     const cell = this.#cells.get(`${rows} ${bucket}`);

@@ -1,10 +1,10 @@
 /**
- * Speculative decoding: a drafter guesses a tree of tokens, the model reads all of it in one step, an acceptance rule
- * picks a path, and only that path is taken into the state.
+ * Speculative decoding: a drafter guesses a tree of tokens, the model reads all of it in one step, an acceptance rule picks
+ * a path, and only that path enters the state.
  *
- * Between rounds the state lacks the last token of the text, as in sequential decoding: it is the root of the next tree.
- * Accepted rows are taken in when the next round starts, or the text ends, so that the state never holds more than what
- * the text keeps, even where a stop string cuts a round short.
+ * Between rounds the state lacks the text's last token, as in sequential decoding: it is the next tree's root. Accepted
+ * rows are committed when the next round starts or the text ends, so the state never holds more than the text keeps, even
+ * if a stop string cuts a round short.
  */
 import { internalError, LinnetError } from '../../errors.ts';
 import type { StepOutput, StepRequest } from '../step-engine.ts';
@@ -20,11 +20,11 @@ import { requireKind, requireOptions } from '../../files/arguments.ts';
 export interface SpeculationOptions {
   /** Default: `exact`. */
   readonly acceptance?: AcceptanceRule;
-  /** Turns drafting off where it does not pay. Default: every round is drafted. One text's own. */
+  /** Turns drafting off when it does not pay. Default: drafts every round. Serves one text. */
   readonly adaptive?: Pacing;
-  /** Where rounds are added up. */
+  /** Sums up rounds. */
   readonly statistics?: SpeculationStatistics;
-  /** Is shown every verified tree, when its round ends. */
+  /** Receives every verified tree when its round ends. */
   readonly onTree?: (verified: VerifiedTree) => void;
 }
 
@@ -37,7 +37,7 @@ const speculationOptionNames: Readonly<Record<keyof SpeculationOptions, true>> =
 
 /** A drafted tree with the model's verdict. */
 export interface VerifiedTree {
-  /** Token of every node [T]; node 0 is the root, the last token of the text. */
+  /** Token of every node [T]; node 0 is the root, the text's last token. */
   readonly tokens: Int32Array;
   /** Parent of every node [T], -1 for the root. */
   readonly parents: Int32Array;
@@ -45,12 +45,12 @@ export interface VerifiedTree {
   readonly accepted: readonly number[];
   /** The token that follows the path. */
   readonly next: number;
-  /** Where a node's guess comes from, for people. */
+  /** Where a node's guess comes from, for people to read. */
   readonly source: (node: number) => string;
 }
 
 /**
- * A method that verifies the drafts of `drafter`, which serves this one text.
+ * A method that verifies drafts by `drafter`, which serves only this text.
  * @example
  * ```ts
  * const method = speculative(lookupDrafter());
@@ -64,7 +64,7 @@ export function speculative(drafter: Drafter, options: SpeculationOptions = {}):
   return Object.assign((prompt: ReadPrompt) => decoder(prompt, drafter, options), { reads: drafter.reads });
 }
 
-/** A round under way. */
+/** A round in progress. */
 interface PlannedRound {
   readonly request: StepRequest;
   readonly draft: Draft;
@@ -74,18 +74,18 @@ interface PlannedRound {
   readonly commitSeconds: number;
 }
 
-/** Rows that were accepted and are not in the state yet. */
+/** Rows that were accepted but are not in the state yet. */
 interface AcceptedRows {
   readonly request: StepRequest;
   readonly output: StepOutput;
   readonly path: readonly number[];
 }
 
-/** One text that is decoded by speculation. */
+/** Decodes one text by speculation. */
 function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptions): Continuation {
   const { engine, state, sampler } = prompt;
   const { acceptance = exact, adaptive, statistics, onTree } = options;
-  /** Hidden state from which the last token of the text was predicted. */
+  /** Hidden state that predicted the text's last token. */
   let { hidden } = prompt;
   let round: PlannedRound | undefined;
   let accepted: AcceptedRows | undefined;
@@ -109,7 +109,7 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
   };
   return {
     /**
-     * Takes in the tokens that the last round accepted, and drafts. The first round needs no run.
+     * Commits the tokens that the last round accepted, and drafts. The first round needs no run.
      * @throws LinnetError `INPUT` if the drafter's draft does not grow from the last token
      */
     async plan(text, bounds) {
@@ -124,7 +124,7 @@ function decoder(prompt: ReadPrompt, drafter: Drafter, options: SpeculationOptio
       round = { request, draft, speculated, started, planned: performance.now(), commitSeconds };
       return [request];
     },
-    /** At least one token. The first is drawn from the prompt's logits. */
+    /** At least one token. The first comes from the prompt's logits. */
     async conclude(text, [output]) {
       if (!begun) {
         begun = true;
@@ -182,45 +182,45 @@ function checkDraft({ tree, tokens }: Draft, root: number, drafter: string): voi
   );
 }
 
-/** Where the time of a round goes, in seconds. */
+/** Where a round's time goes, in seconds. */
 export interface RoundSeconds {
-  /** Making the draft, and learning from what became of it. */
+  /** Drafting, and learning from the outcome. */
   readonly draft: number;
-  /** The model's run over the tree, its masks included. */
+  /** The model's run over the tree, including its masks. */
   readonly verify: number;
   /** The acceptance rule. */
   readonly accept: number;
-  /** Taking the accepted rows of the round before into the state. */
+  /** Committing the previous round's accepted rows. */
   readonly commit: number;
 }
 
-/** One round, as `record` is reported. */
+/** One round, as passed to `record`. */
 export interface Round {
-  /** Number of nodes read, the root included. */
+  /** Number of nodes read, including the root. */
   readonly nodes: number;
-  /** Accepted nodes, the root included. */
+  /** Accepted nodes, including the root. */
   readonly accepted: number;
-  /** Whether the drafter was asked; without it a round is sequential decoding. */
+  /** Whether the drafter was asked; if not, a round is sequential decoding. */
   readonly speculated: boolean;
   readonly seconds: RoundSeconds;
 }
 
-/** Statistics for people and JSON. */
+/** Statistics, for people and JSON. */
 export interface SpeculationSummary {
-  /** Runs of the model. */
+  /** The model's runs. */
   readonly steps: number;
-  /** Those of them that read a draft. */
+  /** Runs that read a draft. */
   readonly speculatedSteps: number;
-  /** Tokens that a run brought, accepted ones and the one after them; 0 before the first. */
+  /** Tokens per run, accepted ones and the one after them; 0 before the first. */
   readonly tokensPerStep: number;
-  /** Nodes that a run read. */
+  /** Nodes read per run. */
   readonly nodesPerStep: number;
   /** Share of speculated runs that accepted a node of depth 1, 2, … */
   readonly acceptedByDepth: readonly number[];
   readonly seconds: RoundSeconds;
 }
 
-/** Adds up rounds. */
+/** Sums up rounds. */
 export class SpeculationStatistics {
   #steps = 0;
   #speculated = 0;
@@ -240,12 +240,12 @@ export class SpeculationStatistics {
     for (let depth = 1; depth < accepted; depth++) this.#depths[depth - 1] = (this.#depths[depth - 1] ?? 0) + 1;
   }
 
-  /** Adds time that belongs to no later round, such as the last commit. */
+  /** Adds time that belongs to no later round, for example the last commit. */
   addSeconds(part: keyof RoundSeconds, seconds: number): void {
     this.#seconds[part] += seconds;
   }
 
-  /** The means over all rounds so far. */
+  /** Means over all rounds so far. */
   get summary(): SpeculationSummary {
     const steps = Math.max(1, this.#steps);
     return {

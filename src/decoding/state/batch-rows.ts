@@ -1,11 +1,11 @@
 /**
- * The states of many sequences side by side, as a step reads them: [B,M,C,D] of rows, [B,…] of sums, and which of their last
- * rows it reads together with the tree's (the open rows). Rows and sums are copied into
- * buffers that are kept from step to step, and of a sequence that was in the same place in the step before only what has
- * been committed since: of 16 sequences of a 1.1B model a row per layer and head, not 66 MiB.
+ * Many sequences' states side by side, as a step reads them: rows [B,M,C,D], sums [B,…], and which of their last rows it
+ * reads together with the tree's (the open rows). Rows and sums are copied into buffers that persist from step to step; for
+ * a sequence that keeps its place, only what has been committed since: for 16 sequences of a 1.1B model a row per layer and
+ * head, not 66 MiB.
  *
- * That is exact because of how states change: commits append positions, each in its slot, and replace sums as groups are
- * folded; nothing else is ever written to a state that a step has seen.
+ * This is exact because commits only append positions, each in its slot, and replace sums as groups are folded; nothing
+ * else is ever written to a state that a step has seen.
  */
 import { emptySlot, foldStart, openBlock, type OpenPositions, slotOf } from '../../attention/masks.ts';
 import type { Horizon } from '../../attention/mixer.ts';
@@ -14,10 +14,10 @@ import { KeptMemory } from '../../runtime/kept-memory.ts';
 import { copyMatrices } from './matrices.ts';
 import type { SequenceState } from './sequence-state.ts';
 
-/** The state whose numbers a buffer holds, and its version. */
+/** The state whose numbers a buffer holds, and their version. */
 interface Held {
   readonly state: WeakRef<SequenceState>;
-  /** Committed positions, or folds, when it was copied. */
+  /** Committed positions, or folds, when copied. */
   readonly version: number;
 }
 
@@ -28,46 +28,46 @@ interface Stack {
   readonly held: (Held | undefined)[];
 }
 
-/** Rows of a layer in slots, one matrix per key-value head. */
+/** A layer's rows in slots, one matrix per key-value head. */
 export interface RowsOfSlots {
-  /** Of the input. */
+  /** The input's name. */
   readonly name: string;
   readonly layer: number;
   readonly part: 'keys' | 'values';
-  /** M times the parts of a row. */
+  /** M times a row's parts. */
   readonly heads: number;
-  /** Of a part. */
+  /** A part's width. */
   readonly width: number;
   readonly horizon: Horizon;
 }
 
-/** The matrices that hold a slice of the rows of heads. */
+/** The matrices that hold a slice of the heads' rows. */
 export function matricesOf(heads: number, { width, parts }: RowSlice): Pick<RowsOfSlots, 'heads' | 'width'> {
   return { heads: heads * parts, width: width / parts };
 }
 
-/** Numbers of all states of a step. */
+/** All states' numbers in a step. */
 export interface BatchNumbers {
   /** Valid until the next step is prepared. */
   readonly data: Float32Array;
-  /** Where they are kept from step to step; undefined for a state's own. */
+  /** Where they persist from step to step; undefined for a state's own memory. */
   readonly memory?: KeptMemory;
 }
 
-/** Buffers of the steps of an engine, by the name of the input. */
+/** Buffers for an engine's steps, by input name. */
 export class BatchRows {
   readonly #lane: string;
   readonly #stacks = new Map<string, Stack>();
   #order: readonly WeakRef<SequenceState>[] = [];
 
-  /** @param lane steps that take turns with others have buffers, and an order, of their own */
+  /** @param lane separates the buffers and the order of steps that alternate with others */
   constructor(lane: string) {
     this.#lane = lane;
   }
 
   /**
-   * The order in which a step best takes states: each where it was in the step before, so that little is copied. Of a
-   * text that has left, the last takes the place.
+   * The best order of states in a step: each keeps its previous place, so that little is copied. The last state takes a
+   * departed text's place.
    *
    * @returns for each place the index of its state
    */
@@ -86,9 +86,9 @@ export class BatchRows {
   }
 
   /**
-   * Rows [B,M,C,width] of sequences, of which each has [M,own slots,width].
-   * @param slots C of the step, the most of all its sequences
-   * @param ownToo whether a single state is copied into a kept buffer too, instead of read in place
+   * Sequences' rows [B,M,C,width]; each has [M,own slots,width].
+   * @param slots the step's C, the most among its sequences
+   * @param ownToo whether to copy even a single state into a persistent buffer instead of reading it in place
    */
   rows(
     { name, layer, part, heads, width, horizon }: RowsOfSlots,
@@ -129,7 +129,7 @@ export class BatchRows {
     );
   }
 
-  /** S of a layer [B,…], which has sums. @param ownToo as of `rows` */
+  /** A layer's S [B,…], if it has sums. @param ownToo see `rows` */
   sums(name: string, states: readonly SequenceState[], layer: number, ownToo = false): BatchNumbers {
     const first = states[0].layerSums[layer] ?? new Float32Array(0);
     if (!ownToo && states.length === 1) return { data: first };
@@ -146,7 +146,7 @@ export class BatchRows {
     );
   }
 
-  /** @param fill brings the part of the b-th state up to date; `before` is the version that it has of the same state, if it has one */
+  /** @param fill updates the b-th state's part; `before` is the version held of the same state, if any */
   #filled(
     name: string,
     states: readonly SequenceState[],
@@ -170,7 +170,7 @@ export class BatchRows {
   #stack(name: string, count: number, size: number): Stack {
     const known = this.#stacks.get(name);
     if (known?.size === size && known.memory.data.length >= count * size) return known;
-    // Room for a power of two, since sequences come one after the other.
+    // Room for a power of two, since sequences arrive one by one.
     const made: Stack = {
       memory: new KeptMemory(`${name} ${this.#lane}`, 2 ** Math.ceil(Math.log2(count)) * size),
       size,
@@ -181,24 +181,24 @@ export class BatchRows {
   }
 }
 
-/** The open rows of a state. */
+/** A state's open rows. */
 interface OpenOfState extends OpenPositions {
   readonly positions: Int32Array;
-  /** Slot of every open row [U]; behind them any. */
+  /** Slot of every open row [U]; beyond them any slot. */
   readonly slots: Int32Array;
 }
 
-/** The open rows of the states of a step, padded to the same number. */
+/** The open rows of a step's states, padded to the same number. */
 export interface OpenOfStates {
   /** U. */
   readonly count: number;
   readonly ofStates: readonly OpenOfState[];
 }
 
-/** U is a multiple of this, and not 0: the runtime plans its memory anew for every shape, and adds up a row by itself otherwise. */
+/** U is a multiple of this and not 0: the runtime plans its memory anew for every shape, and sums a single row in another order. */
 const countStep = 16;
 
-/** The open rows of a layout; undefined where it has none. @param T nodes of the step */
+/** A layout's open rows; undefined if it has none. @param T the step's nodes */
 export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout, T: number): OpenOfStates | undefined {
   const { open, horizon, ring, isWide } = layout;
   if (open === undefined) return undefined;
@@ -208,10 +208,10 @@ export function openRowsOf(states: readonly SequenceState[], layout: SlotLayout,
   for (const state of states) {
     const { length } = state;
     const held = state.positions[layout.index].length;
-    // Of a whole ring, the rows that some node may see: the rest weighs nothing.
+    // For a fully open ring, the rows that some node may see: the rest weighs nothing.
     const from =
       open === 'whole' ? Math.min(foldStart(length, horizon), length - reach) : length - (length % openBlock);
-    // In a ring, the sinks and the rows that are not overwritten.
+    // In a ring, the sinks and the rows not overwritten.
     const first = Math.max(0, from, ring === undefined ? 0 : length - (held - sinks));
     const sunk = Math.max(0, Math.min(sinks, first) - from);
     const n = sunk + length - first;

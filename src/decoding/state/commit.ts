@@ -1,4 +1,4 @@
-/** Taking accepted nodes into a state: rows into the ring, groups that closed into S. No replay, no snapshot. */
+/** Takes accepted nodes into a state: rows into the ring, closed groups into S. No replay, no snapshot. */
 import { slotOf, foldStart } from '../../attention/masks.ts';
 import { internalError } from '../../errors.ts';
 import { dataOf, type Tensor, tensor } from '../../graph/tensor.ts';
@@ -6,28 +6,28 @@ import type { FoldClass, LayerLayout } from '../../models/graphs/model-layout.ts
 import type { Program } from '../../runtime/program.ts';
 import type { SequenceState } from './sequence-state.ts';
 
-/** The rows that a step returned for one sequence of its batch. */
+/** The rows a step returned for one sequence of its batch. */
 export interface NewRows {
-  /** Keys and values of all layers: [B,M,T,R] for each of `ModelLayout.rows`, or of the last nodes of one text alone, where states keep few. */
+  /** All layers' keys and values: [B,M,T,R] for each of `ModelLayout.rows`; only one text's last nodes if states keep few rows. */
   readonly data: readonly Float32Array[];
   /** Shifted features [B,T,L·X]; empty in a model that shifts none. */
   readonly shifts: Float32Array;
   readonly nodes: number;
   readonly sequence: number;
-  /** Length of the sequence's state when the step read it: the position of roots. */
+  /** Length of the sequence's state when the step read it: the roots' position. */
   readonly committed: number;
-  /** S by layer after a chain of `nodes`, where it ends with a group in all layers that fold. */
+  /** S by layer after a chain of `nodes`, if it ends with a group in all layers that fold. */
   readonly later?: { readonly nodes: number; readonly sums: ReadonlyMap<number, Float32Array> };
 }
 
-/** Compiled fold graphs, by the name that fold classes give them. */
+/** Compiled fold graphs, by fold-class name. */
 export type FoldPrograms = Map<string, Program>;
 
 /**
- * Commits nodes, which are at positions `state.length`, `state.length` + 1, …
+ * Commits nodes at positions `state.length`, `state.length` + 1, …
  *
- * A group closes with its last position; its rows, from the ring and from the new ones, are added to S, or projected, before
- * the ring is overwritten.
+ * A group closes with its last position; its rows, from the ring and the new ones, are added to S or projected before the
+ * ring is overwritten.
  */
 export async function commitRows(
   state: SequenceState,
@@ -40,7 +40,7 @@ export async function commitRows(
   const closing: Closing[] = [];
   for (const [index, foldClass] of state.layout.folds.entries()) {
     const { horizon } = foldClass.slots;
-    // Sinks are never folded, since they are read one by one for good.
+    // Sinks are never folded: they stay readable one by one.
     const start = Math.max(foldStart(state.length, horizon), horizon.sinks ?? 0);
     const end = foldStart(state.length + nodes.length, horizon);
     if (end > start) closing.push({ foldClass, index, start, end });
@@ -63,7 +63,7 @@ interface Closing {
   readonly end: number;
 }
 
-/** S with the groups added that close within the new positions, or their projected rows. */
+/** S plus the groups that close within the new positions, or those groups' projected rows. */
 async function foldClosed(
   state: SequenceState,
   rows: NewRows,
@@ -77,7 +77,7 @@ async function foldClosed(
   const count = end - start;
   const program = folds.get(name);
   if (program === undefined || ring === undefined) throw internalError('a fold without a program or ring');
-  // The layers of a class fold by one graph: their rows have equal widths, of which it reads the beginnings.
+  // One graph folds a class's layers: their rows have equal widths, and it reads their beginnings.
   const X = layers.length * M;
   const heads = program.inputs.get('sums')?.shape.length === 4 ? [layers.length, M] : [X];
   const rowShape = shape === null ? [X, count / G, G] : [...heads, count];
@@ -118,7 +118,7 @@ async function foldClosed(
   return dataOf(folded, 'float32', X * height * width);
 }
 
-/** S of layers, end to end; of a class that folded last the array that its graph gave. */
+/** Layers' S, end to end; for the class that folded last, the array its graph returned. */
 function sumsOf({ layerSums }: SequenceState, layers: readonly number[]): Float32Array {
   const parts = layers.map((layer) => layerSums[layer] ?? new Float32Array(0));
   const [{ buffer, byteOffset, byteLength, length }] = parts;
@@ -129,14 +129,14 @@ function sumsOf({ layerSums }: SequenceState, layers: readonly number[]): Float3
   return all;
 }
 
-/** How many of the groups that are folded lie behind each row, and how many are folded. */
+/** How many folded groups lie behind each row, and how many are folded. */
 function foldAges(start: number, end: number, G: number, groups: number): Record<string, Tensor> {
   const last = end / G - 1;
   const ages = Float32Array.from({ length: end - start }, (_, i) => last - Math.floor((start + i) / G));
   return { ages: tensor('float32', [end - start], ages), groups: tensor('float32', [1], Float32Array.of(groups)) };
 }
 
-/** Where the numbers of a node begin in the output of a layer, for one key-value head. */
+/** Where a node's numbers begin in a layer's output, for one key-value head. */
 function rowStart(
   { layout }: SequenceState,
   { data, nodes, sequence }: NewRows,
@@ -149,7 +149,7 @@ function rowStart(
   return ((sequence * heads + head) * (nodes - missing) + node - missing) * width;
 }
 
-/** Numbers from which making a view costs less than copying one by one (measured: 64 take 0.09 µs in place of 0.3). */
+/** Numbers from which a view costs less than copying one by one (measured: 64 take 0.09 µs instead of 0.3). */
 const viewWidth = 32;
 
 function copyRow(from: Float32Array, source: number, to: Float32Array, target: number, width: number): void {
@@ -160,7 +160,7 @@ function copyRow(from: Float32Array, source: number, to: Float32Array, target: n
   for (let i = 0; i < width; i++) to[target + i] = from[source + i];
 }
 
-/** Keeps the features of the last accepted token, which are shifted into the next. */
+/** Keeps the last accepted token's features, which shift into the next. */
 function rememberShift(state: SequenceState, { shifts, nodes, sequence }: NewRows, node: number): void {
   const { layers, shiftWidth: X = 0 } = state.model.sizes;
   const start = (sequence * nodes + node) * layers * X;
@@ -176,7 +176,7 @@ function writeRows(state: SequenceState, rows: NewRows, nodes: readonly number[]
     const positions = state.positions[slots.index];
     const count = positions.length;
     const { sinks = 0 } = horizon;
-    // Later nodes would overwrite the rows of those before.
+    // Later nodes would overwrite earlier nodes' rows.
     const overwritten = Math.max(0, nodes.length - (count - sinks));
     for (let i = 0; i < nodes.length; i++) {
       if (i < overwritten && state.length + i >= sinks) continue;

@@ -1,4 +1,4 @@
-/** S after a step, which layers that replay rows compute anyway: taken where folding would give the same. */
+/** S after a step, which layers that replay rows compute anyway: used if folding would give the same. */
 import { endingSteps } from '../../attention/masks.ts';
 import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
@@ -7,12 +7,12 @@ import type { Program } from '../../runtime/program.ts';
 import type { NewRows } from './commit.ts';
 import type { StepRequest } from './step-feeds.ts';
 
-/** S after the steps of an engine. */
+/** S after an engine's steps. */
 export class LaterSums {
   readonly #layout: ModelLayout;
-  /** Outputs of all layers that fold, by layer; empty where one of them folds otherwise. */
+  /** Outputs of all layers that fold, by layer; empty if any of them folds otherwise. */
   readonly names: ReadonlyMap<number, string>;
-  /** The most rows that states of these layers keep. */
+  /** Most rows that these layers' states keep. */
   readonly rows: number;
 
   constructor(layout: ModelLayout, programs: readonly Program[]) {
@@ -22,19 +22,19 @@ export class LaterSums {
     this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
-  /** Outputs of a step that are taken: where a text ends a group in all layers that fold. */
+  /** A step's outputs to take: where a text ends a group in all layers that fold. */
   outputsOf(requests: readonly StepRequest[]): readonly string[] {
     const ending = this.#layout.folds.map(({ slots }) => endingRequests(requests, slots));
     const taken = requests.some((request) => ending.every((each) => each.includes(request)));
     return taken ? [...this.names.values()] : [];
   }
 
-  /** How many of the last rows of a single text states keep, 0 for all. */
+  /** How many of a single text's last rows states keep, 0 for all. */
   finalRows([{ tree, isText }, ...others]: readonly StepRequest[]): number {
     return isText === true && others.length === 0 && this.rows < tree.size ? this.rows : 0;
   }
 
-  /** Their numbers, from the results of a step, for each request; undefined for one that does not end a group in all layers. */
+  /** Their numbers for each request, from a step's results; undefined for a request that does not end a group in all layers. */
   of(results: Readonly<Record<string, Tensor>>, requests: readonly StepRequest[]): NewRows['later'][] {
     const all = new Map(requests.map((request) => [request, new Map<number, Float32Array>()]));
     for (const [layer, name] of this.names) {
@@ -59,7 +59,7 @@ function endingRequests(requests: readonly StepRequest[], { horizon }: SlotLayou
   return endingSteps(steps, horizon.group).map(({ request }) => request);
 }
 
-/** Outputs of a step, with rows of the last nodes alone where its graph gives those. */
+/** A step's outputs, with only the last nodes' rows if its graph returns those. */
 export function finalOutputs({ outputs }: Program, names: readonly string[]): readonly string[] {
   return names.map((name) => (outputs.has(finalRowsName(name)) ? finalRowsName(name) : name));
 }

@@ -1,11 +1,11 @@
 /**
- * State of one sequence: for a linearized model a constant number of floats, whatever the length; for
- * softmax layers a key-value cache that grows.
+ * One sequence's state: for a linearized model a constant number of floats, whatever the length; for softmax layers a
+ * growing key-value cache.
  *
- * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sums over the groups that
- * have closed; in layers whose closed groups leave rows those instead, which grow with the text. `commit` writes accepted
- * rows into the ring and folds groups as they close. A model that shifts features also keeps the features of the last token,
- * and a decoder the encoded source, which it only reads and shares with its forks.
+ * Per layer: the ring, keys and values of the last C positions (slot = position mod C), and S, the sums over closed groups;
+ * if closed groups leave rows, those instead, which grow with the text. `commit` writes accepted rows into the ring and
+ * folds groups as they close. A model that shifts features also keeps the last token's, and a decoder the encoded source,
+ * which it only reads and shares with its forks.
  */
 import { inspection } from '../../files/inspection.ts';
 import { emptySlot, foldStart } from '../../attention/masks.ts';
@@ -14,47 +14,47 @@ import type { AutoregressiveModel } from '../../models/model.ts';
 import type { LayerLayout, ModelLayout } from '../../models/graphs/model-layout.ts';
 import { resizedMatrices } from './matrices.ts';
 
-/** Rows a growing cache is enlarged by at least; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
+/** Least rows by which a cache grows; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
 const cacheGrowth = 64;
 
-/** An encoded source: made by an engine's `encode`; states of the text and all their forks share it, and nothing changes it. */
+/** An encoded source, from an engine's `encode`; the text's states and all their forks share it, and nothing changes it. */
 export interface EncodedText {
-  /** The tokens that were read. */
+  /** The tokens read. */
   readonly tokens: Int32Array;
-  /** Per layer of the decoder, tensors by name, without the batch: see `CrossForm`. */
+  /** Per decoder layer, tensors by name, without the batch: see `CrossForm`. */
   readonly layers: readonly Readonly<Record<string, Tensor<'float32'>>>[];
 }
 
-/** State of one layer apart from S: M matrices of `slots` rows, and the features shifted from the last token. */
+/** One layer's state without S: M matrices of `slots` rows, and the features shifted from the last token. */
 export interface LayerRows {
   /** [M,slots,D] */
   keys: Float32Array;
   /** [M,slots,E] */
   values: Float32Array;
-  /** [X]: features of the last token; empty in a model that shifts none. */
+  /** [X]: the last token's features; empty in a model that shifts none. */
   readonly previous: Float32Array;
 }
 
-/** The state of one sequence. Made by an engine; `fork` copies it. */
+/** One sequence's state, made by an engine; `fork` copies it. */
 export class SequenceState {
   readonly model: AutoregressiveModel;
   readonly layout: ModelLayout;
   /** L: committed tokens. */
   length = 0;
-  /** How often groups have been folded: by it, who holds a copy of S knows whether it is the present one. */
+  /** How often groups have been folded: tells holders of a copy of S whether it is current. */
   folds = 0;
-  /** Whether a text is being generated with it: two at once would spoil each other's. */
+  /** Whether a text is being generated with it: two at once would corrupt each other. */
   isInUse = false;
   readonly layers: LayerRows[] = [];
   /**
-   * Position in each slot of each slot layout, −1 where it is empty. The number of slots is C: constant, or growing with the text
-   * where every row is kept.
+   * Position in each slot of each slot layout, −1 for empty. The number of slots is C: constant, or growing with the text
+   * if every row is kept.
    */
   readonly positions: Int32Array[] = [];
-  /** S per layer [M,rows,columns], which forks share, and which none then changes; undefined for a mixer without. */
+  /** S per layer [M,rows,columns], which forks share and never change; undefined for a mixer without. */
   readonly layerSums: (Float32Array | undefined)[] = [];
   #sharesSums = false;
-  /** Per layer, the rows that closed groups left; undefined for a mixer without such. */
+  /** Per layer, the rows that closed groups left; undefined for a mixer without. */
   readonly groupRows: (GroupRows | undefined)[] = [];
   /** The encoded source, in models with an encoder. */
   readonly encoded: EncodedText | undefined;
@@ -80,7 +80,7 @@ export class SequenceState {
     }
   }
 
-  /** Takes the output of a class's fold graph for its closed groups. */
+  /** Stores a class's fold output for its closed groups. */
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
     this.folds++;
@@ -92,7 +92,7 @@ export class SequenceState {
     }
   }
 
-  /** Takes S of all layers that have it, by layer: a part of other numbers, whose memory it would keep, as a copy. */
+  /** Stores S for all layers that have it, by layer; copies a part of a larger array, which would keep all its memory alive. */
   takeSums(sums: ReadonlyMap<number, Float32Array>): void {
     this.folds++;
     for (const [layer, numbers] of sums) {
@@ -105,7 +105,7 @@ export class SequenceState {
 
   /**
    * Makes room for `count` more positions in growing caches.
-   * @param soon positions that follow, for which room is made where caches grow now. Default: those
+   * @param soon positions to make room for in caches that must grow now. Default: `count`
    */
   reserve(count: number, soon = count): void {
     for (const slots of this.layout.slotLayouts) {
@@ -126,7 +126,7 @@ export class SequenceState {
     }
   }
 
-  /** Makes the rows that closed groups of a text of `length` tokens leave, zeros until they are filled in. */
+  /** Makes rows for the closed groups of a text of `length` tokens, zeros until filled in. */
   makeGroupRows(length: number): void {
     this.layout.layers.forEach(({ slots: { horizon, rowsPerGroup = 0 } }, layer) => {
       this.groupRows[layer]?.make((rowsPerGroup * foldStart(length, horizon)) / horizon.group);
@@ -134,8 +134,8 @@ export class SequenceState {
   }
 
   /**
-   * Bytes of the numbers held: rows, S and shifted features. Constant for linearized models, but for those whose closed groups
-   * leave rows. The encoded source is counted apart (`encoded.bytes`), since forks share it.
+   * Bytes of the numbers held: rows, S and shifted features. Constant for linearized models, unless closed groups leave
+   * rows. The encoded source is counted separately (`encoded.bytes`), since forks share it.
    */
   get bytes(): number {
     let bytes = 0;
@@ -160,16 +160,16 @@ export class SequenceState {
     return copy;
   }
 
-  /** Shown by `console.log`. */
+  /** For `console.log`. */
   [inspection](): string {
     return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
   }
 }
 
-/** Rows a memory is enlarged by at least; it also grows by a quarter, so that copies stay rare. */
+/** Least rows by which a memory grows; it also grows by a quarter, so that copies stay rare. */
 const growth = 64;
 
-/** M matrices of `count` rows of keys and of values, with room for more. */
+/** M matrices of `count` key rows and value rows, with room for more. */
 export class GroupRows {
   /** Rows in use per matrix. */
   count = 0;
@@ -183,7 +183,7 @@ export class GroupRows {
     this.#layout = layout;
   }
 
-  /** Rows per matrix that there is room for. */
+  /** Rows per matrix that fit. */
   get capacity(): number {
     const { heads, keys } = this.#layout;
     return this.keys.length / (heads * keys.width);
@@ -193,7 +193,7 @@ export class GroupRows {
     return this.keys.byteLength + this.values.byteLength;
   }
 
-  /** Makes room for `count` rows in all. */
+  /** Makes room for `count` rows in total. */
   reserve(count: number): void {
     const held = this.capacity;
     if (count <= held) return;
@@ -202,7 +202,7 @@ export class GroupRows {
     this.values = this.padded('values', size);
   }
 
-  /** Puts `count` rows of zeros in place of all. */
+  /** Replaces all rows by `count` rows of zeros. */
   make(count: number): void {
     this.keys = new Float32Array(0);
     this.values = new Float32Array(0);
@@ -210,7 +210,7 @@ export class GroupRows {
     this.count = count;
   }
 
-  /** @param rows [M,n,D+E]: key and value of each new row next to each other */
+  /** @param rows [M,n,D+E]: each new row's key and value side by side */
   append(rows: Float32Array): void {
     const { heads: M, keys, values } = this.#layout;
     const [D, E] = [keys.width, values.width];
@@ -227,7 +227,7 @@ export class GroupRows {
     this.count += n;
   }
 
-  /** The rows in use followed by zeros, [M,size,width]; the array itself where it has that size. */
+  /** The used rows followed by zeros, [M,size,width]; the array itself if it has that size. */
   padded(part: 'keys' | 'values', size: number): Float32Array {
     const { heads, [part]: slice } = this.#layout;
     return resizedMatrices(this[part], heads, heads * size * slice.width);

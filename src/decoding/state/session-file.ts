@@ -1,4 +1,4 @@
-/** Sessions as files of Node, and as bytes in memory, in the format of `session-format.ts`. */
+/** Sessions as files in Node and as bytes in memory, in the format of `session-format.ts`. */
 import { createHash } from 'node:crypto';
 import { encodeSafetensors } from '../../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../../checkpoint/safetensors/reader.ts';
@@ -9,10 +9,10 @@ import type { StepEngine } from '../step-engine.ts';
 import { decodeSessionWith, readSession, sessionFormat, type Snapshot, sessionParts } from './session-format.ts';
 
 /**
- * Writes a session, in place of the file if it exists, all at once.
+ * Writes a session atomically, replacing an existing file.
  *
- * @param session with the fingerprint of the model and its weights: `checkpoint.fingerprint()`
- * @throws LinnetError `INPUT` if the tokens are not the text of the state; `PATH` or `NOT_FOUND` from the file system
+ * @param session including the fingerprint of the model and its weights: `checkpoint.fingerprint()`
+ * @throws LinnetError `INPUT` if the tokens are not the state's text; `PATH` or `NOT_FOUND` from the file system
  * @example
  * ```ts
  * declare const session: Parameters<typeof saveSession>[1];
@@ -24,24 +24,24 @@ export async function saveSession(path: string, session: Snapshot & { readonly f
 }
 
 /**
- * The bytes of such a file. They are of now: the state may go on before they are written.
- * @throws LinnetError `INPUT` as `saveSession`
+ * Such a file's bytes, a snapshot: the state may change before they are written.
+ * @throws LinnetError `INPUT` like `saveSession`
  */
 export function encodeSession(session: Snapshot & { readonly fingerprint: string }): Uint8Array {
   const hash = createHash('sha256');
   const { entries, strings } = sessionParts(session, hash);
-  // Memory that is not cleared first: clearing it takes longer than the copy.
+  // Uncleared memory: clearing takes longer than the copy.
   const allocate = (bytes: number) => Buffer.allocUnsafeSlow(bytes);
   return encodeSafetensors(entries, strings(hash.digest('hex')), 'the session', allocate);
 }
 
 /**
- * Reads a session back. Types, shapes and sizes are checked before any tensor is read, the numbers before the state is
- * returned.
+ * Reads a session back. Checks types, shapes and sizes before reading any tensor, and the numbers before returning the
+ * state.
  *
- * @param fingerprint of the engine's model, as given to `saveSession`
- * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if the file is not a session, of another
- *   version, malformed or damaged; `NOT_FOUND` or `PATH` from the file system
+ * @param fingerprint of the engine's model, as passed to `saveSession`
+ * @throws LinnetError `MISMATCH` if the session belongs to another model; `FORMAT` if the file is not a session, has
+ *   another version, or is malformed or damaged; `NOT_FOUND` or `PATH` from the file system
  * @example
  * ```ts
  * const { state, tokens } = await restoreSession('talk.session', engine, fingerprint);
@@ -56,13 +56,13 @@ export async function restoreSession(path: string, engine: StepEngine, fingerpri
   }
 }
 
-/** Longest header of a session that is judged while its bytes come. */
+/** Longest session header that is judged while its bytes arrive. */
 const longestHeader = 1 << 20;
 
 /**
- * Judges the first bytes of a session: whether they begin a session of a model.
- * @returns false where more bytes are needed
- * @throws LinnetError `FORMAT` for anything but a session, `MISMATCH` for one of another model
+ * Judges whether the first bytes begin a session of this model.
+ * @returns false if more bytes are needed
+ * @throws LinnetError `FORMAT` for anything but a session, `MISMATCH` for another model's
  */
 export function checkSessionHeader(bytes: Buffer, fingerprint: string): boolean {
   if (bytes.length < 8) return false;
@@ -78,9 +78,9 @@ export function checkSessionHeader(bytes: Buffer, fingerprint: string): boolean 
 }
 
 /**
- * Reads a session from bytes, which are checked as a file is.
- * @param source how errors name them
- * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
+ * Reads a session from bytes, with the checks of a file.
+ * @param source names them in errors
+ * @throws LinnetError `MISMATCH` or `FORMAT` like `restoreSession`
  */
 export function decodeSession(
   bytes: Uint8Array,

@@ -1,24 +1,24 @@
 /**
- * The format of sessions: the state of a text, its tokens and the sampler's random numbers in one safetensors file.
+ * The session format: a text's state, its tokens and the sampler's random state in one safetensors file.
  *
  * | tensor | type | content |
  * |---|---|---|
  * | `tokens` | I32 [n] | the text; the state has read the first `length` of them |
- * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 where it is empty |
- * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | rows of layer i; C is the ring of its layout, where a cache grows `length` |
- * | `sums.i` | F32 [M,D,E] | S of layer i, where it has a global branch |
+ * | `positions.ℓ` | I32 [C] | position in each slot of layout ℓ, −1 for empty |
+ * | `keys.i`, `values.i` | F32 [M,C,D], [M,C,E] | layer i's rows; C is its layout's ring, or `length` for a growing cache |
+ * | `sums.i` | F32 [M,D,E] | layer i's S, if it has a global branch |
  * | `previous.i` | F32 [1,1,X] | features that layer i gives the next token, in models that shift features |
- * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows that the closed groups of layer i left, where it has such |
- * | `source` | I32 [m] | the text that was encoded, in models that read one |
- * | `cross.i.NAME` | F32 | what layer i keeps of it, see `CrossForm` |
- * | `learned.successors` | I32 [n,9] | tokens, ascending, each with those that the model found likeliest after it; −1 for none |
- * | `learned.chances` | F32 [15,2] | guesses of drafters that came true, and all, by kind |
+ * | `memory.keys.i`, `memory.values.i` | F32 [M,S,D], [M,S,E] | rows left by layer i's closed groups, if it has any |
+ * | `source` | I32 [m] | the encoded text, in models that read one |
+ * | `cross.i.NAME` | F32 | layer i's memory of it, see `CrossForm` |
+ * | `learned.successors` | I32 [n,9] | tokens, ascending, each with its likeliest successors; −1 for none |
+ * | `learned.chances` | F32 [15,2] | drafters' guesses that came true, and all guesses, by kind |
  *
- * The last two are in files of version 2, of texts for which something was drafted; files of version 1 have neither.
+ * Only files of version 2 have the last two: texts that were drafted for.
  *
  * The header's strings name the format and its version, the model (fingerprint and mixers), the length, and a SHA-256 of
- * everything, so that a damaged file is noticed. It is not a signature: a file is checked as if anyone had written it.
- * Runs in browsers too; `session-file.ts` has the files of Node.
+ * everything, which detects damaged files. It is not a signature: files are checked as if anyone had written them. Also
+ * runs in browsers; `session-file.ts` handles Node's files.
  */
 import { z } from 'zod';
 import { parseSafetensors, type SafetensorsDirectory } from '../../checkpoint/safetensors/directory.ts';
@@ -46,27 +46,27 @@ import { SequenceState } from './sequence-state.ts';
 import { emptySource, sessionTensors, type SessionTensor } from './session-tensors.ts';
 import { whole } from '../../files/schema-values.ts';
 
-/** Name of the format in the header. */
+/** The format's name in the header. */
 export const sessionFormat = 'linnet-session';
-/** Without and with what drafters have learned. */
+/** Without and with what drafters learned. */
 const formatVersions = ['1', '2'] as const;
 const fileTypes = { int32: 'I32', float32: 'F32' } as const;
 
-/** Contents of a session file to save. */
+/** Contents to save in a session file. */
 export interface Snapshot {
   readonly state: SequenceState;
-  /** The text. The state has read a beginning of it, commonly all but the last token. */
+  /** The text. The state has read a beginning of it, usually all but the last token. */
   readonly tokens: ArrayLike<number> & Iterable<number>;
-  /** State of the random numbers that the text goes on with. */
+  /** State of the random numbers that the text continues with. */
   readonly random?: RandomState;
-  /** What drafters have learned, so that a restored text is drafted as before. */
+  /** What drafters learned, so that a restored text is drafted for as before. */
   readonly learned?: SavedLearning;
 }
 
 /**
- * Parts of the bytes of a session. Tensors may be memory of the state.
- * @param hash of all of it
- * @throws LinnetError `INPUT` if the tokens are not the text of the state
+ * The parts of a session's bytes. Tensors may share the state's memory.
+ * @param hash hashes all of it
+ * @throws LinnetError `INPUT` if the tokens are not the state's text
  */
 export function sessionParts(
   { state, tokens, random, learned, fingerprint }: Snapshot & { readonly fingerprint: string },
@@ -103,16 +103,16 @@ export function sessionParts(
     add(chances.name, float32(chances.shape, learned.chances));
   }
   const sampled = random !== undefined && { sampler: JSON.stringify(random) };
-  /** Strings of the header. */
+  /** The header's strings. */
   const strings = (sha256: string) => ({ format: sessionFormat, ...described, ...sampled, sha256 });
   return { entries, strings };
 }
 
 /**
- * Reads a session from bytes, which are checked as a file is.
+ * Reads a session from bytes, with the checks of a file.
  * @param hash an empty one
- * @param source how errors name them
- * @throws LinnetError `MISMATCH` or `FORMAT` as `restoreSession`
+ * @param source names them in errors
+ * @throws LinnetError `MISMATCH` or `FORMAT` like `restoreSession`
  */
 export async function decodeSessionWith(
   hash: ContentHash,
@@ -122,7 +122,7 @@ export async function decodeSessionWith(
   source = 'the session',
 ): Promise<Snapshot> {
   const file = parseSafetensors(bytes, source);
-  // In place: the parts of the session are copied into it.
+  // In place: the session's parts are copied into it.
   const read = (name: string): AnyTensor => discriminated(file.view(name));
   const { metadata } = file;
   const session = { source, metadata, read, names: () => file.names(), info: (name: string) => file.info(name) };
@@ -136,9 +136,9 @@ export interface SessionSource extends SafetensorsDirectory {
 }
 
 /**
- * Reads a session. Types, shapes and sizes are checked before any tensor is read, the numbers before the state is returned.
+ * Reads a session. Checks types, shapes and sizes before reading any tensor, and the numbers before returning the state.
  * @param hash an empty one
- * @throws LinnetError `MISMATCH` if the session is of another model; `FORMAT` if it is malformed or damaged
+ * @throws LinnetError `MISMATCH` if the session belongs to another model; `FORMAT` if it is malformed or damaged
  */
 export async function readSession(
   file: SessionSource,
@@ -149,7 +149,7 @@ export async function readSession(
   const { source } = file;
   const header = checkHeader(file, model, fingerprint);
   const length = Number(header.length);
-  checkTokens(file, length); // before anything is made in proportion to the length
+  checkTokens(file, length); // before any allocation in proportion to the length
   const sourceLength = storedSourceLength(file, model);
   const stored = sessionTensors(model, layout, length, sourceLength);
   const learnedParts = header.version === '1' ? [] : learnedTensors(storedCount(file, 'learned.successors'));
@@ -204,7 +204,7 @@ const headerSchema = z.strictObject({
   fingerprint: z.string(),
   mixers: z.string(),
   length: z.string().regex(/^(0|[1-9]\d{0,9})$/),
-  // From four zeros the generator would give nothing but zeros.
+  // From four zeros the generator would return only zeros.
   sampler: z
     .tuple([word, word, word, word])
     .refine((words) => words.some((value) => value !== 0))
@@ -214,7 +214,7 @@ const headerSchema = z.strictObject({
 
 type SessionHeader = z.infer<typeof headerSchema>;
 
-/** The strings of the header, once it is clear that the session is of this format, version and model. */
+/** The header's strings, once they prove to be of this format, version and model. */
 function checkHeader(
   { source, metadata }: SafetensorsDirectory,
   model: AutoregressiveModel,
@@ -262,7 +262,7 @@ function parseWords(json: string | undefined, source: string): unknown {
   }
 }
 
-/** Rows of a state are multiplied with each other and with sums, and float32 ends at 2^128. */
+/** A state's rows are multiplied with each other and with sums; float32 ends at 2^128. */
 const [largestRow, largestSum] = [2 ** 40, 2 ** 60];
 
 /** Whether a step can compute with values. A loop: an iterator or a callback takes ten times as long. */
@@ -272,7 +272,7 @@ function computable(values: Float32Array | Int32Array, largest: number): boolean
   return true;
 }
 
-/** The text must hold at least the tokens that the state has read. */
+/** The text must hold at least the tokens the state has read. */
 function checkTokens(file: SafetensorsDirectory, length: number): void {
   if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
   const tokens = file.info('tokens');
@@ -280,7 +280,7 @@ function checkTokens(file: SafetensorsDirectory, length: number): void {
   throw malformed(file.source, `the tokens must be I32, ${length} or more of them; they are ${describeInfo(tokens)}`);
 }
 
-/** Compares names, types and shapes with the tensors that the state needs besides the tokens, before anything is read. */
+/** Before anything is read, compares names, types and shapes with the tensors that the state needs besides the tokens. */
 function checkTensors(
   file: SafetensorsDirectory,
   expected: readonly Pick<SessionTensor, 'name' | 'dtype' | 'shape'>[],
@@ -304,7 +304,7 @@ function describeInfo({ dtype, shape }: { readonly dtype: string; readonly shape
   return `${dtype} [${shape.join(',')}]`;
 }
 
-/** The first token outside the vocabulary, as a message; undefined if there is none. */
+/** An error message for the first token outside the vocabulary; undefined if there is none. */
 function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel): string | undefined {
   for (let i = 0; i < tokens.length; i++) {
     const token = tokens[i];
@@ -315,12 +315,12 @@ function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel)
   return undefined;
 }
 
-/** Numbers of a tensor that there may be more or less of; 0 without it. */
+/** The number of elements in a tensor of variable length; 0 without it. */
 function storedCount(file: SafetensorsDirectory, name: string): number {
   return file.names().includes(name) ? elementCount(file.info(name).shape) : 0;
 }
 
-/** m: tokens of the text that was encoded; 0 in models that read none. */
+/** m: tokens of the encoded text; 0 in models that read none. */
 function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
   if (cross === undefined) return 0;
   if (!file.names().includes('source')) throw malformed(file.source, 'it holds no text that was encoded');
@@ -329,13 +329,13 @@ function storedSourceLength(file: SafetensorsDirectory, { cross }: Autoregressiv
   throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
 }
 
-/** A SHA-256 that is computed piece by piece; `createHash` of Node is one. */
+/** A SHA-256 computed piece by piece; Node's `createHash` is one. */
 export interface ContentHash {
   update(content: string | Uint8Array): unknown;
   digest(encoding: 'hex'): string | Promise<string>;
 }
 
-/** The hash of a session is one of the header's strings, then of each tensor's name, shape and bytes. */
+/** A session's hash covers one of the header's strings, then each tensor's name, shape and bytes. */
 function beginHash(
   hash: ContentHash,
   { version, fingerprint, mixers, length }: Omit<SessionHeader, 'format' | 'sha256' | 'sampler'>,
@@ -356,7 +356,7 @@ function malformed(source: string, problem: string, cause?: unknown): LinnetErro
 /** A token and its successors. */
 const rowLength = 9;
 
-/** The tensors of the part, with `values` numbers of successors. */
+/** The part's tensors, with `values` successor numbers. */
 function learnedTensors(values: number) {
   return [
     { name: 'learned.successors', dtype: 'int32', shape: [Math.floor(values / rowLength), rowLength] },
@@ -364,7 +364,7 @@ function learnedTensors(values: number) {
   ] as const;
 }
 
-/** The fault of such numbers, as a message; undefined if there is none. @param vocabulary V */
+/** An error message for such numbers; undefined if they are valid. @param vocabulary V */
 function learningProblem({ successors, chances }: SavedLearning, vocabulary: number): string | undefined {
   for (let at = 0; at < successors.length; at++) {
     const least = at % rowLength === 0 ? (successors[at - rowLength] ?? -1) + 1 : -1;

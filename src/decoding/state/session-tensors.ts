@@ -1,4 +1,4 @@
-/** Which tensors a saved session has besides its tokens, of which shapes, and where their numbers are in a state. */
+/** A saved session's tensors besides its tokens: their shapes, and where their numbers are in a state. */
 import { internalError } from '../../errors.ts';
 import { zeros } from '../../graph/tensor.ts';
 import type { AutoregressiveModel, CrossAttention } from '../../models/model.ts';
@@ -7,22 +7,22 @@ import type { ModelLayout } from '../../models/graphs/model-layout.ts';
 import { crossShapes } from '../../models/graphs/step-graph.ts';
 import type { EncodedText, SequenceState } from './sequence-state.ts';
 
-/** A tensor of a session file. */
+/** A session file's tensor. */
 export interface SessionTensor {
   readonly name: string;
   readonly dtype: 'int32' | 'float32';
   readonly shape: readonly number[];
-  /** Its numbers in a state: of a growing cache, each of the first dimension's matrices has more rows there. */
+  /** Its numbers in a state: in a growing cache, each of the first dimension's matrices has more rows there. */
   readonly of: (state: SequenceState) => Float32Array | Int32Array;
-  /** The only numbers that it can have. */
+  /** The only numbers it can have. */
   readonly expected?: Int32Array;
-  /** Matrices of a state that lie side by side in one of the file. Default: 1. */
+  /** The state's matrices that lie side by side in one of the file's. Default: 1. */
   readonly parts?: number;
 }
 
 /**
- * The tensors of a state that has read `length` tokens, in the order of files.
- * @param m tokens of the source, in models that read one
+ * The tensors of a state that has read `length` tokens, in file order.
+ * @param m the source's tokens, in models that read one
  */
 export function sessionTensors(
   model: AutoregressiveModel,
@@ -33,7 +33,7 @@ export function sessionTensors(
   const { shiftWidth = 0 } = model.sizes;
   const tensors = slotLayouts.map((slots): SessionTensor => {
     const { name, ring = length, horizon } = slots;
-    // The position that each slot holds: the last that falls on it.
+    // Each slot's position: the last that falls on it.
     const expected = Int32Array.from({ length: ring }, (_, slot) => positionInSlot(slot, ring, length, horizon));
     return {
       name: `positions.${name}`,
@@ -82,7 +82,7 @@ export function sessionTensors(
   return tensors;
 }
 
-/** Room for an encoded source of m tokens, zeros until it is filled in; undefined in models that read none. */
+/** Room for an encoded source of m tokens, zeros until filled in; undefined in models that read none. */
 export function emptySource(model: AutoregressiveModel, m: number): EncodedText | undefined {
   if (model.cross === undefined) return undefined;
   const shapes = memoryShapes(model.cross, model, m);
@@ -92,7 +92,7 @@ export function emptySource(model: AutoregressiveModel, m: number): EncodedText 
   return { tokens: new Int32Array(m), layers };
 }
 
-/** Names and shapes of the memories of each layer, of a source of m tokens. */
+/** Names and shapes of each layer's memories for a source of m tokens. */
 function memoryShapes(
   cross: CrossAttention,
   model: AutoregressiveModel,

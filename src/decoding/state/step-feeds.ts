@@ -1,4 +1,4 @@
-/** Feeds of the step graph for nodes, states and trees, by its table of inputs. */
+/** Feeds the step graph's inputs (see its table) from nodes, states and trees. */
 import {
   fillMasks,
   makeMaskBuffers,
@@ -28,41 +28,41 @@ import type { EncodedText, SequenceState } from './sequence-state.ts';
 
 /** One sequence's part in a step. */
 export interface StepRequest extends TreeView {
-  /** The text so far. Only read; `commit` changes it. */
+  /** The text so far. Read-only; `commit` changes it. */
   readonly state: SequenceState;
-  /** Token of every node; node a is at position `state.length` + its depth. */
+  /** Each node's token; node a is at position `state.length` + its depth. */
   readonly tokens: ArrayLike<number>;
   /** Nodes whose logits are wanted. */
   readonly wanted: readonly number[];
-  /** Whether `commit` will be given all nodes, a chunk of a text: rows that states do not keep are then not returned. */
+  /** Whether `commit` will take all nodes, a chunk of a text: rows that states do not keep are then not returned. */
   readonly isText?: boolean;
-  /** Hidden states that the tokens were chosen from [width], for a layer of multi-token prediction; others do not read them. */
+  /** Hidden states [width] that chose the tokens, for a layer of multi-token prediction; others do not read them. */
   readonly before?: readonly Float32Array[];
 }
 
-/** Feeds of a step, and the memory of those that stay from step to step. */
+/** A step's feeds, and the memory of those that persist from step to step. */
 export interface StepInputs {
   readonly feeds: Record<string, Tensor>;
   readonly kept: Map<string, KeptMemory>;
 }
 
-/** Masks of one layout and size of step, over buffers that are used again. */
+/** Masks for one layout and step size, over reused buffers. */
 interface MaskFeeds {
   readonly buffers: MaskBuffers;
   readonly feeds: readonly (readonly [name: string, value: Tensor])[];
 }
 
-/** Inputs of the graph for the state of a layer. */
+/** The graph's inputs for a layer's state. */
 interface LayerInputs {
-  /** Those that are listed by their numbers have no batch. */
+  /** Those listed by number have no batch. */
   readonly rows: readonly (RowsOfSlots & { readonly isListed: boolean })[];
   readonly sums: { readonly name: string; readonly shape: readonly [rows: number, columns: number] } | undefined;
 }
 
-/** Mask buffers of this many shapes are kept. */
+/** Number of shapes whose mask buffers are kept. */
 const keptBuffers = 16;
 
-/** The rows of products that are mixed, and the mixed row of each: of spare ones the last. */
+/** Rows of products that are mixed, and each product row's mixed row: the last one for spare rows. */
 function productRowFeeds(T: number, P: number): Record<string, Tensor> {
   const rows = (count: number): Tensor =>
     tensor(
@@ -74,23 +74,23 @@ function productRowFeeds(T: number, P: number): Record<string, Tensor> {
 }
 
 /**
- * Makes the feeds of the steps of one program, in buffers that are used again: the feeds of a step must be read before the
- * next are made. Inputs that the graph does not have are left out: offsets of a local mixer, earlier groups of a softmax one.
+ * Makes feeds for one program's steps in reused buffers: a step's feeds must be read before the next are made. Omits inputs
+ * that the graph lacks: a local mixer's offsets, a softmax mixer's earlier groups.
  */
 export class StepFeeds {
   readonly #model: AutoregressiveModel;
   readonly #layout: ModelLayout;
   readonly #program: Program;
-  /** The encoded texts of the step before, and their feeds, which are kept as long as the texts are the same: making them copies. */
+  /** The previous step's encoded texts, and their feeds, kept while the texts stay the same: making them copies. */
   #texts: readonly EncodedText[] = [];
   #textFeeds: Record<string, Tensor> = {};
   readonly #rows: BatchRows;
   readonly #layers: readonly LayerInputs[];
-  /** Layout and M of each input of open rows. */
+  /** Layout and M of each input for open rows. */
   readonly #openInputs = new Map<string, readonly [layout: string, M: number]>();
   #masks = new Map<string, MaskFeeds>();
 
-  /** @param lane steps that take turns with others have buffers of their own: prompts that are read between rounds, for example */
+  /** @param lane separates the buffers of steps that alternate with others, such as prompts read between rounds */
   constructor(model: AutoregressiveModel, layout: ModelLayout, program: Program, lane: string) {
     this.#model = model;
     this.#layout = layout;
@@ -114,17 +114,17 @@ export class StepFeeds {
     }
   }
 
-  /** The requests in the order in which a step best takes them, as indices. */
+  /** The requests' indices in the order that suits a step best. */
   arrange(requests: readonly StepRequest[]): readonly number[] {
     return this.#rows.arrange(requests.map(({ state }) => state));
   }
 
   /**
-   * @param T nodes of the largest tree, or more: a tree is filled up with nodes that nobody reads
-   * @param P rows of products for each tree: T, or more where the graph counts them apart. An odd number of wanted nodes is made even
-   *   in pairs
-   * @throws LinnetError `INPUT` for tokens outside the vocabulary, nodes that do not exist, positions beyond those the model has, or
-   *   a state without a text, where the model reads one
+   * @param T nodes of the largest tree, or more: trees are padded with nodes that nothing reads
+   * @param P product rows per tree: T, or more if the graph counts them separately. `inPairs` makes the number of wanted
+   *   nodes even
+   * @throws LinnetError `INPUT` for tokens outside the vocabulary, nodes that do not exist, positions beyond the model's,
+   *   or a state without an encoded text if the model reads one
    */
   feeds(requests: readonly StepRequest[], T: number, P = T, inPairs = false, final = 0): StepInputs {
     const feeds = this.#nodeFeeds(requests, P, inPairs);
@@ -181,7 +181,7 @@ export class StepFeeds {
     return feeds;
   }
 
-  /** @throws LinnetError `INPUT` unless each node has a hidden state of the model's width */
+  /** @throws LinnetError `INPUT` unless every node has a hidden state of the model's width */
   #statesBefore(requests: readonly StepRequest[], T: number): Tensor {
     const { width } = this.#model.sizes;
     const data = new Float32Array(requests.length * T * width);
@@ -194,7 +194,7 @@ export class StepFeeds {
     return tensor('float32', [requests.length, T, width], data);
   }
 
-  /** Masks and offsets of a layout, and what its kind of mixer needs beyond them. @param C slots of the longest ring or cache */
+  /** Masks and offsets for a layout, and further inputs of its mixer kind. @param C slots of the longest ring or cache */
   #feedMasks(
     feeds: Record<string, Tensor>,
     requests: readonly StepRequest[],
@@ -205,7 +205,7 @@ export class StepFeeds {
   ): void {
     const { name, horizon, inputs } = slots;
     const open = openRowsOf(states, slots, T);
-    // Where all rows are open, the ring has no masks.
+    // If all rows are open, the ring has no masks.
     const inRing = slots.open === 'whole' ? 0 : C;
     const masks = this.#masksOf(name, requests.length, T, inRing, open?.count ?? 0);
     const steps: SequenceStep[] = [];
@@ -228,7 +228,7 @@ export class StepFeeds {
     if (this.#program.inputs.has(name)) feeds[name] = value;
   }
 
-  /** `open.ℓ.M` for each M of the layers of a layout. */
+  /** `open.ℓ.M` for each M among a layout's layers. */
   #feedOpenRows(feeds: Record<string, Tensor>, layout: SlotLayout, { count, ofStates }: OpenOfStates, C: number): void {
     for (const [input, [name, M]] of this.#openInputs) {
       if (name !== layout.name) continue;
@@ -267,7 +267,7 @@ export class StepFeeds {
     return made;
   }
 
-  /** @param ofSums the state of each S */
+  /** @param ofSums each S's state */
   #feedLayer(
     { feeds, kept }: StepInputs,
     states: readonly SequenceState[],
@@ -291,7 +291,7 @@ export class StepFeeds {
     if (memory !== undefined) kept.set(sums.name, memory);
   }
 
-  /** Rows that closed groups of the layers of a layout left, S of each layer, and which of them are in use. */
+  /** Rows that closed groups left in a layout's layers, each layer's S, and which rows are in use. */
   #feedGroupRows(
     feeds: Record<string, Tensor>,
     states: readonly SequenceState[],
@@ -316,8 +316,8 @@ export class StepFeeds {
   }
 
   /**
-   * `cross.i.NAME` of the texts of a step, padded with zeros, which mean "not visible": to whole blocks, so that no sum over them
-   * depends on the texts beside.
+   * `cross.i.NAME` for a step's texts, padded with zeros ("not visible") to whole blocks, so that no sum over them depends
+   * on neighboring texts.
    */
   #feedsOfTexts(cross: CrossAttention, states: readonly SequenceState[]): Record<string, Tensor> {
     const texts = states.map(({ encoded }) => {
@@ -337,7 +337,7 @@ export class StepFeeds {
     return this.#textFeeds;
   }
 
-  /** The parents of all nodes, and the features that the layers shift from the last committed token. */
+  /** All nodes' parents, and the features that layers shift from the last committed token. */
   #feedShifts(feeds: Record<string, Tensor>, requests: readonly StepRequest[], T: number): void {
     const { shiftWidth: X = 0 } = this.#model.sizes;
     const B = requests.length;
@@ -362,14 +362,14 @@ export class StepFeeds {
 const parts = ['keys', 'values'] as const;
 const noPositions = new Int32Array(0);
 
-/** Positions of slots, and of `count` slots in all: the others are empty. */
+/** Slot positions, padded with empty slots to `count`. */
 function padded(positions: Int32Array, count: number): Int32Array {
   const result = new Int32Array(count).fill(-1);
   result.set(positions);
   return result;
 }
 
-/** Arrays end to end; a single one is not copied. */
+/** Joins arrays end to end; does not copy a single one. */
 function joined(arrays: readonly Float32Array[]): Float32Array {
   if (arrays.length === 1) return arrays[0];
   const result = new Float32Array(arrays.reduce((total, array) => total + array.length, 0));
@@ -381,7 +381,10 @@ function joined(arrays: readonly Float32Array[]): Float32Array {
   return result;
 }
 
-/** Tensors of one rank with the batch put first, padded with zeros at the end of `axis`; −1 for none. @param D numbers of a score */
+/**
+ * Stacks tensors of one rank along a new batch axis, padded with zeros at the end of `axis`; −1 for none. @param D numbers
+ * in a score
+ */
 function stacked(parts: readonly Tensor<'float32'>[], axis: number, D: number): Tensor<'float32'> {
   const [{ shape }] = parts;
   const most = axis < 0 ? 1 : Math.max(D > stretch ? leastColumns : 1, ...parts.map((part) => part.shape[axis]));

@@ -4,13 +4,13 @@ import { requireCount } from '../../../files/arguments.ts';
 import { mergeDrafts } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
 
-/** How the trees of two drafters become one. */
+/** How two drafters' trees become one. */
 export interface CombinedOptions {
-  /** Most nodes of the union, the root included. Default 64. */
+  /** Most nodes in the union, including the root. Default 64. */
   readonly maxNodes?: number;
 }
 
-/** Asks each drafter in turn and merges the drafts. */
+/** Asks each drafter in turn and merges their drafts. */
 export class CombinedDrafter implements Drafter {
   readonly name: string;
   readonly #drafters: readonly Drafter[];

@@ -1,33 +1,33 @@
-/** Drafts as they are made: token paths that share their beginnings are stored once. */
+/** Drafts while they are built: token paths share their common beginnings. */
 import { chain, TokenTree } from '../../../attention/tree.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Draft } from './drafter.ts';
 
-/** Above every token id, so that node and token make one key without collisions. */
+/** Above every token id, so that node and token form one key without collisions. */
 const tokenRange = 2 ** 31;
 
-/** Token paths below a root. Nodes are numbered as they are added, parents before children. */
+/** Token paths below a root. Nodes are numbered in order of addition, parents before children. */
 export class DraftTrie {
   readonly #parents: number[] = [-1];
   readonly #tokens: number[];
   readonly #childOf = new Map<number, number>();
 
-  /** @param root token of node 0 */
+  /** @param root node 0's token */
   constructor(root: number) {
     this.#tokens = [root];
   }
 
-  /** Number of nodes, the root included. */
+  /** Number of nodes, including the root. */
   get size(): number {
     return this.#tokens.length;
   }
 
-  /** The child of `node` that holds `token`, if there is one. */
+  /** The child of `node` that holds `token`, if any. */
   find(node: number, token: number): number | undefined {
     return this.#childOf.get(node * tokenRange + token);
   }
 
-  /** The child of `node` that holds `token`, added where there is none. */
+  /** The child of `node` that holds `token`, added if missing. */
   add(node: number, token: number): number {
     const known = this.find(node, token);
     if (known !== undefined) return known;
@@ -49,11 +49,11 @@ export function rootDraft(root: number): Draft {
 }
 
 /**
- * The union of drafts with one root. The drafts take turns node by node, so that under the bound each keeps its
- * likeliest nodes.
+ * The union of drafts with a common root. They take turns node by node, so that each keeps its likeliest nodes within the
+ * bound.
  *
- * @param maxNodes bound of the union, at least 1
- * @throws LinnetError `INPUT` for no drafts, or drafts of different roots
+ * @param maxNodes bounds the union; at least 1
+ * @throws LinnetError `INPUT` for no drafts, or different roots
  */
 export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
   const roots = new Set(drafts.map(({ tokens }) => tokens[0]));
@@ -69,7 +69,7 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
     for (const [index, { tree, tokens }] of drafts.entries()) {
       if (node >= tree.size) continue;
       const parent = places[index][tree.parents[node]];
-      if (parent < 0) continue; // its parent was over the bound
+      if (parent < 0) continue; // its parent exceeded the bound
       if (trie.size < maxNodes || trie.find(parent, tokens[node]) !== undefined) {
         places[index][node] = trie.add(parent, tokens[node]);
       }
@@ -83,8 +83,8 @@ export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
 }
 
 /**
- * Cuts off nodes below `maxDepth`, those that hold one of `ends` with all that follows (a text that ends keeps nothing after its
- * end, and the end itself comes as the token after the last accepted node), and all but the first `maxNodes` and `maxPaths`.
+ * Cuts off nodes below `maxDepth`, nodes that hold one of `ends` with everything below them (nothing follows a text's end,
+ * and the end itself comes as the token after the last accepted node), and all but the first `maxNodes` and `maxPaths`.
  */
 export function pruneDraft(
   draft: Draft,

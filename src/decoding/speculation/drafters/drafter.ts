@@ -1,63 +1,69 @@
 /**
- * Drafters guess how a text goes on, as a tree of tokens. The model then reads the whole tree in one step and keeps the
+ * Drafters guess how a text continues, as a tree of tokens. The model then reads the whole tree in one step and keeps the
  * path that agrees with its own choice, so a bad guess costs time and never changes the text.
  */
 import type { TokenTree } from '../../../attention/tree.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 
-/** Input of a drafter. */
+/** A drafter's input. */
 export interface DraftContext {
-  /** The whole text, the root included as the last token. It only ever grows between calls; not to be kept. */
+  /** The whole text; its last token is the root. It only grows between calls; do not keep it. */
   readonly tokens: readonly number[];
-  /** The token that was chosen last: node 0 of the draft. */
+  /** The token chosen last: node 0 of the draft. */
   readonly root: number;
-  /** Hidden state after the final norm [width], from which the root was predicted. */
+  /** Hidden state after the final norm [width] that predicted the root. */
   readonly hidden: Float32Array;
-  /** State of the model that verifies; it has read the text without the root. Only to be read. */
+  /** The verifying model's state; it has read the text without the root. Read-only. */
   readonly state: SequenceState;
-  /** Deepest node that can be of use; deeper ones are cut off. At least 0, for a root alone. */
+  /** Deepest useful node; deeper ones are cut off. At least 0, for a root alone. */
   readonly maxDepth: number;
-  /** Expected tokens a second of a draft, by measured costs. `nodes` count the root, `tokens` are the expected tokens of the round. */
+  /**
+   * A draft's expected tokens per second, by measured costs. `nodes` include the root, `tokens` are the round's expected
+   * tokens.
+   */
   readonly rate?: (nodes: number, tokens: number) => number;
 }
 
-/** A draft as the model has read it, without the nodes that were cut off. */
+/** A draft as the model read it, without nodes that were cut off. */
 export interface ReadDraft {
-  /** Token of every node [T]; the root alone where nothing was drafted. */
+  /** Token of every node [T]; only the root if nothing was drafted. */
   readonly tokens: Int32Array;
-  /** Logits [V] of every node; to be read at once, not to be kept. */
+  /** Logits [V] of every node; read them immediately, do not keep them. */
   readonly logits: readonly Float32Array[];
   /** Hidden state after the final norm [width] of every node; likewise. */
   readonly hidden: readonly Float32Array[];
-  /** Nodes that were accepted, from the root. */
+  /** Accepted nodes, from the root. */
   readonly path: readonly number[];
 }
 
-/** A guess. Children of one node hold different tokens, and come with the likeliest first. */
+/** A guess. A node's children hold different tokens, likeliest first. */
 export interface Draft {
-  /** Node 0 is the root, the only one. */
+  /** Node 0 is the only root. */
   readonly tree: TokenTree;
   /** Token of every node [T]; `tokens[0]` is the root. */
   readonly tokens: Int32Array;
-  /** Where a node's guess comes from, for people. Default: the drafter's name. */
+  /** Where a node's guess comes from, for people to read. Default: the drafter's name. */
   readonly source?: (node: number) => string;
 }
 
-/** Makes guesses for one text. Data kept between calls follow `DraftContext.tokens`. */
+/** Makes guesses for one text. Data kept between calls follows `DraftContext.tokens`. */
 export interface Drafter {
   /** `medusa`, `lookup`, `draft`, …: for statistics. */
   readonly name: string;
-  /** Last tokens of the prompt whose hidden states it reads. Default: none. */
+  /** Last prompt tokens whose hidden states it reads. Default: none. */
   readonly reads?: number;
-  /** Told as a text begins: its first token after the last of the prompt, and the hidden states [width] that they were chosen from. */
+  /**
+   * Called when a text begins: the text's first token after the prompt's last ones, and the hidden states [width] that
+   * chose them.
+   */
   read?(tokens: readonly number[], before: readonly Float32Array[]): void;
-  /** A draft on top of the text; a root alone where there is nothing to guess from. */
+  /** A draft on top of the text; only a root if there is nothing to guess from. */
   propose(context: DraftContext): Promise<Draft>;
   /**
-   * Told after each step which tokens followed the root, the last of them being the next root. For drafters that adapt
-   * to their success: the text itself comes with the next context.
+   * Called after each step with the tokens that followed the root; the last is the next root. For drafters that adapt to
+   * their success: the text itself comes with the next context.
    */
   accepted?(tokens: readonly number[], read: ReadDraft): Promise<void> | void;
-  /** The text has ended. Not called where it is given up. */
+  /** The text has ended. Not called for abandoned texts. */
   ended?(): void;
 }

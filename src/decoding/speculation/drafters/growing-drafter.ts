@@ -1,37 +1,37 @@
 /**
- * Trees grown from guesses, the likeliest node first, to the size that brings the most tokens a second: a path is as likely as
- * its guesses together, a tree brings as many tokens as its nodes are likely, and costs of sizes have been measured.
+ * Trees grown from guesses, likeliest node first, to the size that yields the most tokens per second: a path's probability
+ * is the product of its guesses', a tree's expected tokens the sum of its nodes', and sizes' costs are measured.
  */
 import { TokenTree } from '../../../attention/tree.ts';
 import { rootDraft } from './draft-trie.ts';
 import type { DraftContext, Drafter, ReadDraft } from './drafter.ts';
 
-/** Chances count as many rounds as this at most, so that they follow the texts. */
+/** Most rounds that chances remember, so that they follow the texts. */
 const remembered = 256;
-/** Weight of the first assumption, in guesses. */
+/** Weight of the initial assumption, in guesses. */
 const assumed = 8;
 
-/** How often guesses of a kind came true. Counts are float32, as files keep them. */
+/** How often a kind of guess came true. Counts are float32, as files keep them. */
 export class Chance {
   #hits: number;
   #tries = assumed;
 
-  /** @param value the share to begin with */
+  /** @param value the initial share */
   constructor(value: number) {
     this.#hits = Math.fround(assumed * value);
   }
 
-  /** Whether no guess has been counted. */
+  /** Whether no guess has been counted yet. */
   get isAssumed(): boolean {
     return this.#tries === assumed;
   }
 
-  /** Guesses that came true, and all. */
+  /** Guesses that came true, and all guesses. */
   get counts(): readonly [number, number] {
     return [this.#hits, this.#tries];
   }
 
-  /** Takes over the counts of another where those are of more guesses. */
+  /** Takes over another's counts if they cover more guesses. */
   take(hits: number, tries: number): void {
     if (tries > this.#tries) [this.#hits, this.#tries] = [hits, tries];
   }
@@ -50,7 +50,7 @@ export class Chance {
   }
 }
 
-/** A token that may follow: with probability `share` × `chance`. */
+/** A token that may follow, with probability `share` × `chance`. */
 export interface Guess {
   readonly token: number;
   readonly share: number;
@@ -61,36 +61,36 @@ export interface Guess {
 
 /** A place in the tree: the text, then a path of guesses. */
 export interface DraftPlace {
-  /** Guesses of the next token, the likeliest first. */
+  /** Guesses for the next token, likeliest first. */
   readonly guesses: readonly Guess[];
-  /** The place after one token more. */
+  /** The place after one more token. */
   after(token: number): DraftPlace;
 }
 
 /** Guesses for one text. Its memory outlives the text. */
 export interface Guesser {
-  /** The place after the last token of the text. */
+  /** The place after the text's last token. */
   begin(context: DraftContext): DraftPlace;
-  /** Learns from a round: the tokens that followed the root, and the nodes that the model has read. */
+  /** Learns from a round: the tokens that followed the root, and the nodes that the model read. */
   accepted?(tokens: readonly number[], read: ReadDraft): void;
   /** The text has ended. */
   ended?(): void;
 }
 
-/** A node with a smaller chance is not worth looking at. */
+/** Smallest chance at which a node is worth considering. */
 const leastChance = 0.02;
-/** Cost of a node as a share of a step, where no costs are measured. */
+/** A node's cost as a share of a step, until costs are measured. */
 const assumedCost = 0.05;
 
-/** A node of the tree, or one that may join it. */
+/** A node of the tree, or a candidate. */
 interface Grown {
   readonly token: number;
   /** −1 for the root. */
   readonly parent: number;
   readonly depth: number;
-  /** Probability that it becomes text. */
+  /** Probability that it enters the text. */
   readonly chance: number;
-  /** Where its parent is, by guesser. */
+  /** Its parent's place, by guesser. */
   readonly from: readonly DraftPlace[];
 }
 
@@ -102,7 +102,7 @@ interface Expanded {
 
 /**
  * A drafter that grows trees.
- * @param guessers where one has guessed, those after it share the probability that is left
+ * @param guessers each gets the probability that those before it left
  */
 export function growingDrafter(name: string, guessers: readonly Guesser[], maxNodes = 32): Drafter {
   /** Nodes of the last draft, by number. */
@@ -140,7 +140,7 @@ export function growingDrafter(name: string, guessers: readonly Guesser[], maxNo
       expand(nodes, candidates, places);
       let tokens = 1;
       let [size, best] = [1, rate(1, 1)];
-      /** Whether any larger size would bring more, if all nodes to come were as likely as the next, the likeliest of them. */
+      /** Whether any larger size could yield more, if all further nodes were as likely as the next, their likeliest. */
       const mayGain = (chance: number): boolean => {
         for (let larger = 2 * nodes.length; larger <= maxNodes; larger *= 2) {
           if (rate(larger, tokens + (larger - nodes.length) * chance) > best) return true;
@@ -155,7 +155,7 @@ export function growingDrafter(name: string, guessers: readonly Guesser[], maxNo
         expanded[next.parent].children.set(next.token, node);
         const after = next.from.map((place) => place.after(next.token));
         if (next.depth < maxDepth) expand(nodes, candidates, after);
-        // Costs are known by powers of two: a size of such costs as much as those below it.
+        // Costs are known for powers of two; sizes below one cost as much.
         if (candidates.length > 0 && nodes.length < maxNodes && !isPowerOfTwo(nodes.length)) continue;
         const reached = rate(nodes.length, tokens);
         if (reached > best) [size, best] = [nodes.length, reached];
@@ -180,7 +180,7 @@ export function growingDrafter(name: string, guessers: readonly Guesser[], maxNo
         for (const guesses of reached.guesses) {
           const right = guesses.find((guess) => guess.token === token)?.chance;
           for (const chance of new Set(guesses.map((guess) => guess.chance))) chance.record(chance === right);
-          if (right !== undefined) break; // the chances of later guessers are for where the earlier ones fail
+          if (right !== undefined) break; // later guessers' chances apply when earlier ones fail
         }
         node = reached.children.get(token);
       }

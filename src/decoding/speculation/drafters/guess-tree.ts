@@ -1,4 +1,4 @@
-/** Guesses of a step engine level by level: the nodes of a level are read as a tree on top of its state, which stays as it is. */
+/** A step engine's guesses, level by level: reads a level's nodes as a tree on top of its state, which stays unchanged. */
 import { TokenTree } from '../../../attention/tree.ts';
 import { requireCount } from '../../../files/arguments.ts';
 import { largest } from '../../../graph/largest.ts';
@@ -7,7 +7,7 @@ import type { StepEngine, StepOutput, StepRequest } from '../../step-engine.ts';
 import type { SequenceState } from '../../state/sequence-state.ts';
 import type { Draft } from './drafter.ts';
 
-/** Where guesses begin: after a token that the state has read. */
+/** Where guesses start: after a token that the state has read. */
 export interface GuessStart {
   /** [V]. */
   readonly logits: Float32Array;
@@ -19,7 +19,7 @@ export interface GuessStart {
 export interface GuessBounds {
   /** Levels. */
   readonly depth: number;
-  /** Nodes per level, taken from the likeliest paths. */
+  /** Nodes per level, from the likeliest paths. */
   readonly width: number;
   /** Smallest probability of a path. Default: any; a chain then computes none. */
   readonly least?: number;
@@ -31,7 +31,7 @@ export function requireGuessBounds(bounds: GuessBounds): GuessBounds {
   return bounds;
 }
 
-/** A run over guesses, from which those that come true may be committed. */
+/** A run over guesses; those that come true can be committed from it. */
 export interface GuessRun {
   readonly request: StepRequest;
   readonly output: StepOutput;
@@ -39,11 +39,11 @@ export interface GuessRun {
 
 interface Guess {
   readonly token: number;
-  /** Index of its parent among the guesses, −1 for the root. */
+  /** Its parent's index among the guesses, −1 for the root. */
   readonly parent: number;
   /** ln p of its path. */
   readonly score: number;
-  /** Hidden state that it was predicted from [width]. */
+  /** Hidden state that predicted it [width]. */
   readonly before: Float32Array;
 }
 
@@ -57,7 +57,7 @@ export async function guessTree(
 ): Promise<{ readonly draft: Draft; readonly lastRun: GuessRun | undefined }> {
   const likeliest = (nodes: readonly (GuessStart & Pick<Guess, 'parent' | 'score'>)[]): Guess[] => {
     const guesses = nodes.flatMap(({ logits, hidden, parent, score }) => {
-      const total = width === 1 && least === undefined ? 0 : logSumExp(logits); // of a chain only the order counts
+      const total = width === 1 && least === undefined ? 0 : logSumExp(logits); // for a chain only the order counts
       return Array.from(largest(logits, width), (token) => ({
         token,
         parent,

@@ -1,6 +1,6 @@
 /**
  * Medusa: head ℓ guesses the ℓ-th token after the next one from the hidden state that predicted the next one (arXiv
- * 2401.10774). Its guesses fill a tree of fixed shape, whose paths say which rank of which head is worth a node.
+ * 2401.10774). Its guesses fill a tree of fixed shape, whose paths say which head's which rank is worth a node.
  */
 import { type RankTree, treeFromPaths } from '../../../attention/tree.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -9,18 +9,18 @@ import { Chance, type DraftPlace, growingDrafter } from './growing-drafter.ts';
 
 /** Trained heads, or anything that guesses from a hidden state. */
 export interface HeadPredictions {
-  /** Number of heads: the deepest a tree can be. */
+  /** Number of heads: the tree's maximum depth. */
   readonly count: number;
   /**
-   * The k likeliest tokens of each head, likeliest first: [heads][k].
+   * Each head's k likeliest tokens, likeliest first: [heads][k].
    * @param hidden [width]
    */
   topK(hidden: Float32Array, k: number): Promise<Int32Array[]>;
 }
 
 /**
- * Medusa's default tree of 63 paths ("mc_sim_7b_63"): for every parent listed, how many of the likeliest continuations
- * have a node.
+ * Medusa's default tree of 63 paths ("mc_sim_7b_63"): for every listed parent, how many of the likeliest continuations have
+ * a node.
  */
 const stockBranches: Readonly<Record<string, number>> = {
   '': 10,
@@ -60,7 +60,7 @@ export function defaultTreePaths(): number[][] {
   );
 }
 
-/** Fills a tree of rank paths from heads. Keeps nothing between calls, so that it may serve several texts. */
+/** Fills a tree of rank paths from heads. Keeps nothing between calls, so one can serve several texts. */
 export class MedusaDrafter implements Drafter {
   readonly name = 'medusa';
   readonly #heads: HeadPredictions;
@@ -68,8 +68,8 @@ export class MedusaDrafter implements Drafter {
   readonly #ranks: number;
 
   /**
-   * @param paths rank paths; default: the paths of the default tree that are no deeper than there are heads
-   * @throws LinnetError `CONFIG` for paths deeper than there are heads; `INPUT` as `treeFromPaths`
+   * @param paths rank paths; default: the default tree's paths that are no deeper than the number of heads
+   * @throws LinnetError `CONFIG` for paths deeper than the number of heads; `INPUT` like `treeFromPaths`
    */
   constructor(heads: HeadPredictions, paths?: readonly (readonly number[])[]) {
     const chosen = paths ?? defaultTreePaths().filter((path) => path.length <= heads.count);
@@ -85,7 +85,7 @@ export class MedusaDrafter implements Drafter {
     this.#ranks = 1 + Math.max(0, ...chosen.flat());
   }
 
-  /** The shape of all drafts, and the rank path of every node. */
+  /** The shape of all drafts, and each node's rank path. */
   get ranked(): RankTree {
     return this.#ranked;
   }
@@ -100,15 +100,15 @@ export class MedusaDrafter implements Drafter {
   }
 }
 
-/** Nodes of a growing tree, at most. */
+/** Most nodes in a growing tree. */
 const mostNodes = 64;
-/** Chances that the likeliest guesses of a head come true, until they are measured. */
+/** Chances that a head's likeliest guesses come true, until measured. */
 const assumedChances = [0.5, 0.12, 0.06, 0.04, 0.03, 0.025, 0.02, 0.02, 0.02, 0.02];
 
 /**
- * Drafters of one text each. Their trees grow to the size that brings the most tokens a second, by how often the guesses of every
- * head and rank have come true in all their texts.
- * @param paths of a tree that is fixed instead
+ * Drafters for one text each. Their trees grow to the size that yields the most tokens per second, by how often each head's
+ * guess at each rank has come true in all their texts.
+ * @param paths of a fixed tree instead
  * @example
  * ```ts
  * const start = medusaDrafters(heads);

@@ -1,6 +1,6 @@
 /**
- * A smaller model as the drafter. It reads the text as it grows, each token once, and guesses level by level: its own
- * nodes are read as a tree on top of its state, so that no guess ever has to be taken back.
+ * A smaller model as the drafter. It reads each token of the growing text once, and guesses level by level: it reads its
+ * own guesses as a tree on top of its state, so that none ever has to be undone.
  */
 import { LinnetError } from '../../../errors.ts';
 import type { StepEngine } from '../../step-engine.ts';
@@ -11,24 +11,24 @@ import { type GuessBounds, type GuessRun, guessTree, requireGuessBounds } from '
 
 /** How far the smaller model drafts. */
 export interface ModelDrafterOptions {
-  /** Tokens guessed ahead; the draft model runs this many times a round. Default 4. */
+  /** Tokens guessed ahead; the draft model runs this many times per round. Default 4. */
   readonly depth?: number;
-  /** Nodes per level, taken from the likeliest paths. 1 is a greedy chain. Default 1. */
+  /** Nodes per level, from the likeliest paths. 1 is a greedy chain. Default 1. */
   readonly width?: number;
 }
 
-/** Drafts with a model of the same vocabulary. The engine stays the caller's, and can serve several drafters. */
+/** Drafts with a model that shares the vocabulary. The engine remains the caller's, and can serve several drafters. */
 export class ModelDrafter implements Drafter {
   readonly name = 'draft';
   readonly #engine: StepEngine;
   readonly #state: SequenceState;
   readonly #bounds: GuessBounds;
-  /** The last run over guesses: rows of those that come true are taken from it. */
+  /** The last run over guesses, which supplies the rows of those that come true. */
   #lastRun: GuessRun | undefined;
 
   /**
-   * @param engine of the draft model
-   * @param vocabulary of the model that verifies
+   * @param engine the draft model's
+   * @param vocabulary the verifying model's
    * @throws LinnetError `MISMATCH` for another vocabulary; `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
   constructor(engine: StepEngine, vocabulary: number, { depth = 4, width = 1 }: ModelDrafterOptions = {}) {
@@ -48,7 +48,7 @@ export class ModelDrafter implements Drafter {
     const depth = Math.min(this.#bounds.depth, maxDepth);
     if (depth === 0) return rootDraft(root);
     await this.#takeInGuesses(tokens);
-    // The first time this is the prompt, later a few tokens a round.
+    // The first time this reads the prompt, later a few tokens per round.
     const weights = this.#state.length === 0 ? 'prompt' : 'step';
     const start = await this.#engine.prefill(this.#state, tokens.slice(this.#state.length), { weights });
     const bounds = { ...this.#bounds, depth };
@@ -57,7 +57,7 @@ export class ModelDrafter implements Drafter {
     return draft;
   }
 
-  /** Commits the last guesses that the text took; at least the new root remains to be read. */
+  /** Commits the last guesses that the text took; at least the new root remains to read. */
   async #takeInGuesses(tokens: readonly number[]): Promise<void> {
     if (this.#lastRun === undefined) return;
     const { request, output } = this.#lastRun;

@@ -1,6 +1,6 @@
 /**
- * The model's own layer that predicts the token after the next (multi-token prediction) as the drafter: it reads each hidden state
- * of the text together with the token that was chosen from it, and for deeper guesses its own hidden states.
+ * The model's multi-token-prediction layer as the drafter: it reads each of the text's hidden states together with the
+ * token chosen from it, and for deeper guesses its own hidden states.
  */
 import { chain } from '../../../attention/tree.ts';
 import type { StepEngine } from '../../step-engine.ts';
@@ -9,18 +9,18 @@ import { rootDraft } from './draft-trie.ts';
 import type { Draft, DraftContext, Drafter, ReadDraft } from './drafter.ts';
 import { type GuessBounds, guessTree, requireGuessBounds } from './guess-tree.ts';
 
-/** Pairs that wait to be read, at most: rounds may pass without a draft. */
+/** Most pairs waiting to be read: rounds may pass without a draft. */
 const mostWaiting = 64;
-/** Positions that the layer's cache holds, at most; it then begins anew. */
+/** Most positions in the layer's cache, which then starts over. */
 const mostPositions = 4096;
 
-/** A token, and the hidden state that it was chosen from [width]. */
+/** A token, and the hidden state that chose it [width]. */
 interface Pair {
   readonly token: number;
   readonly before: Float32Array;
 }
 
-/** Drafts one text with the layer of `mtpStepModel`. The engine stays the caller's, and can serve several drafters. */
+/** Drafts one text with the layer of `mtpStepModel`. The engine remains the caller's, and can serve several drafters. */
 export class MtpDrafter implements Drafter {
   readonly name = 'mtp';
   readonly reads = mostWaiting;
@@ -30,7 +30,8 @@ export class MtpDrafter implements Drafter {
   #waiting: Pair[] = [];
 
   /**
-   * @param bounds default: a chain of 3 tokens, of probability 0.3 or more together; `width` above 1 is a tree of the likeliest paths
+   * @param bounds default: a chain of 3 tokens with a joint probability of at least 0.3; `width` above 1 makes a tree of
+   *   the likeliest paths
    * @throws LinnetError `CONFIG` for a depth or width that is not a whole number ≥ 1
    */
   constructor(engine: StepEngine, { depth = 3, width = 1, least = 0.3 }: Partial<GuessBounds> = {}) {
@@ -69,7 +70,7 @@ export class MtpDrafter implements Drafter {
     if (this.#waiting.length > mostWaiting) this.#begin(this.#waiting.slice(-mostWaiting));
   }
 
-  /** Pairs after which the cache would have a gap: it begins anew. */
+  /** Starts the cache over with pairs that would leave a gap in it. */
   #begin(pairs: Pair[]): void {
     this.#waiting = pairs;
     this.#state = this.#engine.newState();

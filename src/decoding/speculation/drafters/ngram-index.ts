@@ -1,27 +1,27 @@
-/** Where sequences of n tokens occurred, in a growing text or in texts one after the other: found by hash, confirmed by comparing. */
+/** Finds where sequences of n tokens occurred, in a growing text or in consecutive texts: by hash, confirmed by comparison. */
 import { LinnetError } from '../../../errors.ts';
 
 /** Positions are int32. */
 const mostPositions = 2 ** 31 - 1;
 
 export interface NgramOptions {
-  /** Tokens that are kept, a power of two: the oldest go first. Default: all. */
+  /** Tokens to keep, a power of two: the oldest go first. Default: all. */
   readonly most?: number;
-  /** Occurrences looked at per length: most were found by their hash rightly, so few are needed. Default 16. */
+  /** Occurrences checked per length: most hash matches are right, so few are enough. Default 16. */
   readonly visits?: number;
 }
 
-/** Tokens, and where n-grams of some lengths end in them. Grows by a constant per token: 4 + 8 bytes for each length. */
+/** Tokens, and where n-grams of some lengths end. Grows by a constant per token: 4 bytes plus 8 per length. */
 export class NgramIndex {
   /** Ascending. */
   readonly #lengths: readonly number[];
   readonly #most: number;
   readonly #visits: number;
-  /** The last tokens: that of position p in slot p modulo the capacity. */
+  /** The last tokens: position p's in slot p modulo the capacity. */
   #tokens = new Int32Array(256);
   /** Per length: the last end position by hash, −1 for none. */
   #last: readonly Int32Array[] = [];
-  /** Per length: for every slot the end position before it with the same hash, −1 for none. */
+  /** Per length and slot: the previous end position with the same hash, −1 for none. */
   #before: readonly Int32Array[] = [];
   #end = 0;
 
@@ -43,14 +43,14 @@ export class NgramIndex {
     return this.#tokens.byteLength * (1 + 2 * this.#lengths.length);
   }
 
-  /** The token of a position below `end` that is kept. */
+  /** The token at a kept position below `end`. */
   at(position: number): number {
     return this.#tokens[position & (this.#tokens.length - 1)];
   }
 
   /**
    * Adds the new tokens of a growing text.
-   * @param source the text that it is about, where a model reads one and writes another. It comes first; −1, which is no token, ends it
+   * @param source the text that the model reads, if it writes another. It comes first, ended by −1, which is no token
    */
   extend(text: readonly number[], source?: Int32Array): void {
     if (source !== undefined && this.#end === 0) for (const token of [...source, -1]) this.push(token);
@@ -58,7 +58,7 @@ export class NgramIndex {
     for (let at = this.#end - start; at < text.length; at++) this.push(text[at]);
   }
 
-  /** The token at a position that is kept. The text goes on in a path, past which −1 is. */
+  /** The token at a kept position. Past its end the text continues in `path`, and after that with −1. */
   following(position: number, path: readonly number[]): number {
     return position < this.#end ? this.at(position) : (path[position - this.#end] ?? -1);
   }
@@ -79,8 +79,8 @@ export class NgramIndex {
   }
 
   /**
-   * End positions of occurrences of the last tokens of a text, each followed by a token: the longest matches first, of equal
-   * ones the latest first, each position once.
+   * End positions of earlier occurrences of a text's last tokens, each followed by a token: longest matches first, the
+   * latest first on ties, each position once.
    */
   occurrences(text: readonly number[], count: number): number[] {
     const matches = new Set<number>();
@@ -103,7 +103,7 @@ export class NgramIndex {
     return [...matches];
   }
 
-  /** How many tokens up to a position, at most `most`, are the last ones of the text. */
+  /** How many tokens up to a position, at most `most`, equal the text's last ones. */
   matched(position: number, text: readonly number[], most: number): number {
     const longest = Math.min(most, text.length, position + 1 - this.#first);
     let n = 0;
@@ -111,12 +111,12 @@ export class NgramIndex {
     return n;
   }
 
-  /** The position of the oldest token that is kept. */
+  /** The position of the oldest kept token. */
   get #first(): number {
     return Math.max(0, this.#end - this.#tokens.length);
   }
 
-  /** Makes the tables of all tokens anew. */
+  /** Rebuilds the tables for all tokens. */
   #index(): void {
     const tables = (): Int32Array[] => this.#lengths.map(() => new Int32Array(this.#tokens.length).fill(-1));
     this.#last = tables();
@@ -138,7 +138,7 @@ export class NgramIndex {
   }
 }
 
-/** FNV-1a over the tokens of an n-gram, the last first. */
+/** FNV-1a over an n-gram's tokens, last first. */
 const seed = 0x811c9dc5;
 function hashOn(hash: number, token: number): number {
   return Math.imul(hash ^ token, 0x01000193);

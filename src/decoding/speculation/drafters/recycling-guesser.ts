@@ -1,19 +1,19 @@
 /**
- * Token recycling (arXiv 2408.08696): the tokens that the model found likeliest after a token, the last time it read that token
- * anywhere, are guesses of what follows it. They come from logits that were computed anyway, those of rejected nodes included.
+ * Token recycling (arXiv 2408.08696): guesses that a token is followed by the tokens the model found likeliest the last
+ * time it read that token anywhere. They come from logits computed anyway, including rejected nodes'.
  */
 import { Chance, type Guesser, type DraftPlace } from './growing-drafter.ts';
 
 /** Successors of a token. */
 const ranks = 8;
-/** Of rounds without drafts every eighth is learned from: learning takes a share of a short step. */
+/** Learns from every eighth round without drafts: learning takes a share of a short step. */
 const everyRound = 8;
 
 /** The likeliest successors of the tokens that a model has read. */
 export class Successors {
-  /** [V, ranks]: token + 1, 0 where nothing is known; made with the first logits, pages that are not touched take no memory. */
+  /** [V, ranks]: token + 1, 0 if unknown; allocated with the first logits, untouched pages take no memory. */
   #tokens = new Int32Array(0);
-  /** How often the successor of a rank came true. */
+  /** How often the successor at a rank came true. */
   readonly chances = [0.35, 0.1, 0.06, 0.04, 0.03, 0.02, 0.02, 0.01].map((value) => new Chance(value));
 
   get bytes(): number {
@@ -33,7 +33,7 @@ export class Successors {
     }
   }
 
-  /** The first known tokens, at most `most`, each with its successors, −1 where there are fewer: [n, 1 + ranks]. */
+  /** At most `most` known tokens from the start, each with its successors, −1 if fewer: [n, 1 + ranks]. */
   rows(most: number): Int32Array {
     const rows: number[] = [];
     for (let at = 0; at < this.#tokens.length && rows.length < most * (1 + ranks); at += ranks) {
@@ -44,16 +44,16 @@ export class Successors {
     return Int32Array.from(rows);
   }
 
-  /** Takes such rows over, of tokens that it knows nothing of. */
+  /** Takes over such rows for tokens it does not know. */
   take(rows: Int32Array): void {
-    // The last first, so that there is room for all.
+    // Last first, so that there is room for all.
     for (let at = rows.length - 1 - ranks; at >= 0; at -= 1 + ranks) {
       const row = this.#row(rows[at], rows[at] + 1);
       if (row[0] === 0) for (let rank = 0; rank < ranks; rank++) row[rank] = rows[at + 1 + rank] + 1;
     }
   }
 
-  /** The successors of a token. @param vocabulary size of the table, at least */
+  /** A token's successors. @param vocabulary least size of the table */
   #row(token: number, vocabulary: number): Int32Array {
     if (this.#tokens.length < ranks * vocabulary) {
       const known = this.#tokens;

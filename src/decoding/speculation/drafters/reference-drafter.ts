@@ -1,14 +1,11 @@
-/**
- * Drafts from a text that is known beforehand, right as often as asked for: what verification does and costs can be
- * measured apart from how good any drafter is.
- */
+/** Drafts from a text known beforehand, right as often as requested: measures verification apart from any drafter's quality. */
 import { type RankTree, treeFromPaths } from '../../../attention/tree.ts';
 import { LinnetError } from '../../../errors.ts';
 import { Random } from '../../../random.ts';
 import type { Draft, DraftContext, Drafter } from './drafter.ts';
 import { defaultTreePaths } from './medusa-drafter.ts';
 
-/** How much of the reference is proposed at once. */
+/** How much of the reference each draft proposes. */
 export interface ReferenceOptions {
   /** Rank paths of the tree. Default: Medusa's default tree. */
   readonly paths?: readonly (readonly number[])[];
@@ -18,7 +15,7 @@ export interface ReferenceOptions {
   readonly seed?: number;
 }
 
-/** Fills a tree with one path of the truth, as far as luck goes, and random tokens. */
+/** Fills a tree with one true path, as far as luck goes, and random tokens. */
 export class ReferenceDrafter implements Drafter {
   readonly name = 'reference';
   readonly #text: ArrayLike<number>;
@@ -28,9 +25,9 @@ export class ReferenceDrafter implements Drafter {
   readonly #random: Random;
 
   /**
-   * @param text prompt and the continuation to be found; beyond its end all guesses are random
-   * @param vocabulary at least 2; more than the tree has children of one node. The default tree is cut to that
-   * @throws LinnetError `CONFIG` for a hit rate that is not in 0…1, and a tree with too many children of one node
+   * @param text the prompt and the continuation to find; beyond its end all guesses are random
+   * @param vocabulary at least 2; more than any node's children. The default tree is cut to fit
+   * @throws LinnetError `CONFIG` for a hit rate outside 0…1, or a tree with too many children at one node
    */
   constructor(text: ArrayLike<number>, vocabulary: number, options: ReferenceOptions = {}) {
     const {
@@ -60,7 +57,7 @@ export class ReferenceDrafter implements Drafter {
     const { tree } = this.#ranked;
     const tokens = new Int32Array(tree.size);
     tokens[0] = root;
-    let truth = 0; // the last node of the true path so far
+    let truth = 0; // the true path's last node so far
     const used = Array.from({ length: tree.size }, () => new Set<number>());
     for (let node = 1; node < tree.size; node++) {
       const parent = tree.parents[node];

@@ -1,4 +1,4 @@
-/** Drafters by name that need no model of their own, and their memory of the texts of an owner. */
+/** Named drafters that need no model of their own, and their memory of an owner's texts. */
 import { requireCount, requireOptions } from '../../../files/arguments.ts';
 import { StepCosts } from '../adaptive-speculation.ts';
 import type { Drafter } from './drafter.ts';
@@ -6,25 +6,25 @@ import { type Chance, growingDrafter } from './growing-drafter.ts';
 import { recyclingGuesser, Successors } from './recycling-guesser.ts';
 import { EarlierTexts, suffixGuesser } from './suffix-guesser.ts';
 
-/** Names of drafters that a job may have. The text is the same with each of them. */
+/** Names of a job's drafters. The text is the same with each. */
 export const drafters = ['off', 'lookup', 'suffix', 'recycle', 'auto'] as const;
 /** One of `drafters`. */
 export type DrafterName = (typeof drafters)[number];
 
-/** Tokens that are kept of the texts of an owner: 4.5 MiB with their index. */
+/** Tokens kept per owner: 4.5 MiB with their index. */
 const mostTokens = 2 ** 17;
-/** Tokens whose successors are saved, in the order of their ids: a tokenizer numbers its commonest tokens first. */
+/** Tokens whose successors are saved, by ascending id: tokenizers number their commonest tokens first. */
 const mostSaved = 2 ** 13;
 
-/** The part of a session file that drafts for a text go on from, besides its tokens. */
+/** The part of a session file that a text's drafts continue from, besides its tokens. */
 export interface SavedLearning {
-  /** [n, 9]: tokens, ascending, each with its likeliest successors, −1 where there are fewer. */
+  /** [n, 9]: tokens, ascending, each with its likeliest successors, −1 if fewer. */
   readonly successors: Int32Array;
-  /** [15, 2]: guesses of each kind that came true, and all. */
+  /** [15, 2]: guesses of each kind that came true, and all guesses. */
   readonly chances: Float32Array;
 }
 
-/** Learned from the texts of one owner. */
+/** Learned from one owner's texts. */
 export class LearnedTexts {
   readonly earlier = new EarlierTexts(mostTokens);
   readonly successors = new Successors();
@@ -34,7 +34,7 @@ export class LearnedTexts {
     return this.earlier.bytes + this.successors.bytes;
   }
 
-  /** The part of a session file; undefined where nothing was learned. */
+  /** The part of a session file; undefined if nothing was learned. */
   get saved(): SavedLearning | undefined {
     const chances = this.#chances;
     if (this.successors.bytes === 0 && chances.every(({ isAssumed }) => isAssumed)) return undefined;
@@ -44,7 +44,7 @@ export class LearnedTexts {
     };
   }
 
-  /** Takes over saved successors of tokens without any, and counts of more guesses than its own. */
+  /** Takes over saved successors for tokens that have none, and counts from more guesses than its own. */
   take({ successors, chances }: SavedLearning): void {
     this.successors.take(successors);
     for (const [at, chance] of this.#chances.entries()) chance.take(chances[2 * at], chances[2 * at + 1]);
@@ -55,15 +55,15 @@ export class LearnedTexts {
   }
 }
 
-/** Learned texts by owner: nothing learned from the texts of one is used for another. */
+/** Learned texts by owner: nothing learned from one owner's texts serves another. */
 export class LearnedByOwner {
-  /** Of the engine that all of them share. */
+  /** Costs of the engine that all owners share. */
   readonly costs = new StepCosts();
   readonly #owners = new Map<string, LearnedTexts>();
   readonly #maxBytes: number;
 
   /**
-   * @param maxBytes the owners whose texts were begun least recently go first; one always stays. Default 64 MiB
+   * @param maxBytes owners whose texts began longest ago go first; one always stays. Default 64 MiB
    * @throws LinnetError `CONFIG` for anything but a whole number
    */
   constructor(maxBytes = 64 << 20) {
@@ -71,12 +71,12 @@ export class LearnedByOwner {
     this.#maxBytes = maxBytes;
   }
 
-  /** The learned texts of an owner; undefined where there are none. */
+  /** An owner's learned texts; undefined if there are none. */
   known(owner: string): LearnedTexts | undefined {
     return this.#owners.get(owner);
   }
 
-  /** The learned texts of an owner, the last that goes from now on. */
+  /** An owner's learned texts, now the last to be dropped. */
   of(owner: string): LearnedTexts {
     const learned = this.#owners.get(owner) ?? new LearnedTexts();
     this.#owners.delete(owner);
@@ -91,15 +91,15 @@ export class LearnedByOwner {
   }
 }
 
-/** Bounds of the drafts of `lookupDrafter`. */
+/** Bounds on `lookupDrafter`'s drafts. */
 export interface LookupOptions {
-  /** Most nodes of a draft, the root included. Default 32. */
+  /** Most nodes in a draft, including the root. Default 32. */
   readonly maxNodes?: number;
 }
 
 /**
- * Prompt lookup, for one text: it goes on as it did where its last tokens occurred before, in the text itself or in the one
- * that an encoder has read. This is `suffix` without earlier texts.
+ * Prompt lookup for one text: continues it as it continued after earlier occurrences of its last tokens, in the text itself
+ * or in the text an encoder read. Equals `suffix` without earlier texts.
  * @throws LinnetError `CONFIG` for a bound that is not a whole number of at least 1
  * @example
  * ```ts
@@ -113,7 +113,7 @@ export function lookupDrafter(options: LookupOptions = {}): Drafter {
   return growingDrafter('lookup', [suffixGuesser(new EarlierTexts(1))], maxNodes);
 }
 
-/** Makes the drafter of one text. */
+/** Makes one text's drafter. */
 export const drafterMakers: Readonly<Record<Exclude<DrafterName, 'off'>, (learned: LearnedTexts) => Drafter>> = {
   lookup: () => lookupDrafter(),
   suffix: ({ earlier }) => growingDrafter('suffix', [suffixGuesser(earlier)]),

@@ -1,39 +1,39 @@
 /**
- * Guesses from a suffix tree of the text and of texts served earlier (SuffixDecoding, arXiv 2411.04975). The tree is not built:
- * occurrences of the last tokens are found in an index, and a node of the tree is the occurrences that agree so far. How many
- * take each branch says how likely it is, how long the match is whether to go on.
+ * Guesses from a suffix tree of the text and of texts served earlier (SuffixDecoding, arXiv 2411.04975). The tree stays
+ * implicit: an index finds occurrences of the last tokens, and a tree node is the set of occurrences that agree so far.
+ * Their counts give each branch's probability; the match's length decides whether to continue.
  */
 import { Chance, type Guess, type Guesser, type DraftPlace } from './growing-drafter.ts';
 import { NgramIndex } from './ngram-index.ts';
 
 const lengths = [1, 2, 4, 8];
 const visits = 32;
-/** Occurrences that make up the tree, of each index. */
+/** Occurrences per index that make up the tree. */
 const occurrences = 32;
-/** Longest match that is told from longer ones. */
+/** Matches longer than this count as equally long. */
 const longestMatch = 64;
-/** Branches of a node. */
+/** Branches per node. */
 const branches = 4;
-/** Tokens before a text that are kept with it, so that its beginning is found. */
+/** Tokens before a text that are kept with it, so that its beginning can be found. */
 const lead = 8;
 
-/** Tokens of a text from a place on. */
+/** Tokens of a text, starting at a place. */
 interface Stretch {
   readonly from: number;
   readonly tokens: readonly number[];
 }
 
-/** Earlier texts of an owner, and how often guesses from matches of a length came true. */
+/** An owner's earlier texts, and how often guesses came true by match length. */
 export class EarlierTexts {
   readonly texts: NgramIndex;
-  /** By the logarithm of the length. */
+  /** By the length's logarithm. */
   readonly chances = [0.25, 0.45, 0.65, 0.8, 0.9, 0.95, 0.97].map((value) => new Chance(value));
 
-  /** The written stretches of the last text. */
+  /** The last text's written stretches. */
   #last: Stretch[] = [];
   readonly #most: number;
 
-  /** @param most tokens of texts that are kept, a power of two; the oldest go first */
+  /** @param most tokens of texts to keep, a power of two; the oldest go first */
   constructor(most: number) {
     this.texts = new NgramIndex(lengths, { most, visits });
     this.#most = most;
@@ -52,7 +52,7 @@ export class EarlierTexts {
     return this.chances[Math.min(this.chances.length - 1, 31 - Math.clz32(matched))];
   }
 
-  /** A text begins: another than the last one, which is an earlier text then, or the last one again, which goes on. */
+  /** A text begins: a new one, which makes the last one an earlier text, or the last one again, continued. */
   begin(text: readonly number[]): void {
     if (!this.#last.every(({ from, tokens }) => tokens.every((token, i) => token === text[from + i]))) this.#addLast();
   }
@@ -68,26 +68,26 @@ export class EarlierTexts {
     this.#last = [];
   }
 
-  /** Adds a text. It ends where −1, which is no token, follows. */
+  /** Adds a text, ended by −1, which is no token. */
   add(text: readonly number[]): void {
     for (const token of text) this.texts.push(token);
     this.texts.push(-1);
   }
 }
 
-/** A place in a text that continues as the draft does. */
+/** A place in a text that continues like the draft. */
 interface Occurrence {
   readonly index: NgramIndex;
-  /** Position of what follows. */
+  /** Position of the next token. */
   readonly next: number;
   readonly matched: number;
 }
 
 export function suffixGuesser(earlier: EarlierTexts): Guesser {
   const current = new NgramIndex(lengths, { visits });
-  /** Tokens before the first draft, and all since: they are kept once the text has ended. */
+  /** Tokens before the first draft, and all since: kept once the text has ended. */
   const written: number[] = [];
-  /** Where they begin in the text; undefined before the first draft. */
+  /** Where they start in the text; undefined before the first draft. */
   let from: number | undefined;
   return {
     begin({ tokens, state }) {
@@ -121,12 +121,12 @@ function suffixPlace(
   occurrences: readonly Occurrence[],
   path: readonly number[],
 ): DraftPlace {
-  /** What follows an occurrence: past the end of the text it goes on in the draft, a repetition. −1 for nothing. */
+  /** The token after an occurrence; past the end of the text it continues in the draft, a repetition. −1 for none. */
   const following = ({ index, next }: Occurrence): number => index.following(next, index === current ? path : []);
   const weights = new Map<number, number>();
   let total = 0;
   let longest = 0;
-  // Occurrences in the text come first.
+  // Occurrences in the text itself first.
   let inText = 0;
   for (const occurrence of occurrences) {
     const token = following(occurrence);
