@@ -1,13 +1,11 @@
 /**
- * Closed-form initialization: every layer's mixer is fitted to the teacher's attention output on about a thousand tokens.
+ * Closed-form initialization: fits every layer's mixer to the teacher's attention output on about a thousand tokens.
  *
- * First the parameters that are tried out (β of a memory): of each head the candidate with the least squared error. Then the
- * parameters that the output is an affine function of (λ, α, the convolution's filter): the output is
+ * First it tries candidates for some parameters (β of a memory) and picks each head's with the least squared error. Then it solves for the parameters in which the output is affine (λ, α, the convolution's filter): the output is
  *
  *     out(θ) = out(0) + Σ_i θ_i (out(e_i) − out(0)),
  *
- * so that running the layer with each unit vector gives the columns of a least-squares problem, whose solution is the start.
- * Parameters of one number serve all heads; those of [H, …] serve the own head, and one run tells all heads' columns.
+ * so running the layer with each unit vector gives the columns of a least-squares problem, whose solution is the start. A single number serves all heads; [H, …] has a part for each head, and one run gives all heads' columns.
  */
 import { calibrationOf, mixerParameters, mixParallel } from '../attention/mixers.ts';
 import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';
@@ -29,16 +27,16 @@ import { type LayerSample, sampleLayers, samplingGraph } from './layer-samples.t
 import { normalEquations } from './least-squares.ts';
 import type { Weighted } from './stages.ts';
 
-/** λ, α and filter weights are kept within: larger ones are fits to noise. */
+/** Bound on |λ|, |α| and filter weights: larger ones fit noise. */
 const largestFactor = 4;
 
-/** How `calibrate` runs. */
+/** Options of `calibrate`. */
 export interface CalibrationOptions extends CompileOptions, Stoppable {
-  /** Called after every layer that is fitted. */
+  /** Called after every fitted layer. */
   readonly onLayer?: (done: number, total: number) => void;
 }
 
-/** Calibration of one layer: squared error before and after, relative to the error of a zero output. */
+/** One layer's calibration: squared error before and after, relative to a zero output's. */
 export interface LayerFit {
   readonly layer: number;
   /** Σ(out − teacher)² / Σ teacher², with the initial values. */
@@ -47,12 +45,11 @@ export interface LayerFit {
 }
 
 /**
- * The student's parameters with its mixers fitted to the teacher; layer by layer where the teacher's are in files.
+ * The student's parameters with its mixers fitted to the teacher; layer by layer if the teacher's are in files.
  * @param texts token ids, all of one length; four of 256 are enough
- * @throws LinnetError as `sampleLayers`; `TENSOR` for a parameter that the student lacks
- * @example
- * const { parameters, layers } = await calibrate(teacher, student, texts);
- * for (const { layer, before, after } of layers) console.log(layer, before, after);
+ * @throws LinnetError like `sampleLayers`; `TENSOR` for a parameter the student lacks
+ * @example const { parameters, layers } = await calibrate(teacher, student, texts); for (const { layer, before, after } of
+ *   layers) console.log(layer, before, after);
  */
 export async function calibrate<P extends AnyParameter>(
   teacher: Weighted<P>,
@@ -78,8 +75,8 @@ export async function calibrate<P extends AnyParameter>(
 }
 
 /**
- * The memory of `calibrate`, with all parameters in memory and layer by layer.
- * @param texts how many, and tokens of each
+ * The memory that `calibrate` takes, with all parameters in memory and layer by layer.
+ * @param texts their number, and tokens in each
  * @param weights the teacher's parameters as they would be read
  */
 export function calibrationMemory(
@@ -92,9 +89,9 @@ export function calibrationMemory(
   const { segmentBytes, cutBytes } = segmentsCost(graph, weights);
   const weightBytes = 4 * parameterCount(teacher.parameters);
   return {
-    // The samples of all layers leave the engine as copies.
+    // All layers' samples leave the engine as copies.
     whole: processBytes + weightBytes + peakBytes + count * outputBytes,
-    // So do the samples of the layer that is fitted and of the next one.
+    // As do the samples of the layer being fitted and of the next.
     layers: processBytes + segmentBytes + count * (cutBytes + (2 * outputBytes) / teacher.mixers.length),
   };
 }
@@ -140,7 +137,7 @@ function layerGraph(
   return graph;
 }
 
-/** A compiled layer against the samples of its teacher. */
+/** A compiled layer against its teacher's samples. */
 function fittedLayer(program: Program, samples: readonly LayerSample[], heads: number) {
   async function run({ q, k, v }: LayerSample, values: Values): Promise<Float32Array> {
     const feeds = onlyInputs(program, { q, k, v, ...Object.fromEntries(values) });
@@ -161,14 +158,14 @@ function fittedLayer(program: Program, samples: readonly LayerSample[], heads: n
     return errors;
   }
 
-  /** Squared error of all heads over the teacher's squares. */
+  /** All heads' squared error over the teacher's squares. */
   async function error(values: Values): Promise<number> {
     const errors = await errorsOf(values);
     const squares = samples.reduce((total, { mixed }) => total + mixed.data.reduce((sum, x) => sum + x * x, 0), 0);
     return errors.reduce((a, b) => a + b, 0) / squares;
   }
 
-  /** Of every head, or of the heads that share a number, the candidate with the least squared error. */
+  /** Picks, for each head or group of heads that share a number, the candidate with the least squared error. */
   async function search(values: Values, name: string, candidates: readonly number[]): Promise<Values> {
     const count = values.get(name)?.data.length ?? 0;
     const shared = heads / count;
@@ -186,7 +183,7 @@ function fittedLayer(program: Program, samples: readonly LayerSample[], heads: n
     return new Map(values).set(name, float32([count], chosen));
   }
 
-  /** The unknowns of a parameter: of [1] itself; of [H, …] one per place, for each head. */
+  /** A parameter's unknowns: one for a single number; for [H, …] one per place, for each head. */
   function unknownsOf({ name, shape }: MixerParameter) {
     const count = elementCount(shape);
     const perHead = shape[0] === heads && count > 1;
@@ -197,7 +194,7 @@ function fittedLayer(program: Program, samples: readonly LayerSample[], heads: n
     });
   }
 
-  /** Least squares over parameters that the output is an affine function of. */
+  /** Least squares over parameters in which the output is affine. */
   async function solve(values: Values, fields: readonly MixerParameter[]): Promise<Values> {
     const zero = new Map(values);
     for (const { name, shape } of fields) zero.set(name, constant(elementCount(shape), 0, shape));
@@ -240,7 +237,7 @@ function fittedLayer(program: Program, samples: readonly LayerSample[], heads: n
   return { error, search, solve };
 }
 
-/** The rows [n,E] of one head. */
+/** One head's rows [n,E]. */
 function rowsOfHead(data: Float32Array, head: number, { mixed }: LayerSample): Float64Array {
   const [, n, H, E] = mixed.shape;
   const rows = new Float64Array(n * E);

@@ -1,7 +1,7 @@
 /**
- * Qwen3 in the container of Qwen3.5, which other engines load. Attention fits exactly: the rows of gates are zero, so that every
- * gate is ½, the output is doubled, gains of norms are stored less one, and whole heads turn. Layers that are not kept become Gated
- * DeltaNet, made of the same projections; the whole model then learns the predictions of the original.
+ * Puts Qwen3 into Qwen3.5's container, which other engines load. Attention fits exactly: gate rows are zero, so every gate is
+ * ½; the output is doubled, norms' gains are stored minus one, and whole heads rotate. Layers not kept become Gated DeltaNet,
+ * made from the same projections; the whole model then learns the original's predictions.
  */
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -28,7 +28,7 @@ import { fewestSteps, isTrained, logitsLesson, type TrainingStage, type Weighted
 import type { ConversionTexts } from './texts.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
-/** Fields of config.json that mean the same in both families. */
+/** Fields of config.json with the same meaning in both families. */
 const sameFields = [
   ...['vocab_size', 'hidden_size', 'intermediate_size', 'num_hidden_layers', 'num_attention_heads'],
   ...['num_key_value_heads', 'hidden_act', 'rms_norm_eps', 'max_position_embeddings', 'tie_word_embeddings'],
@@ -38,7 +38,10 @@ const sameFields = [
 /** `type` is the older name of `rope_type`. */
 const ropeSchema = z.looseObject({ type: z.string().default('default') });
 
-/** The model in the container. @param kept layers whose attention stays @throws LinnetError `CONFIG` for a model that is no Qwen3 with its own attention */
+/**
+ * The model in the container. @param kept layers whose attention stays @throws LinnetError `CONFIG` unless the model is a
+ * Qwen3 with its own attention
+ */
 function containerModel(model: CausalModel, kept: readonly number[]): CausalModel {
   const json = model.toJson();
   if (model.family !== 'qwen3' || json.linnet !== undefined) {
@@ -76,7 +79,10 @@ function containerModel(model: CausalModel, kept: readonly number[]): CausalMode
   });
 }
 
-/** A Qwen3 in the container: the same function where every layer is kept. @throws LinnetError as `containerModel`, `TENSOR` for a missing weight */
+/**
+ * A Qwen3 in the container: the same function if every layer is kept. @throws LinnetError like `containerModel`, `TENSOR` for
+ * a missing weight
+ */
 export function intoQwen35(
   { model, parameters }: Weighted<Tensor<'float32'>>,
   kept: readonly number[],
@@ -93,7 +99,7 @@ export function intoQwen35(
   return { model: target, parameters: made };
 }
 
-/** Names of parameters, and their values. */
+/** Matching parameter names, and how to make their values. */
 type Rule = readonly [RegExp, (name: string, parameters: Weights, model: CausalModel) => Float32Array];
 
 function weight(parameters: Weights, name: string): Float32Array {
@@ -102,14 +108,14 @@ function weight(parameters: Weights, name: string): Float32Array {
   return found.data;
 }
 
-/** Half-lives of the states of the heads, from one position to this many. */
+/** Longest half-life in positions: the heads' states range from one to this. */
 const longestHalfLife = 512;
 
 /** Values that are not copied. */
 const rules: readonly Rule[] = [
   [
     /self_attn\.q_proj\.weight$/,
-    // Head by head: its queries, then its gates.
+    // Head by head: queries, then gates.
     (name, parameters, { sizes }) => {
       const own = weight(parameters, name);
       const size = own.length / sizes.heads;
@@ -130,7 +136,7 @@ const rules: readonly Rule[] = [
     (name, parameters, model) =>
       Float32Array.from(['q_proj', 'k_proj', 'v_proj'].flatMap((part) => [...headsOf(name, part, parameters, model)])),
   ],
-  // The gates open with the values.
+  // Gates start as the values' projection.
   [/linear_attn\.in_proj_z\.weight$/, (name, parameters, model) => headsOf(name, 'v_proj', parameters, model)],
   [/linear_attn\.out_proj\.weight$/, (name, parameters) => weight(parameters, attentionName(name, 'o_proj')).slice()],
   [
@@ -155,7 +161,7 @@ function attentionName(name: string, part: string): string {
   return name.replace(/linear_attn\..*$/, `self_attn.${part}.weight`);
 }
 
-/** Rows of a projection for every query head, times the gains of its norm. */
+/** A projection's rows for every query head, times its norm's gains. */
 function headsOf(name: string, part: string, parameters: Weights, { sizes }: CausalModel): Float32Array {
   const { heads: H, keyValueHeads, headWidth: D, width } = sizes;
   const own = weight(parameters, attentionName(name, part));
@@ -168,7 +174,7 @@ function headsOf(name: string, part: string, parameters: Weights, { sizes }: Cau
   });
 }
 
-/** The stage of a conversion into the container: all layers that are not kept learn together. */
+/** The training stage of a conversion into the container: all layers not kept learn together. */
 const containerStage: TrainingStage = {
   name: 'logits',
   by: 'model',
@@ -184,7 +190,7 @@ const containerStage: TrainingStage = {
   },
 };
 
-/** Teacher and student as models. @throws LinnetError as `intoQwen35`, `INPUT` for layers to keep that the model does not have */
+/** Teacher and student as models. @throws LinnetError like `intoQwen35`, `INPUT` for layers to keep that the model lacks */
 function containerModels(model: CausalModel, { keep }: Pick<ConversionOptions, 'keep'>) {
   const all = Array.from({ length: model.sizes.layers }, (_, layer) => layer);
   if (!('layers' in keep)) throw new OptionsError('`target` needs the layers to keep by number, or every:N');
@@ -192,7 +198,7 @@ function containerModels(model: CausalModel, { keep }: Pick<ConversionOptions, '
   return { kept: keep.layers, all, teacher: containerModel(model, all), student: containerModel(model, keep.layers) };
 }
 
-/** The plan of a conversion into the container; reads no weights. @throws LinnetError as `convertIntoQwen35` */
+/** Plans a conversion into the container; reads no weights. @throws LinnetError like `convertIntoQwen35` */
 export async function planContainer(model: CausalModel, options: Omit<ConversionOptions, 'folder'>): Promise<WorkPlan> {
   const { memoryBytes = memoryLimit(undefined), compile } = options;
   const rate = await measureOperations(compile);
@@ -209,9 +215,9 @@ export async function planContainer(model: CausalModel, options: Omit<Conversion
 }
 
 /**
- * Converts a Qwen3: layers that are not kept learn, by KL from the predictions of the original. `steps` of logits count.
- * @throws LinnetError as `intoQwen35`, `INPUT` for a layer to keep that the model does not have, `CONFIG` for a step over the limit of
- *   memory and for a budget of too few steps; `PATH`, `MISMATCH` and `ABORTED` as `convert`
+ * Converts a Qwen3: layers not kept learn by KL from the original's predictions, for `steps.logits` steps.
+ * @throws LinnetError like `intoQwen35`, `INPUT` for a layer to keep that the model lacks, `CONFIG` for a step over the
+ *   memory limit and for a budget of too few steps; `PATH`, `MISMATCH` and `ABORTED` like `convert`
  */
 export async function convertIntoQwen35(
   original: LoadedModel,
@@ -232,7 +238,7 @@ export async function convertIntoQwen35(
   });
   const teacher = { ...original, ...intoQwen35(original, all) };
   const made = intoQwen35(original, kept);
-  // What both have is one tensor.
+  // Both models share tensors they have in common.
   const shared = [...made.parameters].map(([name, own]) => [name, teacher.parameters.get(name) ?? own] as const);
   const student = { model: made.model, parameters: new Map(shared) };
   const trained = await trainStage(containerStage, {

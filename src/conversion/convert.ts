@@ -1,7 +1,7 @@
 /**
- * One conversion, from a softmax model to a linearized one: choose the mixer and the layers that keep softmax, start in
- * closed form, then stages of training, each of which is kept only if the judge finds the model better after it. A branch
- * without which the judge finds it better is off in the end.
+ * One conversion, from a softmax model to a linearized one: chooses the mixer and the layers that keep softmax, starts in
+ * closed form, then trains in stages, keeping each only if the judge finds the model better. Finally switches off branches
+ * without which the judge finds it better.
  */
 import { createHash } from 'node:crypto';
 import { mkdir } from 'node:fs/promises';
@@ -33,7 +33,7 @@ import { remove } from '../files/remove.ts';
 import { requireOneWay } from '../jobs/result-store.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
-/** @throws LinnetError `CONFIG` for a model that is linearized already: a conversion of it would be measured against it */
+/** @throws LinnetError `CONFIG` for a model that is already linearized: its conversion would be measured against itself */
 export function requireOriginal({ model, path }: Pick<Original, 'model' | 'path'>): void {
   if (model.toJson().linnet === undefined) return;
   const kinds = [...new Set(model.mixers.map(({ kind }) => kind))];
@@ -46,28 +46,26 @@ export function requireOriginal({ model, path }: Pick<Original, 'model' | 'path'
 
 /** A finished conversion. */
 export interface Conversion<P extends AnyParameter = AnyParameter> extends Weighted<P> {
-  /** The mixer of the converted layers. */
+  /** The converted layers' mixer. */
   readonly mixer: MixerConfig;
-  /** The results of all stages. */
+  /** All stages' results. */
   readonly progress: ConversionProgress;
-  /** With a share: its layers, and those of others that have results. */
+  /** With a share: the results of its layers, and of others' layers that have them. */
   readonly layers?: StageResult['layers'];
 }
 
 const bestFolder = 'best';
-/** Branches that a layer can do without; the window is all that some mixers read. */
+/** Branches a layer can do without; some mixers read nothing but the window. */
 export const addedBranches = branches.filter((branch) => branch !== 'window');
 
 /**
- * Converts a model. Where its weights are in files (`ModelWeights.parameters`), it is measured and trained layer by layer, and its
- * result has them there too.
- * @throws LinnetError `CONFIG` as `requireOriginal`, `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` for one of something else,
- *   `CONFIG` for a stage over the limit of memory, `ABORTED` by the signal; the folder then has all that a resumed conversion needs
- * @example
- * const { model, parameters, progress } = await convert(original, tokenizer, texts, {
- *   budget: 600, keep: { auto: 1 }, folder: 'runs/converted.run',
- * });
- * console.log(model.mixers, parameters.size, progress.stages);
+ * Converts a model. If its weights are in files (`ModelWeights.parameters`), measures and trains it layer by layer, and
+ * returns weights in files.
+ * @throws LinnetError `CONFIG` like `requireOriginal`, `PATH` for a folder that holds a conversion without `resume` or
+ *   `replace`, `MISMATCH` if it holds another conversion, `CONFIG` for a stage over the memory limit, `ABORTED` by the
+ *   signal; the folder then has all that a resumed conversion needs
+ * @example const { model, parameters, progress } = await convert(original, tokenizer, texts, { budget: 600, keep: { auto: 1
+ *   }, folder: 'runs/converted.run', }); console.log(model.mixers, parameters.size, progress.stages);
  */
 export function convert(
   original: LoadedModel,
@@ -125,7 +123,7 @@ export async function convert(
     const seconds = (performance.now() - started) / 1000;
     progress.stages.push({ name, ...judgement, seconds, steps, kept, layers });
     await run.write(progressFile, progress);
-    // Until here the file of progress names the weights before: a process that is killed goes on from them.
+    // Until here the progress file names the previous weights: a killed process continues from them.
     if (kept && replaced !== undefined) await remove(weightsOf(folder, replaced));
     options.onEvent?.({ kind: 'finished', result: progress.stages[progress.stages.length - 1], resumed: false });
   };
@@ -169,7 +167,7 @@ export async function convert(
     }
     await remove(join(folder, stage.name));
   }
-  // All branches are tried, and once more after each that went: one that did no harm may do some without it.
+  // Tries every branch, and again after each removal: a harmless branch may do harm once another is gone.
   const last = addedBranches.findIndex((branch) => progress.stages.at(-1)?.name === `without ${branch}`);
   for (let at = last + 1, unharmful = 0; unharmful < addedBranches.length; at++) {
     const started = performance.now();
@@ -185,8 +183,9 @@ export async function convert(
 }
 
 /**
- * The progress of a conversion in its folder: of an earlier run, or begun.
- * @throws LinnetError `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` for one of something else
+ * A conversion's progress in its folder: an earlier run's, or new.
+ * @throws LinnetError `PATH` for a folder that holds a conversion without `resume` or `replace`, `MISMATCH` if it holds
+ *   another conversion
  */
 export async function openConversion(
   { folder, resume = false, replace = false }: Pick<ConversionOptions, 'folder' | 'resume' | 'replace'>,
@@ -203,7 +202,7 @@ export async function openConversion(
   if (replace && !resume && run.has(progressFile)) await forget(folder);
   const isThere = run.has(progressFile);
   await mkdir(folder, { recursive: true });
-  // Without the file of progress, nothing says whose text it is.
+  // Without the progress file, nothing says whose text it is.
   if (!isThere) await remove(join(folder, ownTextFile.file));
   const progress = isThere ? await run.load(progressFile) : await begin();
   if (progress.identity !== identity) {
@@ -216,7 +215,7 @@ export async function openConversion(
   return {
     run,
     progress,
-    // Steps and micro-batches are planned once: a resumed stage has the same.
+    // Steps and micro-batches are planned once: a resumed stage uses the same.
     async planned(name, measure) {
       const steps = progress.planned[name] ?? (await measure());
       progress.planned[name] = steps;
@@ -226,7 +225,7 @@ export async function openConversion(
   };
 }
 
-/** @throws OptionsError for a store without steps, by which results differ, and as `requireOneWay` */
+/** @throws OptionsError for a store without steps, on which results depend, and like `requireOneWay` */
 function requireShare(options: ConversionOptions): void {
   const { store, steps, inputs } = options;
   if (store !== undefined && steps === undefined) {
@@ -238,7 +237,7 @@ function requireShare(options: ConversionOptions): void {
   requireOneWay(options);
 }
 
-/** The model without a branch of its mixers; undefined where none has it. */
+/** The model without a branch of its mixers; undefined if none has it. */
 function withoutBranches(
   { model, parameters, updates }: ConvertedWeights,
   branch: Branch,
@@ -248,14 +247,17 @@ function withoutBranches(
   return { model: rest, parameters: selectParameters(parameters, (name) => rest.parameters.has(name)), updates };
 }
 
-/** Removes a conversion and its record from its folder, and nothing else; its progress last, which tells that it is there. */
+/**
+ * Removes a conversion and its record from its folder, and nothing else; the progress goes last, since it marks the
+ * conversion.
+ */
 export async function forget(folder: string): Promise<void> {
   const folders = [bestFolder, ...trainingStages.map(({ name }) => name)];
   const written = [...folders, ownTextFile.file, recordFile.file, progressFile.file];
   for (const name of written) await remove(join(folder, name));
 }
 
-/** Removes folders of finished stages and weights before the best, which a killed process leaves behind. */
+/** Removes folders of finished stages and outdated weights, which a killed process leaves behind. */
 async function removeLeftOver(folder: string, progress: ConversionProgress): Promise<void> {
   const best = bestOf(progress)?.name;
   const stale = progress.stages.flatMap(({ name }) => [
@@ -265,17 +267,17 @@ async function removeLeftOver(folder: string, progress: ConversionProgress): Pro
   for (const path of stale) await remove(path);
 }
 
-/** Where the weights after a stage are. */
+/** Where a stage's weights are stored. */
 function weightsOf(folder: string, stage: string): string {
   return join(folder, bestFolder, `${stage}.safetensors`);
 }
 
-/** The stage whose weights are the best so far. */
+/** The stage with the best weights so far. */
 function bestOf({ stages }: ConversionProgress): StageResult | undefined {
   return stages.filter(({ kept }) => kept).at(-1);
 }
 
-/** Measures the original, and which layers to keep. */
+/** Measures the original, and chooses the layers to keep. */
 async function begin(
   original: Original,
   tokenizer: Tokenizer,
@@ -302,7 +304,7 @@ async function begin(
   return newProgress({ ...start, keptLayers: layersToKeep(sensitivity, keep.auto), sensitivity });
 }
 
-/** Identity of a conversion. */
+/** A conversion's identity. */
 export function conversionIdentity(
   { fingerprint }: Pick<Original, 'fingerprint'>,
   training: readonly Document[],

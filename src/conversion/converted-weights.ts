@@ -1,4 +1,4 @@
-/** The weights of a conversion: in memory and files of the original where they are its own, else in a file of the run folder. */
+/** A conversion's weights: the original's stay in memory or its files, new ones are in a file in the run folder. */
 import { z } from 'zod';
 import type { MixerConfig } from '../attention/mixer.ts';
 import { parseMixer } from '../attention/mixers.ts';
@@ -17,14 +17,14 @@ import type { Weighted } from './stages.ts';
 import { selectParameters } from '../nn/parameters.ts';
 import { positiveNumber, whole } from '../files/schema-values.ts';
 
-/** Low-rank updates that matrices have learned, next to which these keep the original's numbers. */
+/** Low-rank updates that matrices learned; the matrices keep the original's numbers. */
 interface LearnedUpdates {
   readonly lora: Lora;
-  /** A and B of every matrix. */
+  /** Every matrix's A and B. */
   readonly values: Weights;
 }
 
-/** A converted model. Its matrices have the updates already. */
+/** A converted model whose matrices include the updates. */
 export interface ConvertedWeights extends Weighted {
   readonly updates?: LearnedUpdates;
 }
@@ -41,7 +41,7 @@ export function withUpdates({ model, parameters }: Weighted, updates: LearnedUpd
   return { model, parameters: mergedParameters(updates.lora, updates.values, parameters), updates };
 }
 
-/** Writes all that the original has not. */
+/** Writes everything the original lacks. */
 export async function writeConverted(
   path: string,
   original: Weighted,
@@ -57,7 +57,7 @@ export async function writeConverted(
   });
 }
 
-/** Reads the file of `writeConverted`. @throws LinnetError `NOT_FOUND` without it, `FORMAT` for a damaged one */
+/** Reads a file by `writeConverted`. @throws LinnetError `NOT_FOUND` without it, `FORMAT` for a damaged one */
 export async function readConverted(path: string, original: Weighted): Promise<ConvertedWeights> {
   await using file = await openSafetensors(path);
   const described = jsonIn(file.metadata.get(metadataKey));
@@ -74,7 +74,7 @@ export async function readConverted(path: string, original: Weighted): Promise<C
   return withUpdates({ model, parameters }, { lora: adapted, values });
 }
 
-/** A model with the mixers of a file. @throws LinnetError `CONFIG` for those that it cannot have */
+/** A model with a file's mixers. @throws LinnetError `CONFIG` for mixers it cannot have */
 function withStoredMixers(model: CausalModel, stored: readonly object[]): CausalModel {
   return model.withMixers(
     stored.map((mixer, layer) => {

@@ -1,4 +1,4 @@
-/** Attention transfer of one layer after the other, as a run of its own: of both models one layer is in memory. */
+/** Attention transfer layer by layer, as a run of its own: one layer of each model is in memory. */
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCausalShapes, openModelWeights } from '../checkpoint/load-model.ts';
@@ -43,10 +43,10 @@ export const layersShape = {
   ),
 };
 const schema = z.strictObject({ ...layersShape, ...trainingShape });
-/** The options of `distillLayers`; all but `data` and `out` may be left out. `steps` count for every layer, default 64. */
+/** Options of `distillLayers`; all but `data` and `out` are optional. `steps` counts per layer, default 64. */
 export type DistillLayersOptions = z.input<typeof schema>;
 
-/** Optimizer steps of a layer, by default. */
+/** Default optimizer steps per layer. */
 const usualSteps = 64;
 
 /** Further results about a distilled model. */
@@ -55,14 +55,14 @@ export interface DistillLayersDetails {
 }
 
 /**
- * Every layer whose mixer differs learns by itself to mix as the original does, on at most 64 rows of text. Resumed, it goes on
- * in the layer at which it stopped.
+ * Trains every layer whose mixer differs, by itself, to mix like the original, on at most 64 rows of text. Resumes in the
+ * layer where it stopped.
  *
- * @param teacher folder of the original model
- * @param student folder of the result of `linearize`
- * @throws OptionsError and LinnetError as `distill`; `INPUT` for fewer than two rows of text
- * @example
- * await distillLayers('models/llama', 'runs/linear', { data: ['book.txt'], steps: 64, batch: 8, out: 'runs/transferred' });
+ * @param teacher the original model's folder
+ * @param student the folder of `linearize`'s result
+ * @throws OptionsError and LinnetError like `distill`; `INPUT` for fewer than two rows of text
+ * @example await distillLayers('models/llama', 'runs/linear', { data: ['book.txt'], steps: 64, batch: 8, out:
+ *   'runs/transferred' });
  */
 export async function distillLayers(
   teacher: string,
@@ -74,7 +74,7 @@ export async function distillLayers(
   const { parsed, shapes, layers, settings, own } = await prepared(teacher, student, options);
   const { model, path } = shapes.student;
   let learned: readonly LayerTransfer[] = [];
-  let place = ''; // of the results of layers
+  let place = ''; // where layers' results are stored
   return await runPlan<DistillLayersDetails>(parsed, hooks, settings, async () => {
     const tokenizer = await loadTokenizer(path);
     const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
@@ -159,7 +159,7 @@ export async function distillLayers(
   });
 }
 
-/** Memory, disk and time of the same; no weights are read. @throws OptionsError and LinnetError as `distillLayers` */
+/** Plans its memory, disk and time; reads no weights. @throws OptionsError and LinnetError like `distillLayers` */
 export async function planDistillLayers(
   teacher: string,
   student: string,
@@ -185,7 +185,7 @@ export async function planDistillLayers(
   return { stages: [stage], memoryLimitBytes: memoryLimit(memory) };
 }
 
-/** Options, shapes, and settings: `own` for a layer, `settings` with the steps of all layers. */
+/** Options, shapes, and settings: `own` for one layer, `settings` with all layers' steps. */
 async function prepared(teacher: string, student: string, options: DistillLayersOptions) {
   requirePath(teacher, 'the teacher');
   requirePath(student, 'the student');
@@ -200,7 +200,7 @@ async function prepared(teacher: string, student: string, options: DistillLayers
   const layers = trainedLayers(shapes.teacher.model, shapes.student.model);
   if (layers.length === 0) throw new LinnetError('CONFIG', 'the mixers of the student have nothing to learn');
   const resumed = await resumedConfiguration(parsed);
-  // A run goes on with the micro-batches that it began with.
+  // A resumed run keeps the micro-batches it began with.
   const limit = Object.keys(resumed).length > 0 ? Infinity : memoryLimit(parsed.memory);
   const { microBatch: given = recordedMicroBatch(resumed), ...others } = checked;
   const { microBatch } = transferCost(

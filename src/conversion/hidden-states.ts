@@ -1,6 +1,6 @@
 /**
- * Hidden states of rows of text before one layer of a model, in a file: row by row, [n,width] in float32. The file of the next
- * layer follows from it and the weights of one layer: of a large model no other weights are in memory.
+ * Hidden states of text rows before one layer of a model, in a file: row by row, [n,width] in float32. The next layer's file
+ * follows from it and one layer's weights: a large model's other weights stay out of memory.
  */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
@@ -27,7 +27,7 @@ import type { RowFeature, TrainingJob } from '../training/trainer.ts';
 import type { Weighted } from './stages.ts';
 
 const metadataKey = 'hidden';
-/** Tokens that one run of a layer works on, at least one row: fixed, so that a row has the same bits in every run. */
+/** Tokens per run of a layer, at least one row: fixed, so that a row has the same bits in every run. */
 const runTokens = 4096;
 /** The input that a layer's objective reads. */
 export const hiddenInput = 'hidden';
@@ -35,21 +35,21 @@ export const hiddenInput = 'hidden';
 const schema = z
   .strictObject({
     version: z.literal(1),
-    /** SHA-256 of the text and of all weights that the rows went through. */
+    /** SHA-256 of the text and of all weights applied to the rows. */
     identity: z.string(),
     /** Tokens per row, n. */
     length: whole(1),
     width: whole(1),
-    /** Of every row, the tokens that count; the others are padding. */
+    /** Tokens that count per row; the others are padding. */
     counts: z.array(whole()).min(1),
   })
   .refine(({ length, counts }) => counts.every((count) => count <= length), 'counts more tokens than a row has');
 type Description = z.infer<typeof schema>;
 
-/** How a pass over all rows runs; progress is told after every run of the engine. A stopped one leaves no file. */
+/** How to pass all rows through a layer; reports progress after every engine run. A stopped pass leaves no file. */
 export interface PassOptions extends Watched, Pick<TrainingJob, 'compile'> {}
 
-/** The first `rows` rows of a data set. @param origin identity of the model, such as the fingerprint of its checkpoint */
+/** A data set's first `rows` rows. @param origin the model's identity, such as its checkpoint's fingerprint */
 export interface EmbeddedRows {
   readonly dataset: PackedDataset;
   readonly rows: number;
@@ -62,7 +62,7 @@ export function embeddingIdentity({ dataset, rows, origin }: EmbeddedRows): stri
   return createHash('sha256').update(JSON.stringify(described)).digest('hex');
 }
 
-/** Writes hidden states before the first layer. @returns the SHA-256 of the numbers */
+/** Writes hidden states before the first layer. @returns the numbers' SHA-256 */
 export async function embedRows(
   weights: Weighted,
   given: EmbeddedRows,
@@ -91,7 +91,7 @@ export async function embedRows(
   return await writePass(weights, description, pass, path, options);
 }
 
-/** Writes hidden states after a layer, of those before it. @returns the SHA-256 of the numbers */
+/** Writes hidden states after a layer, from those before it. @returns the numbers' SHA-256 */
 export async function passLayer(
   weights: Weighted,
   layer: number,
@@ -115,7 +115,7 @@ export async function passLayer(
   return await writePass(weights, description, pass, path, options);
 }
 
-/** The cost of a run of a layer over as many rows of `length` tokens as it takes at once. */
+/** The cost of one run of a layer, over as many rows of `length` tokens as it takes at once. */
 export function passCost(model: CausalModel, layer: number, length: number): GraphCost & { readonly rows: number } {
   const graph = new Graph('hidden states');
   const rows = rowsAtOnce(length);
@@ -127,7 +127,7 @@ function rowsAtOnce(length: number): number {
   return Math.max(1, Math.floor(runTokens / length));
 }
 
-/** Hidden states [B,n,width] after a layer; those before it are the input. */
+/** Hidden states [B,n,width] after a layer; its input are those before it. */
 function layerAfter(
   model: CausalModel,
   layer: number,
@@ -140,7 +140,7 @@ function layerAfter(
   return model.layer(source, layer, hidden, constantPositions(model, graph, B, n), mixing);
 }
 
-/** One run over rows `first` to `last`−1, of at most B. */
+/** One run over rows `first` to `last`−1, at most B. */
 interface Pass {
   readonly build: (graph: Graph, source: ParameterSource, B: number) => Value;
   readonly feeds: (first: number, last: number, B: number) => Promise<NamedTensors>;
@@ -182,7 +182,7 @@ async function writePass(
     name: String(row),
     dtype: 'F32' as const,
     shape: [length, width],
-    data: () => rowOf(row), // asked for in this order
+    data: () => rowOf(row), // requested in this order
   }));
   await writeSafetensors(path, entries, { [metadataKey]: JSON.stringify(description) });
   return hash.digest('hex');
@@ -191,7 +191,7 @@ async function writePass(
 /** A file of hidden states, open. Dispose of it. */
 export type HiddenFile = Awaited<ReturnType<typeof openHiddenFile>>;
 
-/** @throws LinnetError `NOT_FOUND` without the file, `FORMAT` for another or a damaged one */
+/** @throws LinnetError `NOT_FOUND` without the file, `FORMAT` for another file or a damaged one */
 export async function openHiddenFile(path: string) {
   const file = await openSafetensors(path);
   const description = await describedRows(file, path).catch(async (error: unknown) => {
@@ -206,13 +206,13 @@ export async function openHiddenFile(path: string) {
     identity,
     rows: counts.length,
     read,
-    /** SHA-256 of the numbers of all rows. */
+    /** SHA-256 of all rows' numbers. */
     async hash(): Promise<string> {
       const hash = createHash('sha256');
       for (const row of counts.keys()) hash.update((await read(row)).data);
       return hash.digest('hex');
     },
-    /** Rows from `first` up to but excluding `last`: their batches hold weights, and no hidden states. */
+    /** Rows from `first` up to, not including, `last`: their batches hold token weights, and no hidden states. */
     dataset: (first: number, last: number): RowDataset => ({
       rows: last - first,
       length,
@@ -224,7 +224,7 @@ export async function openHiddenFile(path: string) {
       },
       fingerprint: () => fingerprint({ identity, first, last }, []),
     }),
-    /** The hidden states, as the rows of `dataset(first, …)` have them. */
+    /** The hidden states of the rows of `dataset(first, …)`. */
     feature: (first: number): RowFeature => ({
       name: hiddenInput,
       shape: [length, width],
@@ -234,7 +234,7 @@ export async function openHiddenFile(path: string) {
   };
 }
 
-/** The description in a file. @throws LinnetError `FORMAT` where it is damaged, and as `requireRows` */
+/** A file's description. @throws LinnetError `FORMAT` if it is damaged, and like `requireRows` */
 async function describedRows(file: SafetensorsFile, path: string): Promise<Description> {
   const described = jsonIn(file.metadata.get(metadataKey));
   const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it anew`);
@@ -242,7 +242,7 @@ async function describedRows(file: SafetensorsFile, path: string): Promise<Descr
   return description;
 }
 
-/** @throws LinnetError `FORMAT` where a row is missing, or of another size than described */
+/** @throws LinnetError `FORMAT` if a row is missing, or differs in size from the description */
 function requireRows(file: SafetensorsFile, { counts, length, width }: Description, path: string): void {
   const names = new Set(file.names());
   for (let row = 0; row < counts.length; row++) {

@@ -1,7 +1,7 @@
 /**
- * The judge of a conversion: which of two models is better, by its predictions and by its own writing. It may read
- * (perplexity of validation text), look at generation (KL from the original where the original writes), or both. The two are in
- * nats a token, and `both` adds them up. Prompts are out of given text; the original continues them.
+ * A conversion's judge: decides which of two models is better, by its predictions and its own writing. It can measure
+ * perplexity (of validation text), generation (KL from the original on the original's text), or both. The two are in nats per
+ * token, and `both` adds them. Prompts come from given text; the original continues them.
  */
 import { z } from 'zod';
 import type { Stoppable } from '../errors.ts';
@@ -27,10 +27,10 @@ import { whole } from '../files/schema-values.ts';
 export const judgeNames = ['both', 'perplexity', 'generation'] as const;
 export type JudgeName = (typeof judgeNames)[number];
 
-/** The measures of a model. */
+/** A model's measures. */
 export type ModelJudgement = Pick<StageResult, 'perplexity' | 'agreement'>;
 
-/** Nats a token that a judge wants to be small. */
+/** Nats per token that each judge minimizes. */
 const losses: Readonly<Record<JudgeName, (measured: ModelJudgement) => number>> = {
   perplexity: (measured) => Math.log(measured.perplexity),
   generation: ({ agreement }) => agreement?.kl ?? Number.POSITIVE_INFINITY,
@@ -42,23 +42,23 @@ export function isBetter(judge: JudgeName, trial: ModelJudgement, best: ModelJud
   return best === undefined || losses[judge](trial) < losses[judge](best);
 }
 
-/** Prompts of the judge; fewer where the validation text is short, so that reading them takes no longer than it does. */
+/** Most prompts for the judge; fewer for a short validation text, so that reading them takes no longer than reading it. */
 const mostPrompts = 64;
 const fewestPrompts = 16;
 
-/** Texts that the judge reads; both models read each. @param length tokens of a text */
+/** Number of texts the judge reads with both models. @param length tokens per text */
 export function judgedPrompts({ validation }: Pick<ConversionTexts, 'validation'>, length: number): number {
   const tokens = validation.windows.reduce((total, window) => total + window.tokens.length, 0);
   return Math.min(mostPrompts, Math.max(fewestPrompts, Math.floor(tokens / (2 * length))));
 }
 
-/** The text of which the judge looks at generation: tokens that are read in a judgement, by both models, and of a row. */
+/** The text for judging generation: tokens that both models read in one judgment, and tokens per row. */
 export function judgedText(model: CausalModel, texts: Pick<ConversionTexts, 'validation'>, judge: JudgeName) {
   const { whole: length } = ownTextLengths(model);
   return { length, tokens: judge === 'perplexity' ? 0 : 2 * judgedPrompts(texts, length) * length };
 }
 
-/** The original's own text, in the run folder: it writes once. */
+/** The original's own text, in the run folder: written once. */
 export const ownTextFile: RunFile<{ readonly tokens: number[]; readonly scoredFrom: number }[]> = {
   file: 'own-text.json',
   schema: z.array(z.strictObject({ tokens: z.array(whole()), scoredFrom: whole(1) })),
@@ -74,7 +74,7 @@ interface JudgeOptions extends Stoppable {
   readonly compile?: CompileOptions;
 }
 
-/** Takes the measures of models that a judge decides by; the original writes at the first call, if it has not. */
+/** Measures models for a judge; the original writes its text at the first call, if it has not. */
 export function judgeOf(
   original: Original,
   tokenizer: Tokenizer,
@@ -105,17 +105,17 @@ export function judgeOf(
   };
 }
 
-/** Tokens of a prompt, more than windows of usual groups reach, and of the original's continuation. */
+/** Tokens per prompt, more than windows of usual groups reach, and per continuation by the original. */
 const promptTokens = 256;
 const writtenTokens = 32;
-/** Lengths of prompts and continuations, within the positions of a model. */
+/** Lengths of prompts and continuations that fit a model's positions. */
 export function ownTextLengths(model: CausalModel) {
   const half = Math.floor(windowLength(model) / 2);
   const [prompt, written] = [promptTokens, writtenTokens].map((tokens) => Math.min(tokens, half));
   return { prompt, written, whole: prompt + written };
 }
 
-/** Prompts out of a stretch of text, each with the tokens that begin texts in front. */
+/** Prompts from a stretch of text, each after the tokens that begin texts. */
 export function promptsOf(
   { model }: Pick<Weighted, 'model'>,
   tokenizer: Tokenizer,
@@ -124,7 +124,9 @@ export function promptsOf(
   return samplePrompts(stretches(text, tokensBefore(tokenizer), ownTextLengths(model).prompt), count, seed);
 }
 
-/** Windows of one length over a stretch of text, each after the tokens that begin texts; all of it where it is shorter. */
+/**
+ * Windows of one length over a stretch of text, each after the tokens that begin texts; the whole stretch if it is shorter.
+ */
 export function stretches(tokens: Int32Array, first: readonly number[], length: number): ScoredWindow[] {
   const size = Math.max(1, Math.min(length - first.length, tokens.length));
   const count = Math.max(1, Math.floor(tokens.length / size));
@@ -135,12 +137,12 @@ export function stretches(tokens: Int32Array, first: readonly number[], length: 
 }
 
 /**
- * How matrices are stored where a model writes that is measured layer by layer. Of a 7B's in blocks of 64 more pieces would stay with
- * the process (`memoryAfterEngine`).
+ * How matrices are stored when a model that is measured layer by layer writes. With a 7B in blocks of 64, more pieces would
+ * stay with the process (`memoryAfterEngine`).
  */
 export const writingForm = { dtype: 'int4', block: 32 } as const;
 
-/** An engine for the weights of a model, whose matrices are in 4 bits where its weights are in files; dispose of it. */
+/** An engine for a model's weights, in 4 bits if the weights are in files; dispose of it. */
 export function engineFor({ model, parameters }: Weighted, compile?: CompileOptions): Promise<DecodingEngine> {
   if (layeredWeights(parameters) === undefined) {
     return DecodingEngine.create(model, residentTensors(parameters), compile);

@@ -1,4 +1,4 @@
-/** Inputs and outputs of a teacher's attention layers on a few texts, to which a student's layers are fitted one by one. */
+/** Inputs and outputs of a teacher's attention layers on a few texts, to fit a student's layers one by one. */
 import { type AnyParameter, layeredWeights, residentTensors } from '../checkpoint/stored-parameter.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
@@ -13,16 +13,16 @@ import { runSegments, SegmentedProgram } from '../runtime/segmented-program.ts';
 /** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
 export type LayerSample = ReturnType<typeof sampleOf>;
 
-/** How a teacher is sampled. */
+/** How to sample a teacher. */
 interface SamplingOptions extends CompileOptions, Stoppable {
   /** The layers to sample. */
   readonly layers: ReadonlySet<number>;
 }
 
 /**
- * Runs a teacher over texts of one length, and gives out the samples of layers in their order, [text]. With parameters in files
- * those of one layer at a time are in memory, and their samples.
- * @param texts token ids, all of n
+ * Runs a teacher over texts of one length, and passes each layer's samples, [text], to `visit` in order. With parameters in
+ * files, only one layer's parameters and samples are in memory at a time.
+ * @param texts token ids, each of length n
  * @throws LinnetError `INPUT` without a text or for texts of unequal lengths, `ABORTED` between two texts
  */
 export async function sampleLayers(
@@ -40,7 +40,7 @@ export async function sampleLayers(
   const graph = samplingGraph(model, n, layers);
   const feeds = texts.map((text) => ({ tokens: int32([1, n], text) }));
   const weights = layeredWeights(parameters);
-  // Begun layer by layer: the parts of a list of pairs stay in the frame of a function that waits, samples and all.
+  // Filled layer by layer: a list of pairs would stay in the frame of a waiting function, samples included.
   const samples = new Map<number, LayerSample[]>();
   const take = async (text: number, outputs: NamedTensors): Promise<void> => {
     for (const layer of layers) {
@@ -76,7 +76,7 @@ function sampleOf(outputs: NamedTensors, layer: number) {
   return { q: part('q'), k: part('k'), v: part('v'), mixed: part('mixed') };
 }
 
-/** `tokens` int32 [1,n] and the parameters → `q.i`, `k.i`, `v.i` and `mixed.i` of the layers. */
+/** `tokens` int32 [1,n] and the parameters → `q.i`, `k.i`, `v.i` and `mixed.i` of the sampled layers. */
 export function samplingGraph(model: CausalModel, n: number, sampled: ReadonlySet<number>): Graph {
   const graph = new Graph(`samples of ${n}`);
   const source = new InputParameters(graph);

@@ -1,9 +1,9 @@
 /**
- * Hidden states before the layers that are trained, one layer after the other: through the layers of the original, or through those
- * that were converted already. Of all files only the newest stays, unless layers are trained elsewhere.
+ * Hidden states before the layers that are trained, layer by layer: through the original's layers, or through those already
+ * converted. Keeps only the newest file, unless layers are trained elsewhere.
  *
- * The record says of which layers there are hidden states, and their hash; it is written when a file is whole, and files that it
- * does not name are removed afterwards, so that a process that is killed goes on from one of them.
+ * The record lists the layers whose hidden states exist, with their hashes; it is written when a file is complete, and files
+ * it does not name are removed afterwards, so that a killed process continues from one of them.
  */
 import { createHash } from 'node:crypto';
 import { mkdir, readdir } from 'node:fs/promises';
@@ -25,15 +25,15 @@ import { hashOfTensors } from './layer-transfer.ts';
 import type { Weighted } from './stages.ts';
 import { remove } from '../files/remove.ts';
 
-/** Whose hidden states layers are trained on. */
+/** Whose hidden states layers train on. */
 export const transferInputs = ['original', 'converted'] as const;
-/** Hidden states of the original model, or of the model whose earlier layers are converted. */
+/** Hidden states of the original model, or of the model with its earlier layers converted. */
 export type TransferInputs = (typeof transferInputs)[number];
 
 const schema = z.strictObject({
   format: z.literal('linnet-transfer'),
   version: z.literal(1),
-  /** Files by the layer that they are the inputs of, the newest last; `sha256` is of their numbers. */
+  /** Files by the layer they feed, the newest last; `sha256` covers their numbers. */
   states: z.array(z.strictObject({ layer: z.int().min(0), identity: z.string(), sha256: z.string() })),
 });
 type TransferProgress = z.infer<typeof schema>;
@@ -45,12 +45,12 @@ const progressFile: RunFile<TransferProgress> = {
   remedy: 'remove the folder',
 };
 
-/** Hidden states of a transfer. */
+/** A transfer's hidden states. */
 export interface LayerStatesOptions extends EmbeddedRows, PassOptions {
   readonly teacher: Weighted;
   readonly student: Weighted;
   readonly inputs: TransferInputs;
-  /** Keeps the files of all layers. Default: each is removed when the next is whole. */
+  /** Whether to keep all layers' files. Default: removes each when the next is complete. */
   readonly keepAll?: boolean;
 }
 
@@ -67,12 +67,12 @@ export class LayerStates {
     this.#options = options;
   }
 
-  /** Takes the trained mixer of a layer, before hidden states after it are asked for. */
+  /** Takes a layer's trained mixer, before anyone asks for hidden states after it. */
   learned(layer: number, parameters: Weights): void {
     this.#learned.set(layer, parameters);
   }
 
-  /** The identity of the hidden states before a layer, whether or not they are there. */
+  /** The identity of the hidden states before a layer, whether or not they exist. */
   identity(layer: number): string {
     if (layer === 0) return embeddingIdentity(this.#options);
     const { inputs, student } = this.#options;
@@ -82,7 +82,7 @@ export class LayerStates {
     return hashOfTensors(hash, this.#learned.get(layer - 1) ?? new Map());
   }
 
-  /** The file of the hidden states before a layer; they are computed if need be. @throws LinnetError as `embedRows` */
+  /** The file of the hidden states before a layer, computed if need be. @throws LinnetError like `embedRows` */
   async before(layer: number): Promise<string> {
     const path = join(this.#folder.path, `hidden-${layer}.safetensors`);
     const identity = this.identity(layer);
@@ -119,7 +119,7 @@ export class LayerStates {
     return await passLayer(this.#passed(layer - 1), layer - 1, from, target, this.#options);
   }
 
-  /** The model whose layer the hidden states go through. */
+  /** The model whose layer computes the next hidden states. */
   #passed(layer: number): Weighted {
     const { teacher, student, inputs } = this.#options;
     if (inputs === 'original') return teacher;
@@ -132,7 +132,7 @@ export class LayerStates {
     return (await this.#folder.read(progressFile)) ?? { format: 'linnet-transfer', version: 1, states: [] };
   }
 
-  /** Whether a file is recorded, and has the recorded hash. */
+  /** Whether a file is recorded and has the recorded hash. */
   async #isWhole(layer: number, path: string, identity: string): Promise<boolean> {
     const { states } = await this.#progress();
     const recorded = states.find((state) => state.layer === layer && state.identity === identity);

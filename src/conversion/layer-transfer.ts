@@ -1,7 +1,5 @@
 /**
- * Attention transfer of one layer: on the hidden states before it, its mixer learns to mix queries, keys and values as the
- * teacher's attention does. Of the teacher only this layer is read, up to its attention, so that layers can be trained in
- * any order, at the same time, on several machines.
+ * Attention transfer of one layer: on the hidden states before it, its mixer learns to mix queries, keys and values like the teacher's attention. It reads only this layer of the teacher, up to its attention, so that layers can train in any order, at the same time, on several machines.
  *
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens
  */
@@ -43,15 +41,15 @@ const metadataKey = 'layer';
 /** Inputs of a layer's transfer. */
 export interface LayerInputs {
   readonly teacher: Weighted;
-  /** Only its mixer parameters of the layer are read. */
+  /** Only the layer's mixer parameters are read. */
   readonly student: Weighted;
   /** The file of the hidden states before the layer. */
   readonly states: string;
 }
 
-/** How `transferLayer` learns. */
+/** Options of `transferLayer`. */
 export interface LayerTrainingOptions extends Pick<TrainingJob, 'settings' | 'compile' | 'signal'> {
-  /** Awaited before the first optimizer step, with the number of steps done before. */
+  /** Awaited before the first optimizer step, with the number of steps done earlier. */
   readonly onStart?: (update: number) => Promise<void>;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
@@ -62,28 +60,26 @@ const schema = z.strictObject({
   identity: z.string(),
   layer: whole(),
   steps: whole(),
-  /** Σ (out − teacher)² / Σ teacher² on rows that were not trained on, before and after. */
+  /** Σ (out − teacher)² / Σ teacher² on held-out rows, before and after. */
   before: z.number(),
   after: z.number(),
 });
 
 /** The result of training one layer. */
 export interface LayerTransfer extends Omit<z.infer<typeof schema>, 'version' | 'identity'> {
-  /** The layer's mixer, by full names: trained, or unchanged where training did not lower the error. */
+  /** The layer's mixer, by full names: trained, or unchanged if training did not lower the error. */
   readonly parameters: Weights;
 }
 
 /**
- * Trains the mixer of one layer. The result is written into the folder; where it is there already, from the same start, hidden
- * states and settings, it is read. A training that was stopped goes on from its newest snapshot.
+ * Trains one layer's mixer and writes the result into the folder; reads it instead if it is already there, from the same
+ * start, hidden states and settings. Stopped training continues from its newest snapshot.
  *
- * @param folder of the result, and of snapshots
- * @throws LinnetError `NOT_FOUND` without hidden states, `CONFIG` for a layer whose mixer has nothing to learn,
- *   `INPUT` for fewer than two rows, `ABORTED` by the signal, after a snapshot
- * @example
- * const { parameters, before, after } = await transferLayer(inputs, 3, 'runs/transfer', {
- *   settings: parseTrainingSettings({ steps: 200, batch: 8, learningRate: 1e-2 }),
- * });
+ * @param folder for the result and snapshots
+ * @throws LinnetError `NOT_FOUND` without hidden states, `CONFIG` for a layer whose mixer has nothing to learn, `INPUT` for
+ *   fewer than two rows, `ABORTED` by the signal, after a snapshot
+ * @example const { parameters, before, after } = await transferLayer(inputs, 3, 'runs/transfer', { settings:
+ *   parseTrainingSettings({ steps: 200, batch: 8, learningRate: 1e-2 }), });
  */
 export async function transferLayer(
   inputs: LayerInputs,
@@ -102,7 +98,7 @@ export async function transferLayer(
   return result;
 }
 
-/** Trains a layer as `transferLayer` does; writes nothing but snapshots into their folder. */
+/** Trains a layer like `transferLayer`; writes only snapshots, into their folder. */
 export async function learnLayer(
   inputs: LayerInputs,
   layer: number,
@@ -133,8 +129,8 @@ function resultOf(folder: string, layer: number): string {
 }
 
 /**
- * Seconds per optimizer step of `settings` in one layer, and in total with the preparation; nothing is written.
- * @throws LinnetError as `transferLayer`
+ * Seconds per optimizer step of `settings` in one layer, and in total with the preparation; writes nothing.
+ * @throws LinnetError like `transferLayer`
  */
 export async function layerStepTimes(
   inputs: LayerInputs,
@@ -155,7 +151,7 @@ function trainedRows({ rows }: HiddenFile): number {
   throw new LinnetError('INPUT', 'a layer is trained on at least two rows; give more of them');
 }
 
-/** A layer's rows, its mixer as it is (`start`), options of `train` but for the settings, and its error. Dispose of it. */
+/** A layer's rows, its initial mixer (`start`), options of `train` except the settings, and its error. Dispose of it. */
 async function openLayer({ teacher, student, states: path }: LayerInputs, layer: number, options: CompileOptions = {}) {
   const states = await openHiddenFile(path);
   try {
@@ -180,7 +176,7 @@ async function openLayer({ teacher, student, states: path }: LayerInputs, layer:
       states,
       start,
       job: { ...learned, ...read, parameters, compile: { ...options, lean } },
-      /** Squared error over the teacher's squares on the rows that are not trained on. */
+      /** Squared error over the teacher's squares, on held-out rows. */
       async error(mixer: Weights): Promise<number> {
         const own = states.dataset(judgedFrom, states.rows);
         const weights = Object.fromEntries([...parameters, ...mixer]);
@@ -231,7 +227,7 @@ export function layerJob(
   };
 }
 
-/** Squares of the student's mixed values less the teacher's, and of the teacher's, of rows with `weights` [B,n]. */
+/** Squares of the student's mixed values minus the teacher's, and of the teacher's, for rows with `weights` [B,n]. */
 function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) {
   const trained = parametersOfMixers(student, [layer]);
   return (source: ParameterSource, { [hiddenInput]: hidden, weights }: Readonly<Record<string, Value>>) => {
@@ -252,7 +248,7 @@ function layerErrors(teacher: CausalModel, student: CausalModel, layer: number) 
   };
 }
 
-/** The layer's own parameters as they are. */
+/** The layer's own parameters, unchanged. */
 function requireTrainable({ model, parameters }: Weighted, layer: number): WeightMap {
   const own: WeightMap = new Map();
   for (const name of parametersOfMixers(model, [layer]).keys()) {
@@ -266,19 +262,19 @@ function requireTrainable({ model, parameters }: Weighted, layer: number): Weigh
 
 /**
  * Identity of a layer's training, as a SHA-256: its start, the hidden states before it, the settings.
- * @throws LinnetError `CONFIG` for a mixer that has nothing to learn
+ * @throws LinnetError `CONFIG` for a mixer with nothing to learn
  */
 export function layerIdentity(student: Weighted, layer: number, states: string, settings: TrainingSettings): string {
   const hash = createHash('sha256');
-  // Other fields of config.json do not reach a mixer that is trained by itself.
+  // Other config.json fields do not reach a mixer trained by itself.
   const { sizes, mixers, scoreScale, biasReach } = student.model;
-  const fixed = { ...settings, microBatch: undefined }; // that follows from the memory
+  const fixed = { ...settings, microBatch: undefined }; // it follows from the memory
   hash.update(JSON.stringify({ sizes, mixers, scoreScale, biasReach, layer, settings: fixed }));
   hash.update(states);
   return hashOfTensors(hash, requireTrainable(student, layer));
 }
 
-/** The hash of names and values, after everything that went into `hash` before. */
+/** The hash of names and values, after everything already in `hash`. */
 export function hashOfTensors(hash: Hash, tensors: Weights): string {
   for (const [name, { data }] of tensors) {
     hash.update(name);
@@ -295,7 +291,7 @@ export async function storeLayer(folder: string, identity: string, result: Layer
   });
 }
 
-/** The stored result; undefined if there is none, or one of another identity. */
+/** The stored result; undefined if there is none, or it has another identity. */
 export async function storedLayer(folder: string, layer: number, identity: string): Promise<LayerTransfer | undefined> {
   try {
     await using file = await openSafetensors(resultOf(folder, layer));

@@ -1,14 +1,14 @@
 /** Ridge regression by normal equations, in float64. */
 import { LinnetError } from '../errors.ts';
 
-/** AᵀA and Aᵀb of an overdetermined system of `size` unknowns, gathered row block by row block. */
+/** AᵀA and Aᵀb of an overdetermined system with `size` unknowns, accumulated by row blocks. */
 export function normalEquations(size: number) {
   const gram = new Float64Array(size * size); // row-major, symmetric
   const right = new Float64Array(size);
   return {
     /**
      * Adds equations Σ_i column_i · x_{index_i} = target.
-     * @param columns of equal length, as many as `indices`; unknowns that are not named do not occur in these equations
+     * @param columns of equal length, one per index; other unknowns do not occur in these equations
      */
     add(columns: readonly Float64Array[], indices: readonly number[], target: Float64Array): void {
       for (const [a, column] of columns.entries()) {
@@ -22,7 +22,7 @@ export function normalEquations(size: number) {
       }
     },
     /**
-     * x of least ‖Ax − b‖² + ρ‖x‖², with ρ the given share of the mean diagonal of AᵀA; zeros where A is zero.
+     * The x that minimizes ‖Ax − b‖² + ρ‖x‖², with ρ the given share of AᵀA's mean diagonal; zeros where A is zero.
      * @param share in (0, 1); keeps nearly parallel columns from growing against each other
      */
     solve(share = 1e-4): Float64Array {
@@ -42,7 +42,7 @@ function dot(a: Float64Array, b: Float64Array): number {
   return total;
 }
 
-/** Solves a symmetric positive definite system; the lower triangle of `matrix` is overwritten by its factor. */
+/** Solves a symmetric positive definite system; its factor overwrites the lower triangle of `matrix`. */
 function solveByCholesky(matrix: Float64Array, right: Float64Array, n: number): Float64Array {
   for (let column = 0; column < n; column++) {
     for (let row = column; row < n; row++) {

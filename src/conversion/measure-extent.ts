@@ -1,6 +1,6 @@
 /**
- * How much text the report of a conversion is measured on: all of it with a small model; with a large one as much as fits the
- * time, test text before all else.
+ * How much text a conversion's report measures on: all of it for a small model; for a large one, as much as time allows, test
+ * text first.
  */
 import { branches } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
@@ -18,42 +18,44 @@ import { max } from '../graph/ops/reduce.ts';
 import { parallelHidden } from '../models/graphs/parallel-graph.ts';
 import { overPositions } from '../training/objectives/next-token.ts';
 
-/** Amounts of text that the report is measured on. */
+/** Amounts of text for the report's measurements. */
 export type MeasureExtent = ReturnType<typeof measureExtent>;
 
-/** Share of the training's time that the report's measurements may take, and seconds that they always may. */
+/** Share of the training time that the report's measurements may take, and seconds they may always take. */
 const budgetShare = 0.2;
 const leastSeconds = 60;
 
-/** Seconds that the report's measurements may take after a training of `budget` seconds. */
+/** Seconds for the report's measurements after a training of `budget` seconds. */
 export function measureSeconds(budget: number): number {
   return Math.max(leastSeconds, budgetShare * budget);
 }
 
-/** Share of the training's time that a judgement of a stage may take, on a machine of this many operations a second. */
+/** Share of the training time for judging a stage, on a machine with this many operations per second. */
 const judgedShare = 0.05;
 const assumedRate = 1e11;
 
-/** Tokens of validation text for a training of `budget` seconds: the same on every machine, so that a resumed run has the same text. */
+/**
+ * Validation tokens for a training of `budget` seconds: the same on every machine, so that a resumed run has the same text.
+ */
 export function judgedTokens({ parameters }: Pick<CausalModel, 'parameters'>, budget: number): number {
   return Math.floor((judgedShare * budget * assumedRate) / (2 * parameterCount(parameters)));
 }
 
-/** Tokens of a window in which perplexity is reported by position, over the length of other windows. */
+/** Window length for perplexity by position, as a multiple of other windows'. */
 const positionFactor = 4;
 const recallDistances = [16, 32, 64, 128, 256, 512, 1024];
-/** Tokens of a probe besides its distance: a passage, twice. */
+/** A probe's tokens besides its distance: a passage, twice. */
 const probeTokens = 32;
 const most = { probes: 16, prompts: 200, steps: 64 };
 const fewest = { probes: 2, prompts: 8, steps: 8 };
-/** Texts that are continued for reading, by each model. */
+/** Tokens per sample text that each model continues for reading. */
 const sampleTokens = 80;
 const mostStateBytes = 2 ** 30;
-/** Bytes of weights that a step reads in a second, and that compiling a step takes in. */
+/** Bytes of weights that a step reads per second, and that compiling a step takes in per second. */
 const stepBytes = 1e10;
 const startBytes = 2e8;
 
-/** Seconds in which a step of a model is compiled. */
+/** Seconds to compile a model's step. */
 export function startSeconds(model: CausalModel): number {
   return (4 * parameterCount(model.parameters)) / startBytes;
 }
@@ -65,16 +67,16 @@ interface ExtentInputs {
   readonly contexts: readonly number[];
   /** Seconds for all measurements; undefined for no limit. */
   readonly seconds?: number;
-  /** Operations a second, as `measureOperations` has it. */
+  /** Operations per second, from `measureOperations`. */
   readonly rate: number;
 }
 
-/** Branches that the converted model has. */
+/** The converted model's branches. */
 export function modelBranches({ mixers }: Pick<CausalModel, 'mixers'>) {
   return branches.filter((branch) => mixers.some((mixer) => withoutBranch(mixer, branch) !== undefined));
 }
 
-/** Chooses the amounts of text for a time. */
+/** Chooses amounts of text that fit the time. */
 export function measureExtent({ original, converted, texts, contexts, seconds, rate }: ExtentInputs) {
   const window = windowLength(original);
   const tokenSeconds = operationSeconds(readingCost(original, window).operations / window, rate);
@@ -98,13 +100,13 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
     const position = between(window, Math.max(window, texts.testTokens.length), share);
     const positionLength = Math.min(positionFactor * window, position);
     return {
-      /** Of each distance of recall. */
+      /** Per recall distance. */
       probes: part('probes'),
-      /** Prompts that the original continues, to be compared. */
+      /** Prompts that the original continues, for comparison. */
       prompts: part('prompts'),
-      /** Timed steps at each context. */
+      /** Timed steps per context. */
       steps: part('steps'),
-      /** Windows, and tokens of each, for perplexity by position. */
+      /** Windows, and their length, for perplexity by position. */
       positionLength,
       positionWindows: Math.max(1, Math.floor(position / positionLength)),
     };
@@ -120,22 +122,22 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
   const chosen = amounts(share);
   const tokens = Math.round(tokensOfTest(testWindows) + tokensOf(chosen));
   return {
-    /** Windows of test text for perplexity, and their tokens. */
+    /** Test windows for perplexity, and their tokens. */
     testWindows,
     testTokens: tokensOfTest(testWindows) / readings,
     ...chosen,
     distances,
-    /** Contexts at which speed is measured: those whose state is of moderate size. */
+    /** Contexts for measuring speed: those with a moderate state size. */
     contexts: measuredContexts,
-    /** Tokens that are read and written, and the time of that. */
+    /** Tokens read and written, and the time for them. */
     tokens,
     seconds: started + tokens * tokenSeconds,
-    /** Whether a longer time would measure more. */
+    /** Whether more time would measure more. */
     isCut: share < 1 || testWindows < test.length,
   };
 }
 
-/** A row of `length` tokens, read up to its predictions. */
+/** The cost of reading `length` tokens, predictions included. */
 export function readingCost(model: CausalModel, length: number): GraphCost {
   const graph = new Graph('reading');
   const source = new InputParameters(graph);

@@ -1,4 +1,4 @@
-/** Measurements of a converted model next to its original: quality, contribution of each branch, memory and speed. */
+/** Measures a converted model against its original: quality, each branch's contribution, memory and speed. */
 import { tokensBefore } from '../tokenizer/encode-text.ts';
 import { preparePrompt } from '../engine/prompt.ts';
 import type { DecodingEngine } from '../decoding/engine.ts';
@@ -26,24 +26,24 @@ import type { ConversionOptions } from './options.ts';
 import type { Weighted } from './stages.ts';
 import type { ConversionTexts } from './texts.ts';
 
-/** A number of the original and of the converted model. */
+/** A number for the original and one for the converted model. */
 export interface Pair<T> {
   readonly original: T;
   readonly converted: T;
 }
 
-/** Everything that the report shows next to the stages. */
+/** Everything the report shows besides the stages. */
 export type ConversionMeasures = Awaited<ReturnType<typeof measureConversion>>;
 
 /** Options of `measureConversion`. */
 export interface MeasureConversionOptions extends Pick<ConversionOptions, 'compile' | 'signal'> {
-  /** Tokens of context at which memory and speed are measured. */
+  /** Context lengths at which to measure memory and speed. */
   readonly contexts: readonly number[];
-  /** Both models continue each of them. */
+  /** Both models continue each prompt. */
   readonly prompts: readonly string[];
-  /** For all measurements: with a large model, fewer texts are read. Default: no limit. */
+  /** For all measurements: a large model reads fewer texts. Default: no limit. */
   readonly seconds?: number;
-  /** Of the sampled texts. Default 0. */
+  /** Seed for the sampled texts. Default 0. */
   readonly seed?: number;
   /** Called before each measurement with its name. */
   readonly onProgress?: (what: string) => void;
@@ -52,12 +52,9 @@ export interface MeasureConversionOptions extends Pick<ConversionOptions, 'compi
 const sampleTokens = 80;
 
 /**
- * @throws LinnetError as the measurements do, `ABORTED` by the signal
- * @example
- * const { perplexity, ablation } = await measureConversion(original, converted, tokenizer, texts, {
- *   contexts: [1024, 8192], prompts: ['Once upon a time'],
- * });
- * console.log(perplexity.original, perplexity.converted, ablation);
+ * @throws LinnetError like the measurements, `ABORTED` by the signal
+ * @example const { perplexity, ablation } = await measureConversion(original, converted, tokenizer, texts, { contexts: [1024,
+ *   8192], prompts: ['Once upon a time'], }); console.log(perplexity.original, perplexity.converted, ablation);
  */
 export async function measureConversion(
   original: Weighted,
@@ -77,7 +74,7 @@ export async function measureConversion(
   };
   const textPerplexity = async (model: CausalModel, { parameters }: Weighted): Promise<number> =>
     (await perplexity(model, parameters, test, options)).perplexity;
-  // Of the tokens that count.
+  // Over the tokens that count.
   const losses = await both('perplexity', async ({ model, parameters }) => {
     const all = await tokenLosses(model, parameters, test.windows, options);
     return test.windows.flatMap(({ scoredFrom }, at) => [...all[at].subarray(scoredFrom - 1)]);
@@ -125,21 +122,21 @@ export async function measureConversion(
   const agreements = await weightAgreement(original, converted, written.original.texts, options);
   return {
     perplexity: quality,
-    /** Standard error of converted / original, from the differences token by token. */
+    /** Standard error of converted / original, from token-wise differences. */
     ratioError,
-    /** Perplexity of the converted model with a branch switched off. */
+    /** The converted model's perplexity with a branch switched off. */
     ablation,
     positions,
     recall,
-    /** Bytes of float32 state of a session after `context` tokens. */
+    /** Bytes of a session's float32 state after `context` tokens. */
     memory,
     /** The amounts of text behind these numbers. */
     extent,
     speed: { original: written.original.speed, converted: written.converted.speed },
-    /** Of the converted model with the original's text after prompts out of the test text. */
+    /** The converted model against the original's own text, after prompts from the test text. */
     agreement: {
       prompts: agreements.length,
-      /** Of a continuation. */
+      /** Tokens per continuation. */
       tokens,
       ...meanAgreement(agreements),
       /** The probability of this KL by chance if the true one were `harmlessKl`. */

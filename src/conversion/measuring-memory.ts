@@ -1,4 +1,4 @@
-/** Memory of the stages of a conversion that measure or calibrate, with all weights in memory and layer by layer. */
+/** Memory of a conversion's measuring and calibrating stages, with all weights in memory and layer by layer. */
 import { segmentWeights } from '../checkpoint/stored-parameter.ts';
 import { agreementMemory } from '../evaluation/agreement/weight-agreement.ts';
 import { lossesMemory } from '../evaluation/perplexity/losses.ts';
@@ -14,10 +14,10 @@ import { memoryAfterJudge } from './step-form.ts';
 import { type Weighted, windowLength } from './stages.ts';
 import { calibrated, type ConversionTexts } from './texts.ts';
 
-/** Sizes of the weights that an engine for decoding has besides them: its own, and those that it lays out anew. */
+/** A decoding engine's own memory, in sizes of the weights: its copy, and the weights it lays out anew. */
 const engineCopies = 1.9;
 
-/** Bytes of measuring stages at their peaks. */
+/** Peak bytes of measuring stages. */
 type MeasuringMemory = Readonly<Record<'judge' | 'linearize' | 'calibrate' | 'report', number>>;
 
 interface MeasuredWork {
@@ -28,7 +28,7 @@ interface MeasuredWork {
   readonly extent: MeasureExtent;
 }
 
-/** The memory of measuring stages in both forms; no weights are read. */
+/** Measuring stages' memory in both forms; reads no weights. */
 export function measuringMemory(work: MeasuredWork): Record<MemoryForm, MeasuringMemory> {
   const { original, student, texts, extent, judge } = work;
   const { model } = original;

@@ -1,4 +1,4 @@
-/** Options and events of a conversion. */
+/** A conversion's options and events. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import type { Share } from '../jobs/result-store.ts';
 import type { CompileOptions } from '../runtime/compile.ts';
@@ -8,55 +8,60 @@ import type { MixerOptions } from './plan.ts';
 import type { StageResult } from './progress-file.ts';
 import type { StageSteps } from './stages.ts';
 
-/** Which layers keep softmax: none, given ones, or a number of layers, which are chosen by measuring. */
+/** Which layers keep softmax: none, given ones, or a number of layers chosen by measuring. */
 export type KeptLayers = { readonly layers: readonly number[] } | { readonly auto: number };
 
 /** Options of a conversion. */
 export interface ConversionOptions extends MixerOptions {
   /** Seconds for all training together. */
   readonly budget: number;
-  /** Optimizer steps of each stage in place of `budget`: the same result on every machine. */
+  /** Optimizer steps per stage instead of `budget`: the same result on every machine. */
   readonly steps?: StageSteps;
-  /** Layers that keep softmax: named, or chosen by measurement. */
+  /** Layers that keep softmax: named, or chosen by measuring. */
   readonly keep: KeptLayers;
-  /** What decides about the best weights and about branches. Default `both`. */
+  /** Decides on the best weights and on branches. Default `both`. */
   readonly judge?: JudgeName;
   /** Sequences per optimizer step. Default 8. */
   readonly batch?: number;
-  /** Tokens of a row of `transfer` and `logits`; `long` has twice as many. Default: 512, or fewer if the model was trained on fewer. */
+  /**
+   * Tokens per row in `transfer` and `logits`; `long` has twice as many. Default: 512, or fewer if the model was trained on
+   * fewer.
+   */
   readonly length?: number;
-  /** The most memory to take, in bytes. Default: three quarters of the available memory. */
+  /** Memory limit in bytes. Default: three quarters of the available memory. */
   readonly memoryBytes?: number;
-  /** Whose hidden states layers learn on that are trained by themselves. Default: the original's. */
+  /** Whose hidden states layers trained by themselves learn on. Default: the original's. */
   readonly inputs?: TransferInputs;
-  /** Of the shuffle. Default 0. */
+  /** Seeds the shuffle. Default 0. */
   readonly seed?: number;
-  /** Progress, snapshots and weights go here. */
+  /** Folder for progress, snapshots and weights. */
   readonly folder: string;
   /** Resumes the conversion in the folder. */
   readonly resume?: boolean;
-  /** Begins anew where the folder holds a conversion, which is removed. */
+  /** Starts over, removing any conversion in the folder. */
   readonly replace?: boolean;
-  /** Redis of a queue whose workers train the layers of stages that train each by itself; they must have `folder` too. */
+  /** Redis queue whose workers train layers, in stages that train each by itself; they need access to `folder`. */
   readonly queue?: string;
   /**
-   * Folder or `s3://bucket/prefix` (`openResults`) of results of layers, in stages that train each by itself. A layer with a
-   * result is not trained; others are, and their results are kept. Needs `steps`.
+   * Folder or `s3://bucket/prefix` (`openResults`) for layers' results, in stages that train each by itself. Layers with a
+   * result are not trained; the others are, and their results stored. Needs `steps`.
    */
   readonly store?: string;
-  /** Trains only this part of the layers, and nothing after them: their results are for others, who have the same `store`. */
+  /** Trains only this part of the layers, and nothing after them: other machines with the same `store` use the results. */
   readonly share?: Share;
-  /** Threads and device. Default: all cores of the CPU. */
+  /** Threads and device. Default: all CPU cores. */
   readonly compile?: CompileOptions;
   /** Stops the work, with an error `ABORTED`; the folder then has all that `resume` needs. */
   readonly signal?: AbortSignal;
   /** Called as stages start, step and finish. */
   readonly onEvent?: (event: ConversionEvent) => void;
-  /** Awaited before the first stage, in a folder known to be free: validation perplexity of the original, and the new mixer. */
+  /**
+   * Awaited before the first stage, in a folder known to be free: the original's validation perplexity, and the new mixer.
+   */
   readonly onStart?: (original: number, mixer: MixerConfig) => Promise<void>;
 }
 
-/** Events of a conversion. */
+/** A conversion's events. */
 export type ConversionEvent =
   | { readonly kind: 'sensitivity'; readonly done: number; readonly total: number }
   | { readonly kind: 'skipped'; readonly stage: string; readonly reason: string }

@@ -1,7 +1,7 @@
 /**
- * The progress of a conversion, in its run folder: `conversion.json`, replaced as a whole after every stage, and the
- * weights of the best stage in `best/STAGE.safetensors`, which are whole before the file names the stage. A conversion that was
- * stopped goes on after the last stage that is written there.
+ * A conversion's progress, in its run folder: `conversion.json`, replaced as a whole after every stage, and the best stage's
+ * weights in `best/STAGE.safetensors`, complete before the file names the stage. A stopped conversion continues after the
+ * last stage recorded.
  */
 import { z } from 'zod';
 import type { RunFile } from '../files/run-folder.ts';
@@ -11,31 +11,34 @@ const stageSchema = z.strictObject({
   name: z.string(),
   /** On the validation text. */
   perplexity: z.number(),
-  /** With the original on its own text, where the judge looks at generation. */
+  /** With the original on its own text, if the judge measures generation. */
   agreement: z.strictObject({ greedyLength: z.number(), sameNext: z.number(), kl: z.number() }).optional(),
   seconds: z.number().min(0),
-  /** Optimizer steps, of every layer where layers are trained by themselves; 0 for stages in closed form. */
+  /** Optimizer steps, per layer if layers train by themselves; 0 for closed-form stages. */
   steps: whole(),
-  /** Whether the judge found it better than the best before: it starts the next stage. */
+  /** Whether the judge found it better than the best before: the next stage then starts from it. */
   kept: z.boolean(),
-  /** Per layer, of a stage that trains layers by themselves: squared error over the teacher's squares. */
+  /** Per layer, if the stage trains layers by themselves: squared error over the teacher's squares. */
   layers: z.array(z.strictObject({ layer: whole(), before: z.number(), after: z.number() })).optional(),
 });
 
 const schema = z.strictObject({
   format: z.literal('linnet-conversion'),
   version: z.literal(2),
-  /** The identity of the conversion: a resumed one must agree. */
+  /** The conversion's identity: a resumed one must agree. */
   identity: z.string(),
   keptLayers: z.array(whole()),
-  /** Of every layer: perplexity with it alone converted; nats per token more than the original, on text and on copies from far back. */
+  /**
+   * Per layer: perplexity with it alone converted; nats per token more than the original, on text and on copies from far
+   * back.
+   */
   sensitivity: z.array(
     z.strictObject({ layer: z.int(), perplexity: z.number(), textLoss: z.number(), recallLoss: z.number() }),
   ),
   /** On the validation text. */
   original: z.number(),
   stages: z.array(stageSchema),
-  /** Optimizer steps of stages that have begun: measured once, since a resumed stage must make as many. */
+  /** Optimizer steps of started stages: measured once, since a resumed stage must make as many. */
   planned: z.record(z.string(), whole()),
 });
 

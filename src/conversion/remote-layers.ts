@@ -1,7 +1,7 @@
 /**
- * Layers that are trained on other machines: every layer is a job, of which the original, the hidden states before the layer and
- * the mixer that it starts from lie in folders that all machines have at the same path. Results come back through the queue, bit
- * for bit. Machines without a common disk train a share each, with results in a store.
+ * Trains layers on other machines: every layer is a job; the original, the hidden states before the layer and the initial
+ * mixer lie in folders that all machines have at the same path. Results come back through the queue, bit for bit. Machines
+ * without a common disk train a share each, with results in a store.
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -29,13 +29,13 @@ import { transferCost } from './transfer-layers.ts';
 import { isInShare, openResults } from '../jobs/result-store.ts';
 import type { ConversionOptions } from './options.ts';
 
-/** Names the jobs. */
+/** The jobs' kind. */
 export const layerJobKind = 'convert-layer';
 
 const dataSchema = z.strictObject({
-  /** The folder of the original. */
+  /** The original's folder. */
   teacher: z.string().max(4096),
-  /** The file of the student. */
+  /** The student's file. */
   student: z.string().max(4096),
   /** The file of the hidden states before the layer. */
   states: z.string().max(4096),
@@ -53,15 +53,15 @@ const resultSchema = z.strictObject({
   parameters: z.record(z.string(), z.base64()),
 });
 
-/** How layers are trained on other machines. */
+/** How to train layers on other machines. */
 interface QueuedLayersOptions extends Pick<LayerTrainingOptions, 'settings' | 'signal'> {
-  /** Redis of the queue. */
+  /** Redis queue. */
   readonly queue: string;
-  /** Folder of the original. */
+  /** The original's folder. */
   readonly teacher: string;
-  /** The student's file of `writeConverted`. */
+  /** The student's file by `writeConverted`. */
   readonly weights: string;
-  /** A layer is done; how many of how many. */
+  /** Called when a layer is done; how many of how many. */
   readonly onLayer?: (done: number, total: number, result: LayerTransfer) => void;
 }
 
@@ -72,8 +72,8 @@ interface QueuedLayer {
 }
 
 /**
- * Has workers train layers that have no result yet, and keeps the results where `transferLayer` finds them.
- * @throws LinnetError as `runJobs`; `MISMATCH` where a worker finds other weights or hidden states
+ * Has workers train layers without a result, and stores the results where `transferLayer` finds them.
+ * @throws LinnetError like `runJobs`; `MISMATCH` if a worker finds other weights or hidden states
  */
 export async function trainLayersInQueue(
   student: Weighted,
@@ -125,7 +125,7 @@ function transferJson({ steps, before, after, parameters }: LayerTransfer): z.in
   return { steps, before, after, parameters: Object.fromEntries(encoded) };
 }
 
-/** The result in such JSON. @throws LinnetError `FORMAT` for a value that is no result of the layer */
+/** The result from such JSON. @throws LinnetError `FORMAT` for a value that is not a result of this layer */
 function transferOf(value: unknown, student: Weighted, layer: number): LayerTransfer {
   const parsed = resultSchema.safeParse(value);
   if (!parsed.success) throw strange(layer);
@@ -148,7 +148,7 @@ function strange(layer: number): LinnetError {
   return new LinnetError('FORMAT', `what is kept for layer ${layer} is no result of it`);
 }
 
-/** Trains layers of the queue; only the layer is read from the weights of both models. @param memory bytes; default: as `memoryLimit` */
+/** Trains queued layers; reads only the layer's weights from both models. @param memory bytes; default: as `memoryLimit` */
 export function layerJobHandler(compile: CompileOptions, memory?: number): JobHandler {
   return async (given, { signal, folder }) => {
     const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');
@@ -171,9 +171,9 @@ export function layerJobHandler(compile: CompileOptions, memory?: number): JobHa
 }
 
 /**
- * Looks for results of layers. Without a store there are none, and none are kept.
- * @param options.origin identity of the conversion, steps included
- * @throws LinnetError as `openResults` and `find` of the store, `FORMAT` for a result that is not of the layer
+ * Looks up layers' results. Without a store it finds and keeps none.
+ * @param options.origin the conversion's identity, steps included
+ * @throws LinnetError like `openResults` and the store's `find`, `FORMAT` for a result of another layer
  */
 export async function layersInStore(
   student: Weighted,
@@ -182,7 +182,7 @@ export async function layersInStore(
 ) {
   const { store, share, origin, stage } = options;
   const results = store === undefined ? undefined : await openResults(store);
-  // A name by the work and not by the weights at its start: closed forms differ by rounding among processors.
+  // Named by the work, not by its initial weights: closed forms differ by rounding among processors.
   const jobOf = (layer: number): Job => ({
     kind: 'conversion-layer',
     data: { origin, stage, layer },
@@ -194,9 +194,9 @@ export async function layersInStore(
     if (found !== undefined) known.set(layer, transferOf(found, student, layer));
   }
   return {
-    /** Results of others, or of this machine in an earlier run. */
+    /** Results from others, or from an earlier run on this machine. */
     known,
-    /** Layers without a result that are to be trained here. */
+    /** Layers without a result to train here. */
     open: layers.filter((layer, position) => !known.has(layer) && isInShare(position, share)),
     keep: async (result: LayerTransfer) => results?.keep(jobOf(result.layer), transferJson(result)),
   };

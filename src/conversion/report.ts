@@ -1,4 +1,4 @@
-/** The report of a conversion: one page that opens with the kept quality and the cost. */
+/** A conversion's report: one page that opens with the kept quality and the cost. */
 import { describeMixer } from '../attention/mixers.ts';
 import { harmlessKl } from '../evaluation/agreement/agreement.ts';
 import { barChart, lineChart } from '../report/charts/chart.ts';
@@ -20,17 +20,15 @@ import type { Conversion } from './convert.ts';
 import type { ConversionMeasures } from './measure.ts';
 import type { StageResult } from './progress-file.ts';
 
-/** The charts, also written as pictures. */
+/** The charts, also written as image files. */
 export type ConversionCharts = Readonly<
   Record<'stages' | 'memory' | 'positions' | 'recall' | 'ablation' | 'time', Chart>
 >;
 
 /**
- * Draws the charts of the report.
+ * Draws the report's charts.
  * @throws LinnetError `INPUT` for numbers that no axis shows
- * @example
- * const { stages } = await conversionCharts(conversion, measures);
- * console.log(stages.svgFile());
+ * @example const { stages } = await conversionCharts(conversion, measures); console.log(stages.svgFile());
  */
 export async function conversionCharts(
   conversion: Conversion,
@@ -78,7 +76,7 @@ export async function conversionCharts(
       categories: ['whole', ...measures.ablation.map(({ without }) => `without ${without}`)],
       value: { label: 'perplexity' },
       barLabel: (value) => formatFixed(value, 3),
-      // Branches differ by little, too.
+      // Branches also differ by little.
       marks: 'dots',
       horizontal: true,
       height: 90 + 34 * (1 + measures.ablation.length),
@@ -99,7 +97,10 @@ export async function conversionCharts(
   };
 }
 
-/** Stages differ by little, so they are laid against the original; one far beyond the others stands at the end of the axis. */
+/**
+ * Stages differ by little, so the chart measures them against the original; one far beyond the others stands at the end of
+ * the axis.
+ */
 function stageChart({ original, stages }: Conversion['progress']): Promise<Chart> {
   const changes = stages.map(({ perplexity }) => perplexity / original - 1);
   const [greatest = 0, second = 0] = changes.map(Math.abs).sort((a, b) => b - a);
@@ -118,19 +119,19 @@ function stageChart({ original, stages }: Conversion['progress']): Promise<Chart
   });
 }
 
-/** Relative rises of perplexity up to which a conversion is called as good, and nearly as good, as its original. */
+/** Relative rises in perplexity up to which a conversion counts as good, and nearly as good, as its original. */
 const asGood = 0.01;
 const nearlyAsGood = 0.05;
-/** Above this rise a conversion is called much worse. */
+/** Above this rise a conversion counts as much worse. */
 const muchWorse = 0.2;
-/** Share of equal next tokens from which a conversion writes as its original does. */
+/** Share of equal next tokens from which a conversion writes like its original. */
 const sameWriting = 0.98;
-/** p below which a difference counts as shown. */
+/** Below this p a difference counts as shown. */
 const surely = 0.01;
 
 /**
- * The verdict on a conversion, as a headline, and advice where it lost much or a stage was undone. It is as good as before
- * where perplexity on test text, KL and the next tokens all say so.
+ * The verdict on a conversion, as a headline, and advice if it lost much or a stage was undone. It is as good as before if
+ * test perplexity, KL and the next tokens all say so.
  */
 export function conversionVerdict(
   { progress: { keptLayers, stages } }: Pick<Conversion, 'progress'>,
@@ -156,7 +157,7 @@ export function conversionVerdict(
   };
 }
 
-/** Stages of training that were undone, with their share of the time, and a remedy. */
+/** Training stages that were undone, with their share of the time, and a remedy. */
 function undoneAdvice(stages: readonly StageResult[]): string | undefined {
   const undone = stages.filter(({ kept, steps }) => !kept && steps > 0);
   if (undone.length === 0) return undefined;
@@ -168,7 +169,7 @@ function undoneAdvice(stages: readonly StageResult[]): string | undefined {
   );
 }
 
-/** The stages with the report's word for their decision. */
+/** The stages with the report's word for each decision. */
 function decidedStages({ progress }: Conversion) {
   let best: number | undefined;
   return progress.stages.map((stage) => {
@@ -180,7 +181,7 @@ function decidedStages({ progress }: Conversion) {
 
 type Blocks = Section['blocks'];
 
-/** A table with its caption; nothing where there are no rows. */
+/** A table with its caption; nothing without rows. */
 function tableOf<Row>(rows: readonly Row[], caption: string, columns: readonly Column<Row>[]): Blocks {
   return rows.length === 0 ? [] : [{ kind: 'table', table: makeTable(columns, rows), caption }];
 }
@@ -189,7 +190,7 @@ function shown(...charts: readonly Chart[]): Blocks {
   return charts.map((chart) => ({ kind: 'chart', chart }));
 }
 
-/** The verdict with its numbers, the contribution of each branch, and recall from far away. */
+/** The verdict with its numbers, each branch's contribution, and recall from far away. */
 function conversionSections(conversion: Conversion, measures: ConversionMeasures, charts: ConversionCharts): Section[] {
   const { mixer, progress } = conversion;
   const { original, converted } = measures.perplexity;
@@ -239,11 +240,10 @@ function conversionSections(conversion: Conversion, measures: ConversionMeasures
 }
 
 /**
- * Puts the page together.
+ * Assembles the page.
  * @param command the command line that made it
- * @example
- * const charts = await conversionCharts(conversion, measures);
- * await writeReport('report.html', conversionReport('tiny-llama', conversion, measures, charts));
+ * @example const charts = await conversionCharts(conversion, measures); await writeReport('report.html',
+ *   conversionReport('tiny-llama', conversion, measures, charts));
  */
 export function conversionReport(
   name: string,
@@ -276,7 +276,7 @@ export function conversionReport(
   return { title: `${name}, linearized`, subtitle, sections, footer: 'Made by linnet convert.', command };
 }
 
-/** Every layer's error against the original's attention, before and after its own training. */
+/** Every layer's error against the original's attention, before and after training by itself. */
 function transferBlocks({ progress }: Conversion): Blocks {
   const layers = progress.stages.flatMap((stage) => stage.layers ?? []);
   const missed = (share: number): string => formatPercent(share, 2);
@@ -298,13 +298,13 @@ function sensitivityBlocks({ progress }: Conversion): Blocks {
   ]);
 }
 
-/** KL from the original, where the judge has looked at it. */
+/** KL from the original, if the judge measured it. */
 function agreementColumns(stages: readonly StageResult[]): Column<StageResult>[] {
   if (!stages.some(({ agreement }) => agreement !== undefined)) return [];
   return [{ header: 'KL', unit: 'nats', value: ({ agreement }) => agreement?.kl, format: fixed(4) }];
 }
 
-/** The branches that the judge has switched off. */
+/** The branches that the judge switched off. */
 function offBlocks({ progress }: Conversion): Blocks {
   const off = progress.stages.flatMap(({ name, kept }) =>
     kept ? [/^without (.*)$/.exec(name)?.[1] ?? []].flat() : [],
@@ -333,7 +333,7 @@ function agreementBlocks({ agreement }: ConversionMeasures): Blocks {
   ];
 }
 
-/** Amounts of text behind the numbers. */
+/** The amounts of text behind the numbers. */
 function extentFacts({ extent }: ConversionMeasures): [string, string][] {
   const { testWindows, testTokens, positionWindows, positionLength, probes, prompts, steps, isCut } = extent;
   return [

@@ -1,6 +1,6 @@
 /**
- * Which layers keep softmax: how much is lost when one layer alone is converted, in text and in recall. The layers that lose
- * most stay as they are.
+ * Chooses the layers that keep softmax: measures the loss, in text and recall, of converting each layer alone. The layers
+ * that lose most stay unchanged.
  */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { copyRecall, type RecallProbe, recallProbes } from '../evaluation/recall/copy-recall.ts';
@@ -14,7 +14,7 @@ import { requireConverted } from './plan.ts';
 import type { ConversionProgress } from './progress-file.ts';
 import { converted, type Weighted, windowLength } from './stages.ts';
 
-/** Passages that come again after a quarter and after half of a window, for the recall of layers. */
+/** Passages repeated after a quarter and after half of a window, for the layers' recall. */
 export function sensitivityProbes(
   model: CausalModel,
   tokens: Int32Array,
@@ -24,10 +24,10 @@ export function sensitivityProbes(
   return recallProbes(tokens, { distances: distances.filter((distance) => tokens.length > distance + 64) }, first);
 }
 
-/** Cost of converting one layer. */
+/** The cost of converting one layer. */
 export type LayerSensitivity = ConversionProgress['sensitivity'][number];
 
-/** Texts for calibration, all of one length, and those that the loss is measured on. */
+/** Texts for calibration, all of one length, and texts for measuring the loss. */
 interface SensitivityTexts {
   readonly texts: readonly Int32Array[];
   readonly data: EvaluationData;
@@ -35,13 +35,10 @@ interface SensitivityTexts {
 }
 
 /**
- * Converts every layer that can have another mixer alone, with a calibrated start, and measures.
- * @throws LinnetError as `calibrate` and `perplexity`
- * @example
- * const losses = await layerSensitivity(original, mixer, {
- *   texts: [Int32Array.of(1, 2, 3)], data: { windows: [{ tokens: Int32Array.of(1, 2, 3), scoredFrom: 1 }], documents: 1 }, probes: [],
- * });
- * console.log(layersToKeep(losses, 1));
+ * Converts each layer that can have another mixer by itself, with a calibrated start, and measures.
+ * @throws LinnetError like `calibrate` and `perplexity`
+ * @example const losses = await layerSensitivity(original, mixer, { texts: [Int32Array.of(1, 2, 3)], data: { windows: [{
+ *   tokens: Int32Array.of(1, 2, 3), scoredFrom: 1 }], documents: 1 }, probes: [], }); console.log(layersToKeep(losses, 1));
  */
 export async function layerSensitivity(
   original: Weighted,
@@ -68,11 +65,10 @@ export async function layerSensitivity(
 }
 
 /**
- * The layers to keep: the ones with the largest loss, text and recall added up.
+ * The layers to keep: those with the largest sum of text and recall loss.
  * @returns in ascending order
- * @throws LinnetError `INPUT` for keeping all layers or more
- * @example
- * const kept = layersToKeep([{ layer: 0, perplexity: 5, textLoss: 0.1, recallLoss: 0 }], 0);
+ * @throws LinnetError `INPUT` if all layers or more are kept
+ * @example const kept = layersToKeep([{ layer: 0, perplexity: 5, textLoss: 0.1, recallLoss: 0 }], 0);
  */
 export function layersToKeep(sensitivities: readonly LayerSensitivity[], count: number): number[] {
   requireConverted(count, sensitivities.length);

@@ -1,4 +1,4 @@
-/** Memory, disk and time of the stages of a conversion, known before the work from the shapes of the model. */
+/** Plans a conversion's memory, disk and time by stage, from the model's shapes. */
 import { exchangeableLayers, parametersOfMixers } from '../models/linearization/linearize.ts';
 import { parameterCount } from '../nn/parameters.ts';
 import { chooseForm, type MemoryForm } from '../training/memory-form.ts';
@@ -25,8 +25,8 @@ const calibrationTokens = calibrated.count * calibrated.length;
 
 /**
  * Plans a conversion; reads no weights. All stages that measure or calibrate have the same form.
- * @param original its weights in files are planned as they are stored
- * @throws LinnetError `INPUT` as `chooseMixer`, `CONFIG` for a stage over the limit of memory
+ * @param original plans weights in files as they are stored
+ * @throws LinnetError `INPUT` like `chooseMixer`, `CONFIG` for a stage over the memory limit
  */
 export async function planConversion(
   original: Weighted,
@@ -70,7 +70,7 @@ export async function planConversion(
         length: calibrated.length,
         tokens: calibrationTokens,
         memoryBytes: own.calibrate,
-        // The weights of the stage before are removed when these are complete.
+        // The previous stage's weights are removed once these are complete.
         diskBytes: 2 * mixerBytes,
         seconds: measured + read(calibrationTokens) + layers.length * 0.3,
       },
@@ -122,7 +122,7 @@ interface StageInputs extends Omit<ConversionOptions, 'folder'>, StageCostOption
   readonly time: (operations: number) => number;
 }
 
-/** A stage that trains; undefined for one that does not. @throws LinnetError as `requireStep` */
+/** A stage that trains; undefined for one that does not. @throws LinnetError like `requireStep` */
 export function planStage(stage: TrainingStage, inputs: StageInputs): PlannedStage | undefined {
   const { original, student, time, steps, budget } = inputs;
   const cost = isTrained(stage, inputs) ? stageWork[stage.by].cost(stage, original, student, inputs) : undefined;

@@ -1,4 +1,4 @@
-/** Training a stage of a conversion: the whole model, or every layer by itself on hidden states of the teacher. */
+/** Trains a stage of a conversion: the whole model, or every layer by itself on the teacher's hidden states. */
 import { LinnetError, requireRunning } from '../errors.ts';
 import { loadTensors } from '../checkpoint/stored-parameter.ts';
 import { exchangeableLayers, parametersOfMixers, withMixer } from '../models/linearization/linearize.ts';
@@ -41,9 +41,9 @@ import { type ConversionTexts, trainingRows } from './texts.ts';
 import { selectParameters } from '../nn/parameters.ts';
 
 const snapshotEvery = 50;
-/** Share of a stage's time after which the trial of its steps ends early. */
+/** Share of a stage's time after which its trial steps end early. */
 const trialShare = 0.05;
-/** Rows that layers are trained on: enough for the few parameters of a mixer. */
+/** Rows that layers train on: enough for a mixer's few parameters. */
 const mostTransferRows = 64;
 
 /** Inputs of a stage's training. */
@@ -53,44 +53,44 @@ export interface StageContext {
   readonly tokenizer: Tokenizer;
   readonly texts: ConversionTexts;
   readonly options: ConversionOptions;
-  /** Identity of this conversion. */
+  /** This conversion's identity. */
   readonly origin: string;
-  /** File of the weights of the student. */
+  /** The student's weights file. */
   readonly weights: string;
-  /** The stage's folder: snapshots and all else that a resumed stage needs. */
+  /** The stage's folder: snapshots and everything else that a resumed stage needs. */
   readonly folder: string;
-  /** A number that an earlier run planned (optimizer steps), or else the result of `measure`, which is recorded. */
+  /** A number that an earlier run planned (optimizer steps), otherwise the result of `measure`, which is recorded. */
   readonly planned: (name: string, measure: () => Promise<number>) => Promise<number>;
 }
 
 /** A trained stage. */
 interface TrainedStage extends Pick<StageResult, 'steps' | 'layers'>, Omit<ConvertedWeights, 'model'> {}
 
-/** The optimizer steps of a stage, and their cost, known before they are made. */
+/** A stage's optimizer steps and their cost, known before they are made. */
 interface StageCost extends TransferCost {
   readonly length: number;
   readonly batch: number;
   readonly form: MemoryForm;
 }
 
-/** Options that the cost of a stage depends on. */
+/** Options that a stage's cost depends on. */
 export interface StageCostOptions extends StepOptions {
-  /** Rows of the training text. Default: enough. */
+  /** Rows in the training text. Default: enough. */
   readonly rows?: number;
 }
 
-/** A stage about to be trained. */
+/** A stage ready to train. */
 interface OpenStage {
-  /** Optimizer steps that fit into its time, after a trial; 0 for too few. */
+  /** Optimizer steps that fit its time, after a trial; 0 for too few. */
   fittingSteps(): Promise<number>;
-  /** @throws LinnetError `ABORTED` by the signal, when the folder has all that a resumed stage needs */
+  /** @throws LinnetError `ABORTED` by the signal, once the folder has all that a resumed stage needs */
   train(steps: number, onStep: (done: number, total: number, loss: number) => void): Promise<TrainedStage>;
 }
 
 interface StageWork {
-  /** Undefined where there is nothing to train. @throws LinnetError as `requireStep` */
+  /** Undefined if there is nothing to train. @throws LinnetError like `requireStep` */
   cost(stage: TrainingStage, teacher: Weighted, student: Weighted, options: StageCostOptions): StageCost | undefined;
-  /** Undefined where there is nothing to train. @throws LinnetError as `train` */
+  /** Undefined if there is nothing to train. @throws LinnetError like `train` */
   open(stage: TrainingStage, context: StageContext): Promise<OpenStage | undefined>;
 }
 
@@ -114,7 +114,7 @@ export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
     open: openModel,
   },
   layers: {
-    // With all else in memory: the largest micro-batch that fits.
+    // With everything else in memory: the largest micro-batch that fits.
     cost(stage, teacher, student, options) {
       const layers = trainedLayers(teacher.model, student.model);
       const rows = transferRows(options.rows);
@@ -131,9 +131,9 @@ export const stageWork: Readonly<Record<TrainingStage['by'], StageWork>> = {
 };
 
 /**
- * Trains a stage for the steps that an earlier run planned, that the options say, or that fit into its time. Undefined where there is
- * nothing to train, or no time.
- * @throws LinnetError as `train`; `ABORTED` by the signal, when the folder has all that a resumed stage needs
+ * Trains a stage for the steps that an earlier run planned, that the options give, or that fit its time. Undefined if there
+ * is nothing to train, or no time.
+ * @throws LinnetError like `train`; `ABORTED` by the signal, once the folder has all that a resumed stage needs
  */
 export async function trainStage(stage: TrainingStage, context: StageContext): Promise<TrainedStage | undefined> {
   const { options, planned } = context;
@@ -173,7 +173,7 @@ async function openModel(stage: TrainingStage, context: StageContext): Promise<O
   const k = Math.min(usualTop, student.model.sizes.vocabulary);
   const cached = form === 'whole' ? prepared.cached?.(k) : undefined;
   const settings = (steps: number) => stageSettings(stage, { steps, length, batch, microBatch, seed });
-  // Steps in which rows are read for the first time.
+  // Steps that read rows for the first time.
   const once = Math.floor(dataset.rows / batch);
   return {
     async fittingSteps() {
@@ -183,7 +183,7 @@ async function openModel(stage: TrainingStage, context: StageContext): Promise<O
       const enough = new AbortController();
       const onUpdate = (event: { readonly seconds: number }): void => {
         times.push(event.seconds);
-        // Two steps tell the time where four would take much of it.
+        // Two steps suffice for the time if four would take much of it.
         if (times.length === 2 && seconds() > trialShare * stage.share * budget) enough.abort();
       };
       const stopped = [enough.signal, ...(signal === undefined ? [] : [signal])];
@@ -235,7 +235,10 @@ async function openModel(stage: TrainingStage, context: StageContext): Promise<O
   };
 }
 
-/** The converted model before layers are chosen by measurement: the first ones stand for those. @throws LinnetError `INPUT` for keeping all, or layers without attention */
+/**
+ * The converted model before layers are chosen by measuring: the first ones stand in for them. @throws LinnetError `INPUT` if
+ * all are kept, or layers without attention
+ */
 export function plannedStudent(
   { model, parameters }: Weighted,
   options: MixerOptions & Pick<ConversionOptions, 'keep'>,
@@ -249,7 +252,7 @@ export function plannedStudent(
   return { model: changed, parameters };
 }
 
-/** @param layers of the model that have attention @throws LinnetError `INPUT` for a kept layer that is none of them */
+/** @param layers the model's layers with attention @throws LinnetError `INPUT` for any other kept layer */
 export function requireKept(kept: readonly number[], layers: readonly number[]): void {
   const unknown = kept.find((layer) => !layers.includes(layer));
   if (unknown === undefined) return;
@@ -258,7 +261,8 @@ export function requireKept(kept: readonly number[], layers: readonly number[]):
 
 /**
  * Checks options and the memory of all stages that train the whole model.
- * @throws LinnetError as `requireStep`, `INPUT` as `chooseMixer`, `CONFIG` for a queue of layers that learn one after the other
+ * @throws LinnetError like `requireStep`, `INPUT` like `chooseMixer`, `CONFIG` for a queue of layers that learn one after the
+ *   other
  */
 export function requireStages(original: Weighted, options: ConversionOptions & StepOptions): void {
   if (options.queue !== undefined && options.inputs === 'converted') {
@@ -349,12 +353,12 @@ export function trainedLayers(teacher: CausalModel, student: CausalModel): numbe
   return transferredLayers(teacher, student).filter((layer) => parametersOfMixers(student, [layer]).size > 0);
 }
 
-/** Rows that layers are trained on. @param rows of the training text */
+/** Rows that layers train on. @param rows in the training text */
 export function transferRows(rows = Infinity): number {
   return Math.min(rows, mostTransferRows);
 }
 
-/** The share of the peak rate of each parameter. */
+/** Each parameter's share of the peak rate. */
 function rateFactors({ mixerRate, sharedRate }: TrainingStage, { model }: Weighted): (name: string) => number {
   const own = parametersOfMixers(model);
   const peak = Math.max(mixerRate, sharedRate);

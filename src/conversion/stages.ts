@@ -1,4 +1,4 @@
-/** The training stages of a conversion: objective, data, and trained parameters of each. */
+/** A conversion's training stages: each one's objective, data and trained parameters. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { type LoadedModel, type ModelWeights, openCausalWeights } from '../checkpoint/load-model.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
@@ -21,16 +21,16 @@ export interface Weighted<P extends AnyParameter = AnyParameter> {
   readonly parameters: ReadonlyMap<string, P>;
 }
 
-/** The model that is converted. */
+/** The model to convert. */
 export type Original = Weighted & Pick<LoadedModel, 'path' | 'fingerprint'>;
 
-/** `linearize` of weights in memory or in files. */
+/** `linearize` for weights in memory or in files. */
 export function converted({ model, parameters }: Weighted, mixer: MixerConfig, layers: readonly number[]): Weighted {
   const changed = exchangeMixers(model, mixer, layers);
   return { model: changed, parameters: exchangedParameters(model, changed, parameters) };
 }
 
-/** The weights of a folder of a causal model, to be read one by one. Dispose of it. */
+/** The weights in a causal model's folder, read one by one. Dispose of it. */
 export async function openReader(
   folder: string,
 ): Promise<Weighted & AsyncDisposable & Pick<ModelWeights, 'path' | 'fingerprint' | 'read'>> {
@@ -40,48 +40,48 @@ export async function openReader(
 export const trainingStageNames = ['transfer', 'logits', 'long'] as const;
 export type TrainingStageName = (typeof trainingStageNames)[number];
 
-/** Default length of a training row in tokens, for the memory of one machine; at most the trained length. */
+/** Default training row in tokens, for one machine's memory; at most the trained length. */
 const usualRow = 512;
-/** Default length of a measured window in tokens, likewise. */
+/** Default measured window in tokens; at most the trained length. */
 const usualWindow = 1024;
 
-/** Tokens of a training row. The length that a model was trained for is a limit of the default, not the default. */
+/** Tokens per training row. The model's trained length limits the default; it is not the default. */
 export function rowLength({ sizes: { trainedLength } }: CausalModel, given?: number): number {
   return given ?? Math.min(usualRow, trainedLength);
 }
 
-/** Tokens of a window of validation and test text. */
+/** Tokens per window of validation and test text. */
 export function windowLength({ sizes: { trainedLength } }: CausalModel): number {
   return Math.min(usualWindow, trainedLength);
 }
 
-/** Optimizer steps by stage; 0 leaves a stage out. */
+/** Optimizer steps by stage; 0 skips a stage. */
 export type StageSteps = Readonly<Record<TrainingStageName, number>>;
 
-/** One stage of training. */
+/** One training stage. */
 export interface TrainingStage {
   readonly name: TrainingStageName;
-  /** Whether the whole model is trained, or every layer by itself on hidden states of the teacher. */
+  /** Whether the whole model trains, or every layer by itself on the teacher's hidden states. */
   readonly by: 'model' | 'layers';
   readonly description: string;
-  /** Share of the time for training. */
+  /** Share of the training time. */
   readonly share: number;
-  /** Peak learning rate of the mixers' own parameters, and of the weights that the original has too. */
+  /** Peak learning rates: the mixers' own parameters, and the weights shared with the original. */
   readonly mixerRate: number;
   readonly sharedRate: number;
-  /** Tokens of a row, in lengths of the rows of a conversion (`rowLength`). */
+  /** Tokens per row, as a multiple of the conversion's rows (`rowLength`). */
   readonly lengths: 1 | 2;
-  /** Prepares training of the whole model; undefined where there is nothing to train, or layers train by themselves. */
+  /** Prepares training of the whole model; undefined if there is nothing to train, or layers train by themselves. */
   readonly prepare: (teacher: Weighted, student: Weighted, length: number) => PreparedStage | undefined;
 }
 
-/** The lesson of a stage. */
+/** A stage's lesson. */
 export interface PreparedStage extends Lesson {
   /** The objective with `openCachedLogits` of k tokens. */
   readonly cached?: (k: number) => Objective;
 }
 
-/** A student learns what its teacher predicts. @param trained names of its parameters that change */
+/** A student learns its teacher's predictions. @param trained names of its parameters that change */
 export function logitsLesson(
   teacher: Weighted,
   student: Weighted,
@@ -97,7 +97,7 @@ export function logitsLesson(
   };
 }
 
-/** The stages in their order; see docs/convert.md for the effect of each. */
+/** The stages in order; see docs/convert.md for each one's effect. */
 export const trainingStages: readonly TrainingStage[] = [
   {
     name: 'transfer',
@@ -141,10 +141,10 @@ export const trainingStages: readonly TrainingStage[] = [
   },
 ];
 
-/** Default number of sequences per optimizer step. */
+/** Default sequences per optimizer step. */
 export const sequences = 8;
 
-/** Whether a stage is trained at all: it has optimizer steps, or time to make some. */
+/** Whether a stage trains at all: it has optimizer steps, or time for some. */
 export function isTrained(
   { name }: TrainingStage,
   { steps, budget }: { readonly steps?: StageSteps; readonly budget: number },
@@ -152,7 +152,7 @@ export function isTrained(
   return (steps?.[name] ?? budget) > 0;
 }
 
-/** Tokens of a row of a stage. */
+/** Tokens per row in a stage. */
 export function stageLength(
   { lengths }: TrainingStage,
   model: CausalModel,
@@ -161,7 +161,7 @@ export function stageLength(
   return lengths * rowLength(model, length);
 }
 
-/** Settings of a stage, from its rates. */
+/** A stage's settings, from its rates. */
 export function stageSettings(
   stage: TrainingStage,
   given: Pick<TrainingInput, 'length' | 'batch' | 'microBatch' | 'seed'> & { readonly steps: number },
@@ -174,14 +174,14 @@ export function stageSettings(
   });
 }
 
-/** Optimizer steps of a trial; the first is slower than the others. */
+/** Optimizer steps per trial; the first is slower than the others. */
 export const timedSteps = 4;
-/** Fewer learn nothing. */
+/** Fewer teach nothing. */
 export const fewestSteps = 4;
 
 /**
- * Optimizer steps that fit into `seconds`, less the trial made before and the preparation (graphs, compilation) that
- * the trial had and the training will have again; 0 for fewer than `fewestSteps`.
+ * Optimizer steps that fit into `seconds`, minus the trial already made and the preparation (graphs, compilation) that the
+ * trial had and the training repeats; 0 for fewer than `fewestSteps`.
  * @param trial seconds of the whole trial
  * @param times seconds of its steps, at least two; the first does not count
  */

@@ -1,4 +1,4 @@
-/** Memory of the steps of a stage that trains the model of a conversion, and of all that is in memory besides. */
+/** Memory of a conversion's whole-model training steps, and of everything else in memory. */
 import { layeredWeights } from '../checkpoint/stored-parameter.ts';
 import { internalError, LinnetError } from '../errors.ts';
 import type { DeferredTensor } from '../graph/tensor.ts';
@@ -11,15 +11,15 @@ import { writingForm } from './judge.ts';
 import type { ConversionOptions } from './options.ts';
 import { sequences, stageLength, stageSettings, timedSteps, type TrainingStage, type Weighted } from './stages.ts';
 
-/** Options that the size of a step depends on. */
+/** Options that a step's size depends on. */
 export interface StepOptions extends Pick<ConversionOptions, 'batch' | 'length' | 'seed' | 'memoryBytes' | 'judge'> {
-  /** Whether the model's weights are in memory in any case, or those of one layer at a time. Default: as they are. */
+  /** Whether the model's weights are all in memory, or one layer's at a time. Default: as they are. */
   readonly weightsForm?: MemoryForm;
 }
 
 /**
- * The step of a stage that trains the model, in the first form that fits, with the largest micro-batch; weights are not read.
- * Undefined where there is nothing to train.
+ * The step of a stage that trains the model, in the first form that fits, with the largest micro-batch; reads no weights.
+ * Undefined if there is nothing to train.
  * @throws LinnetError `CONFIG` for a step that fits in no form
  */
 export function requireStep(
@@ -60,7 +60,7 @@ function formOf({ parameters }: Weighted): MemoryForm {
   return layeredWeights(parameters) === undefined ? 'whole' : 'layers';
 }
 
-/** Memory of the models of a conversion besides a step that reads its own weights. */
+/** Memory of a conversion's models besides a step that reads its own weights. */
 export function memoryBesides(
   teacher: Weighted,
   { model }: Pick<Weighted, 'model'>,
@@ -69,7 +69,7 @@ export function memoryBesides(
   return weightsForm === 'whole' ? 4 * parameterCount(model.parameters) : memoryAfterJudge(teacher, { judge });
 }
 
-/** Memory that stays with a process in which the original of a conversion wrote, layer by layer, for its judge. */
+/** Memory that stays with a process after a conversion's original wrote, layer by layer, for its judge. */
 export function memoryAfterJudge(
   { model }: Pick<Weighted, 'model'>,
   { judge }: Pick<ConversionOptions, 'judge'>,
@@ -77,7 +77,7 @@ export function memoryAfterJudge(
   return judge === 'perplexity' ? 0 : memoryAfterEngine(model.parameters, writingForm.block);
 }
 
-/** Models whose weights are known by their shapes alone; those in files as they are. */
+/** Models whose weights are known only by shape; those in files as they are. */
 function unread(...models: readonly Weighted[]): Weighted[] {
   const shapes = new Map<string, DeferredTensor<'float32'>>();
   const load = () => Promise.reject(internalError('a weight was read for a plan'));

@@ -1,4 +1,4 @@
-/** The texts of a conversion: training text, validation text that decides which stages are kept, and test text for the report. */
+/** A conversion's texts: training text, validation text to decide which stages to keep, and test text for the report. */
 import type { Document } from '../data/documents/document.ts';
 import { documentTokens } from '../data/documents/document-tokens.ts';
 import { packDocuments, type PackedDataset } from '../data/datasets/packing.ts';
@@ -6,23 +6,23 @@ import { LinnetError } from '../errors.ts';
 import { evaluationData } from '../evaluation/perplexity/scored-windows.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
-/** Texts of a conversion. */
+/** A conversion's texts. */
 export type ConversionTexts = Awaited<ReturnType<typeof conversionTexts>>;
 
-/** Texts of a calibration, and tokens of each. */
+/** Number of calibration texts, and tokens in each. */
 export const calibrated = { count: 4, length: 256 } as const;
-/** Characters per piece, and least number of pieces, of a text of few documents. */
+/** Characters per piece, and least number of pieces, for a text of few documents. */
 const pieceCharacters = 2000;
 const fewDocuments = 10;
-/** Share of the documents that is test text by default, and the most documents of it. */
+/** Default share of documents held out as test text, and their largest number. */
 const testShare = 0.05;
 const mostTestDocuments = 20;
 
 /**
- * Splits documents: the last are test text, as many before them validation text, the others training text. A book that comes as a
- * few documents is cut into pieces first.
- * @param options `heldOut`: test documents; default: a twentieth, at most 20 and `mostTokens`. `length`: tokens of a window that is
- *   measured
+ * Splits documents: the last are test text, as many before them validation text, the others training text. First cuts a book
+ * of few documents into pieces.
+ * @param options `heldOut`: test documents; default: a twentieth, at most 20 and `mostTokens`. `length`: tokens per measured
+ *   window
  * @throws LinnetError `INPUT` if too little is left to train on
  */
 export async function conversionTexts(
@@ -50,11 +50,11 @@ export async function conversionTexts(
     Int32Array.from(part.flatMap(({ text }) => [...documentTokens(tokenizer, text, false)]));
   return {
     training,
-    /** Decides which stages are kept. */
+    /** Decides which stages to keep. */
     validation: await evaluationData(validation, tokenizer, measured),
     /** Measured before and after for the report; decides nothing. */
     test: await evaluationData(test, tokenizer, measured),
-    /** Tokens of the documents, one after the other, for measurements over long contexts. */
+    /** The documents' tokens in sequence, for measurements over long contexts. */
     validationTokens: tokensOf(validation),
     testTokens: tokensOf(test),
   };
@@ -74,10 +74,9 @@ function cut(document: Document, characters: number): Document[] {
 }
 
 /**
- * Texts of one length for calibration: the beginning of the training text. @throws LinnetError `INPUT` for less than one
- * @example
- * const texts = await calibrationTexts(await loadDocuments(['stories.jsonl']), tokenizer);
- * console.log(texts.length);
+ * Calibration texts of one length, from the start of the training text. @throws LinnetError `INPUT` if it is shorter than one
+ * @example const texts = await calibrationTexts(await loadDocuments(['stories.jsonl']), tokenizer);
+ *   console.log(texts.length);
  */
 export async function calibrationTexts(
   training: readonly Document[],

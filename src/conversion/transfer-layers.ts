@@ -1,4 +1,4 @@
-/** Attention transfer of all layers, in their order: each on the hidden states before it. */
+/** Attention transfer of all layers in order, each on the hidden states before it. */
 import type { CausalModel } from '../models/model.ts';
 import { parseTrainingSettings, type TrainingSettings } from '../training/settings.ts';
 import { fitStep, processBytes, runsLean, timesKept } from '../training/step-cost.ts';
@@ -15,9 +15,9 @@ import {
   transferLayer,
 } from './layer-transfer.ts';
 
-/** How layers learn. */
+/** Options of `transferLayers`. */
 interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onStart' | 'onUpdate'> {
-  /** Awaited before a layer that has no result, with the number of layers before it and of its steps done before. */
+  /** Awaited before a layer without a result, with the number of layers before it and of its steps already done. */
   readonly onStart?: (layers: number, update: number) => Promise<void>;
   /** Called after every optimizer step, with the steps done in all layers together. */
   readonly onUpdate?: (done: number, event: UpdateEvent) => void;
@@ -26,8 +26,8 @@ interface TransferLayersOptions extends Omit<LayerTrainingOptions, 'onStart' | '
 }
 
 /**
- * Trains layers; results in the folder are read, and the hidden states before them are not computed.
- * @throws LinnetError as `transferLayer`
+ * Trains layers; reads results already in the folder, without computing the hidden states before them.
+ * @throws LinnetError like `transferLayer`
  */
 export async function transferLayers(
   { teacher, student }: Omit<LayerInputs, 'states'>,
@@ -53,12 +53,12 @@ export async function transferLayers(
   return results;
 }
 
-/** Memory, disk and operations of a transfer. */
+/** A transfer's memory, disk and operations. */
 export type TransferCost = ReturnType<typeof transferCost>;
 
 /**
- * The cost of a transfer, from the graphs that will run.
- * @param limit of memory, which a micro-batch that is not given is to fit into. Default: none
+ * A transfer's cost, from the graphs that will run.
+ * @param limit memory that a micro-batch must fit, unless one is given. Default: none
  */
 export function transferCost(
   teacher: CausalModel,
@@ -76,22 +76,23 @@ export function transferCost(
   const passed = Math.max(...layers);
   const pass = passCost(teacher, 0, length);
   const lean = runsLean(teacher.parameters);
-  // The engine keeps the memory of a result for a later one of its size: a layer of a 7B takes twice its live results.
+  // The engine keeps a result's memory for a later one of its size: a layer of a 7B takes twice its live results.
   const job = layerJob(teacher, student, layers[0], length);
   const { cost: step } = fitStep({ ...job, settings, parameters: new Map(), lean: false }, limit);
   const table = 4 * teacher.sizes.vocabulary * teacher.sizes.width;
-  // Halves are read, and the engine widens them; hidden states are as large before the layer as after it, and leave it as a copy.
+  // Halves are read and widened by the engine; hidden states are equally large before and after the layer, and leave it as a
+  // copy.
   const states = pass.outputBytes;
   const passBytes = processBytes + 1.5 * (pass.inputBytes - states) + timesKept(lean) * pass.peakBytes + 2 * states;
   return {
-    /** Without weights of models that are in memory anyway. */
+    /** Without the weights of models that are in memory anyway. */
     memoryBytes: Math.max(passBytes, step.bytes, processBytes + table),
     diskBytes: 2 * 4 * rows * length * teacher.sizes.width,
-    /** Of hidden states through all layers, once. */
+    /** Passing hidden states through all layers once. */
     passOperations: (pass.operations * passed * rows) / pass.rows,
-    /** Of an optimizer step in every trained layer. */
+    /** An optimizer step in every trained layer. */
     stepOperations: step.operations * layers.length,
-    /** Rows of a micro-batch: as given, the usual ones, or where these do not fit, the most that do. */
+    /** Rows per micro-batch: as given, the default, or the most that fit if it does not. */
     microBatch: step.microBatch,
   };
 }

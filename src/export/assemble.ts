@@ -1,6 +1,6 @@
 /**
- * From the graphs of an exported folder to an engine that decodes. The one way to assemble a folder, on a disk as well as
- * behind a URL: only the reader differs. Runs in browsers too.
+ * Assembles a decoding engine from an exported folder's graphs. The only way to do so, on disk and behind a URL: only the
+ * reader differs. Also runs in browsers.
  */
 import { EXPORT_FILE } from '../checkpoint/folder-files.ts';
 import { checkMedusaTree } from '../checkpoint/medusa-trees.ts';
@@ -29,28 +29,28 @@ import {
   parseManifest,
 } from './manifest.ts';
 
-/** Inputs or outputs of a graph by name. */
+/** A graph's inputs or outputs by name. */
 export type NamedTypes = ReadonlyMap<string, ValueType>;
 
-/** Throws unless a graph has the inputs and outputs that it should have. */
+/** Throws unless a graph has the expected inputs and outputs. */
 export type SignatureCheck = (inputs: NamedTypes, outputs: NamedTypes) => void;
 
-/** How the files of an exported folder are reached. */
+/** Access to an exported folder's files. */
 export interface ExportReader {
-  /** How errors name a file of the folder. */
+  /** A file's name in errors. */
   nameOf(file: string): string;
   /**
-   * Opens a graph of the folder with its weights.
-   * @param check called with the inputs and outputs that the graph declares, before it is used
+   * Opens one of the folder's graphs with its weights.
+   * @param check called with the graph's declared inputs and outputs before it is used
    */
   openGraph(file: string, role: GraphRole, check: SignatureCheck): Promise<Program>;
-  /** Checks a graph that is opened later. Absent where a graph tells nothing until it is opened. */
+  /** Checks a graph to be opened later. Absent if a graph reveals nothing until it is opened. */
   checkGraph?(file: string, check: SignatureCheck): Promise<void>;
-  /** `deviceAddsInOrder` of the device that opens the graphs. Absent in pages: WebAssembly adds up alike on every machine. */
+  /** `deviceAddsInOrder` for the device that opens the graphs. Absent in pages: WebAssembly sums alike on every machine. */
   readonly addsInOrder?: () => Promise<boolean>;
 }
 
-/** Purpose of a graph of an exported folder. Encoders are opened again and again, as texts of their lengths are read. */
+/** A graph's purpose in an exported folder. Encoders are opened repeatedly, as texts of their lengths are read. */
 export type GraphRole = 'step' | 'prompt' | 'fold' | 'heads' | 'encoder';
 
 /** Reads linnet.json. @throws LinnetError `FORMAT` if it is malformed */
@@ -59,10 +59,9 @@ export function readManifest(bytes: Uint8Array, source: string): ExportManifest 
 }
 
 /**
- * The model that an exported folder's config.json describes.
- * @throws LinnetError `CONFIG` for an unusable configuration, and for a model that generates nothing; `FORMAT` where
- *   linnet.json describes an encoder that the model does not have, or none that it has, and for Medusa heads or a layer of
- *   multi-token prediction that do not fit the model
+ * The model in an exported folder's config.json.
+ * @throws LinnetError `CONFIG` for an unusable configuration, and for a model that generates nothing; `FORMAT` if linnet.json
+ *   and the model disagree about an encoder, and for Medusa heads or a multi-token prediction layer that do not fit the model
  */
 export function exportedModel(config: JsonObject, manifest: ExportManifest, source: string): GeneratingModel {
   const { encoder, medusa, mtp } = manifest;
@@ -79,11 +78,11 @@ export function exportedModel(config: JsonObject, manifest: ExportManifest, sour
 }
 
 /**
- * Opens the graphs that decoding needs: the step graph, the prompt graph where there is one, and the fold graphs. Each must
- * have exactly the inputs and outputs that the configuration asks for. The graphs of an encoder are opened when a text of
- * their length is read.
- * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration, and as the reader
- *   throws; graphs opened by then are closed
+ * Opens the graphs that decoding needs: the step graph, the prompt graph if there is one, and the fold graphs. Each must have
+ * exactly the inputs and outputs that the configuration asks for. Encoder graphs are opened when a text of their length is
+ * read.
+ * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration, and the reader's errors;
+ *   graphs already open are closed
  */
 export async function assembleEngine(
   reader: ExportReader,
@@ -131,7 +130,7 @@ export async function assembleEngine(
 }
 
 /**
- * The engine of the layer of multi-token prediction.
+ * The engine of the multi-token prediction layer.
  * @throws LinnetError `FORMAT` for a graph that is missing or does not belong to the configuration
  */
 export async function assembleMtp(
@@ -155,8 +154,8 @@ function noMtp({ family }: GeneratingModel, source: string): LinnetError {
 }
 
 /**
- * The encoder of a folder.
- * @throws LinnetError `FORMAT` for a graph that does not belong to the configuration, as far as the reader can tell by now
+ * A folder's encoder.
+ * @throws LinnetError `FORMAT` for a graph that does not belong to the configuration, as far as the reader can tell yet
  */
 async function encoderOf(
   reader: ExportReader,
@@ -173,20 +172,20 @@ async function encoderOf(
   });
 }
 
-/** Parameters of a graph that is built for its inputs and outputs alone. */
+/** Parameters for a graph built only for its inputs and outputs. */
 export const shapesAlone = (graph: Graph) => storedParameters('f32', graph, unreadable);
 
-/** Inputs and outputs of a graph; an optional input only some graphs have. */
+/** A graph's inputs and outputs; some graphs lack an optional input. */
 export interface Signature {
   readonly inputs: readonly (ValueType & { readonly name: string; readonly optional?: boolean })[];
   readonly outputs: readonly (ValueType & { readonly name: string })[];
 }
 
-/** @param source how errors name the file of the graph */
+/** @param source name of the graph's file in errors */
 export function signatureCheck(expected: Signature, source: string): SignatureCheck {
   return (inputs, outputs) => {
     const needed = expected.inputs.filter(({ name, optional }) => optional !== true || inputs.has(name));
-    // Graphs of earlier versions have none.
+    // Earlier versions' graphs have none.
     const isAsked = ({ name }: { readonly name: string }): boolean =>
       !name.startsWith(finalName) || inputs.has(finalName);
     requireSame(source, 'input', inputs, needed.filter(isAsked));
@@ -215,10 +214,7 @@ function requireSame(source: string, what: string, found: NamedTypes, expected: 
 
 const exportAgain = 'if another version of Linnet wrote it, export the model again';
 
-/**
- * Text whose SHA-256 is the fingerprint of an export. Tokenizer files do not count, nor do heads: they change no number
- * of the model.
- */
+/** Text whose SHA-256 is an export's fingerprint. Excludes tokenizer files and heads: they change no number of the model. */
 export function exportIdentity({ dtype, device, files, folds, prompt, encoder }: ExportManifest): string {
   const counted = [exportedFiles.config, exportedFiles.model, dataFileOf(exportedFiles.model), ...Object.values(folds)];
   if (prompt !== undefined) counted.push(exportedFiles.prompt, dataFileOf(exportedFiles.prompt));

@@ -1,4 +1,4 @@
-/** The graphs of an exported folder, encoded: nodes in memory, weights still to be read. */
+/** An exported folder's graphs, encoded: nodes in memory, weights still to be read. */
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
 import { longestSource, sourceLengths } from '../decoding/source-encoder.ts';
 import { LinnetError } from '../errors.ts';
@@ -49,15 +49,15 @@ export interface EncodingOptions {
   readonly dtype: StorageType;
   readonly block?: BlockSize;
   readonly device: ExportManifest['device'];
-  /** Version of the writer. */
+  /** The writer's version. */
   readonly producer: string;
   readonly threads?: EncodingThreads;
 }
 
-/** Told the error of every matrix when its numbers are made. */
+/** Receives every matrix's error when its numbers are made. */
 export type OnWeightError = (name: string, error: WeightError) => void;
 
-/** Graphs whose weights lie in one file next to them. */
+/** Graphs with their weights in one file next to them. */
 export interface EncodedGraphs extends Omit<StoredModels, 'models'> {
   readonly graphs: readonly { readonly file: string; readonly bytes: Uint8Array }[];
   readonly dataFile: string;
@@ -65,7 +65,7 @@ export interface EncodedGraphs extends Omit<StoredModels, 'models'> {
   readonly weightBytes: number;
 }
 
-/** The step graph, with the graph of a layer of multi-token prediction, which reads the same table and head. */
+/** The step graph, and the multi-token prediction layer's graph, which shares its table and head. */
 export async function encodeStep(
   options: EncodingOptions,
   onError: OnWeightError,
@@ -80,8 +80,8 @@ export async function encodeStep(
 }
 
 /**
- * The step graph once more, with the weights that prompts are read with; undefined where those are the same, or where an
- * encoder reads prompts. Their errors are not reported: those of decoding are.
+ * The step graph again, with the weights for reading prompts; undefined if those are the same, or an encoder reads prompts.
+ * Reports no errors: decoding's weights count.
  */
 export async function encodePrompt(options: EncodingOptions): Promise<EncodedGraphs | undefined> {
   const { prompt } = storageTypes[options.dtype];
@@ -100,9 +100,9 @@ function stepGraphAs(
 }
 
 /**
- * Encoders, whose weights are those of prompts where a type has such; undefined for a causal model.
+ * Encoders, with the prompt weights if the type has them; undefined for a causal model.
  * @param asked lengths to encode for; default `sourceLengths`
- * @throws LinnetError `CONFIG` for lengths that the model cannot read, or that a causal model is given
+ * @throws LinnetError `CONFIG` for lengths that the model cannot read, or any given for a causal model
  */
 export async function encodeEncoder(
   options: EncodingOptions,
@@ -136,12 +136,12 @@ function checkedLengths(model: EncoderDecoderModel, lengths: readonly number[]):
 
 export interface EncodedHeads {
   readonly graph: EncodedGraphs;
-  /** Parameters in the order of the heads. */
+  /** Parameters, in head order. */
   readonly names: readonly string[];
   readonly described: NonNullable<ExportManifest['medusa']>;
 }
 
-/** Medusa heads, stored as the step graph is. */
+/** Medusa heads, stored like the step graph. */
 export async function encodeHeads(
   medusa: Pick<MedusaWeights, 'config' | 'tree' | 'read'>,
   options: EncodingOptions,
@@ -157,7 +157,7 @@ export async function encodeHeads(
   return { graph, names, described: { ...config, weightBytes, tree } };
 }
 
-/** Fold graphs, whose few weights are in them. */
+/** Fold graphs, which contain their few weights. */
 export async function encodeFolds(options: EncodingOptions) {
   const { device, producer: producerVersion } = options;
   const decoder = decoderOf(options.model);
@@ -174,13 +174,13 @@ export async function encodeFolds(options: EncodingOptions) {
   return folds;
 }
 
-/** A graph with a file of weights of its own. */
+/** A graph with its own weights file. */
 async function encodeAlone(file: string, graph: Graph, options: EncodingOptions): Promise<EncodedGraphs> {
   const { lowered, ...encoded } = await encodeTogether([file], [graph], options);
   return { ...encoded, weightBytes: weightBytesOf(lowered[0]) };
 }
 
-/** Graphs whose weights lie in the file of the first. @param files of the graphs, at least as many */
+/** Graphs that share the first one's weights file. @param files for the graphs, at least as many */
 async function encodeTogether(
   files: readonly string[],
   graphs: readonly Graph[],
@@ -203,10 +203,10 @@ function bytesOf(tensors: Iterable<{ readonly tensor: Pick<Tensor, 'dtype' | 'sh
 }
 
 /**
- * Makes sources of a model's parameters as an export stores them, for any graph of the model.
- * @param model the generating model: of an encoder-decoder model, the decoder
- * @param stored.dtype of the graph: of a folder with two sets of weights, one of them
- * @param onError as of `StoredSourceOptions`
+ * Makes sources of a model's parameters as an export stores them, for any of the model's graphs.
+ * @param model the generating model: the decoder of an encoder-decoder model
+ * @param stored.dtype the graph's: one of two in a folder with two sets of weights
+ * @param onError see `StoredSourceOptions`
  */
 export function storedSource(
   model: AutoregressiveModel,

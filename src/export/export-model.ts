@@ -1,7 +1,7 @@
 /**
- * Writes a model that generates text as ONNX: the step graph with its weights next to it, another for prompts where the
- * type has one, the encoder of an encoder-decoder model, the fold graphs, Medusa heads, configuration, tokenizer, and
- * linnet.json, which describes them. Weights pass through in pieces; the folder appears when it is complete.
+ * Exports a model that generates text as ONNX: the step graph with its weights next to it, a prompt graph if the type has
+ * one, an encoder-decoder model's encoder, the fold graphs, Medusa heads, configuration, tokenizer, and linnet.json, which
+ * describes them. Streams weights in pieces; the folder appears when complete.
  */
 import { createHash } from 'node:crypto';
 import { existsSync } from 'node:fs';
@@ -53,48 +53,51 @@ import { remove } from '../files/remove.ts';
 
 /** Options of `exportModel`. */
 export interface ExportOptions {
-  /** The model whose graphs are written. */
+  /** The model to export. */
   readonly model: GeneratingModel;
-  /** Where its parameters come from: a checkpoint, memory, a generator. Each is read once or twice per set of weights. */
+  /** Source of its parameters: a checkpoint, memory, a generator. Each is read once or twice per set of weights. */
   readonly weights: WeightReader;
-  /** How matrices and tables are stored; the rest is float32. `mixed` stores them twice: w8a8 for prompts, else int4. */
+  /**
+   * How to store matrices and tables; everything else is float32. `mixed` stores them twice: w8a8 for prompts, int4 for
+   * decoding.
+   */
   readonly dtype: StorageType;
-  /** Weights per scale of int4, also in `mixed`: 32, 64 or 128; fewer in rows that one smaller block holds. Default: `blockForSize`. */
+  /**
+   * Weights per int4 scale, also in `mixed`: 32, 64 or 128; fewer in rows that fit one smaller block. Default:
+   * `blockForSize`.
+   */
   readonly block?: BlockSize;
   /**
-   * Lengths that the encoder of an encoder-decoder model is exported for; texts are padded to the next. Default: by doubling
-   * from 32 up to the length that the model was trained for.
+   * Lengths to export an encoder-decoder model's encoder for; texts are padded to the next. Default: doubling from 32 to the
+   * model's trained length.
    */
   readonly sourceLengths?: readonly number[];
-  /** Medusa heads of the model, stored as its step graph is. Default: none. */
+  /** The model's Medusa heads, stored like its step graph. Default: none. */
   readonly medusa?: Pick<MedusaWeights, 'config' | 'tree' | 'read'>;
-  /** Whether the weights hold the model's layer of multi-token prediction, which is then exported too. Default: false. */
+  /** Whether the weights hold the model's multi-token prediction layer, which is then also exported. Default: false. */
   readonly mtp?: boolean;
-  /** Device that the graph is made for. Default: `cpu`, which is for `wasm` too. */
+  /** The graph's target device. Default: `cpu`, also for `wasm`. */
   readonly device?: ExportManifest['device'];
-  /** As of `saveModel`. Default: none; such a model is given token ids. */
+  /** As in `saveModel`. Default: none; callers then pass token ids. */
   readonly tokenizerFiles?: SaveCheckpointOptions['tokenizerFiles'];
   /** Replace the folder if it exists. Default: false. */
   readonly replace?: boolean;
-  /** Version of the writer, for linnet.json and the model. Default: "0". */
+  /** The writer's version, for linnet.json and the model. Default: "0". */
   readonly producer?: string;
-  /** Bytes of weights written, of all. */
+  /** Bytes of weights written so far, and in total. */
   readonly onProgress?: (written: number, total: number) => void;
-  /** Stops the work, with an error `ABORTED`. Nothing is left of the folder. */
+  /** Stops the work, with an error `ABORTED`. Leaves nothing of the folder. */
   readonly signal?: AbortSignal;
-  /** Free bytes where a folder lies. Default: as the file system reports. */
+  /** Free bytes on a folder's disk. Default: as the file system reports. */
   readonly freeBytes?: (folder: string) => Promise<number>;
 }
 
 /**
  * Exports a model.
  *
- * @returns the contents of linnet.json
+ * @returns linnet.json's contents
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
- *   read); `CONFIG` for a `block` with a type that has none, `mixed` for `webgpu`, or source lengths that the
- *   model cannot have; `TENSOR` for weights of the wrong
- *   shape or that cannot be stored; `ABORTED` when the signal fires; whatever the reader throws. Nothing is left behind
- *   then
+ *   read); `CONFIG` for a `block` with a type without blocks, `mixed` for `webgpu`, or source lengths the model cannot have; `TENSOR` for weights with the wrong shape or that cannot be stored; `ABORTED` when the signal fires; and the reader's errors. Nothing is left behind
  * @example
  * ```ts
  * const { model, parameters } = await loadCausalModel('runs/tuned');
@@ -115,14 +118,14 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
     (name, error) => {
       errors.set(name, error);
     };
-  // Apart, so that the encoder's errors come first and the heads' last, in whatever order they are written.
+  // Separate, so that the encoder's errors come first and the heads' last, in whatever order they are written.
   const [encoderErrors, errors, headErrors] = [0, 1, 2].map(() => new Map<string, WeightError>());
   const encoder = await encodeEncoder(encoding, options.sourceLengths, noteIn(encoderErrors));
   const mtp = options.mtp === true ? mtpStepModel(model) : undefined;
   const step = await encodeStep(encoding, noteIn(errors), mtp);
   const folds = await encodeFolds(encoding);
   const heads = options.medusa && (await encodeHeads(options.medusa, encoding, noteIn(headErrors)));
-  // Head by head: the graph asks for their matrices in an order of its own.
+  // Head by head: the graph requests their matrices in its own order.
   const place = ([name]: readonly [string, unknown]): number => heads?.names.indexOf(name) ?? -1;
   const prompt = await encodePrompt(encoding);
   const stored = [encoder, step, prompt, heads?.graph].filter((graphs) => graphs !== undefined);
@@ -191,19 +194,19 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
   return manifest;
 }
 
-/** Whether threads pay for themselves. */
+/** Whether the model is large enough for threads to pay off. */
 function largeModel({ model, weights, dtype }: ExportOptions): boolean {
   return dtype !== 'f32' && weights.place !== undefined && parameterCount(model.parameters) >= 2 ** 26;
 }
 
-/** Weights per scale, where the type has blocks. @throws LinnetError `CONFIG` for a block size of another type */
+/** Weights per scale, if the type has blocks. @throws LinnetError `CONFIG` for a block size with another type */
 function storedBlock({ model, dtype, block }: ExportOptions): BlockSize | undefined {
   if (hasBlocks(dtype)) return block ?? blockForSize(model.parameters);
   if (block === undefined) return undefined;
   throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 and mixed have`);
 }
 
-/** Puts the chat templates of a folder into one file: an export has no folders inside, and can be behind a URL. */
+/** Joins a folder's chat templates into one file: an export has no folders inside, and can be behind a URL. */
 async function joinTemplates(folder: string): Promise<void> {
   const found = existsSync(join(folder, TEMPLATE_FOLDER)) ? await findTemplates(templatesIn(folder)) : undefined;
   await remove(join(folder, TEMPLATE_FOLDER));
@@ -216,7 +219,7 @@ async function joinTemplates(folder: string): Promise<void> {
   await rm(join(folder, 'chat_template.jinja'), { force: true });
 }
 
-/** @param bytes of all files of weights: written before this one, and in total */
+/** @param bytes of all weight files: already written, and in total */
 async function writeData(
   folder: string,
   { dataFile, parts, dataBytes }: EncodedGraphs,
@@ -235,8 +238,8 @@ async function writeData(
 }
 
 /**
- * Exports the model of a folder, with its tokenizer and Medusa heads.
- * @throws LinnetError as `openModelWeights`, `headsOfFolder` and `exportModel`; `CONFIG` for a model that generates nothing
+ * Exports a folder's model, with its tokenizer and Medusa heads.
+ * @throws LinnetError like `openModelWeights`, `headsOfFolder` and `exportModel`; `CONFIG` for a model that generates nothing
  * @example
  * ```ts
  * await exportFolder('runs/tuned', 'runs/tuned-int4', { dtype: 'int4' });
@@ -258,9 +261,9 @@ export async function exportFolder(
 }
 
 /**
- * The Medusa heads next to a model, undefined where there are none. Reads all weights of the model once where there are,
- * to find out whether the heads are its own. Dispose of them.
- * @throws LinnetError as `openMedusaHeads`; `CONFIG` for a model that generates nothing
+ * The Medusa heads next to a model, undefined if there are none. If there are, reads all the model's weights once to check
+ * that the heads belong to it. Dispose of them.
+ * @throws LinnetError like `openMedusaHeads`; `CONFIG` for a model that generates nothing
  */
 export async function headsOfFolder(weights: ModelWeights): Promise<MedusaWeights | undefined> {
   const { path } = weights;

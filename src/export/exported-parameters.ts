@@ -1,6 +1,6 @@
 /**
- * The parameters of a model out of the graphs of its export, where they lie as they are: float32 folders hold every one
- * under its name. The files are not trusted, so that places and sizes are checked. Runs in browsers too.
+ * Reads a model's parameters from its export's graphs, if they are stored unchanged: float32 folders hold every one under its
+ * name. Checks places and sizes, since the files are untrusted. Also runs in browsers.
  */
 import { fromBinary } from '@bufbuild/protobuf';
 import { LinnetError } from '../errors.ts';
@@ -9,21 +9,21 @@ import { elementTypes } from '../graph/onnx/model.ts';
 import { bytesPerElement, elementCount, type Tensor, tensorFromBytes, type WeightMap } from '../graph/tensor.ts';
 import type { ModelDescription } from '../models/model.ts';
 
-/** A graph of an exported folder. */
+/** A graph in an exported folder. */
 export interface GraphFile {
-  /** How errors name it. */
+  /** Its name in errors. */
   readonly name: string;
   readonly bytes: Uint8Array;
-  /** The file next to it, by its name; absent where the weights are in the graph. */
+  /** The file next to it; absent if the graph holds the weights. */
   readonly data?: { readonly name: string; readonly bytes: Uint8Array };
 }
 
 /**
  * Finds every parameter of a model in its exported graphs.
- * @param graphs looked through in this order
- * @returns copies, by the names of the model
- * @throws LinnetError `FORMAT` for a graph that is malformed, or a parameter of another type or shape than the model's;
- *   `CONFIG` where a parameter is in none of the graphs, as in folders of other types than f32
+ * @param graphs searched in this order
+ * @returns copies, by the model's names
+ * @throws LinnetError `FORMAT` for a malformed graph, or a parameter that differs in type or shape from the model's; `CONFIG`
+ *   if no graph has a parameter, as in folders of other types than f32
  */
 export function exportedParameters(model: ModelDescription, graphs: readonly GraphFile[]): WeightMap {
   const stored = new Map<string, { readonly graph: GraphFile; readonly tensor: TensorProto }>();

@@ -1,4 +1,4 @@
-/** `linnet/export`: exported folders, written, and weights in fewer bits (docs/export.md). */
+/** `linnet/export`: writes exported folders, and weights in fewer bits (docs/export.md). */
 export { storedParameters, type WeightType, weightTypes } from '../quantization/sources.ts';
 export { readerOf, type WeightReader, type WeightRows } from '../quantization/weight-reader.ts';
 export { exportFolder } from './export-model.ts';

@@ -1,6 +1,6 @@
 /**
- * linnet.json: contents of an exported folder, and how it can store its model: with one set of weights, or with one for each
- * of two purposes. Runs in browsers too.
+ * linnet.json: an exported folder's contents, and how it can store its model: with one set of weights, or one for each of two
+ * purposes. Also runs in browsers.
  */
 import { z } from 'zod';
 import { medusaTreeSchema } from '../checkpoint/medusa-trees.ts';
@@ -13,22 +13,22 @@ import { type StepForms, stepFormsOf } from '../models/graphs/step-forms.ts';
 import { medusaLimits } from '../models/medusa/medusa.ts';
 import { type WeightType, weightTypes } from '../quantization/sources.ts';
 
-/** Names of the types for `--dtype` and in linnet.json. */
+/** Type names for `--dtype` and in linnet.json. */
 export const storageTypeNames = [...weightTypes, 'mixed'] as const;
 /** How an export stores matrices. */
 export type StorageType = (typeof storageTypeNames)[number];
 
-/** Storage types of the graphs of a folder. */
+/** Storage types of a folder's graphs. */
 export interface GraphTypes {
-  /** The step graph, which decodes: single tokens and trees; Medusa heads too. */
+  /** The step graph, which decodes single tokens and trees; also Medusa heads. */
   readonly step: WeightType;
-  /** The prompt graph: the same model once more, which reads prompts. Without one, the step graph reads them. */
+  /** The prompt graph: the same model again, for reading prompts. Without one, the step graph reads them. */
   readonly prompt?: WeightType;
 }
 
 /**
- * `mixed` takes for each purpose the type that is faster at it: a single token waits for the weights, of which int4 has
- * the fewest bytes, and chunks of a prompt wait for the products, of which those of w8a8 are the fastest.
+ * `mixed` uses the faster type for each purpose: a single token waits for the weights, and int4 has the fewest bytes; chunks
+ * of a prompt wait for the products, and w8a8's are the fastest.
  */
 export const storageTypes: Readonly<Record<StorageType, GraphTypes>> = {
   f32: { step: 'f32' },
@@ -38,7 +38,7 @@ export const storageTypes: Readonly<Record<StorageType, GraphTypes>> = {
   mixed: { step: 'int4', prompt: 'w8a8' },
 };
 
-/** Whether a graph of the folder has blocks of weights, whose size can be chosen. */
+/** Whether one of the folder's graphs has blocks of weights, whose size can be chosen. */
 export function hasBlocks(type: StorageType): boolean {
   const { step, prompt } = storageTypes[type];
   return step === 'int4' || prompt === 'int4';
@@ -46,7 +46,10 @@ export function hasBlocks(type: StorageType): boolean {
 
 export const manifestVersion = 1;
 
-/** The step graph, the model's configuration, and of folders that have them the graphs of prompts, heads and multi-token prediction. Encoders: `encoderFileOf`. */
+/**
+ * The step graph, the model's configuration and, in folders that have them, the graphs for prompts, heads and multi-token
+ * prediction. Encoders: `encoderFileOf`.
+ */
 export const exportedFiles = {
   model: 'model.onnx',
   config: 'config.json',
@@ -55,46 +58,49 @@ export const exportedFiles = {
   mtp: 'mtp.onnx',
 } as const;
 
-/** The encoder of an encoder-decoder model over texts of a length. */
+/** An encoder-decoder model's encoder for texts of one length. */
 export function encoderFileOf(length: number): string {
   return `encoder-${length}.onnx`;
 }
 
-/** Where the weights of a graph lie that are not in its own file: the encoders of all lengths share theirs, and multi-token prediction the file of the model. */
+/**
+ * The file that holds a graph's external weights: encoders of all lengths share one, and multi-token prediction uses the
+ * model's.
+ */
 export function dataFileOf(graphFile: string): string {
   const shared = graphFile === exportedFiles.mtp ? exportedFiles.model : graphFile;
   return `${shared.replace(/^encoder-\d+\.onnx$/, 'encoder.onnx')}.data`;
 }
 
-/** Bounds of the lengths that encoders are exported for, and of their number. */
+/** Bounds on encoders' lengths and their number. */
 export const encoderLimits = { length: 1 << 20, count: 64 } as const;
 
-/** Largest linnet.json that is read: far more than any model's. */
+/** Largest linnet.json read: far more than any model needs. */
 export const maximumManifestBytes = 16 << 20;
 
-/** Plain names, so that no file of another folder can be meant, on any system. */
+/** Plain names, so that no file in another folder can be meant, on any system. */
 const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
 const byteCount = whole();
 const notNegative = z.number().min(0);
 
-/** Largest error relative to the largest weight, and RMS of the errors relative to the RMS of the weights. */
+/** Largest error relative to the largest weight, and RMS error relative to the RMS weight. */
 const weightErrorSchema = z.strictObject({ max: notNegative, rms: notNegative });
 
-/** Errors caused by the storage type. Exports of earlier versions say more, which is left out. */
+/** Errors caused by the storage type. Drops further fields of earlier versions. */
 export const errorReportSchema = z.object({
-  /** By matrix, in the order of the model; empty for f32. */
+  /** By matrix, in model order; empty for f32. */
   weights: z.record(z.string().regex(/^[A-Za-z0-9][\w.]{0,255}$/), weightErrorSchema),
 });
 
-/** Weights of their own for prompts. */
+/** A separate set of weights for prompts. */
 const promptSchema = z.strictObject({
-  /** Bytes of all weights of the prompt graph, as stored. */
+  /** Bytes of all the prompt graph's weights, as stored. */
   weightBytes: byteCount,
 });
 
-/** The encoder of an encoder-decoder model. */
+/** An encoder-decoder model's encoder. */
 const encoderSchema = z.strictObject({
-  /** The lengths that texts are padded to, rising; each has a graph, see `encoderFileOf`. */
+  /** Lengths that texts are padded to, rising; each has a graph, see `encoderFileOf`. */
   lengths: z
     .array(whole(1, encoderLimits.length))
     .min(1)
@@ -104,23 +110,23 @@ const encoderSchema = z.strictObject({
   weightBytes: byteCount,
 });
 
-/** Medusa heads that were exported with the model. */
+/** Medusa heads exported with the model. */
 const medusaSchema = z.strictObject({
   heads: whole(1, medusaLimits.heads),
   layers: whole(1, medusaLimits.layers),
   /** Bytes of their weights, as stored. */
   weightBytes: byteCount,
-  /** The candidate tree that was found for the model before it was exported. */
+  /** The candidate tree found for the model before its export. */
   tree: medusaTreeSchema.optional(),
 });
 
-/** A layer of multi-token prediction that was exported with the model. */
+/** A multi-token prediction layer exported with the model. */
 const mtpSchema = z.strictObject({
-  /** Bytes of the weights that its graph reads, as stored: its own, and the table and head of the model. */
+  /** Bytes of the weights its graph reads, as stored: its own, and the model's table and head. */
   weightBytes: byteCount,
 });
 
-/** The forms of the graphs of a folder. */
+/** The forms of a folder's graphs. */
 export function formsOfManifest({
   openRows,
   withinFolds,
@@ -130,7 +136,7 @@ export function formsOfManifest({
   return { ...absent, ...forms, opens: openRows === true, crossesFolds: withinFolds !== true };
 }
 
-/** The forms of the graphs of an export: kernels take rows of larger blocks than the smallest in pairs. */
+/** The forms of an export's graphs: kernels take rows of blocks larger than the smallest in pairs. */
 export function formsOfExport({ device, block = smallestBlock }: ExportedAs): StepForms {
   return stepFormsOf(device, block > smallestBlock);
 }
@@ -143,23 +149,23 @@ interface ExportedAs {
 
 const [smallestBlock] = blockSizes;
 
-/** Errors of storing the weights in fewer bits, as an export reports them. */
+/** Errors from storing the weights in fewer bits, as an export reports them. */
 export type ErrorReport = z.infer<typeof errorReportSchema>;
 
 export const manifestSchema = z.strictObject({
   format: z.literal('linnet-export'),
   version: z.literal(manifestVersion),
-  /** How matrices are stored; which graph has which weights is in `storageTypes`. */
+  /** How matrices are stored; `storageTypes` tells which graph has which weights. */
   dtype: z.enum(storageTypeNames),
-  /** Weights per scale of int4, at most. */
+  /** Most weights per int4 scale. */
   block: z.literal(blockSizes).optional(),
-  /** Device that the graph was made for. `cpu` graphs run as `wasm` too. */
+  /** The graph's target device. `cpu` graphs also run as `wasm`. */
   device: z.enum(['cpu', 'webgpu']),
-  /** Whether the step graph reads open rows, so that tokens have the same bits in every tree and batch; absent: it does not. */
+  /** Whether the step graph reads open rows, so that tokens have the same bits in every tree and batch; absent: no. */
   openRows: z.literal(true).optional(),
-  /** Whether it replays rows by the runtime's operators for recurrences, in layers that can; absent: it does not. */
+  /** Whether it replays rows with the runtime's recurrence operators, in layers that can; absent: no. */
   replays: z.literal(true).optional(),
-  /** Whether it counts rows of products apart from the nodes that are mixed; absent: it does not. */
+  /** Whether it counts product rows apart from mixed nodes; absent: no. */
   productRows: z.literal(true).optional(),
   /** See `StepForms.ordered`. */
   ordered: z.literal(true).optional(),
@@ -167,9 +173,9 @@ export const manifestSchema = z.strictObject({
   withinFolds: z.literal(true).optional(),
   /** See `StepForms.columns`. */
   columns: z.literal(true).optional(),
-  /** Every other file of the folder. */
+  /** Every other file in the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
-  /** Files of the fold graphs by the names that a model's layers have for them; empty without sums. */
+  /** Fold graphs' files, by the model's layer names for them; empty without sums. */
   folds: z.record(
     z
       .string()
@@ -178,17 +184,17 @@ export const manifestSchema = z.strictObject({
       .refine((name) => name !== '__proto__'),
     fileName,
   ),
-  /** Of types that have a prompt graph, and of no other; never of encoder-decoder models, whose encoder reads prompts. */
+  /** Only for types with a prompt graph; never for encoder-decoder models, whose encoder reads prompts. */
   prompt: promptSchema.optional(),
-  /** Of encoder-decoder models, and of no other; the step graph is their decoder. */
+  /** Only for encoder-decoder models; the step graph is their decoder. */
   encoder: encoderSchema.optional(),
-  /** Absent where the model had no Medusa heads. */
+  /** Absent if the model had no Medusa heads. */
   medusa: medusaSchema.optional(),
-  /** The layer of multi-token prediction; absent where the model had none. */
+  /** The multi-token prediction layer; absent if the model had none. */
   mtp: mtpSchema.optional(),
-  /** Bytes of all weights of the step graph, as stored. */
+  /** Bytes of all the step graph's weights, as stored. */
   weightBytes: byteCount,
-  /** Version of Linnet that wrote the folder. */
+  /** The Linnet version that wrote the folder. */
   producer: z.string().max(100),
   report: errorReportSchema,
 });
@@ -197,8 +203,8 @@ export const manifestSchema = z.strictObject({
 export type ExportManifest = z.infer<typeof manifestSchema>;
 
 /**
- * Checks a parsed linnet.json: its form, and that it names the files without which there is no model.
- * @param source how errors name it
+ * Checks a parsed linnet.json: its form, and that it names the files every model needs.
+ * @param source its name in errors
  * @throws LinnetError `FORMAT`
  * @example
  * ```ts
@@ -223,14 +229,14 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
   return result;
 }
 
-/** Devices that graphs of another run on as they are. */
+/** Further devices that run a device's graphs unchanged. */
 const runsAlsoOn: Readonly<Record<ExportManifest['device'], readonly string[]>> = {
   cpu: ['wasm', 'cuda'],
   webgpu: [],
 };
 
 /**
- * The device to run on: the one asked for, else the one that the export was made for.
+ * The device to run on: the requested one, or the export's own.
  * @throws LinnetError `MISMATCH` for a device that the export was not made for
  */
 export function chosenDevice<D extends string>(

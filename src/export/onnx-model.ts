@@ -1,4 +1,4 @@
-/** Writes ONNX models to disk: `model.onnx`, and `model.onnx.data` next to it where the weights are too large for one file. */
+/** Writes ONNX models to disk: `model.onnx`, with `model.onnx.data` next to it if the weights are too large for one file. */
 import { type FileHandle, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
@@ -19,7 +19,7 @@ import { TRANSFER_BYTES, writeFully } from '../files/regular-file.ts';
 const MODEL_FILE = 'model.onnx';
 const MODEL_DATA_FILE = 'model.onnx.data';
 
-/** An ONNX model file must stay below 2 GB, which is the limit of its format; this leaves room for the nodes. */
+/** An ONNX model file must stay below its format's limit of 2 GB; this leaves room for the nodes. */
 const inlineBytesLimit = 1.5e9;
 
 export interface OnnxModelOptions {
@@ -29,20 +29,20 @@ export interface OnnxModelOptions {
   readonly producerVersion?: string;
 }
 
-/** Models ready to be written, whose weights lie in one file next to them. */
+/** Models ready to write, with weights in one file next to them. */
 export interface StoredModels {
-  /** The file of each model, in the order given. */
+  /** Each model's file, in the order given. */
   readonly models: readonly Uint8Array[];
-  /** Parts of the file next to them, by rising offsets; empty without one. */
+  /** Parts of the file next to them, by rising offset; empty without one. */
   readonly parts: readonly (ExternalPart | DeferredPart)[];
-  /** Length of the file next to them. */
+  /** That file's length. */
   readonly dataBytes: number;
 }
 
 /**
- * Encodes models whose larger weights go to a file next to them. Deferred weights are not made until they are written,
- * but for those that are too small to be outside of the model.
- * @param graphs several share their weights: those of one name are the same numbers, and stored once
+ * Encodes models whose larger weights go to a file next to them. Deferred weights are made when written, except those small
+ * enough to be inside the model.
+ * @param graphs may share weights: equal names mean equal numbers, stored once
  * @param options.load make all deferred weights now and keep them in the model; for small models
  */
 export async function encodeForDisk(
@@ -65,10 +65,10 @@ export async function encodeForDisk(
 }
 
 /**
- * Writes a model into a folder, which is created if it does not exist. Weights are streamed, not copied; each file
+ * Writes a model into a folder, creating it if need be. Weights are streamed, not copied; each file
  * appears complete or not at all, the weights before the model that refers to them.
  *
- * @returns the names of the files written
+ * @returns the written files' names
  * @throws LinnetError `PATH` from the file system
  * @example
  * ```ts
@@ -83,15 +83,15 @@ export async function writeOnnxModel(dir: string, graph: OnnxGraph, options: Onn
   if (parts.length > 0) await writeFileAtomic(dataFile, (handle) => writeModelData(handle, parts));
   await writeFileAtomic(join(dir, MODEL_FILE), models[0]);
   if (parts.length > 0) return [MODEL_FILE, MODEL_DATA_FILE];
-  // Weights of an earlier, larger model would lie there unused.
+  // An earlier, larger model's weights would stay there unused.
   await rm(dataFile, { force: true });
   return [MODEL_FILE];
 }
 
 /**
- * Writes the file next to a model from its start to its end, zeros between the parts. A part is made while the one before it is
+ * Writes the file next to a model from start to end, with zeros between the parts. Makes each part while the one before it is
  * written.
- * @param onChunk called with every piece that has been written, in order, and the bytes so far
+ * @param onChunk called with every piece written, in order, and the bytes so far
  */
 export async function writeModelData(
   handle: FileHandle,
@@ -115,7 +115,7 @@ export async function writeModelData(
     const data = await (next ?? bytesOf(part));
     const following = parts.at(index + 1);
     next = following && bytesOf(following);
-    next?.catch(() => undefined); // told in its turn
+    next?.catch(() => undefined); // reported in its turn
     if (data.byteLength !== lengthOf(part)) {
       throw internalError(`a weight has ${data.byteLength} bytes, expected ${lengthOf(part)}`);
     }

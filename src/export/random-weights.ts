@@ -1,6 +1,6 @@
 /**
- * Weights of a model that nobody trained, made at the speed of a disk: for measurements at sizes whose checkpoints are
- * not at hand. The cost of a step does not depend on the values of the weights.
+ * Random weights, made at disk speed: for measurements at sizes without a checkpoint at hand. A step's cost does not depend
+ * on the weights' values.
  */
 import { LinnetError } from '../errors.ts';
 import { type DType, elementCount, type Tensor, tensor, type Weights } from '../graph/tensor.ts';
@@ -9,18 +9,18 @@ import type { ModelDescription } from '../models/model.ts';
 import { type DeclaredParameter, consequencesOf } from '../nn/parameters.ts';
 import type { WeightReader } from '../quantization/weight-reader.ts';
 
-/** Type and shape in which a part of a stored matrix is asked for. */
+/** Requested type and shape of a stored matrix's part. */
 interface PartType {
   readonly dtype: DType;
   readonly shape: readonly number[];
 }
 
-/** Standard deviation of the integers 0 … n − 1, all as likely. */
+/** Standard deviation of the integers 0 … n − 1, equally likely. */
 function spread(n: number): number {
   return Math.sqrt((n * n - 1) / 12);
 }
 
-/** Makers of a part's elements, by the last word of its name. `deviation` is the weights' standard deviation. */
+/** Makers of a part's elements, by its name's last word. `deviation` is the weights' standard deviation. */
 const partMakers: Readonly<
   Record<string, (type: PartType, bits: (bytes: number) => ArrayBuffer, deviation: number) => Tensor | undefined>
 > = {
@@ -28,15 +28,15 @@ const partMakers: Readonly<
     const count = elementCount(shape);
     if (dtype === 'uint8') return tensor('uint8', shape, new Uint8Array(bits(count), 0, count));
     const codes = new Int8Array(bits(count), 0, count);
-    for (let i = 0; i < count; i++) if (codes[i] === -128) codes[i] = -127; // has no opposite, and is not used
+    for (let i = 0; i < count; i++) if (codes[i] === -128) codes[i] = -127; // −128 has no opposite, and is unused
     return tensor('int8', shape, codes);
   },
-  // Blocks of four bits have scales [outputs, blocks], eight bits have [outputs].
+  // Four-bit blocks have scales [outputs, blocks], eight bits have [outputs].
   scales({ shape }, _bits, deviation) {
     const values = new Float32Array(elementCount(shape)).fill(deviation / spread(shape.length === 1 ? 255 : 16));
     return tensor('float32', shape, values);
   },
-  // Random sign and fraction under one exponent: magnitudes between 2ᵉ and 2ᵉ⁺¹, whose root mean square is 1.53·2ᵉ.
+  // Random sign and fraction under one exponent: magnitudes between 2ᵉ and 2ᵉ⁺¹, with RMS 1.53·2ᵉ.
   halves({ shape }, bits, deviation) {
     const count = elementCount(shape);
     const halves = new Uint16Array(bits(2 * count), 0, count);
@@ -46,15 +46,15 @@ const partMakers: Readonly<
   },
 };
 
-/** e, so that magnitudes between 2ᵉ and 2ᵉ⁺¹ have about the deviation. */
+/** The e for which magnitudes between 2ᵉ and 2ᵉ⁺¹ have about this deviation. */
 function exponentOf(deviation: number): number {
   return Math.round(Math.log2(deviation / Math.sqrt(7 / 3)));
 }
 
 /**
- * Random weights of a model, by name; equal seeds give equal weights in any order of reading. Matrices have standard
- * deviation about 1 / √(last dimension); gains are 1, biases 0; parameters of mixers are as in a fresh mixer, random
- * where that is zero, so that every branch takes part.
+ * A model's random weights, by name; equal seeds give equal weights in any order of reading. Matrices have standard deviation
+ * about 1 / √(last dimension); gains are 1, biases 0; mixers' parameters start as in a fresh mixer, random instead of zero,
+ * so that every branch takes part.
  */
 export class RandomWeights implements WeightReader {
   readonly #model: ModelDescription;
@@ -103,14 +103,14 @@ export class RandomWeights implements WeightReader {
   }
 }
 
-/** FNV-1a over the name, begun with the seed. */
+/** FNV-1a over the name, starting from the seed. */
 function seedOf(name: string, seed: number): number {
   let hash = 0x811c9dc5 ^ seed;
   for (let i = 0; i < name.length; i++) hash = Math.imul(hash ^ name.charCodeAt(i), 0x01000193);
   return hash >>> 0;
 }
 
-/** At least `bytes` random bytes, by Marsaglia's xorshift32: about a gigabyte a second. */
+/** At least `bytes` random bytes, by Marsaglia's xorshift32: about a gigabyte per second. */
 function randomBits(seed: number, bytes: number): ArrayBuffer {
   const words = new Uint32Array(Math.ceil(bytes / 4));
   let x = seed === 0 ? 1 : seed;

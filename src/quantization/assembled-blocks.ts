@@ -1,10 +1,10 @@
-/** The encoder of blocks in WebAssembly. For Node. */
+/** The block encoder in WebAssembly. For Node. */
 import { readFileSync } from 'node:fs';
 import type { EncodeBlocks } from './block-codes.ts';
 
-/** Weights that are encoded together: with their results they stay in a cache. */
+/** Weights encoded together: with their results they stay in a cache. */
 const weightsAtOnce = 1 << 15;
-/** Bytes of the sums of errors, at the start of the memory; the weights follow. */
+/** Bytes of error sums, at the start of the memory; the weights follow. */
 const sumsBytes = 32;
 const pageBytes = 1 << 16;
 
@@ -14,14 +14,14 @@ interface Assembled {
   encode(weights: number, blocks: number, bytes: number, codes: number, scales: number, sums: number): void;
 }
 
-/** Types of Node lack it. */
+/** Node's types lack it. */
 declare const WebAssembly: {
   readonly Module: new (bytes: Uint8Array) => object;
   readonly Instance: new (module: object) => { readonly exports: Assembled };
 };
 
 /**
- * `encodeBlocks` as block-codes.wat has it: the same bits.
+ * `encodeBlocks` from block-codes.wat: the same bits.
  * @param bytes the assembled module
  */
 export function assembledBlocks(bytes: Uint8Array): EncodeBlocks {
@@ -47,7 +47,7 @@ export function assembledBlocks(bytes: Uint8Array): EncodeBlocks {
   };
 }
 
-/** The same of the built package; undefined in its source, which nobody assembles. */
+/** The built package's module; undefined in the source, where it is not assembled. */
 export function builtBlocks(): EncodeBlocks | undefined {
   try {
     return assembledBlocks(readFileSync(new URL('./block-codes.wasm', import.meta.url)));

@@ -1,10 +1,10 @@
 /**
- * Codes of four bits in blocks, two to a byte: of three scales of a block the one of least squared error. Sums have two lanes,
- * as in block-codes.wat: the same bits with WebAssembly, in less time.
+ * Four-bit codes in blocks, two per byte: takes the one of three scales with the least squared error. Sums have two lanes, as
+ * in block-codes.wat: the same bits as WebAssembly, in less time.
  */
 import { type BlockSize, blockZeroPoint } from '../graph/ops/quantized.ts';
 
-/** Sums for the error of a matrix: largest magnitudes and sums of squares of its weights and of their errors. */
+/** Sums for a matrix's error: largest magnitudes and sums of squares of its weights and of their errors. */
 export interface ErrorSums {
   peak: number;
   worst: number;
@@ -33,7 +33,7 @@ export const encodeBlocks: EncodeBlocks = (weights, size, codes, scales, errors)
     const scale = blockScale(weights, start, end, blockPeak);
     const perCode = scale === 0 ? 0 : 1 / scale;
     scales[block] = scale;
-    // Of first and second weights of pairs.
+    // For the first and second weights of pairs.
     let firstSquares = 0;
     let secondSquares = 0;
     let firstErrors = 0;
@@ -62,13 +62,13 @@ export const encodeBlocks: EncodeBlocks = (weights, size, codes, scales, errors)
   errors.squaredErrors = squaredErrors;
 };
 
-/** The code less the zero point, −8 to 7, of a weight over the scale. */
+/** A code minus the zero point, −8 to 7, from a weight over the scale. */
 function blockValue(steps: number): number {
   const rounded = steps + roundingShift - roundingShift;
   return rounded > 7 ? 7 : rounded;
 }
 
-/** The weight of largest magnitude, the positive one of two. */
+/** The weight of largest magnitude; of two, the positive one. */
 function peakOf(weights: Float32Array, start: number, end: number): number {
   let high = 0;
   let low = 0;
@@ -80,16 +80,16 @@ function peakOf(weights: Float32Array, start: number, end: number): number {
   return high >= -low ? high : low;
 }
 
-/** Blocks of smaller weights are zeros: their scales would have few digits, and codes end below −8. */
+/** Blocks of smaller weights become zeros: their scales would have few digits, and codes fall below −8. */
 const leastPeak = 2 ** -123;
 
 /**
- * The scale of least squared error; 0 for a block of zeros. The code of the weight of largest magnitude may be −8, −7.5
- * or −7: its sign decides which end of the codes it gets.
+ * The scale with the least squared error; 0 for a block of zeros. The weight of largest magnitude may get the code −8, −7.5
+ * or −7: its sign decides which end of the codes it takes.
  */
 function blockScale(weights: Float32Array, start: number, end: number, peak: number): number {
   if (Math.abs(peak) < leastPeak) return 0;
-  // Side by side: sums that do not wait for each other.
+  // Side by side, so that sums do not wait for each other.
   const a = Math.fround(peak / -8);
   const b = Math.fround(peak / -7.5);
   const c = Math.fround(peak / -7);

@@ -1,4 +1,4 @@
-/** Matrices in the codes of their file: products and look-ups take them as they are, and what has no codes is float32. */
+/** Matrices in their file's codes: products and look-ups take the codes unchanged; matrices without codes are float32. */
 import type { CodedMatrix, CodedParts, CodeForm } from '../checkpoint/weight-file.ts';
 import { internalError, LinnetError } from '../errors.ts';
 import type { Value } from '../graph/graph.ts';
@@ -12,18 +12,18 @@ import { type DeferredTensor, type DType, tensor, type TensorPass } from '../gra
 import type { WeightMatrix } from '../nn/parameters.ts';
 import { joinedName, matrixParts, type WeightReader } from './weight-reader.ts';
 
-/** A value for a weight of the graph, made at the first request of its name. */
+/** Makes a graph value for a weight, at the first request for its name. */
 export type MakeWeight = (name: string, tensor: DeferredTensor) => Value;
 
 /** Products and look-ups of stored matrices. */
 export interface StoredProducts {
-  /** Products with matrices side by side; undefined where they are not stored as one. */
+  /** Products with matrices side by side; undefined if they are not stored as one. */
   multiply(x: Value, matrices: readonly WeightMatrix[]): Value | undefined;
-  /** Rows of a table, a matrix whose outputs they are; undefined where they are stored as parameters. */
+  /** Rows of a table, a matrix whose outputs they are; undefined if they are stored as parameters. */
   lookUp(tokens: Value, table: WeightMatrix): Value | undefined;
 }
 
-/** Of matrices that a reader has in codes, of one form and order; not of tables with zero points. */
+/** For matrices with codes in the reader, all of one form and order; not for tables with zero points. */
 export function codedProducts(weight: MakeWeight, reader: WeightReader): StoredProducts {
   const store = matrixParts({ read: (name) => reader.read(name), part: partsOf(reader) }, ({ name }) => {
     throw internalError(`${name} has no codes`);
@@ -37,7 +37,7 @@ export function codedProducts(weight: MakeWeight, reader: WeightReader): StoredP
     const [first] = coded;
     return coded.every((form) => JSON.stringify(form) === JSON.stringify(first)) ? first : undefined;
   };
-  /** Weights of parts of matrices one below the other, which one pass makes. @param shape of an output */
+  /** Weights for parts of stacked matrices, made in one pass. @param shape per output */
   const weightsOf = (matrices: readonly WeightMatrix[]) => {
     const name = joinedName(matrices);
     const by = passes.get(name) ?? {
@@ -61,7 +61,7 @@ export function codedProducts(weight: MakeWeight, reader: WeightReader): StoredP
       const part = weightsOf(matrices);
       const zeros =
         minima || form.zeros === true ? part('zeros', 'uint8', [Math.ceil((blocks * bits) / 8)]) : undefined;
-      // The model's input that each input of the codes is.
+      // The model's input for each input of the codes.
       const order = (): Value =>
         weight(
           `${name}.order`,
@@ -71,7 +71,7 @@ export function codedProducts(weight: MakeWeight, reader: WeightReader): StoredP
       const codes = part('codes', 'uint8', [blocks, (size * bits) / 8]);
       const product = blockMatmul(read, codes, part('scales', 'float32', [blocks]), { bits, zeros });
       if (!minima) return product;
-      // The graph merges equal nodes: products of one x share its sums.
+      // The graph merges equal nodes: products with one x share its sums.
       const sums = mean(reshape(read, [...read.shape.slice(0, -1), blocks, size]), [read.rank]); // [...,blocks]
       return add(product, matmul(sums, part('rest', 'float32', [blocks]), { transposeB: true }));
     },
@@ -104,10 +104,10 @@ async function whole(matrix: CodedMatrix): Promise<CodedParts> {
   throw internalError('a matrix in codes has no rows');
 }
 
-/** Matrices of one product at most: its parts are asked for one after the other. */
+/** Most matrices in one product: its parts are requested one after the other. */
 const mostHeld = 4;
 
-/** Gives out parts of coded matrices; the last matrices are held. */
+/** Serves parts of coded matrices, keeping the most recent matrices. */
 function partsOf(reader: WeightReader): NonNullable<WeightReader['part']> {
   const held = new Map<string, Promise<CodedParts>>();
   return async (name, { dtype, shape }) => {

@@ -1,4 +1,4 @@
-/** The program of a thread that encodes weights. It acts when it is loaded. */
+/** The worker thread that encodes weights. Starts when loaded. */
 import { rowOfFile } from '../checkpoint/safetensors/stored-dtypes.ts';
 import { internalError } from '../errors.ts';
 import { openRegularFile, readExactly } from '../files/regular-file.ts';
@@ -8,12 +8,12 @@ import { builtBlocks } from './assembled-blocks.ts';
 import { type EncodedMatrix, matrixEncoder } from './encoding.ts';
 import type { Stretch } from './encoding-threads.ts';
 
-/** Bytes that are read together, of whole rows: few enough for a cache. */
+/** Bytes read together, in whole rows: few enough for a cache. */
 const pieceBytes = 1 << 20;
-/** Used again: fresh memory costs its first touch. */
+/** Reused: fresh memory costs its first touch. */
 let room = new Uint8Array(0);
 let numbers = new Float32Array(0);
-/** Undefined: JavaScript. */
+/** Undefined: encode in JavaScript. */
 const encodeBlocks = builtBlocks();
 
 answerRequests(async ({ path, offset, dtype, matrix, encoding }: Stretch, handover): Promise<EncodedMatrix> => {

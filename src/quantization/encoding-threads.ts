@@ -1,4 +1,4 @@
-/** Threads that encode matrices which lie in files, each stretch of rows by itself. For Node. */
+/** Threads that encode matrices in files, each a stretch of rows. For Node. */
 import { availableParallelism } from 'node:os';
 import { join } from 'node:path';
 import { type FileDType, type FilePlace, bytesPerElement } from '../graph/tensor.ts';
@@ -15,16 +15,16 @@ export interface Stretch {
   readonly encoding: Encoding;
 }
 
-/** Threads at most: more would wait for the one that writes. */
+/** Most threads: more would wait for the one that writes. */
 const mostThreads = 8;
 
-/** One for each core. Dispose of them. */
+/** One thread per core. Dispose of them. */
 export class EncodingThreads implements AsyncDisposable {
   readonly #threads: readonly WorkerThread<Stretch, EncodedMatrix>[];
   readonly #weights: number;
   #next = 0;
 
-  /** @param weights of a stretch, about */
+  /** @param weights approximate number per stretch */
   constructor(count = Math.min(mostThreads, availableParallelism()), weights = 1 << 22) {
     this.#weights = weights;
     const host = hostModule('encoding-host', import.meta.url);
@@ -33,7 +33,7 @@ export class EncodingThreads implements AsyncDisposable {
 
   /**
    * Encodes a matrix [outputs,inputs], in pieces by outputs.
-   * @throws LinnetError `MISMATCH` for a file that has changed, and as files are read
+   * @throws LinnetError `MISMATCH` for a file that has changed, and errors of reading it
    */
   async encode(matrix: MatrixShape, encoding: Encoding, place: FilePlace): Promise<readonly EncodedMatrix[]> {
     const { outputs, inputs } = matrix;

@@ -1,6 +1,6 @@
 /**
- * Matrices in fewer bits, and their errors. Rows are outputs: a scale belongs to one output (eight bits) or to a
- * block of inputs of one output (four bits), and the largest magnitude decides it. So a matrix is encoded row by row: its
+ * Encodes matrices in fewer bits, and measures their errors. Rows are outputs: a scale belongs to one output (eight bits) or
+ * to a block of one output's inputs (four bits), set by the largest magnitude. So a matrix is encoded row by row, and its
  * source need not be in memory at once.
  */
 import { float16FromFloat32, float32FromFloat16 } from '../checkpoint/safetensors/float-conversion.ts';
@@ -9,7 +9,7 @@ import { type BlockSize, blocksPerRow } from '../graph/ops/quantized.ts';
 import { type Tensor, tensor } from '../graph/tensor.ts';
 import { type EncodeBlocks, encodeBlocks, type ErrorSums, roundingShift } from './block-codes.ts';
 
-/** A matrix of a model, without its numbers. */
+/** A model's matrix, without its numbers. */
 export interface MatrixShape {
   readonly name: string;
   readonly outputs: number;
@@ -23,7 +23,7 @@ export interface DenseMatrix extends MatrixShape {
   readonly data: Float32Array;
 }
 
-/** The shape of a matrix of some layout. */
+/** A matrix's shape in its layout. */
 export function matrixShape({ outputs, inputs, layout }: Omit<MatrixShape, 'name'>): [number, number] {
   return layout === 'outputs-first' ? [outputs, inputs] : [inputs, outputs];
 }
@@ -32,17 +32,17 @@ export function matrixShape({ outputs, inputs, layout }: Omit<MatrixShape, 'name
 export interface WeightError {
   /** Largest error over the largest weight. */
   readonly max: number;
-  /** Root of the mean squared error over root of the mean squared weight. */
+  /** RMS error over RMS weight. */
   readonly rms: number;
 }
 
-/** The parts that a stored matrix consists of, by name. */
+/** A stored matrix's parts, by name. */
 export interface EncodedMatrix {
   readonly parts: Readonly<Record<string, Tensor>>;
   readonly sums: ErrorSums;
 }
 
-/** How a matrix is stored: what `halfEncoder`, `byteEncoder` and `blockEncoder` make. */
+/** How a matrix is stored: the output of `halfEncoder`, `byteEncoder` or `blockEncoder`. */
 export type Encoding =
   | { readonly kind: 'halves' }
   | { readonly kind: 'bytes'; readonly layout: MatrixShape['layout'] }
@@ -50,29 +50,29 @@ export type Encoding =
 
 /** Encodes a matrix from its rows, given in order in any number of pieces. */
 export interface MatrixEncoder {
-  /** Whether rows are taken in the data's own layout; false: rows are outputs. */
+  /** Whether rows may come in the data's own layout; false: rows are outputs. */
   readonly anyLayout: boolean;
-  /** The next rows, whole ones; they are not kept. */
+  /** Takes the next whole rows, without keeping them. */
   add(rows: Float32Array): void;
-  /** After the last row. */
+  /** Call after the last row. */
   finish(): EncodedMatrix;
 }
 
-/** @param encode of blocks of four bits; default: JavaScript */
+/** @param encode encodes four-bit blocks; default: JavaScript */
 export function matrixEncoder(matrix: MatrixShape, encoding: Encoding, encode?: EncodeBlocks): MatrixEncoder {
   if (encoding.kind === 'halves') return halfEncoder(matrix);
   if (encoding.kind === 'bytes') return byteEncoder(matrix, encoding.layout);
   return blockEncoder(matrix, encoding.size, encode);
 }
 
-/** Encodes a matrix that is in memory. */
+/** Encodes a matrix in memory. */
 export function encodeMatrix(encoder: MatrixEncoder, matrix: DenseMatrix): EncodedMatrix {
   if (encoder.anyLayout || matrix.layout === 'outputs-first') encoder.add(matrix.data);
   else for (const rows of gatheredRows(matrix)) encoder.add(rows);
   return encoder.finish();
 }
 
-/** Outputs that are visited together, so that reading and writing across rows stays in the cache. */
+/** Outputs visited together, so that reading and writing across rows stays in the cache. */
 const bandOutputs = 64;
 
 /** The outputs of a matrix [inputs, outputs] as rows, some at a time. */
@@ -100,13 +100,13 @@ function addErrors(all: ErrorSums, { peak, worst, squares, squaredErrors }: Erro
 }
 
 /**
- * The error of a matrix that was encoded in pieces.
+ * The error of a matrix encoded in pieces.
  * @throws LinnetError `TENSOR` for numbers that are not finite, or too large for the type
  */
 export function weightError(name: string, pieces: readonly Pick<EncodedMatrix, 'sums'>[]): WeightError {
   const all = noErrors();
   for (const { sums } of pieces) addErrors(all, sums);
-  // NaN and infinity stay in a sum.
+  // NaN and infinity persist in a sum.
   if (!Number.isFinite(all.squares + all.squaredErrors)) {
     throw new LinnetError('TENSOR', `"${name}" holds numbers that are not finite, or too large for its new type`);
   }
@@ -114,12 +114,12 @@ export function weightError(name: string, pieces: readonly Pick<EncodedMatrix, '
   return { max: all.worst / all.peak, rms: Math.sqrt(all.squaredErrors / all.squares) };
 }
 
-/** Codes that count from −127: −128 would have no opposite. */
+/** Codes start at −127: −128 would have no opposite. */
 const byteRange = 127;
 
 /**
  * Eight bits with a scale per output: `codes` int8 and `scales` float32 [outputs], weight ≈ code · scale.
- * @param layout of the codes: [inputs, outputs] for products, [outputs, inputs] for looking up rows
+ * @param layout the codes': [inputs, outputs] for products, [outputs, inputs] for looking up rows
  */
 export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']): MatrixEncoder {
   const { inputs, outputs } = matrix;
@@ -156,7 +156,7 @@ export function byteEncoder(matrix: MatrixShape, layout: MatrixShape['layout']):
   };
 }
 
-/** Codes of rows[start, end) in the same place of `codes`. @returns their scale */
+/** Encodes rows[start, end) at the same place in `codes`. @returns their scale */
 function encodeByteRow(rows: Float32Array, start: number, end: number, codes: Int8Array, errors: ErrorSums): number {
   let peak = 0;
   for (let i = start; i < end; i++) {
@@ -170,7 +170,7 @@ function encodeByteRow(rows: Float32Array, start: number, end: number, codes: In
   let squaredErrors = 0;
   for (let i = start; i < end; i++) {
     const weight = rows[i];
-    // The largest weight may come out a hair above its code.
+    // Rounding may put the largest weight a hair above its code.
     const rounded = weight * perCode + roundingShift - roundingShift;
     const code = rounded > byteRange ? byteRange : rounded < -byteRange ? -byteRange : rounded;
     codes[i] = code;
@@ -183,7 +183,7 @@ function encodeByteRow(rows: Float32Array, start: number, end: number, codes: In
   return scale;
 }
 
-/** Puts rows [last − first, inputs] into the columns from `first` to `last` of codes [inputs, outputs]. */
+/** Writes rows [last − first, inputs] to columns `first` to `last` of codes [inputs, outputs]. */
 function putColumns(rows: Int8Array, first: number, last: number, codes: Int8Array, outputs: number): void {
   const inputs = codes.length / outputs;
   for (let input = 0; input < inputs; input++) {
@@ -193,8 +193,8 @@ function putColumns(rows: Int8Array, first: number, last: number, codes: Int8Arr
 }
 
 /**
- * Four bits with a scale per block of inputs: `codes` uint8 [outputs, blocks, size/2], two to a byte, and `scales`
- * float32 [outputs, blocks]; weight ≈ (code − 8) · scale. Of a few scales the one of least squared error is taken.
+ * Four bits with a scale per block of inputs: `codes` uint8 [outputs, blocks, size/2], two per byte, and `scales` float32
+ * [outputs, blocks]; weight ≈ (code − 8) · scale. Takes the one of a few scales with the least squared error.
  */
 export function blockEncoder(
   { inputs, outputs }: MatrixShape,
@@ -236,7 +236,7 @@ export function blockEncoder(
 /** Numbers rounded per chunk, so that the results stay in the cache. */
 const halfChunk = 1 << 14;
 
-/** Half precision: `halves` float16, in the layout of the matrix. */
+/** Half precision: `halves` float16, in the matrix's layout. */
 export function halfEncoder(matrix: MatrixShape): MatrixEncoder {
   const halves = new Uint16Array(matrix.outputs * matrix.inputs);
   const errors = noErrors();

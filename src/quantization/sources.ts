@@ -1,6 +1,6 @@
 /**
- * Parameters of a model as they are stored: float32, or matrices and tables in fewer bits. All others than matrices that
- * multiply activations and tables of rows (norms, biases, taps, factors, feature maps) are float32 in every type.
+ * A model's parameters as stored: float32, or matrices and tables in fewer bits. Only matrices that multiply activations and
+ * tables of rows shrink; the others (norms, biases, taps, factors, feature maps) are float32 in every type.
  */
 import { internalError, LinnetError } from '../errors.ts';
 import type { Graph, Value } from '../graph/graph.ts';
@@ -30,31 +30,31 @@ import {
   type WeightReader,
 } from './weight-reader.ts';
 
-/** Storage types of matrices. */
+/** Matrix storage types. */
 export const weightTypes = ['f32', 'f16', 'w8a8', 'int4'] as const;
 export type WeightType = (typeof weightTypes)[number];
 
-/** Forms of matrices in memory: also `stored`, codes as their file has them. */
+/** Matrix forms in memory: also `stored`, the file's own codes. */
 export type MemoryType = WeightType | 'stored';
 
-/** Parameters from which on models have larger blocks: the runtime adds eight bytes to each. */
+/** From this many parameters on, models get larger blocks: the runtime adds eight bytes to each. */
 const leastLarge = 3e9;
 
-/** Weights per scale of int4 where no number is asked for: 32, and 64 from three billion parameters on. */
+/** Default weights per int4 scale: 32, and 64 from three billion parameters on. */
 export function blockForSize(parameters: ParameterShapes): BlockSize {
   return parameterCount(parameters) < leastLarge ? 32 : 64;
 }
 
 export interface StoredSourceOptions extends EncodingProcess {
-  /** Tables that multiply activations too, such as the embedding of a tied head: they are stored once. */
+  /** Tables that also multiply activations, such as a tied head's embedding: they are stored once. */
   readonly sharedTables?: ReadonlySet<string>;
-  /** Where activations are multiplied in half precision, which f16 is for. Default false: weights become float32. */
+  /** Whether activations are multiplied in half precision, which f16 is for. Default false: weights become float32. */
   readonly halfProducts?: boolean;
-  /** Weights per scale of int4; fewer in rows that one smaller block holds. Default: 32. */
+  /** Weights per int4 scale; fewer in rows that fit one smaller block. Default: 32. */
   readonly block?: BlockSize;
 }
 
-/** A source of stored parameters; their numbers are read when the graph is compiled or written. */
+/** A source of stored parameters; reads their numbers when the graph is compiled or written. */
 export function storedParameters(
   type: MemoryType,
   graph: Graph,
@@ -86,7 +86,7 @@ export function storedParameters(
   };
 }
 
-/** Names of the tables that a model looks rows up in and multiplies by as well. */
+/** Names of the tables that a model both looks rows up in and multiplies by. */
 export function sharedTables(build: (makeSource: (graph: Graph) => ParameterSource) => Graph): Set<string> {
   const looked = new Set<string>();
   const multiplied = new Set<string>();
@@ -108,14 +108,14 @@ export function sharedTables(build: (makeSource: (graph: Graph) => ParameterSour
   return new Set([...looked].filter((name) => multiplied.has(name)));
 }
 
-/** For graphs that are built for their names and shapes alone. */
+/** For graphs built only for their names and shapes. */
 export const unreadable: WeightReader = {
   read: (name) => Promise.reject(internalError(`nothing can give the numbers of "${name}"`)),
 };
 
 type MakeForm = (weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions) => StoredProducts;
 
-/** Without a form, products and look-ups are of float32. */
+/** Without a form, products and look-ups are in float32. */
 const forms: Readonly<Partial<Record<MemoryType, MakeForm>>> = {
   stored: codedProducts,
   f16: halfProducts,
@@ -123,7 +123,7 @@ const forms: Readonly<Partial<Record<MemoryType, MakeForm>>> = {
   int4: blockProducts,
 };
 
-/** Half precision: weights are rounded; norms, sums and the state stay float32. */
+/** Half precision: rounds weights; norms, sums and the state stay float32. */
 function halfProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
   const part = matrixParts(reader, () => ({ kind: 'halves' }), options);
   const halves = (matrices: readonly WeightMatrix[]): Value => {
@@ -134,7 +134,7 @@ function halfProducts(weight: MakeWeight, reader: WeightReader, options: StoredS
     multiply(x, matrices) {
       const transposeB = matrices[0].layout === 'outputs-first';
       const weights = halves(matrices);
-      // Without half-precision products the runtime widens the weights once, when it opens the model.
+      // Without half-precision products the runtime widens the weights once, on opening the model.
       if (options.halfProducts !== true) return matmul(x, cast(weights, 'float32'), { transposeB });
       return cast(matmul(cast(x, 'float16'), weights, { transposeB }), 'float32');
     },
@@ -142,7 +142,7 @@ function halfProducts(weight: MakeWeight, reader: WeightReader, options: StoredS
   };
 }
 
-/** Eight bits, weights per output and activations per row. */
+/** Eight bits: weights scaled per output, activations per row. */
 function byteProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
   const partOf = (layout: MatrixShape['layout']) => matrixParts(reader, () => ({ kind: 'bytes', layout }), options);
   const [ofColumns, ofRows] = [partOf('inputs-first'), partOf('outputs-first')];
@@ -161,7 +161,7 @@ function byteProducts(weight: MakeWeight, reader: WeightReader, options: StoredS
       const shared = options.sharedTables?.has(table.name) === true;
       const scale = reshape(gather(scales(shared ? ofColumns : ofRows, [table]), tokens), [...tokens.shape, 1]); // [...,1]
       if (shared) {
-        // Rows of the table from the matrix of the head, whose columns they are.
+        // The table's rows are columns of the head's matrix.
         const found = gather(columns([table]), tokens, 1); // [width,...]
         const rows = transpose(found, [...tokens.shape.map((_, axis) => axis + 1), 0]); // [...,width]
         return mul(cast(rows, 'float32'), scale);
@@ -172,7 +172,7 @@ function byteProducts(weight: MakeWeight, reader: WeightReader, options: StoredS
   };
 }
 
-/** Four bits, a scale per block of inputs; the engine quantizes activations per block as well. */
+/** Four bits, a scale per block of inputs; the engine also quantizes activations per block. */
 function blockProducts(weight: MakeWeight, reader: WeightReader, options: StoredSourceOptions): StoredProducts {
   /** The smallest block that holds a whole row, at most `block`. */
   const sizeOf = (inputs: number): BlockSize => {

@@ -1,4 +1,4 @@
-/** Where the numbers of a model come from when it is compiled or written, one parameter at a time. */
+/** Where a model's numbers come from when it is compiled or written, one parameter at a time. */
 import { type AnyParameter, loadTensor } from '../checkpoint/stored-parameter.ts';
 import { type CodedMatrix, onePiece } from '../checkpoint/weight-file.ts';
 import { LinnetError } from '../errors.ts';
@@ -26,21 +26,21 @@ import {
 } from './encoding.ts';
 import type { EncodingThreads } from './encoding-threads.ts';
 
-/** Gives out parameters by name, in any order and as often as asked; nothing is kept. */
+/** Reads parameters by name, in any order and as often as requested; keeps nothing. */
 export interface WeightReader {
-  /** A parameter in float32, of the shape that the model has for it. */
+  /** A parameter in float32, in the model's shape. */
   read(name: string): Promise<Tensor<'float32'>>;
-  /** The same in pieces, for parameters that need not be in memory at once. Absent: `read` gives them. */
+  /** The same in pieces, for parameters that need not be in memory at once. Absent: use `read`. */
   rows?(name: string): WeightRows;
   /** Where a parameter lies in a file, for engines that map files. Undefined, or absent: nowhere. */
   place?(name: string): FilePlace | undefined;
   /** Keeps the files open until the result is disposed of. Absent: there are none, or they stay open. */
   hold?(): AsyncDisposable;
-  /** A matrix in the codes of its file; undefined, or absent: it has none. */
+  /** A matrix in its file's codes; undefined, or absent: it has none. */
   codes?(name: string): CodedMatrix | undefined;
   /**
-   * A part of a stored matrix in its stored form, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need
-   * not be encoded. Undefined, or absent, encodes the result of `read`.
+   * A stored matrix's part in its stored form, such as "lm_head.weight.codes" int8 [4096,32000]: for weights that need no
+   * encoding. Undefined, or absent: encodes the result of `read`.
    */
   part?(name: string, type: { readonly dtype: DType; readonly shape: readonly number[] }): Promise<Tensor> | undefined;
 }
@@ -48,11 +48,11 @@ export interface WeightReader {
 /** A parameter in float32, in pieces. */
 export interface WeightRows {
   readonly shape: readonly number[];
-  /** Whole rows, along the last axis, in order. A piece is valid until the next is asked for. */
+  /** Whole rows, along the last axis, in order. A piece is valid until the next is requested. */
   readonly pieces: AsyncIterable<Float32Array>;
 }
 
-/** Parameters by name; those in files are read in pieces. @throws LinnetError `TENSOR` for one that is missing */
+/** Parameters by name; reads those in files in pieces. @throws LinnetError `TENSOR` for a missing one */
 export function readerOf(parameters: ReadonlyMap<string, AnyParameter>): Pick<WeightReader, 'read' | 'rows'> {
   const valueOf = (name: string): AnyParameter => {
     const value = parameters.get(name);
@@ -68,17 +68,17 @@ export function readerOf(parameters: ReadonlyMap<string, AnyParameter>): Pick<We
   };
 }
 
-/** How matrices are encoded. */
+/** How to encode matrices. */
 export interface EncodingProcess {
-  /** Threads for matrices that lie in files. Default: none, and the calling thread encodes. */
+  /** Threads for matrices in files. Default: none, and the calling thread encodes. */
   readonly threads?: EncodingThreads;
-  /** Called with the error of every matrix when its numbers are made; twice for one that is made twice. */
+  /** Called with every matrix's error when its numbers are made; twice for one that is made twice. */
   readonly onError?: (name: string, error: WeightError) => void;
 }
 
 /**
- * One part of stored matrices, joined along the axis of their outputs; its numbers are made by `load`.
- * @param shapeOf shape of the part for a number of outputs
+ * One part of stored matrices, joined along the output axis; `load` makes its numbers.
+ * @param shapeOf the part's shape for a number of outputs
  */
 export type PartOf = (
   matrices: readonly MatrixShape[],
@@ -87,7 +87,7 @@ export type PartOf = (
   shapeOf: (outputs: number) => readonly number[],
 ) => DeferredTensor;
 
-/** Makes parts of matrices when they are asked for. The encoded matrices of one product at a time are held, in pieces by outputs. */
+/** Makes parts of matrices on request. Holds one product's encoded matrices at a time, in pieces by outputs. */
 export function matrixParts(
   reader: WeightReader,
   encodingOf: (matrix: MatrixShape) => Encoding,
@@ -144,7 +144,7 @@ export function matrixParts(
   };
 }
 
-/** The name of matrices that are stored as one: "layers.0.mlp.gate_proj.weight+up_proj.weight". */
+/** The name of matrices stored as one: "layers.0.mlp.gate_proj.weight+up_proj.weight". */
 export function joinedName(matrices: readonly { readonly name: string }[]): string {
   return matrices.map(({ name }, i) => (i === 0 ? name : name.split('.').slice(-2).join('.'))).join('+');
 }
