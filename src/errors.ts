@@ -1,27 +1,27 @@
 /**
- * The errors users meet. Each carries a stable `code`, and its message names the value given, the one expected and a
- * remedy. A message that starts with "internal:" is a bug of ours.
+ * The errors users meet. Each carries a stable `code`, and its message names the value given, the value expected and a remedy.
+ * A message that starts with "internal:" is our bug.
  */
 
 /** Stable identifiers; scripts may rely on them. Add a code here before throwing it. */
 export type ErrorCode =
   | 'SHAPE' // an op was given shapes or dtypes it cannot combine
-  | 'GRAPH' // a graph is used wrongly: foreign value, duplicate name, no gradient
+  | 'GRAPH' // a graph is misused: foreign value, duplicate name, no gradient
   | 'RUNTIME' // the engine refused or failed
   | 'CONFIG' // a configuration is invalid or asks for something unsupported
   | 'FORMAT' // a file is malformed
-  | 'TENSOR' // tensors of a checkpoint are missing, surplus or of the wrong shape
+  | 'TENSOR' // a checkpoint's tensors are missing, surplus or misshapen
   | 'PATH' // a path escapes its folder, or is not a regular file
   | 'NOT_FOUND' // a file, model, package or tensor does not exist
-  | 'MISMATCH' // two things that must belong together do not (session of another model, resumed run of another config)
+  | 'MISMATCH' // two things that must belong together do not (another model's session, a run resumed with another config)
   | 'INPUT' // a user's argument or text is unusable
   | 'ABORTED' // stopped on request
-  | 'INTERNAL'; // ours
+  | 'INTERNAL'; // our bug
 
-/** A longer message is cut: it would quote a file at length, which nobody reads, and which may be private. */
+/** Longer messages are cut: they would quote a file at length, which nobody reads and which may be private. */
 const longestMessage = 4000;
 
-/** An error that users meet. The command line and the server have their own for their words and statuses, `UsageError` and `ApiError`. */
+/** An error that users meet. The command line and the server use their own for wording and status: `UsageError` and `ApiError`. */
 export class LinnetError extends Error {
   readonly code: ErrorCode;
   constructor(code: ErrorCode, message: string, options?: { cause?: unknown }) {
@@ -31,7 +31,7 @@ export class LinnetError extends Error {
   }
 }
 
-/** The words of any error; for a failed `fetch` also what failed, which Node keeps in the cause, of several tries in the first. */
+/** Any error's message; for a failed `fetch` also what failed, which Node keeps in the cause, of several attempts in the first. */
 export function reasonOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const { message, cause } = error;
@@ -39,7 +39,7 @@ export function reasonOf(error: unknown): string {
   return `${message}: ${reasonOf(cause instanceof AggregateError ? cause.errors[0] : cause)}`;
 }
 
-/** Logits that are not numbers: of a broken model, or of a state that somebody has made up. */
+/** Logits that are not numbers: from a broken model or a fabricated state. */
 export class BrokenLogitsError extends LinnetError {
   constructor(what: string) {
     super('RUNTIME', `${what}: the model or its state is broken`);
@@ -56,15 +56,15 @@ export class OverloadError extends Error {
   }
 }
 
-/** Options of work that can be stopped. */
+/** Options for work that can be stopped. */
 export interface Stoppable {
   /** Stops the work, with an error `ABORTED`. */
   readonly signal?: AbortSignal;
 }
 
-/** Options of work that tells its progress, too. */
+/** Options for work that also reports progress. */
 export interface Watched extends Stoppable {
-  /** Told after every part of the work. */
+  /** Called after every part of the work. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -73,7 +73,7 @@ export function requireRunning(signal: AbortSignal | undefined, what: string): v
   if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped ${what}`);
 }
 
-/** The result of a read; undefined where it fails with `NOT_FOUND`. */
+/** A read's result; undefined if it fails with `NOT_FOUND`. */
 export async function ifFound<T>(reading: Promise<T>): Promise<T | undefined> {
   try {
     return await reading;
@@ -83,14 +83,14 @@ export async function ifFound<T>(reading: Promise<T>): Promise<T | undefined> {
   }
 }
 
-/** An invariant of ours does not hold. */
+/** One of our invariants does not hold. */
 export function internalError(message: string): LinnetError {
   return new LinnetError('INTERNAL', `internal: ${message}`);
 }
 
 /**
- * Options of a call that are wrong or exclude each other. Messages hold the keys of options in backquotes; the command
- * line, which says the same by its own options, puts their names there.
+ * Wrong or mutually exclusive options of a call. Messages quote option keys in backquotes; the command line replaces them by
+ * its own options' names.
  */
 export class OptionsError extends LinnetError {
   constructor(message: string, options?: { cause?: unknown }) {

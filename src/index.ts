@@ -1,7 +1,7 @@
 /**
- * Linnet for Node. `open` gives a model that answers; the rest is what programs around it use most. Everything else is in
- * the sub-paths: `linnet/attention`, `linnet/checkpoint`, `linnet/data`, `linnet/decoding`, `linnet/evaluation`,
- * `linnet/export`, `linnet/graph`, `linnet/models`, `linnet/report`, `linnet/studies`, `linnet/training`.
+ * Linnet for Node. `open` returns a model that answers; the rest is used most around it. Everything else is in the subpaths:
+ * `linnet/attention`, `linnet/checkpoint`, `linnet/data`, `linnet/decoding`, `linnet/evaluation`, `linnet/export`,
+ * `linnet/graph`, `linnet/models`, `linnet/report`, `linnet/studies`, `linnet/training`.
  */
 export type { MixerConfig } from './attention/mixer.ts';
 export {

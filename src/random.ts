@@ -1,11 +1,11 @@
 /**
- * Seeded random numbers. One small generator for everything that must repeat exactly: initialisation, shuffling,
- * sampling. The state is four 32-bit words, so it can be stored in a checkpoint and restored.
+ * Seeded random numbers. One small generator for everything that must repeat exactly: initialization, shuffling, sampling. The
+ * state is four 32-bit words, so it can be stored in a checkpoint and restored.
  *
  * Algorithm: xoshiro128** (Blackman and Vigna, public domain), seeded by splitmix32.
  */
 
-/** The four words of a generator, as stored in snapshots and session files. */
+/** A generator's four words, as stored in snapshots and session files. */
 export type RandomState = readonly [number, number, number, number];
 
 /** A seeded generator. Equal seeds give equal sequences on every platform. */
@@ -75,12 +75,12 @@ export class Random {
     }
   }
 
-  /** Uniform integers in [0, bound). @throws RangeError as `integer` */
+  /** Uniform integers in [0, bound). @throws RangeError like `integer` */
   integers(length: number, bound: number): Int32Array {
     return Int32Array.from({ length }, () => this.integer(bound));
   }
 
-  /** Standard normal, by the Box–Muller transform. Draws two uniforms a call and keeps none, so that `state` is everything. */
+  /** Standard normal, by the Box–Muller transform. Draws two uniforms per call and keeps none, so that `state` is everything. */
   normal(): number {
     const radius = Math.sqrt(-2 * Math.log(1 - this.uniform()));
     return radius * Math.cos(2 * Math.PI * this.uniform());

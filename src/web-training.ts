@@ -1,7 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * Training in browsers: fine-tunes the model of an exported folder in the page, decodes with the result, and looks at its
- * attention. Apart from `linnet/web`, since it brings the graph compiler along, which pages that only decode do without. Nothing that this file
+ * Training in browsers: fine-tunes an exported folder's model in the page, decodes with the result, and shows its attention.
+ * Separate from `linnet/web`, since it includes the graph compiler, which pages that only decode do not need. Nothing this file
  * reaches may need Node; a test enforces it.
  */
 export {

@@ -1,8 +1,7 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 /**
- * The library, for browsers: opens exported models by URL and decodes with them, on WebAssembly or WebGPU. Its exports
- * have the same names and behaviour as in the entry for Node. Nothing that this file reaches may need Node; a test
- * enforces it.
+ * The library for browsers: opens exported models by URL and decodes with them, on WebAssembly or WebGPU. Its exports have the
+ * same names and behavior as Node's. Nothing this file reaches may need Node; a test enforces it.
  */
 
 export type { FetchFilesOptions, OpeningProgress, WebOpenOptions } from './open/fetch-options.ts';

@@ -1,8 +1,8 @@
-/** Keeping downloaded files in the origin's private file system; and the choice between it and Cache Storage. */
+/** Keeps downloaded files in the origin's private file system; and chooses between it and Cache Storage. */
 import { PrivateFolder } from '../open/private-folder.ts';
 import { CacheStorageWeights, type WeightCache } from '../open/remote-folder.ts';
 
-/** Keeps files in a folder of the origin's private file system. Where there is no room, files are simply not kept. */
+/** Keeps files in a folder of the origin's private file system. Without room, files are simply not kept. */
 export class FileSystemWeights implements WeightCache {
   readonly #folder: PrivateFolder;
 
@@ -12,8 +12,8 @@ export class FileSystemWeights implements WeightCache {
 
   /**
    * Opens the folder.
-   * @param name of the folder within the origin
-   * @returns undefined where the browser has no such file system, or does not let the page use it
+   * @param name the folder's, within the origin
+   * @returns undefined if the browser has no such file system, or does not let the page use it
    * @example
    * ```ts
    * const cache = await FileSystemWeights.open();
@@ -48,7 +48,7 @@ export class FileSystemWeights implements WeightCache {
 }
 
 /**
- * Where this browser keeps downloads best: its private file system, or Cache Storage where it has none.
+ * This browser's best place for downloads: its private file system, or Cache Storage if it has none.
  * @example
  * ```ts
  * const cache = await browserWeights();

@@ -1,4 +1,4 @@
-/** Fine-tuning in a page: as `train` of Node, without files. */
+/** Fine-tuning in a page: Node's `train` without files. */
 import { PackedRows, packRows } from '../data/datasets/packed-rows.ts';
 import { eventLoopTurn } from '../runtime/program.ts';
 import type { Weights } from '../graph/tensor.ts';
@@ -17,31 +17,31 @@ import {
 } from '../training/updates.ts';
 import type { TrainableModel } from './trainable-model.ts';
 
-/** Plan of a training. */
+/** A training run's plan. */
 export interface PlannedTraining {
   /** Tokens that one pass over the texts predicts. */
   readonly tokens: number;
   readonly rows: number;
-  /** Updates in all. */
+  /** Total number of updates. */
   readonly updates: number;
 }
 
 export interface TextTrainingOptions {
-  /** As of `linnet finetune`: learning rate, batch, length, steps, seed … Settings that are left out are the same, too. */
+  /** `linnet finetune`'s settings: learning rate, batch, length, steps, seed … Defaults are also the same. */
   readonly settings: TrainingInput;
-  /** Where it runs; default: on WebAssembly. */
+  /** Where it runs; default: WebAssembly. */
   readonly engine?: Partial<WebEngineSettings>;
-  /** Ends the training after the update at hand; its parameters are kept. */
+  /** Ends training after the current update, keeping its parameters. */
   readonly signal?: AbortSignal;
-  /** Called when the texts are packed, before the graph is compiled. */
+  /** Called once the texts are packed, before the graph is compiled. */
   readonly onPlan?: (plan: PlannedTraining) => void;
   /** Called after every optimizer step. */
   readonly onUpdate?: (event: UpdateEvent) => void;
 }
 
-/** Result of a training. */
+/** A training run's result. */
 export interface TrainedParameters {
-  /** All parameters of the model. */
+  /** All of the model's parameters. */
   readonly parameters: Weights;
   /** Updates done. */
   readonly updates: number;
@@ -51,13 +51,13 @@ export interface TrainedParameters {
 }
 
 /**
- * Trains a model further on texts, by next-token prediction, all parameters. Does what `linnet finetune` does with the
- * same texts as documents: the same rows in the same order, the same updates.
+ * Trains all of a model's parameters further on texts, by next-token prediction. Equals `linnet finetune` on the same
+ * documents: the same rows in the same order, the same updates.
  *
  * @param texts documents; line ends are read as in files
- * @returns parameters as new tensors; those of `trainable` stay as they are
- * @throws LinnetError `CONFIG` for wrong settings, `INPUT` for too little text, `RUNTIME` if the engine fails or the loss
- *   is not finite
+ * @returns parameters as new tensors; `trainable`'s stay unchanged
+ * @throws LinnetError `CONFIG` for wrong settings, `INPUT` for too little text, `RUNTIME` if the engine fails or the loss is
+ *   not finite
  * @example
  * ```ts
  * const settings = { learningRate: 3e-4, batch: 4, length: 64, steps: 40 };

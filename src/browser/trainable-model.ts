@@ -1,4 +1,4 @@
-/** An exported folder with its parameters in reach, which a page trains further. */
+/** An exported folder with accessible parameters, which a page trains further. */
 import { encodeSafetensors, float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { compileDecoding } from '../decoding/compile-decoding.ts';
 import { StepEngine } from '../decoding/step-engine.ts';
@@ -24,12 +24,12 @@ export interface TrainableModel {
 }
 
 /**
- * Fetches the parameters of an exported folder, which has to be one of type f32.
+ * Fetches the parameters of an exported folder, which must have type f32.
  *
- * @param url of the folder, absolute or relative to the page
- * @param options as of `open`; with the same `cache`, nothing that it holds is downloaded again
- * @throws LinnetError as `open` for a folder that cannot be fetched or is malformed; `CONFIG` for one of another type, or a
- *   model that does not predict the next token; `NOT_FOUND` without a tokenizer
+ * @param url the folder's, absolute or relative to the page
+ * @param options see `open`; with the same `cache`, nothing it holds is downloaded again
+ * @throws LinnetError like `open` for a folder that cannot be fetched or is malformed; `CONFIG` for another type, or a model
+ *   that does not predict the next token; `NOT_FOUND` without a tokenizer
  * @example
  * ```ts
  * const trainable = await openTrainable('/model/');
@@ -69,7 +69,7 @@ export async function openTrainable(url: string | URL, options: FetchFilesOption
 
 /**
  * An engine that decodes with given parameters, compiled in the page. Dispose of it.
- * @param settings where it runs; default: on WebAssembly
+ * @param settings where it runs; default: WebAssembly
  * @throws LinnetError `RUNTIME` if the engine fails
  * @example
  * ```ts
@@ -88,7 +88,7 @@ export async function trainedEngine(
 }
 
 /**
- * The bytes of a `model.safetensors` with given parameters, as a Hugging Face folder has it.
+ * The bytes of a `model.safetensors` with the given parameters, as in a Hugging Face folder.
  * @example
  * ```ts
  * const file = new Blob([await weightsFile(parameters)]);

@@ -88,7 +88,7 @@ export class StepEngine implements AsyncDisposable {
    */
   readonly sameBits: () => Promise<boolean>;
   readonly #programs: Readonly<Record<StepWeights, Program>>;
-  /** Numbers of single rows that equaled those of rows in company; -1 once one differed. */
+  /** Equal numbers so far in single rows and rows in company; -1 once one differed. */
   readonly #equalNumbers: Record<StepWeights, number>;
   readonly #folds: FoldPrograms;
   readonly #encoder: SourceEncoder | undefined;

@@ -1,39 +1,39 @@
 /**
- * The rows of a runner: which jobs have them, which wait for them, and which had them and gave them away. Owners have equal
- * shares as far as they ask for them, and a job whose reader has stopped keeps no row that another waits for.
+ * A runner's rows: which jobs have them, wait for them, or had them and gave them up. Owners have equal shares, as far as they
+ * ask for them; a job whose reader has stopped keeps no row that another waits for.
  */
 import type { EventQueue, RunningJob } from './running-job.ts';
 
-/** Milliseconds without a sign of a reader, though events wait for it, after which others may have the rows of its job. */
+/** Milliseconds without a sign of a reader, while events wait for it, after which others may take its job's rows. */
 const stoppedAfter = 250;
 
-/** The properties of a job that its rows depend on. */
+/** A job's properties that its rows depend on. */
 export type RowHolder = Pick<RunningJob, 'owner' | 'width' | 'chunkLength'> & {
   readonly events: Pick<EventQueue, 'isFull' | 'unreadFor'>;
   readonly job: { readonly priority?: number };
 };
 
-/** Milliseconds that a job waits before it gets the row of another job of its owner. */
+/** Milliseconds a job waits before it gets a row from its owner's other jobs. */
 const ownPatience = 2_000;
-/** Milliseconds that a job has a row before another of its owner may get it. */
+/** Milliseconds a job keeps a row before its owner's other jobs may get it. */
 const ownTurn = 1_000;
 
-/** A job that waits for its rows. */
+/** A job waiting for its rows. */
 interface Waiting<Job> {
   readonly running: Job;
   readonly priority: number;
   readonly since: number;
-  /** Its request: how many of its jobs wait for their first rows; absent for a job that had rows before. */
+  /** Its request: how many of its jobs wait for their first rows; absent for a job that had rows earlier. */
   readonly request?: { waiting: number };
 }
 
-/** A job that has its first row, and the seconds that it waited. */
+/** A job with its first row, and the seconds it waited. */
 interface BegunJob<Job> {
   readonly running: Job;
   readonly seconds: number;
 }
 
-/** Jobs that begin, and those to give up: their readers have stopped for longest, where too many have. */
+/** Jobs that begin, and jobs to abandon: those whose readers stopped longest ago, if too many have. */
 interface Admission<Job> {
   readonly begun: readonly BegunJob<Job>[];
   readonly stopped: readonly Job[];
@@ -44,14 +44,14 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   readonly count: number;
   /** Jobs with rows. */
   readonly live: Job[] = [];
-  /** Requests none of whose jobs has begun, or not all. */
+  /** Requests with jobs that have not begun. */
   waiting = 0;
-  /** Jobs that wait: lower priorities first, older ones among equals. */
+  /** Waiting jobs: lower priorities first, then older ones. */
   readonly queue: Waiting<Job>[] = [];
   /** Jobs whose readers have stopped and whose rows others have. */
   readonly parked = new Set<Job>();
   readonly #most: number;
-  /** When each owner last read a part of a prompt, as a count of such parts. */
+  /** When each owner last read a part of a prompt, counted in such parts. */
   readonly #turns = new Map<string, number>();
   /** When each job last got its rows. */
   readonly #begun = new WeakMap<Job, number>();
@@ -59,36 +59,36 @@ export class JobRows<Job extends RowHolder = RunningJob> {
 
   /**
    * @param count most texts at a time
-   * @param most requests that wait
+   * @param most waiting requests
    */
   constructor(count: number, most: number) {
     this.count = count;
     this.#most = most;
   }
 
-  /** Texts that have a row. */
+  /** Texts with a row. */
   get active(): number {
     return this.live.reduce((sum, { width }) => sum + width, 0);
   }
 
-  /** The share of rows that are taken, or of the states that may be held without one, whichever is larger: 0 to 1. */
+  /** The share of rows taken, or of rowless states that may be held, whichever is larger: 0 to 1. */
   get usage(): number {
     return Math.max(this.active / this.count, Math.min(1, this.parked.size / Math.max(1, this.#most)));
   }
 
-  /** The jobs that a request of an owner would displace from their waiting places; undefined where it finds none itself. */
+  /** The jobs that an owner's request would displace from the queue; undefined if it gets no place. */
   displacedBy(owner: string): readonly Job[] | undefined {
-    // Free rows take requests at once: only the requests beyond them wait.
+    // Free rows take requests immediately: only requests beyond them wait.
     const isFull = this.waiting >= this.#most + Math.max(0, this.count - this.active);
     return isFull ? waitingToDrop(this.queue, owner) : [];
   }
 
-  /** All jobs: those with rows, those that gave them away, those that wait. */
+  /** All jobs: with rows, without them, and waiting. */
   get all(): readonly Job[] {
     return [...this.live, ...this.parked, ...this.queue.map(({ running }) => running)];
   }
 
-  /** Adds the jobs of one request, which wait as one. */
+  /** Adds one request's jobs, which wait as one. */
   add(jobs: readonly Job[]): void {
     const request = { waiting: jobs.length };
     if (jobs.length > 0) this.waiting++;
@@ -97,7 +97,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     }
   }
 
-  /** Gives rows to jobs that wait, as far as there are any. */
+  /** Gives available rows to waiting jobs. */
   admit(): Admission<Job> {
     const begun: BegunJob<Job>[] = [];
     for (const running of this.parked) {
@@ -113,10 +113,10 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   }
 
   /**
-   * The jobs that read the next chunks of their prompts in one step: the first, and those after it that fit, so that sixteen
-   * short prompts that come together are read in about the time of one or two. Owners take turns, and so do the jobs of one.
+   * The jobs that read their prompts' next chunks in one step: the first, and later ones that fit, so that sixteen short
+   * prompts that arrive together take about the time of one or two. Owners take turns, and so do an owner's jobs.
    * @param unread jobs with rows that have a chunk to read; not empty
-   * @param chunk most tokens of a chunk, and of a step, padding included: all trees of a step are as large as the largest
+   * @param chunk most tokens per chunk and per step, including padding: all of a step's trees are as large as the largest
    * @param together whether several may share a step
    */
   takeTurns(unread: readonly Job[], chunk: number, together: boolean): Job[] {
@@ -138,7 +138,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     return sharing;
   }
 
-  /** Removes a job, wherever it is. Whether it had begun. */
+  /** Removes a job, wherever it is. Returns whether it had begun. */
   remove(running: Job): boolean {
     const place = this.live.indexOf(running);
     const waiting = this.queue.find((other) => other.running === running);
@@ -149,7 +149,7 @@ export class JobRows<Job extends RowHolder = RunningJob> {
     return waiting?.request === undefined;
   }
 
-  /** The job that begins next: of the owner that has the fewest rows, the one whose last turn is longest ago among equals. */
+  /** The next job to begin: from the owner with the fewest rows, on ties the one whose last turn is longest ago. */
   #next(): Waiting<Job> | undefined {
     let best: { waiting: Waiting<Job>; held: number; turn: number } | undefined;
     const rows = this.#rowsByOwner();
@@ -167,8 +167,8 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   }
 
   /**
-   * Frees rows for a job where it can. Jobs whose readers have stopped give theirs up, and so do jobs of an owner that would
-   * still have at least as many rows as the owner of the new job: the last to begin first.
+   * Frees rows for a job if possible. Jobs whose readers have stopped give theirs up; so do jobs of an owner that would still
+   * have at least as many rows as the new job's owner, the last to begin first.
    */
   #makeRoom({ owner, width }: Job): boolean {
     let free = this.count - this.active;
@@ -203,13 +203,13 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   }
 
   /**
-   * Jobs of one owner take turns where they wait for long: a text for a client that reads slowly, or not at all, would keep its
-   * row until buffers are full. The job that has had its row for longest waits at the end of the queue.
+   * An owner's jobs take turns if they wait long: a text for a client that reads slowly, or not at all, would keep its row
+   * until buffers are full. The job with the longest-held row goes to the end of the queue.
    */
   #shareWithin(begun: BegunJob<Job>[]): void {
     const now = performance.now();
     for (const waiting of this.queue.filter(({ since }) => now - since > ownPatience)) {
-      // Begun jobs hold states: no more of them wait than requests may.
+      // Begun jobs hold states: at most as many of them wait as requests may.
       const held = this.parked.size + this.queue.filter(({ request }) => request === undefined).length;
       if (waiting.request !== undefined && held >= this.#most) continue;
       const { owner, width, job } = waiting.running;
@@ -246,14 +246,14 @@ export class JobRows<Job extends RowHolder = RunningJob> {
   }
 }
 
-/** Whether the reader of a job takes no events. */
+/** Whether a job's reader takes no events. */
 function hasStopped({ events }: RowHolder): boolean {
   return events.isFull || events.unreadFor > stoppedAfter;
 }
 
 /**
- * The jobs to drop for a request of an owner: the newest request that waits of the owner with most of them; undefined where the
- * owner itself would then have as many. A request of which a job has begun is not dropped.
+ * The jobs to drop for an owner's request: the newest waiting request of the owner with most of them; undefined if the
+ * requesting owner would then have as many. Never drops a request with a job that has begun.
  */
 function waitingToDrop<Job extends { readonly owner: string }>(
   queue: readonly Waiting<Job>[],

@@ -1,6 +1,6 @@
 /**
- * What both libraries, for Node and for browsers, export of decoding: the same names for the same things. Nothing here
- * may need Node.
+ * The decoding exports of both libraries, for Node and for browsers: the same names for the same things. Nothing here may need
+ * Node.
  */
 export { runTogether } from './run-together.ts';
 export {

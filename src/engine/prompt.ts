@@ -1,12 +1,12 @@
 /**
- * Prompts as tokens: the one rule about BOS, EOS of sources, chat templates, names of control tokens, the blank that begins
- * a text, and empty prompts.
+ * Prompts as tokens: the one rule for BOS, sources' EOS, chat templates, control-token names, a text's leading blank, and empty
+ * prompts.
  *
- * - A text gets the control tokens that the tokenizer's files put before texts (`Tokenizer.before`), not those after it,
- *   since it goes on. Token ids are taken as they are, and messages go through the chat template.
+ * - A text gets the control tokens that the tokenizer's files put before texts (`Tokenizer.before`), not those after it, since
+ *   it continues. Token ids are taken unchanged; messages go through the chat template.
  * - An empty prompt is BOS.
- * - A text after another has neither BOS nor the blank that tokenizers of the SentencePiece kind put before texts.
- * - An encoder-decoder model reads the prompt, with EOS, and writes a text of its own that begins with its start token.
+ * - A text after another has neither BOS nor the blank that SentencePiece tokenizers put before texts.
+ * - An encoder-decoder model reads the prompt, with EOS, and writes its own text, which begins with its start token.
  */
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
@@ -16,20 +16,20 @@ import { tokenKind, type TextEncoding, textTokens } from '../tokenizer/encode-te
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 import { requireTokens } from '../files/arguments.ts';
 
-/** Input to continue, or to answer. */
+/** Input to continue or answer. */
 export type PromptInput =
   | {
       readonly text: string;
-      /** Whether names of control tokens in it are read as these tokens. Never for texts of strangers. */
+      /** Whether names of control tokens in it are read as those tokens. Never for strangers' texts. */
       readonly special?: boolean;
     }
   | { readonly tokens: ArrayLike<number> }
   | MessagesInput;
 
-/** A conversation, with the options of its template. */
+/** A conversation, with its template's options. */
 export interface MessagesInput extends TemplateOptions {
   readonly messages: readonly ChatMessage[];
-  /** Whether the messages are the whole conversation, which a session has read a beginning of. Default: they go on from it. */
+  /** Whether the messages are the whole conversation, including the prefix a session has read. Default: they continue it. */
   readonly isWhole?: boolean;
 }
 
@@ -39,35 +39,35 @@ export interface Prompt {
   readonly tokens: readonly number[];
   /** Tokens of the source that an encoder-decoder model reads first. */
   readonly source?: readonly number[];
-  /** Lengths of beginnings that other prompts share: the end of the system message. */
+  /** Lengths of prefixes that other prompts share: the system message's end. */
   readonly keepAt?: readonly number[];
 }
 
-/** The properties of a model that decide how a prompt is read. */
+/** The model's properties that determine how to read a prompt. */
 export interface PromptReader {
   readonly decoder: Pick<AutoregressiveModel, 'bosId' | 'eosIds' | 'cross'>;
-  /** Needed for texts and messages. */
+  /** Required for texts and messages. */
   readonly tokenizer?: Tokenizer;
   readonly template?: ChatTemplate;
 }
 
-/** A text, and a state that has read a beginning of it, commonly all but the last token. */
+/** A text, and a state that has read a prefix of it, usually all but the last token. */
 export interface TextBefore {
   readonly state: SequenceState;
   readonly tokens: ArrayLike<number>;
 }
 
-/** Settings of a prompt. */
+/** A prompt's settings. */
 export interface PromptOptions extends Pick<TextEncoding, 'bos'> {
-  /** The text that the prompt goes on from. */
+  /** The text that the prompt continues. */
   readonly after?: Pick<TextBefore, 'tokens'>;
 }
 
 /**
- * Tokens of a prompt.
- * @throws LinnetError `CONFIG` for messages and a model without a chat template, `NOT_FOUND` for texts and a model without
- *   a tokenizer, `INPUT` for an empty prompt of a model without BOS, for a text that an encoder-decoder model is to read
- *   after another, and as `ChatTemplate.encode`
+ * A prompt's tokens.
+ * @throws LinnetError `CONFIG` for messages to a model without a chat template, `NOT_FOUND` for texts to a model without a
+ *   tokenizer, `INPUT` for an empty prompt to a model without BOS, for a second text to an encoder-decoder model, and like
+ *   `ChatTemplate.encode`
  * @example
  * ```ts
  * const { tokens } = preparePrompt(model, { text: 'Once upon a time' });
@@ -83,7 +83,7 @@ export function preparePrompt(model: PromptReader, input: PromptInput, options: 
   return { tokens, keepAt: systemEnd(requireTemplate(model), input, tokens) };
 }
 
-/** Whether a state is of use for a prompt: it has read a beginning of it, and not all. */
+/** Whether a state is useful for a prompt: it has read a proper prefix of it. */
 export function leadsTo({ state, tokens }: TextBefore, prompt: readonly number[]): boolean {
   if (state.length === 0 || state.length >= prompt.length) return false;
   for (let index = 0; index < state.length; index++) if (tokens[index] !== prompt[index]) return false;
@@ -94,14 +94,14 @@ interface Beginning extends Pick<TextEncoding, 'bos'> {
   readonly before: readonly number[];
 }
 
-/** Tokens that a prompt adds to the text before it. */
+/** Tokens that a prompt adds to the previous text. */
 function newTokens(model: PromptReader, input: PromptInput, { bos, before }: Beginning): readonly number[] {
   if ('tokens' in input) return Array.from(input.tokens);
   if ('messages' in input) {
     const written = requireTemplate(model).encode(input.messages, input);
     if (before.length === 0) return written;
     const tokenizer = requireTokenizer(model);
-    // The turn before ends as turns do, and BOS is there already.
+    // The previous turn ends as turns do, and BOS is already there.
     const ending = tokenizer.eosId === undefined || before.at(-1) === tokenizer.eosId ? [] : [tokenizer.eosId];
     return [...ending, ...(written[0] === tokenizer.bosId ? written.slice(1) : written)];
   }
@@ -110,7 +110,7 @@ function newTokens(model: PromptReader, input: PromptInput, { bos, before }: Beg
   return textTokens(tokenizer, text, { bos, special, follows: tokenKind(tokenizer, before.at(-1)) });
 }
 
-/** The prompt of an encoder-decoder model: a source, or nothing new where a text goes on. */
+/** An encoder-decoder model's prompt: a source, or nothing new if a text continues. */
 function readPrompt(model: PromptReader, input: PromptInput, { bos, before }: Beginning): Prompt {
   const added = newTokens(model, input, { bos: bos === true, before: [] });
   if (before.length > 0) {
@@ -122,7 +122,7 @@ function readPrompt(model: PromptReader, input: PromptInput, { bos, before }: Be
   return { source, tokens: promptOf(model.decoder, []) };
 }
 
-/** The end of the system message, which other conversations share. */
+/** The system message's end; other conversations share it. */
 function systemEnd(template: ChatTemplate, input: MessagesInput, prompt: readonly number[]): number[] {
   if (input.messages[0].role !== 'system' || input.messages.length === 1) return [];
   try {
@@ -130,7 +130,7 @@ function systemEnd(template: ChatTemplate, input: MessagesInput, prompt: readonl
     const differs = system.findIndex((id, index) => prompt[index] !== id);
     return [differs < 0 ? system.length : differs];
   } catch {
-    return []; // a template that refuses a system message alone
+    return []; // a template that refuses a lone system message
   }
 }
 
@@ -149,7 +149,7 @@ function requireTemplate({ template }: PromptReader): ChatTemplate {
 
 /**
  * A copy of a prompt; BOS if it is empty.
- * @throws LinnetError `INPUT` for an empty prompt of a model without BOS
+ * @throws LinnetError `INPUT` for an empty prompt to a model without BOS
  */
 export function promptOf({ bosId }: Pick<AutoregressiveModel, 'bosId'>, tokens: ArrayLike<number>): number[] {
   const prompt = requireTokens(tokens, 'promptTokens');

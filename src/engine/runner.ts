@@ -1,10 +1,10 @@
 /**
- * The text engine: jobs in, events out. Continuous batching in one loop, whose every iteration reads one chunk of a prompt, or
- * of several short ones, and runs one round of all texts. The loop has no thread of its own: a reader that waits for an event
- * runs the next iteration, and readers that wait at the same time share it. So one text is never ahead of its reader.
+ * The text engine: jobs in, events out. Continuous batching in one loop: every iteration reads a chunk of one prompt, or of
+ * several short ones, and runs one round of all texts. The loop has no thread: a reader that waits for an event runs the next
+ * iteration, and readers waiting at the same time share it. So a single text is never ahead of its reader.
  *
- * With a state of constant size all rows cost the same, so that admission goes by count: no paging and no padding. A job may
- * be parked between two rounds and go on later: where its reader has stopped, or where another owner has fewer rows.
+ * With constant-size states all rows cost the same, so admission goes by count: no paging and no padding. A job may be parked
+ * between two rounds and resume later: if its reader has stopped, or another owner has fewer rows.
  */
 import { AdaptiveSpeculation, roundPacing } from '../decoding/speculation/adaptive-speculation.ts';
 import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
@@ -18,16 +18,16 @@ import type { RunningText } from './running-text.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
 import type { RunnerOptions, TextJob, TextRun } from './text-job.ts';
 
-/** Runs jobs on an engine, which stays the caller's. */
+/** Runs jobs on an engine, which remains the caller's. */
 export class Runner implements AsyncDisposable {
   readonly engine: StepEngine;
   /** Most texts at a time. */
   readonly parallel: number;
   /** Whether prompts and texts share no steps. */
   readonly deterministic: boolean;
-  /** States of beginnings that are kept. */
+  /** States of prefixes to keep. */
   readonly prefixes: PrefixCache | undefined;
-  /** What drafters have learned, by the salts of jobs. */
+  /** What drafters learned, by jobs' salts. */
   readonly learned: LearnedByOwner;
   readonly #around: JobSurroundings;
   readonly #closingTimeout: number;
@@ -35,9 +35,9 @@ export class Runner implements AsyncDisposable {
   #iteration: Promise<void> | undefined;
   #closing = false;
   #wake: (() => void) | undefined;
-  /** Whether something happened since the loop last looked. */
+  /** Whether anything happened since the loop last looked. */
   #woken = false;
-  /** Whether a job may have been cancelled, or the time of a reader be over. */
+  /** Whether a job may have been cancelled, or a reader may have timed out. */
   #drops = false;
 
   constructor(engine: StepEngine, options: RunnerOptions = {}) {
@@ -58,23 +58,23 @@ export class Runner implements AsyncDisposable {
     this.#rows = new JobRows(parallel, maxQueue);
   }
 
-  /** Requests that wait. */
+  /** Waiting requests. */
   get waiting(): number {
     return this.#rows.waiting;
   }
 
-  /** Texts that are read or decoded. */
+  /** Texts being read or decoded. */
   get active(): number {
     return this.#rows.active;
   }
 
-  /** As `JobRows.usage`. */
+  /** See `JobRows.usage`. */
   get usage(): number {
     return this.#rows.usage;
   }
 
   /**
-   * Refuses a request of an owner that would wait in vain.
+   * Refuses an owner's request that would wait in vain.
    * @returns the waiting jobs that it would displace
    * @throws OverloadError
    */
@@ -86,12 +86,12 @@ export class Runner implements AsyncDisposable {
   }
 
   /**
-   * Adds a job. It goes on while its events, or those of other jobs, are waited for; leaving the loop over them ends it.
+   * Adds a job. It proceeds while its events, or other jobs', are awaited; leaving the loop over them ends it.
    *
    * @throws OverloadError when too many requests wait; LinnetError `INPUT` for more texts than run at a time, stop strings
    *   without a tokenizer, or a state that has read the whole prompt or is in use by another text; `CONFIG` for sampling
-   *   settings out of range. Later `INPUT` for tokens outside the vocabulary, `MISMATCH` for the state of another model,
-   *   `RUNTIME` if the engine fails or gives logits that are no numbers, `ABORTED` for a reader that fell behind for too long
+   *   settings out of range. Later `INPUT` for tokens outside the vocabulary, `MISMATCH` for another model's state, `RUNTIME`
+   *   if the engine fails or returns logits that are not numbers, `ABORTED` for a reader that lagged too long
    * @example
    * ```ts
    * const runner = new Runner(engine, { tokenizer });
@@ -104,7 +104,7 @@ export class Runner implements AsyncDisposable {
     return this.submitAll([job])[0];
   }
 
-  /** Adds the jobs of one request, which wait as one. Errors as `submit`; no job is added then. */
+  /** Adds one request's jobs, which wait as one. Errors like `submit`; no job is added then. */
   submitAll(jobs: readonly TextJob[]): TextRun[] {
     const displaced = this.checkRoom(jobs[0]?.owner);
     const all: RunningJob[] = [];
@@ -124,14 +124,14 @@ export class Runner implements AsyncDisposable {
     return all.map((running) => this.#events(running));
   }
 
-  /** Takes no more jobs, and resolves when those there are have ended. */
+  /** Takes no more jobs, and resolves when the existing ones have ended. */
   async close(): Promise<void> {
     this.#closing = true;
     this.#turn();
     while (this.#rows.all.length > 0) await this.#iterate();
   }
 
-  /** As `close`. */
+  /** Same as `close`. */
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
@@ -160,15 +160,15 @@ export class Runner implements AsyncDisposable {
     this.#wake?.();
   }
 
-  /** An iteration that no reader has asked for: jobs that have been cancelled or given up go. */
+  /** An iteration without a reader: drops jobs that were cancelled or abandoned. */
   readonly #turn = (): void => {
     this.#drops = true;
     this.#notice();
-    // A failure is for the readers, who have it from the same promise or the next.
+    // Readers get a failure from the same promise or the next.
     this.#iterate().catch(() => undefined);
   };
 
-  /** The iteration under way, or the next. */
+  /** The current iteration, or the next. */
   #iterate(): Promise<void> {
     this.#iteration ??= this.#work();
     return this.#iteration;
@@ -176,7 +176,7 @@ export class Runner implements AsyncDisposable {
 
   async #work(): Promise<void> {
     try {
-      // The caller has its turn first, so that jobs that come together start together.
+      // The caller runs first, so that jobs that arrive together start together.
       await eventLoopTurn();
       this.#woken = false;
       if (this.#drops || this.#closing) await this.#dropCancelled();
@@ -195,7 +195,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Waits until a reader has taken something, a job came or went, or the time of a reader is over. */
+  /** Waits until a reader has taken something, a job arrived or left, or a reader has timed out. */
   async #idle(): Promise<void> {
     const { all } = this.#rows;
     if (all.length === 0) return;
@@ -234,7 +234,7 @@ export class Runner implements AsyncDisposable {
     }
   }
 
-  /** Reads one chunk: of one prompt, or of several short ones. */
+  /** Reads one chunk, of one prompt or of several short ones. */
   async #readPrompt(unread: readonly RunningJob[]): Promise<void> {
     const { engine, observer, chunk } = this.#around;
     const sharing = this.#rows.takeTurns(unread, chunk, !this.deterministic);
@@ -305,11 +305,11 @@ export class Runner implements AsyncDisposable {
   }
 }
 
-/** A part of a round: a text that is decoded, or a prompt of which a chunk is read. */
+/** A part of a round: a text to decode, or a prompt chunk to read. */
 interface RoundPart {
-  /** Nodes that it wants to have run, once it has planned. */
+  /** Nodes it wants to run, once it has planned. */
   readonly requests: readonly StepRequest[];
-  /** The error of the round, which ends the job. */
+  /** The round's error, which ends the job. */
   failure: unknown;
   plan(): Promise<void>;
   conclude(outputs: readonly StepOutput[]): Promise<void>;
@@ -330,8 +330,8 @@ async function runRound(engine: StepEngine, parts: readonly RoundPart[], weights
 }
 
 /**
- * Runs the plans of parts in one step. A fault stays with its owner: where the common step fails, the plans run each by themselves,
- * which a step allows, since it changes no state.
+ * Runs the parts' plans in one step. A fault stays with its owner: if the common step fails, each plan runs by itself, which is
+ * safe since steps change no state.
  */
 async function runPlans(engine: StepEngine, parts: readonly RoundPart[], weights?: StepWeights): Promise<void> {
   const requests: StepRequest[] = [];

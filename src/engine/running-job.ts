@@ -1,4 +1,4 @@
-/** One job on its way: its prompt is read chunk by chunk, then its texts take part in the rounds. */
+/** One job in progress: reads its prompt chunk by chunk, then its texts take part in rounds. */
 import { chain } from '../attention/tree.ts';
 import { type DecodingMethod, sequential } from '../decoding/method.ts';
 import type { AdaptiveSpeculation, TextPace } from '../decoding/speculation/adaptive-speculation.ts';
@@ -14,14 +14,14 @@ import { scoredMethod, ScoreStream, scoreToken, type TokenScore } from './text/s
 import type { RunnerOptions, TextEvent, TextJob } from './text-job.ts';
 import { jobSampler } from './text-options.ts';
 
-/** Tokens between two states of a prompt that are kept. */
+/** Tokens between two kept states of a prompt. */
 export const boundaryEvery = 512;
-/** A prompt of which less is left to read is read sooner than other servers are asked about it. */
+/** With fewer prompt tokens left, reading them is faster than asking other servers. */
 const worthAsking = 8;
-/** Verified trees of a text that wait for its reader. */
+/** Most verified trees per text that wait for its reader. */
 const mostTrees = 16;
 
-/** Parts that the jobs of a runner share. */
+/** Parts that a runner's jobs share. */
 export interface JobSurroundings
   extends Pick<RunnerOptions, 'tokenizer' | 'prefixes' | 'mtp'>,
     Required<Pick<RunnerOptions, 'chunk' | 'drafter' | 'learned' | 'deterministic' | 'observer' | 'parallel'>>,
@@ -30,9 +30,9 @@ export interface JobSurroundings
   readonly pacing: AdaptiveSpeculation;
 }
 
-/** How far and how long a reader may be behind. */
+/** How far and how long a reader may lag. */
 interface ReaderBounds extends Required<Pick<RunnerOptions, 'readerBytes' | 'readerTimeout'>> {
-  /** Called when a reader has been behind for too long: nobody may be waiting for events by then. */
+  /** Called when a reader has lagged too long: nobody may be waiting for events by then. */
   readonly onLate: () => void;
   /** Called when a reader has caught up. */
   readonly onRoom: () => void;
@@ -41,22 +41,22 @@ interface ReaderBounds extends Required<Pick<RunnerOptions, 'readerBytes' | 'rea
 export class RunningJob {
   readonly job: TextJob;
   readonly owner: string;
-  /** Rows that the job has in a round. */
+  /** The job's rows in a round. */
   readonly width: number;
   /** Whether the prompt can be read further. */
   reads = false;
   /** Whether the prompt has been read. */
   isRead = false;
-  /** Texts that take part in rounds: none before the prompt has been read. */
+  /** Texts in rounds: none before the prompt has been read. */
   readonly texts = new Set<RunningText>();
-  /** The next chunk of the prompt as a part of a step. */
+  /** The prompt's next chunk as part of a step. */
   requests: readonly StepRequest[] = [];
   failure: unknown;
   /** Whether everything has been read and written. */
   done = false;
-  /** Whether no more events come. */
+  /** Whether no more events follow. */
   ended = false;
-  /** Events that wait for the reader. */
+  /** Events waiting for the reader. */
   readonly events: EventQueue;
   readonly #around: JobSurroundings;
   readonly #asked = performance.now();
@@ -65,24 +65,24 @@ export class RunningJob {
   readonly #grown: (number | undefined)[] = [];
   /** Whether states may be cached: not with an encoded source, which the prompt's tokens do not determine. */
   readonly #caches: boolean;
-  /** Whether the prefix cache is asked. */
+  /** Whether to ask the prefix cache. */
   readonly #looks: boolean;
-  /** Lengths, still to be read, at which the state is cached; ascending. */
+  /** Lengths, yet to be read, at which to cache the state; ascending. */
   readonly #boundaries: number[];
   readonly #promptScores: TokenScore[] = [];
-  /** Last tokens of the prompt whose hidden states its methods want, and those states so far. */
+  /** Number of last prompt tokens whose hidden states the methods want, and those states so far. */
   #reads = 1;
   readonly #recent: Float32Array[] = [];
   #state: SequenceState | undefined;
-  /** Of each text, when the prompt has been read. */
+  /** Each text's state, once the prompt has been read. */
   readonly #states: SequenceState[] = [];
   #cached = 0;
-  /** When the chunk under way began. */
+  /** When the current chunk began. */
   #started = 0;
   /** Time spent reading the prompt. */
   #seconds = 0;
 
-  /** @throws LinnetError `INPUT` for a job that makes no sense, or a state in use; `CONFIG` for sampling settings out of range */
+  /** @throws LinnetError `INPUT` for an inconsistent job, or a state in use; `CONFIG` for sampling settings out of range */
   constructor(job: TextJob, around: JobSurroundings) {
     const { maxTokens, n = 1, prompt, state, tokenizer } = job;
     if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
@@ -93,7 +93,7 @@ export class RunningJob {
     this.job = job;
     this.owner = job.owner ?? '';
     this.width = n;
-    // A state that comes with a job may have been made up: no other text goes on from it.
+    // A job's own state may be fabricated: no other text continues from it.
     const prefixes = job.kept === false || state !== undefined ? undefined : around.prefixes;
     this.#around = { ...around, prefixes, learned: job.kept === false ? new LearnedByOwner() : around.learned };
     this.events = new EventQueue(around);
@@ -119,7 +119,7 @@ export class RunningJob {
     state.isInUse = true;
   }
 
-  /** Finds the state to read the prompt from. At once, unless a source must be read or other servers are asked. */
+  /** Finds the state to read the prompt from. Immediately, unless a source must be read or other servers are asked. */
   async prepare(): Promise<void> {
     const { engine, prefixes } = this.#around;
     const { prompt, salt = '' } = this.job;
@@ -138,7 +138,7 @@ export class RunningJob {
     this.reads = true;
   }
 
-  /** Tokens of the next chunk of the prompt, which never crosses a boundary. */
+  /** Tokens in the prompt's next chunk, which never crosses a boundary. */
   chunkLength(): number {
     const { engine, chunk } = this.#around;
     const from = this.#state?.length ?? 0;
@@ -147,7 +147,7 @@ export class RunningJob {
     return Math.min(total, from + Math.min(chunk, engine.room({ length: from })), next) - from;
   }
 
-  /** Plans to read the next chunk of the prompt. */
+  /** Plans to read the prompt's next chunk. */
   async plan(): Promise<void> {
     this.#started = performance.now();
     const state = this.#state;
@@ -162,7 +162,7 @@ export class RunningJob {
     this.requests = [{ state, tree: chain(size), tokens, wanted }];
   }
 
-  /** Lets the state read a chunk that a step has run. */
+  /** Makes the state read a chunk that a step has run. */
   async conclude([output]: readonly StepOutput[]): Promise<void> {
     const [request] = this.requests;
     const { logits, hidden } = output;
@@ -189,7 +189,7 @@ export class RunningJob {
     this.events.push({ type: 'prompt', ...read, scores: done === total ? this.#promptScores : [] });
   }
 
-  /** Takes the round of a text; settles and reports the text if that ended it. */
+  /** Takes over a text's round; settles and reports the text if it has ended. */
   async took(text: RunningText): Promise<void> {
     const { event } = text;
     if (event === undefined) throw internalError('a round without an event');
@@ -206,7 +206,7 @@ export class RunningJob {
     if (text.finish !== undefined) await this.#ended(text);
   }
 
-  /** Ends all texts as they are. @throws LinnetError `ABORTED` where there are none, or no state of them */
+  /** Ends all texts as they are. @throws LinnetError `ABORTED` if there are none, or no state for them */
   async abort(): Promise<void> {
     const { state, prompt } = this.job;
     this.#state ??= state ?? (prompt.source === undefined ? this.#around.engine.newState() : undefined);
@@ -218,7 +218,7 @@ export class RunningJob {
     }
   }
 
-  /** No more events come; the reader gets those that wait, then the end, or the failure. */
+  /** Ends the events; the reader gets those that wait, then the end, or the failure. */
   end(failure?: unknown): void {
     if (this.ended) return;
     if (this.job.state !== undefined) this.job.state.isInUse = false;
@@ -278,7 +278,7 @@ export class RunningJob {
     return new RunningText({ job, choice, tokenizer, eosIds, sampler, scores, trees, ...this.#method(scores, trees) });
   }
 
-  /** The decoding method of a text. @param trees receives the trees that it verifies */
+  /** A text's decoding method. @param trees receives the trees it verifies */
   #method(scores: ScoreStream | undefined, trees: VerifiedTree[]): { method: DecodingMethod; pace?: TextPace } {
     const { job } = this;
     const { pacing, deterministic, observer, learned, mtp, drafter: usual } = this.#around;
@@ -286,24 +286,24 @@ export class RunningJob {
     if (job.scores?.text !== undefined) {
       return { method: scoredMethod(job.scores.text, (score) => scores?.push(score)) };
     }
-    // Trees are as large as the clock says.
+    // Trees are as large as the clock allows.
     const asked = deterministic ? 'off' : (job.drafter ?? mtp ?? usual);
     if (asked === 'off') return { method: sequential };
     const drafter =
       typeof asked === 'string' ? drafterMakers[asked](learned.of(job.salt ?? '')) : new MtpDrafter(asked);
     const pace = pacing.newText();
     const onTree = (tree: VerifiedTree): void => {
-      // Neither counts the root, which the text has already.
+      // Neither counts the root, which is already in the text.
       observer.drafted?.(tree.tokens.length - 1, tree.accepted.length - 1);
-      // A reader that is behind gets the last ones.
+      // A lagging reader gets the last ones.
       if (job.trees === true && trees.push(tree) > mostTrees) trees.shift();
     };
     return { method: speculative(drafter, { onTree, adaptive: pace }), pace };
   }
 
   /**
-   * Prefix lengths to cache: every 512 tokens, the lengths that the caller names, and all but the last token, for the same
-   * prompt again. With `deterministic` only the regular grid: a prompt is read in the same chunks from any of its lengths.
+   * Prefix lengths to cache: every 512 tokens, the caller's lengths, and all but the last token, for the same prompt again.
+   * With `deterministic` only the regular grid: from any of its lengths a prompt is read in the same chunks.
    */
   #keptLengths(): number[] {
     const { deterministic } = this.#around;
@@ -316,19 +316,19 @@ export class RunningJob {
   }
 }
 
-/** The failure of a job that is given up. */
+/** The failure of an abandoned job. */
 export function cancelled(): LinnetError {
   return new LinnetError('ABORTED', 'the request was cancelled');
 }
 
-/** Events of a job that wait for its reader, and how far the reader is behind. */
+/** A job's events waiting for its reader, and how far the reader lags. */
 export class EventQueue {
-  /** Whether the reader has fallen behind: no more events should come for now. */
+  /** Whether the reader has fallen behind: no more events should follow for now. */
   isFull = false;
   readonly #events: { readonly event: TextEvent; readonly bytes: number }[] = [];
   readonly #bounds: ReaderBounds;
   #timer: NodeJS.Timeout | undefined;
-  /** Of the events that wait, approximately. */
+  /** The waiting events' approximate bytes. */
   #bytes = 0;
   #isOver = false;
   #failure: Error | undefined;
@@ -349,7 +349,7 @@ export class EventQueue {
     if (!this.isFull && this.#bytes >= this.#bounds.readerBytes) this.#setFull(true);
   }
 
-  /** The next event; undefined where none waits. @throws the failure of the job, after the last event */
+  /** The next event; undefined if none waits. @throws the job's failure, after the last event */
   shift(): TextEvent | undefined {
     const waiting = this.#events.shift();
     if (waiting === undefined) {
@@ -362,7 +362,7 @@ export class EventQueue {
     return waiting.event;
   }
 
-  /** Takes no more events. @param failure of the job */
+  /** Takes no more events. @param failure the job's */
   end(failure?: unknown): void {
     this.#isOver = true;
     if (this.isFull) this.#setFull(false);
@@ -371,15 +371,15 @@ export class EventQueue {
   }
 
   /**
-   * Milliseconds after which the reader is given up, if it takes nothing.
-   * @param unread milliseconds that it has while any event waits
+   * Milliseconds after which the reader is abandoned, if it takes nothing.
+   * @param unread the limit while any event waits
    */
   patience(unread: number): number {
     const left = this.isFull ? this.#bounds.readerTimeout - (performance.now() - this.#fullSince) : Infinity;
     return this.#events.length > 0 ? Math.min(left, unread - this.unreadFor) : left;
   }
 
-  /** Milliseconds since the reader last took an event of those that wait; 0 where none wait. */
+  /** Milliseconds since the reader last took one of the waiting events; 0 if none wait. */
   get unreadFor(): number {
     return this.#events.length === 0 ? 0 : performance.now() - this.#takenAt;
   }

@@ -1,4 +1,4 @@
-/** One text under generation: takes tokens from a decoding method round by round, until a rule ends it. */
+/** One text being generated: takes tokens from a decoding method round by round, until a rule ends it. */
 import type { Continuation, DecodingMethod } from '../decoding/method.ts';
 import type { Sampler } from '../decoding/sampler.ts';
 import type { TextPace } from '../decoding/speculation/adaptive-speculation.ts';
@@ -15,31 +15,31 @@ import type { FinishReason, Generation, TextJob, TokensEvent } from './text-job.
 export interface TextParts {
   readonly job: TextJob;
   readonly choice: number;
-  /** Tokens that the model ends with. */
+  /** The model's end tokens. */
   readonly eosIds: readonly number[];
-  /** Makes characters of tokens. Without one, texts are empty. */
+  /** Turns tokens into characters. Without one, texts are empty. */
   readonly tokenizer: Tokenizer | undefined;
   readonly sampler: Sampler;
   readonly method: DecodingMethod;
-  /** Of a method that drafts when it may. */
+  /** For a method that drafts when allowed. */
   readonly pace?: TextPace;
-  /** Scores of chosen tokens, which the method pushes. */
+  /** Chosen tokens' scores, which the method pushes. */
   readonly scores: ScoreStream | undefined;
-  /** Verified trees that no event has had. */
+  /** Verified trees that no event has carried yet. */
   readonly trees: VerifiedTree[];
 }
 
-/** One text of a job. Calls are made one after the other. */
+/** One of a job's texts. Calls must follow one another. */
 export class RunningText {
   readonly parts: TextParts;
   /** Why the text ended; undefined while it grows. */
   finish: FinishReason | undefined;
-  /** Nodes that the round under way wants to have run. */
+  /** Nodes that the current round wants to run. */
   requests: readonly StepRequest[] = [];
-  /** Tokens and text of the last round. */
+  /** The last round's tokens and text. */
   event: TokensEvent | undefined;
   failure: unknown;
-  /** The method at work; undefined before the prompt has been read. */
+  /** The running method; undefined before the prompt has been read. */
   continuation: Continuation | undefined;
   /** Prompt and continuation. */
   readonly #tokens: number[];
@@ -47,22 +47,22 @@ export class RunningText {
   readonly #ends = new Map<number, FinishReason>();
   readonly #stream: TextStream | undefined;
   readonly #matcher: StopStringMatcher | undefined;
-  /** Tokens in whose text no stop string is looked for. */
+  /** Tokens in whose text no stop string is sought. */
   readonly #unstopped: number;
   #stopped = false;
-  /** Whether a token that is not in the text ended it. */
+  /** Whether a token outside the text ended it. */
   #endedByToken = false;
-  /** Characters of the continuation that are certain. */
+  /** The continuation's characters that are certain. */
   #text = '';
-  /** When the round under way began. */
+  /** When the current round began. */
   #started = 0;
   #steps = 0;
-  /** Tokens that the method gave, an ending one included. */
+  /** Tokens from the method, including an ending one. */
   #decoded = 0;
   #decodeSeconds = 0;
 
   /**
-   * @throws LinnetError `INPUT` for `maxTokens` that is not a whole number of at least 1, an empty stop string, or stop
+   * @throws LinnetError `INPUT` if `maxTokens` is not a whole number of at least 1, for an empty stop string, or for stop
    *   strings without a tokenizer
    */
   constructor(parts: TextParts) {
@@ -103,18 +103,18 @@ export class RunningText {
     let text = '';
     for (const token of tokens) if (this.finish === undefined) text += this.#push(token);
     this.#tell(this.#tokens.slice(before), text);
-    if (this.#stopped) this.finish = 'stop'; // what was held back can complete a stop string
+    if (this.#stopped) this.finish = 'stop'; // held-back text can complete a stop string
   }
 
-  /** Ends the text between two rounds, or before its first; the event tells the text held back for stop strings. */
+  /** Ends the text between two rounds, or before its first; the event carries the text held back for stop strings. */
   end(reason: FinishReason): void {
     this.finish ??= reason;
     this.#tell([], '');
   }
 
   /**
-   * Lets the state read all of a text that ended with a token, else all but the last token.
-   * @returns tokens that it is still to read
+   * Makes the state read all of a text that ended with a token, else all but the last token.
+   * @returns tokens it has yet to read
    */
   async settle(): Promise<readonly number[]> {
     const length = this.#endedByToken ? this.#tokens.length : this.#tokens.length - 1;
@@ -163,7 +163,7 @@ export class RunningText {
     return this.parts.job.stop?.kept === true ? text + match : text;
   }
 
-  /** Sets the event of the added tokens, with the text held back once the text has ended. */
+  /** Sets the event for the added tokens, including held-back text once the text has ended. */
   #tell(tokens: readonly number[], added: string): void {
     const { choice, scores, trees } = this.parts;
     const held = this.finish === undefined ? '' : this.#match(this.#stream?.flush() ?? '');

@@ -1,6 +1,6 @@
 /**
- * A session: a text and the state that has read it, continued from call to call, such as a conversation or a long document.
- * Whatever writes texts is a user of this: the library, the command line, the AI SDK and the server's dialects.
+ * A session: a text and the state that has read it, continued from call to call, such as a conversation or a long document. The
+ * library, the command line, the AI SDK and the server's dialects all write texts through sessions.
  */
 import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
 import type { SamplerInput } from '../decoding/sampler.ts';
@@ -30,45 +30,45 @@ import {
 } from './text-options.ts';
 import type { JsonObject } from '../files/json-object.ts';
 
-/** How long texts are where nothing else is said. */
+/** Most tokens per text by default. */
 const defaultTokens = 128;
 
-/** The model of a session. */
+/** A session's model. */
 export interface SessionModel extends PromptReader {
   readonly decoder: AutoregressiveModel;
-  /** Sampling where neither a request nor its program says anything else. */
+  /** Sampling where neither a request nor its program sets anything. */
   readonly defaults: SamplerInput;
   readonly grammars: () => Grammars;
-  /** Of a model whose template knows thoughts. */
+  /** For a model whose template knows thoughts. */
   readonly thinking?: Thinking;
-  /** What drafters have learned from the texts of the model. */
+  /** What drafters learned from the model's texts. */
   readonly learned: LearnedByOwner;
   readonly sessionFiles?: SessionFiles;
   engine(): Promise<StepEngine>;
   runner(options?: RunnerOptions): Promise<Runner>;
 }
 
-/** A job of a session. */
+/** A session's job. */
 export interface PreparedJob extends TextJob, Pick<JobOptions, 'onEvent'> {
   readonly sampling: SamplerInput;
-  /** Of an answer to messages that thoughts may precede. */
+  /** For an answer to messages that thoughts may precede. */
   readonly thinking?: Thinking;
 }
 
-/** A text to continue piece by piece. One call at a time: the next one begins when the one before has ended. */
+/** A text to continue piece by piece. One call at a time: the next may begin when the previous has ended. */
 export class Session {
   readonly #model: SessionModel;
   readonly #runner: Runner | undefined;
   #content: Snapshot | undefined;
-  /** Whether others hold the state, too: it is copied before the text goes on. */
+  /** Whether others also hold the state: it is copied before the text continues. */
   #isShared = true;
   #isBusy = false;
-  /** Under which salt drafters learn from the text; undefined where they do not. */
+  /** The salt under which drafters learn from the text; undefined if they do not. */
   #learner: string | undefined = '';
 
   /**
-   * @param from where the text goes on; it stays as it is. Default: an empty text
-   * @param runner that texts run on, among others. Default: each text runs by itself
+   * @param from where the text continues; stays unchanged. Default: an empty text
+   * @param runner runs texts among others. Default: each text runs alone
    */
   constructor(model: SessionModel, from?: Snapshot, runner?: Runner) {
     this.#model = model;
@@ -76,58 +76,58 @@ export class Session {
     this.#content = from;
   }
 
-  /** Tokens so far, BOS included. */
+  /** Tokens so far, including BOS. */
   get tokens(): readonly number[] {
     return Array.from(this.#content?.tokens ?? []);
   }
 
-  /** The text so far, given and generated. */
+  /** The text so far, both given and generated. */
   get text(): string {
     return this.#model.tokenizer?.decode(this.tokens) ?? '';
   }
 
-  /** Bytes of the state: constant in linearized models. 0 before the first text. */
+  /** Bytes of the state: constant in linearized models; 0 before the first text. */
   get bytes(): number {
     return this.#content?.state.bytes ?? 0;
   }
 
   /**
-   * Adds a text and goes on from there. An encoder-decoder model reads the first text, and continues its own afterwards.
+   * Adds a text and continues from there. An encoder-decoder model reads the first text, and then continues its own.
    *
-   * @param text may be empty where there is a text already
-   * @throws LinnetError as `run`
+   * @param text may be empty if there is a text already
+   * @throws LinnetError like `run`
    */
   continue(text: string, options: TextOptions = {}): TextPieces {
     requireText(text, 'the text');
     return this.continuePrompt({ text }, options);
   }
 
-  /** `continue` with token ids. */
+  /** `continue` for token ids. */
   continueTokens(tokens: ArrayLike<number>, options: TextOptions = {}): TextPieces {
     return this.continuePrompt({ tokens: requireTokens(tokens, 'the tokens') }, options);
   }
 
-  /** `continue` with any kind of prompt, such as messages. */
+  /** `continue` for any kind of prompt, such as messages. */
   continuePrompt(input: PromptInput, options: TextOptions = {}): TextPieces {
     checkTextOptions(options);
     return new TextPieces(this, input, options);
   }
 
   /**
-   * Goes on with a prompt, and gives out the events of the text. The session has moved on when the text has ended, and where
-   * the loop over the events is left, by the tokens that it has seen; on a runner of others it then stays as it was.
-   * @throws LinnetError as `job`; later `INPUT` for a call before the last has ended, and as `Runner.submit`
+   * Continues with a prompt, yielding the text's events. The session moves on when the text has ended. If the loop over the
+   * events is left early, it moves on by the tokens seen; on a shared runner it then stays as it was.
+   * @throws LinnetError like `job`; later `INPUT` for a call before the last has ended, and like `Runner.submit`
    */
   run(input: PromptInput, options: JobOptions = {}): TextRun {
     return this.runJob(this.job(input, options));
   }
 
-  /** `run` of a job that this session has made. */
+  /** `run` for a job that this session made. */
   async *runJob(job: PreparedJob): TextRun {
     this.#requireRest();
     const sampler = jobSampler(job, this.#model.decoder);
     this.#isBusy = true;
-    // Where the loop is left, the state has read no more than its tokens.
+    // If the loop is left, the state has read no more than its tokens.
     let read: SequenceState | undefined;
     const written: number[] = [];
     try {
@@ -146,10 +146,10 @@ export class Session {
   }
 
   /**
-   * The job that goes on from here with a prompt: the one place where prompt, state, sampling, grammar and ends of a text come
-   * together. A caller that runs it hands its end to `moveOn`.
-   * @throws LinnetError `INPUT` for JSON that ignores EOS, where there is nothing to go on from, and before the last text has ended;
-   *   as `preparePrompt` and `Grammars.json`
+   * The job that continues from here with a prompt: the one place that joins prompt, state, sampling, grammar and end rules. A
+   * caller that runs it passes its end to `moveOn`.
+   * @throws LinnetError `INPUT` for JSON that ignores EOS, if there is nothing to continue, and before the last text has ended;
+   *   like `preparePrompt` and `Grammars.json`
    */
   job(input: PromptInput, options: JobOptions = {}): PreparedJob {
     this.#requireRest();
@@ -178,15 +178,15 @@ export class Session {
       tokenizer: options.tokenizer ?? thinking?.tokenizer,
       thinking,
       drafter: options.speculate,
-      // Among others a text may be ahead of its reader: where the reader leaves, the session stays as it was.
+      // On a shared runner a text may be ahead of its reader: if the reader leaves, the session stays as it was.
       state: this.#isShared || this.#runner !== undefined ? before?.state.fork() : before?.state,
       kept,
     };
   }
 
   /**
-   * The grammar that a text is held to, from the end of its thoughts on, and the bound of these; undefined for any text.
-   * @throws LinnetError as `Grammars.json`
+   * The grammar for a text after its thoughts, and the bound on those; undefined if any text is allowed.
+   * @throws LinnetError like `Grammars.json`
    */
   constraint(input: PromptInput, options: JobOptions): TextJob['constraint'] {
     const { jsonSchema, thinkingBudget: budget } = options;
@@ -197,17 +197,17 @@ export class Session {
     return thinking.constraint({ constraint, budget, ends, vocabulary: decoder.sizes.vocabulary });
   }
 
-  /** Tokens besides EOS that end a text. A turn of a chat ends as the tokenizer says, too. */
+  /** Tokens besides EOS that end a text. A chat turn also ends where the tokenizer says. */
   #stopIds(input: PromptInput, { stopIds = [], ignoreEos }: JobOptions): readonly number[] {
     return 'messages' in input && ignoreEos !== true ? [...stopIds, ...endOfTurn(this.#model.tokenizer)] : stopIds;
   }
 
-  /** Takes in the end of a job that this session has made. */
+  /** Takes over the end of a job that this session made. */
   moveOn(job: TextJob, { generation: { state, tokens }, sampler }: EndEvent): void {
     this.#hold(job, state, tokens, sampler.random.state);
   }
 
-  /** A second session with the same text: both go on by themselves. @throws LinnetError `INPUT` while a call is running */
+  /** A second session with the same text; both continue independently. @throws LinnetError `INPUT` while a call is running */
   fork(): Session {
     this.#requireRest();
     this.#isShared = true;
@@ -215,7 +215,7 @@ export class Session {
   }
 
   /**
-   * Text, state, random numbers, and what drafters have learned from the texts of the model. Nothing changes it.
+   * Text, state, random state, and what drafters learned from the model's texts. Immutable.
    * @throws LinnetError `INPUT` before the first text, and while a call is running
    */
   snapshot(): Snapshot {
@@ -228,8 +228,8 @@ export class Session {
 
   /**
    * Saves the session.
-   * @param path in browsers a name, under which the browser keeps it
-   * @throws LinnetError as `snapshot` and `saveSession`; in browsers `CONFIG` without a private file system, `RUNTIME`
+   * @param path in browsers a name under which the browser keeps it
+   * @throws LinnetError like `snapshot` and `saveSession`; in browsers `CONFIG` without a private file system, `RUNTIME`
    *   without room
    */
   async save(path: string): Promise<void> {
@@ -237,7 +237,7 @@ export class Session {
     await this.#files.write(path, this.snapshot());
   }
 
-  /** Takes up a session that was saved with the same model. @throws LinnetError as `restoreSession`, in browsers `CONFIG` and `NOT_FOUND` */
+  /** Resumes a session saved with the same model. @throws LinnetError like `restoreSession`, in browsers `CONFIG` and `NOT_FOUND` */
   async load(path: string): Promise<void> {
     requirePath(path, 'the session file');
     this.#requireRest();
@@ -265,8 +265,8 @@ export class Session {
 }
 
 /**
- * The pieces of a text as they come, to be iterated over once. Generation begins with the first piece that is asked for;
- * leaving the loop ends it. Thoughts before an answer to messages are no part of its text.
+ * A text's pieces as they arrive; iterate once. Generation begins with the first requested piece; leaving the loop ends it.
+ * Thoughts before an answer to messages are not part of its text.
  */
 export class TextPieces implements AsyncIterable<string> {
   readonly #session: Session;
@@ -281,7 +281,7 @@ export class TextPieces implements AsyncIterable<string> {
     this.#options = options;
   }
 
-  /** The pieces of thoughts and text. @throws LinnetError `INPUT` when the text has been asked for before, and as `Session.run` */
+  /** The pieces of thoughts and text. @throws LinnetError `INPUT` if the text was requested before, and like `Session.run` */
   async *parts(): AsyncGenerator<ThoughtPart, void, undefined> {
     if (this.#started) {
       throw new LinnetError('INPUT', 'this text has been generated already; call generate again for another');
@@ -302,12 +302,12 @@ export class TextPieces implements AsyncIterable<string> {
     }
   }
 
-  /** The pieces of the text. @throws LinnetError as `parts` */
+  /** The text's pieces. @throws LinnetError like `parts` */
   async *[Symbol.asyncIterator](): AsyncGenerator<string, void, undefined> {
     for await (const { type, text } of this.parts()) if (type === 'text') yield text;
   }
 
-  /** The whole text, once it has ended. @throws LinnetError as iterating */
+  /** The whole text, once it has ended. @throws LinnetError like iterating */
   async text(): Promise<string> {
     let text = '';
     for await (const piece of this) text += piece;
@@ -325,14 +325,14 @@ export class TextPieces implements AsyncIterable<string> {
       : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
   }
 
-  /** Shown by `console.log`: how far the text is. */
+  /** For `console.log`: how far the text is. */
   toJSON(): JsonObject {
     if (this.#generation === undefined) return { started: this.#started };
     const { text, thoughts, tokens, finish, tokensPerSecond } = this.#generation;
     return { ...(thoughts !== undefined && { thoughts }), text, tokens: tokens.length, finish, tokensPerSecond };
   }
 
-  /** Printed by `console.log`. */
+  /** For `console.log`. */
   [inspection](): JsonObject {
     return this.toJSON();
   }

@@ -1,4 +1,4 @@
-/** Jobs of the text engine: a prompt and how it is continued, and the events that answer. */
+/** Jobs for the text engine: a prompt, how to continue it, and the events in reply. */
 import type { GrammarConstraint } from '../decoding/constraints/grammar-constraint.ts';
 import type { DecodingMethod } from '../decoding/method.ts';
 import type { Sampler, SamplerInput } from '../decoding/sampler.ts';
@@ -12,63 +12,63 @@ import type { Prompt } from './prompt.ts';
 import type { PrefixCache } from './text/prefix-cache.ts';
 import type { PlacedScore, TokenScore } from './text/scores.ts';
 
-/** Why a text ended: `maxTokens` reached, a stop token or string, a token the model names as EOS, or the signal. */
+/** Why a text ended: `maxTokens` reached, a stop token or string, an EOS token of the model, or the signal. */
 export type FinishReason = 'length' | 'stop' | 'eos' | 'abort';
 
-/** Ends of a text besides the model's EOS tokens. Strings need a tokenizer. */
+/** What ends a text besides the model's EOS tokens. Strings need a tokenizer. */
 export interface StopRules {
   readonly tokenIds?: readonly number[];
   readonly strings?: readonly string[];
   /** Whether the stop string that ends a text is part of it. Default false. */
   readonly kept?: boolean;
-  /** In the text of the first `after` tokens no stop string is looked for. Default 0. */
+  /** Ignores stop strings in the text of the first `after` tokens. Default 0. */
   readonly after?: number;
 }
 
-/** A prompt, and how it is continued. */
+/** A prompt, and how to continue it. */
 export interface TextJob {
   readonly prompt: Prompt;
-  /** Most tokens of each text; 0 only reads the prompt. */
+  /** Most tokens per text; 0 only reads the prompt. */
   readonly maxTokens: number;
-  /** Texts that continue the prompt. Default 1. */
+  /** Number of texts that continue the prompt. Default 1. */
   readonly n?: number;
-  /** Default: greedy. A sampler is used as it is, for one text; of settings each text has its own seed, counted up. */
+  /** Default: greedy. A sampler is used directly, for one text; from settings, each text gets its own seed, counting up. */
   readonly sampling?: SamplerInput | Sampler;
-  /** State of the random numbers to continue from, instead of a seed; for one text. */
+  /** Random state to continue from, instead of a seed; for one text. */
   readonly random?: RandomState;
-  /** Tokens that presence and frequency penalties count: of prompt and text, or of the text alone. Default `all`. */
+  /** Tokens that presence and frequency penalties count: prompt and text, or only the text. Default `all`. */
   readonly penalizes?: 'all' | 'answer';
   readonly stop?: StopRules;
-  /** Treats EOS tokens as ordinary ones. Default false. */
+  /** Treats EOS as an ordinary token. Default false. */
   readonly ignoreEos?: boolean;
   /** Tokens before which nothing ends a text. Default 0; not with `constraint`. */
   readonly leastTokens?: number;
-  /** Holds a text to a grammar from the end of the prompt on. */
+  /** Holds a text to a grammar, starting at the prompt's end. */
   readonly constraint?: Pick<GrammarConstraint, 'after'>;
-  /** Makes characters of the texts' tokens. Default: the runner's. */
+  /** Turns the texts' tokens into characters. Default: the runner's. */
   readonly tokenizer?: Tokenizer;
-  /** How tokens are decoded, for one text. Default: `drafter`. */
+  /** How to decode, for one text. Default: with `drafter`. */
   readonly method?: DecodingMethod;
-  /** What drafts for texts without scores. Default: the runner's. */
+  /** Drafts for texts without scores. Default: the runner's. */
   readonly drafter?: DrafterName;
-  /** Log-probabilities to report; their decoding is one token a round. */
+  /** Log-probabilities to report; decodes one token per round. */
   readonly scores?: {
-    /** Most probable tokens to report with each token of the prompt. Default: no scores of the prompt. */
+    /** Most probable tokens to report with each prompt token. Default: no prompt scores. */
     readonly prompt?: number;
-    /** Most probable tokens to report with each token of a text. Default: no scores of texts. */
+    /** Most probable tokens to report with each text token. Default: no text scores. */
     readonly text?: number;
   };
-  /** Whether events tell the trees that were verified. Default false. */
+  /** Whether events carry verified trees. Default false. */
   readonly trees?: boolean;
   /** A state that has read a proper prefix of the prompt; the job owns it from now on. Default: from the prefix cache. */
   readonly state?: SequenceState;
-  /** Rows and prompt chunks are shared out evenly among owners. Default ''. */
+  /** Owners share rows and prompt chunks evenly. Default ''. */
   readonly owner?: string;
-  /** Among the waiting jobs of the owner, those of lower numbers begin first. Default 0. */
+  /** Among an owner's waiting jobs, lower numbers begin first. Default 0. */
   readonly priority?: number;
-  /** Separates the cached beginnings of prompts, and what drafters learn from texts. Default ''. */
+  /** Separates cached prompt prefixes, and what drafters learn from texts. Default ''. */
   readonly salt?: string;
-  /** Whether beginnings of the prompt are cached and looked up, and drafters learn for later texts. Default true. */
+  /** Whether prompt prefixes are cached and looked up, and drafters learn for later texts. Default true. */
   readonly kept?: boolean;
   /** Ends the texts between two steps; the texts so far are the result. */
   readonly signal?: AbortSignal;
@@ -79,27 +79,27 @@ export interface PromptEvent {
   readonly type: 'prompt';
   readonly done: number;
   readonly total: number;
-  /** Time spent reading it so far. */
+  /** Time spent reading the prompt so far. */
   readonly seconds: number;
-  /** Tokens of the prompt that a state had read before. */
+  /** Prompt tokens that a state had read before. */
   readonly cached: number;
-  /** Has read `done` tokens; texts go on with it. */
+  /** Has read `done` tokens; texts continue with it. */
   readonly state: SequenceState;
-  /** With the last part: scores of the second token of the prompt and those after it, where the job asks for them. */
+  /** With the last part: scores of the prompt's second token and later ones, if the job requests them. */
   readonly scores: readonly TokenScore[];
 }
 
-/** A round added to a text. Each of the lists and the text may be empty. */
+/** A round's addition to a text. The lists and the text may be empty. */
 export interface TokensEvent {
   readonly type: 'tokens';
   readonly choice: number;
   /** Tokens that became part of the text. */
   readonly tokens: readonly number[];
-  /** Characters that became certain; those of later tokens may have to come first. */
+  /** Characters that became certain; others may have to wait for later tokens. */
   readonly text: string;
   /** Scores of tokens whose characters are all certain. */
   readonly scores: readonly PlacedScore[];
-  /** Trees verified since the last event of the text, where the job asks for them; the last 16. */
+  /** Trees verified since the text's last event, if the job requests them; at most the last 16. */
   readonly trees: readonly VerifiedTree[];
 }
 
@@ -108,107 +108,107 @@ export interface EndEvent {
   readonly type: 'end';
   readonly choice: number;
   readonly generation: Generation;
-  /** Scores of tokens that no event before had. */
+  /** Scores of tokens that no earlier event carried. */
   readonly scores: readonly PlacedScore[];
   readonly sampler: Sampler;
 }
 
-/** Events of a job, in order. */
+/** A job's events, in order. */
 export type TextEvent = PromptEvent | TokensEvent | EndEvent;
 
-/** The events of a job as they come; leaving the loop over them ends it. */
+/** A job's events as they arrive; leaving the loop over them ends it. */
 export type TextRun = AsyncGenerator<TextEvent, void, undefined>;
 
 /** A finished continuation. */
 export interface Generation {
   /**
-   * The continuation. The EOS or stop token that ended it is not in it. The tokens that completed a stop string are:
-   * a token may hold the beginning of the string and text before it.
+   * The continuation, without an EOS or stop token that ended it, but with tokens that completed a stop string: such a token
+   * may also hold text before the string.
    */
   readonly tokens: readonly number[];
-  /** Text of the tokens, without the stop string. */
+  /** The tokens' text, without the stop string. */
   readonly text: string;
-  /** Thoughts before the text, which is without them: of a session's answer to messages by a model with thoughts. */
+  /** Thoughts before the text and not in it: for a session's answer to messages by a model with thoughts. */
   readonly thoughts?: string;
   readonly finish: FinishReason;
-  /** Rounds of the method; fewer than tokens where a round gives several. The first needs no run of the model. */
+  /** Rounds of the method; fewer than tokens if a round yields several. The first needs no run of the model. */
   readonly steps: number;
-  /** Length of the prompt, BOS included where the prompt was empty. */
+  /** Length of the prompt, including BOS if the prompt was empty. */
   readonly promptTokens: number;
-  /** Time spent reading the part of the prompt that the state had not read. */
+  /** Time spent reading the part of the prompt that no state had read. */
   readonly prefillSeconds: number;
-  /** Time from the beginning to the end of the method's rounds, those of other texts in the same steps included. */
+  /** Time from the beginning to the end of the method's rounds, including other texts' share of their steps. */
   readonly decodeSeconds: number;
-  /** Tokens decoded after the first, which the prompt gives, per second of `decodeSeconds`; 0 if there are none. */
+  /** Tokens per second of `decodeSeconds`, without the first, which the prompt predicts; 0 if there are none. */
   readonly tokensPerSecond: number;
-  /** Has read the prompt and the tokens, commonly without the last one. */
+  /** Has read the prompt and the tokens, usually without the last one. */
   readonly state: SequenceState;
 }
 
-/** How jobs are run, and how many at a time. */
+/** How to run jobs, and how many at a time. */
 export interface RunnerOptions {
-  /** Makes characters of tokens. Without one, texts are empty. */
+  /** Turns tokens into characters. Without one, texts are empty. */
   readonly tokenizer?: Tokenizer;
-  /** Most texts that are read or decoded at a time. Default 8. */
+  /** Most texts read or decoded at a time. Default 8. */
   readonly parallel?: number;
-  /** Most requests that wait: a job, or the jobs of one `submitAll`. Default 64. */
+  /** Most waiting requests: a job, or one `submitAll`'s jobs. Default 64. */
   readonly maxQueue?: number;
-  /** Tokens of a prompt that are read between two rounds. Default: the engine's `promptChunk`. */
+  /** Prompt tokens read between two rounds. Default: the engine's `promptChunk`. */
   readonly chunk?: number;
   /**
-   * Whether every prompt and every text is computed by steps of its own. Kernels round differently for different numbers of
-   * rows: so no bit of a text depends on the texts decoded with it. Default false.
+   * Whether every prompt and every text runs in its own steps. Kernels round differently for different numbers of rows: this
+   * way no bit of a text depends on texts decoded with it. Default false.
    */
   readonly deterministic?: boolean;
-  /** Bytes of events that a reader may leave waiting before its texts pause. Default 64 KiB. */
+  /** Bytes of events a reader may leave waiting before its texts pause. Default 64 KiB. */
   readonly readerBytes?: number;
-  /** Milliseconds after which a reader that takes nothing is given up. Default 30 s. */
+  /** Milliseconds before a reader that takes nothing is abandoned. Default 30 s. */
   readonly readerTimeout?: number;
-  /** The same once the runner closes. Default 5 s. */
+  /** The same while the runner closes. Default 5 s. */
   readonly closingTimeout?: number;
-  /** Drafts for texts whose jobs name neither method nor drafter. Default `off`: one token a round. */
+  /** Drafts for texts whose jobs name neither method nor drafter. Default `off`: one token per round. */
   readonly drafter?: DrafterName;
-  /** Drafts in place of `drafter`: the engine of the model's layer of multi-token prediction, which stays the caller's. */
+  /** Drafts instead of `drafter`: the engine of the model's layer of multi-token prediction, which remains the caller's. */
   readonly mtp?: StepEngine;
-  /** What drafters have learned so far. Default: they learn from the texts of this runner. */
+  /** What drafters learned so far. Default: they learn from this runner's texts. */
   readonly learned?: LearnedByOwner;
-  /** States of beginnings that come again. Default: none are kept. */
+  /** States of recurring prefixes. Default: keeps none. */
   readonly prefixes?: PrefixCache;
-  /** Told of events, for metrics. */
+  /** Receives events, for metrics. */
   readonly observer?: RunnerObserver;
 }
 
-/** Callbacks of a runner, for metrics. */
+/** A runner's callbacks, for metrics. */
 export interface RunnerObserver {
-  /** A round of `texts` texts took `seconds` and gave `tokens` tokens. */
+  /** A round of `texts` texts took `seconds` and yielded `tokens` tokens. */
   round?(texts: number, seconds: number, tokens: number): void;
   /** A chunk of a prompt was read. */
   chunk?(tokens: number, seconds: number): void;
-  /** A job waited before it began. */
+  /** A job began after waiting. */
   admitted?(seconds: number): void;
   /** A job was cancelled while it waited, was read, or was decoded. */
   cancelled?(stage: 'queue' | 'prompt' | 'decode'): void;
-  /** The first tokens of a text came, `seconds` after it was asked for. */
+  /** A text's first tokens arrived, `seconds` after it was requested. */
   firstTokens?(seconds: number): void;
-  /** More tokens of a text came, `seconds` after those before. */
+  /** More of a text's tokens arrived, `seconds` after the previous ones. */
   nextTokens?(tokens: number, seconds: number): void;
   /** A text ended. */
   ended?(text: EndedText): void;
-  /** Tokens were drafted for a text in a round, and some of them accepted. */
+  /** A round drafted tokens for a text and accepted some. */
   drafted?(tokens: number, accepted: number): void;
-  /** A prompt was read, from a state that had read `cached` of its tokens. */
+  /** A prompt was read from a state that had read `cached` of its tokens. */
   reused?(tokens: number, cached: number): void;
 }
 
-/** Measurements of a text that has ended. */
+/** Measurements of a finished text. */
 export interface EndedText {
   readonly finish: FinishReason;
-  /** From when it was asked for. */
+  /** Since its request. */
   readonly seconds: number;
   /** Spent reading the part of its prompt that no state had read. */
   readonly promptSeconds: number;
   /** Spent in rounds. */
   readonly decodeSeconds: number;
-  /** Of prompt and continuation. */
+  /** In prompt and continuation. */
   readonly tokens: number;
 }

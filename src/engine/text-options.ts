@@ -1,4 +1,4 @@
-/** How a text is generated: the options of users and of programs that run texts for others, and the sampler that they make. */
+/** How to generate a text: options for users and for programs that run texts for others, and the sampler they make. */
 import type { DecodingMethod } from '../decoding/method.ts';
 import { Sampler, samplerFields, type SamplerInput, type TokenConstraint } from '../decoding/sampler.ts';
 import { type DrafterName, drafters } from '../decoding/speculation/drafters/registry.ts';
@@ -15,45 +15,45 @@ import {
 import type { AutoregressiveModel } from '../models/model.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
 
-/** How a text is generated. Without sampling options it is greedy: every token is the most probable one. */
+/** How to generate a text. Without sampling options it is greedy: every token is the most probable one. */
 export interface TextOptions extends SamplerInput {
   /** Most tokens to produce. Default 128. */
   readonly maxTokens?: number;
-  /** Strings that end the text; they are not part of it. */
+  /** Strings that end the text and are not part of it. */
   readonly stop?: readonly string[];
   /** Tokens that end the text besides EOS. */
   readonly stopIds?: readonly number[];
-  /** Treats the model's EOS tokens as ordinary ones. Default false. */
+  /** Treats EOS as an ordinary token. Default false. */
   readonly ignoreEos?: boolean;
   /**
-   * A JSON schema, parsed: the text is JSON that it accepts, unless `maxTokens` cuts it short. `{ type: 'object' }` accepts
-   * any object. Not with `ignoreEos`.
+   * A parsed JSON schema: the text is JSON that it accepts, unless `maxTokens` cuts it short. `{ type: 'object' }` accepts any
+   * object. Not with `ignoreEos`.
    */
   readonly jsonSchema?: unknown;
   /**
-   * Most tokens of thoughts before the answer to a conversation, after which their closing mark comes; 0 keeps the model from them.
-   * Default: any number. It has no meaning for models without thoughts.
+   * Most thinking tokens before a conversation's answer, after which their closing mark follows; 0 prevents thinking. Default:
+   * any number. Models without thoughts ignore it.
    */
   readonly thinkingBudget?: number;
   /** Ends the text between two steps; the text so far is the result. */
   readonly signal?: AbortSignal;
-  /** How tokens are decoded, `speculative(lookupDrafter())` for example. Default: as `speculate` says. */
+  /** How to decode, for example `speculative(lookupDrafter())`. Default: see `speculate`. */
   readonly method?: DecodingMethod;
-  /** What drafts where that is faster; it learns from the texts of the model. Default: the runner's, `off` of a session alone. */
+  /** Drafts when that is faster; learns from the model's texts. Default: the runner's, `off` for a session without one. */
   readonly speculate?: DrafterName;
-  /** Called with everything that happens, the progress of the prompt included. */
+  /** Called with every event, including the prompt's progress. */
   readonly onEvent?: (event: TextEvent) => void;
 }
 
-/** Options of a program that runs texts for others. */
+/** Options for a program that runs texts for others. */
 export interface JobOptions
   extends TextOptions,
     Omit<TextJob, keyof TextOptions | 'prompt' | 'sampling' | 'drafter' | 'state'> {
-  /** Sampling where neither the other options nor the model's defaults say anything. Default: greedy. */
+  /** Sampling where neither the other options nor the model's defaults set anything. Default: greedy. */
   readonly defaults?: SamplerInput;
-  /** Whether the stop string that ends the text is part of it. Default false. */
+  /** Whether a stop string that ends the text is part of it. Default false. */
   readonly keepsStop?: boolean;
-  /** Tokens before the prompt of an empty session, which no state has read. Default: none. */
+  /** Tokens before an empty session's prompt, which no state has read. Default: none. */
   readonly after?: readonly number[];
   /** Whether a text begins with BOS. Default: as the tokenizer's files say. */
   readonly bos?: boolean;
@@ -73,7 +73,7 @@ const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
   onEvent: true,
 };
 
-/** @throws LinnetError `INPUT` for options that do not exist, and for values of the wrong type */
+/** @throws LinnetError `INPUT` for unknown options and values of the wrong type */
 export function checkTextOptions(options: TextOptions): void {
   requireOptions(options, 'the options', textOptionNames);
   const { maxTokens, stop, stopIds, thinkingBudget, signal, method, speculate, onEvent } = options;
@@ -87,20 +87,20 @@ export function checkTextOptions(options: TextOptions): void {
   requireFunction(onEvent, 'onEvent');
 }
 
-/** For a text that ignores EOS. @throws LinnetError `INPUT` where a grammar ends it with EOS */
+/** Checks a text that ignores EOS. @throws LinnetError `INPUT` if a grammar ends it with EOS */
 export function requireEnding({ jsonSchema, constraint }: JobOptions): void {
   if ((jsonSchema ?? constraint) === undefined) return;
   throw new LinnetError('INPUT', 'JSON and calls end with EOS; leave out `ignoreEos`');
 }
 
-/** Sampling settings laid over others: of each setting the first layer that has it counts. */
+/** Layered sampling settings: for each setting the first layer that has it counts. */
 export function samplingOver(...layers: readonly SamplerInput[]): SamplerInput {
   const settings: Record<string, SamplerInput[keyof SamplerInput]> = {};
   for (const layer of layers) for (const name of Object.values(samplerFields)) settings[name] ??= layer[name];
   return settings;
 }
 
-/** The sampler of a text. @throws LinnetError `CONFIG` for settings out of range */
+/** A text's sampler. @throws LinnetError `CONFIG` for settings out of range */
 export function jobSampler(job: TextJob, { eosIds, sizes }: AutoregressiveModel, choice = 0): Sampler {
   const { sampling = {}, random, constraint, leastTokens = 0, prompt, stop, ignoreEos, penalizes } = job;
   if (sampling instanceof Sampler) return sampling;
@@ -112,7 +112,7 @@ export function jobSampler(job: TextJob, { eosIds, sizes }: AutoregressiveModel,
   const seed = choice === 0 ? sampling.seed : ((sampling.seed ?? 0) + choice) >>> 0;
   return new Sampler({ ...sampling, seed }, random, {
     constraint: constraint?.after(from) ?? (leastTokens > 0 && ends.length > 0 ? least : undefined),
-    // The repetition penalty counts the prompt in any case.
+    // The repetition penalty always counts the prompt.
     penalizedFrom: penalizes === 'answer' && (sampling.repetitionPenalty ?? 1) === 1 ? from : 0,
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Requirements of the CUDA provider of ONNX Runtime: the libraries of CUDA and cuDNN, which its package leaves out because
- * of their size, and a driver. Where one is absent, errors say what to install.
+ * What ONNX Runtime's CUDA provider requires: the CUDA and cuDNN libraries, which its package omits because of their size, and
+ * a driver. If one is absent, errors say what to install.
  */
 import { access } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -10,8 +10,8 @@ import { LinnetError } from '../errors.ts';
 const libraries = ['libonnxruntime_providers_shared.so', 'libonnxruntime_providers_cuda.so'] as const;
 
 /**
- * Looks for the libraries of the provider next to the engine's own.
- * @throws LinnetError `NOT_FOUND` on other systems than Linux x64, and where a library is absent, saying how to get it
+ * Looks for the provider's libraries next to the engine's own.
+ * @throws LinnetError `NOT_FOUND` on systems other than Linux x64, and if a library is absent, saying how to get it
  */
 export async function requireCudaLibraries(): Promise<void> {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
@@ -35,7 +35,7 @@ export async function requireCudaLibraries(): Promise<void> {
   }
 }
 
-/** An error of the provider, with its common causes. */
+/** Explains a provider error by its common causes. */
 export function explainCuda(error: unknown): never {
   if (!(error instanceof LinnetError) || error.code !== 'RUNTIME') throw error;
   throw new LinnetError(

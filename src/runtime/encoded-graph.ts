@@ -1,4 +1,4 @@
-/** A graph as the engine takes it: lowered for a device and encoded as ONNX. Runs in browsers too. */
+/** A graph as the engine takes it: lowered for a device and encoded as ONNX. Also runs in browsers. */
 import { LinnetError } from '../errors.ts';
 import { type Graph, liveNodes, type ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
@@ -7,34 +7,34 @@ import { encodeModel, loadDeferred, mapInitializers, separateParts } from '../gr
 import { bytesPerElement, elementCount, type FileDType } from '../graph/tensor.ts';
 import type { EngineModel, ModelInMemory } from './session-types.ts';
 
-/** A graph that was lowered and encoded before. */
+/** A graph that was lowered and encoded earlier. */
 export interface StoredGraph {
   readonly model: EngineModel;
   readonly inputs: ReadonlyMap<string, ValueType>;
   readonly outputs: ReadonlyMap<string, ValueType>;
   /** ONNX nodes. */
   readonly nodes: number;
-  /** Bytes of the model with its weights. */
+  /** Bytes of the model including its weights. */
   readonly modelBytes: number;
-  /** As of `weightBytesOf`; undefined for a graph of a file. */
+  /** See `weightBytesOf`; undefined for a graph in a file. */
   readonly weightBytes?: number;
 }
 
-/** A graph that was encoded here, in memory. */
+/** A graph encoded here, in memory. */
 export interface EncodedGraph {
   readonly stored: StoredGraph & { readonly model: ModelInMemory };
-  /** Inputs that the graph declares but no output depends on. */
+  /** Declared inputs that no output depends on. */
   readonly unused: ReadonlySet<string>;
 }
 
-/** ONNX's limit of a tensor of a model, and of a model without those in files. */
+/** ONNX's limit for a tensor in a model, and for a model without tensors in files. */
 const mostTensorBytes = 2 ** 31 - 1;
 
 /**
- * Lowers the live part of a graph and encodes it, with its weights; those that lie in files stay there, but for browsers.
- * @param store puts deferred weights into files. Default: they are made in memory
- * @throws LinnetError `GRAPH` if the graph cannot be lowered, or has a constant or weight of 2 GiB or more; `MISMATCH` where a
- *   file of weights has changed
+ * Lowers a graph's live part and encodes it with its weights; weights in files stay there, except for browsers.
+ * @param store puts deferred weights into files. Default: makes them in memory
+ * @throws LinnetError `GRAPH` if the graph cannot be lowered, or has a constant or weight of 2 GiB or more; `MISMATCH` if a
+ *   weights file has changed
  */
 export async function encodeGraph(
   graph: Graph,
@@ -63,7 +63,7 @@ export async function encodeGraph(
   return { stored, unused: new Set([...graph.inputs.keys()].filter((name) => !live.has(name))) };
 }
 
-/** The engine takes all large weights from files, or all from memory; those in the model itself are copied once more. */
+/** The engine takes all large weights from files, or all from memory; weights inside the model are copied once more. */
 function withMapped(lowered: OnnxGraph): OnnxGraph {
   const graph = mapInitializers(lowered);
   const inModel = [...graph.initializers, ...(graph.deferred ?? [])].map(({ tensor }) => tensor);
@@ -71,7 +71,7 @@ function withMapped(lowered: OnnxGraph): OnnxGraph {
   return sum(inModel.map(byteLength)) < most ? graph : lowered;
 }
 
-/** Bytes of the weights that a run reads: all but the tables that it only looks rows up in. */
+/** Bytes of weights that a run reads: all weights except lookup tables. */
 export function weightBytesOf(graph: Graph): number {
   const readers = liveNodes(graph.outputs.values()).filter(({ op }) => op !== 'gather' && op !== 'blockGather');
   const weights = new Set(readers.flatMap(({ inputs }) => inputs.filter(({ origin }) => origin.kind === 'weight')));

@@ -1,6 +1,6 @@
 /**
- * The engines of Node: the native one, and the WebAssembly one for `wasm`. Each is loaded when the first session opens.
- * Browsers have `web-engine.ts` instead.
+ * Node's engines: the native one, and the WebAssembly one for `wasm`. Each loads when its first session opens. Browsers use
+ * `web-engine.ts` instead.
  */
 import { readFile } from 'node:fs/promises';
 import type { Graph } from '../graph/graph.ts';
@@ -20,7 +20,7 @@ const loadNative = (): Promise<EngineApi> => {
   return import('onnxruntime-node');
 };
 
-/** With the weights of 8-bit products as they are. */
+/** Compiles without making 8-bit weights unsigned. */
 async function compileSigned(graph: Graph): Promise<Program> {
   const { model, nodes, modelBytes } = (await encodeGraph(graph, 'cpu')).stored;
   const session = await openSessionOf({ provider: 'cpu', load: loadNative }, model, { device: 'cpu', threads: 1 });
@@ -29,7 +29,7 @@ async function compileSigned(graph: Graph): Promise<Program> {
 
 const saturates = askedOnce(pairsSaturate);
 
-/** Whether a model needs unsigned weights: one with 8-bit products, on a processor that saturates. @param probe of it */
+/** Whether a model needs unsigned weights: it has 8-bit products and the processor saturates. @param probe tests the processor */
 export async function needsUnsignedWeights(
   model: EngineModel,
   probe = () => saturates('cpu', compileSigned),
@@ -38,7 +38,7 @@ export async function needsUnsignedWeights(
     'file' in model
       ? await readFile(model.file)
       : Buffer.from(model.bytes.buffer, model.bytes.byteOffset, model.bytes.byteLength);
-  // Names of ops stand as text in the bytes of a model: MatMulInteger, MatMulIntegerToFloat.
+  // A model's bytes contain its op names as text: MatMulInteger, MatMulIntegerToFloat.
   return bytes.includes('MatMulInteger') && probe();
 }
 
@@ -57,24 +57,24 @@ const engines: Readonly<Record<Device, EngineBuild>> = {
     provider: 'wasm',
     async load({ threads }) {
       const api = await loadOptional(() => import('onnxruntime-web'), 'onnxruntime-web', 'the device wasm');
-      // One pool serves all sessions: the engine reads this once, when the first of them opens.
+      // One pool serves all sessions: the engine reads this once, when the first one opens.
       if (threads !== undefined) api.env.wasm.numThreads = threads;
       return api;
     },
   },
 };
 
-/** Names of the devices that a graph can be compiled for. */
+/** Whether a name is a device that graphs compile for. */
 export function isDevice(name: string): name is Device {
   return Object.hasOwn(engines, name);
 }
 
-/** More threads than this are a mistake: the engine fails without a word about them. */
+/** More threads than this are a mistake: the engine fails on them silently. */
 const mostThreads = 1024;
 
 /**
- * Threads of one op in native sessions that ask for no number: `LINNET_THREADS`, for processes that share cores.
- * @throws LinnetError `CONFIG` for something else than a whole number from 1 to 1024
+ * Threads per op in native sessions that set no number: `LINNET_THREADS`, for processes that share cores.
+ * @throws LinnetError `CONFIG` for anything but a whole number from 1 to 1024
  */
 function threadsOfEnvironment(): number | undefined {
   const given = process.env.LINNET_THREADS;

@@ -1,19 +1,19 @@
 /**
- * Memory of feeds that stays from run to run and changes in places. A program in this thread reads it where it is; one in a
- * worker keeps a copy there and is sent only the writes since, of 16 states of a 1.1B model a megabyte instead of 66.
+ * Feeds' memory that persists from run to run and changes in places. A program in this thread reads it in place; a worker keeps
+ * a copy and receives only the writes since: for 16 states of a 1.1B model one megabyte instead of 66.
  */
 
-/** Numbers that are read by one run after another. The writer of `data` reports every write by `wrote`. */
+/** Numbers that run after run reads. The writer of `data` reports every write through `wrote`. */
 export class KeptMemory {
-  /** Tells it apart from other memory that the same program reads; memory that takes its place has its name. */
+  /** Identifies it among a program's memories; memory that replaces it takes its name. */
   readonly name: string;
   /** Zeros at first. */
   readonly data: Float32Array;
-  /** Start and end of each write, the oldest first, as far as they are remembered. */
+  /** Start and end of each remembered write, oldest first. */
   #writes: number[] = [];
-  /** Writes that are not remembered any more. */
+  /** Number of forgotten writes. */
   #forgotten = 0;
-  /** Numbers written by those that are. */
+  /** Numbers in remembered writes. */
   #remembered = 0;
 
   constructor(name: string, length: number) {
@@ -21,17 +21,18 @@ export class KeptMemory {
     this.data = new Float32Array(length);
   }
 
-  /** Number of writes so far: an up-to-date reader passes it to `since` the next time. */
+  /** Number of writes so far: an up-to-date reader passes it to `since` next time. */
   get revision(): number {
     return this.#forgotten + this.#writes.length / 2;
   }
 
-  /** Numbers from `start` to before `end` were written. */
+  /** Reports that numbers from `start` to before `end` were written. */
   wrote(start: number, end: number): void {
     this.#remembered += end - start;
     this.#writes.push(start, end);
     if (this.#remembered <= this.data.length) return;
-    // Beyond the size of it all, the whole is less than the list. The younger half stays, for readers that keep up.
+    // Once the writes exceed the whole, sending the whole costs less than the list. The younger half stays, for readers that
+    // keep up.
     let dropped = 0;
     while (dropped < this.#writes.length && this.#remembered > this.data.length / 2) {
       this.#remembered -= this.#writes[dropped + 1] - this.#writes[dropped];
@@ -41,34 +42,34 @@ export class KeptMemory {
     this.#forgotten += dropped / 2;
   }
 
-  /** Start and end of each write since a revision; the whole memory where they are forgotten. Pieces may overlap. */
+  /** Start and end of each write since a revision; the whole memory if they are forgotten. Pieces may overlap. */
   since(revision: number): Int32Array {
     if (revision < this.#forgotten) return Int32Array.of(0, this.data.length);
     return Int32Array.from(this.#writes.slice(2 * (revision - this.#forgotten)));
   }
 }
 
-/** Feeds whose memory stays, by the names of inputs. The tensor of each is the beginning of its memory. */
+/** Feeds whose memory persists, by input name. Each tensor is the beginning of its memory. */
 export type KeptFeeds = ReadonlyMap<string, KeptMemory>;
 
-/** Update of a copy of kept memory. Plain data. */
+/** An update for a copy of kept memory. Plain data. */
 export interface KeptUpdate {
   readonly name: string;
-  /** Of all the memory. */
+  /** Length of the whole memory. */
   readonly length: number;
-  /** Whether the copy begins anew, with zeros. */
+  /** Whether the copy starts over, with zeros. */
   readonly fresh: boolean;
   /** Start and end of each piece. */
   readonly pieces: Int32Array;
-  /** The pieces, one after the other. */
+  /** The pieces' numbers, one after the other. */
   readonly numbers: Float32Array;
 }
 
-/** Revisions of kept memory that one remote reader has. */
+/** The revisions of kept memory that a remote reader has. */
 export class KeptSender {
   readonly #seen = new Map<string, { readonly memory: KeptMemory; revision: number }>();
 
-  /** The update that the reader lacks; from then on it counts as sent. */
+  /** The update that the reader lacks, which then counts as sent. */
   update(memory: KeptMemory): KeptUpdate {
     const { name, data, revision } = memory;
     const known = this.#seen.get(name);
@@ -85,7 +86,7 @@ export class KeptSender {
   }
 }
 
-/** The copies that a reader has. */
+/** A reader's copies. */
 export class KeptCopies {
   readonly #copies = new Map<string, Float32Array>();
 

@@ -4,13 +4,13 @@ import type { KeptCopies, KeptFeeds, KeptSender, KeptUpdate } from './kept-memor
 import type { EngineModel, EngineSettings, NamedTensors } from './session-types.ts';
 import type { Handover } from './worker-thread.ts';
 
-/** A tensor that is the beginning of memory which the receiver keeps. */
+/** A tensor that is the beginning of memory that the receiver keeps. */
 interface KeptTensor {
   readonly shape: readonly number[];
   readonly update: KeptUpdate;
 }
 
-/** Feeds of a run: sent whole, or as updates of kept memory. */
+/** A run's feeds: sent whole, or as updates of kept memory. */
 export interface FeedMessages {
   readonly sent: NamedTensors;
   readonly kept: Readonly<Record<string, KeptTensor>>;
@@ -23,13 +23,13 @@ export type WorkerTask =
   | { readonly kind: 'endProfiling' }
   | { readonly kind: 'dispose' };
 
-/** Of a run: outputs, and the memory that its feeds came in, which is given back. */
+/** A run's outputs, and its feeds' memory, handed back. */
 export interface WorkerResult {
   readonly tensors: Record<string, Tensor>;
   readonly spent: readonly ArrayBuffer[];
 }
 
-/** Tensors that the receiver may keep: their memory is handed over where a tensor has a buffer of its own. */
+/** Tensors that the receiver may keep: transfers the memory of those with their own buffer. */
 export function handOverTensors(tensors: NamedTensors, handover: Handover): Record<string, Tensor> {
   return mapValues(tensors, (given) => {
     const { dtype, shape, data } = given;
@@ -41,8 +41,8 @@ export function handOverTensors(tensors: NamedTensors, handover: Handover): Reco
 }
 
 /**
- * Tensors that the sender keeps: copied once, without the rest of the buffers that they are views of.
- * @param spare memory that may be written over, taken from the list: new memory for every step costs more than the copy
+ * Copies tensors that the sender keeps, without the rest of the buffers they are views of.
+ * @param spare memory to overwrite, taken from the list: new memory for every step costs more than the copy
  */
 export function copyTensors(tensors: NamedTensors, handover: Handover, spare: ArrayBuffer[] = []): NamedTensors {
   return mapValues(tensors, (given) => {
@@ -55,7 +55,7 @@ export function copyTensors(tensors: NamedTensors, handover: Handover, spare: Ar
   });
 }
 
-/** Feeds for a worker: of memory that it keeps, only the missing writes. @param spare as of `copyTensors` */
+/** Feeds for a worker: for memory it keeps, only the missing writes. @param spare see `copyTensors` */
 export function copyFeeds(
   feeds: NamedTensors,
   handover: Handover,
@@ -78,7 +78,7 @@ export function copyFeeds(
   return { sent: copyTensors(others, handover, spare), kept };
 }
 
-/** The feeds of a message, over its own memory and the memory of the copies. */
+/** A message's feeds, over its own memory and the copies' memory. */
 export function receivedFeeds({ sent, kept }: FeedMessages, copies: KeptCopies): Record<string, Tensor> {
   const others = mapValues(kept, ({ shape, update }) =>
     tensor('float32', shape, copies.take(update).subarray(0, elementCount(shape))),
@@ -86,7 +86,7 @@ export function receivedFeeds({ sent, kept }: FeedMessages, copies: KeptCopies):
   return { ...sent, ...others };
 }
 
-/** The memory of tensors that came in a message. */
+/** The memory of tensors from a message. */
 export function memoryOf(tensors: NamedTensors): ArrayBuffer[] {
   const buffers = Object.values(tensors).flatMap(({ data: { buffer } }) =>
     buffer instanceof ArrayBuffer ? buffer : [],
@@ -94,7 +94,7 @@ export function memoryOf(tensors: NamedTensors): ArrayBuffer[] {
   return [...new Set(buffers)];
 }
 
-/** A model for a worker: its weights are copied, unless their memory can be shared. */
+/** A model for a worker: copies its weights, unless their memory can be shared. */
 export function copyModel(model: EngineModel, handover: Handover): EngineModel {
   if ('file' in model) return model;
   return {

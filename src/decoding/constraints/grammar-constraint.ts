@@ -8,7 +8,7 @@ import type { Grammar } from './pattern.ts';
 import { atOnce, type Sliced } from './slices.ts';
 import { TokenTrie } from './token-trie.ts';
 
-/** Bytes of one grammar's masks, at least one of which is kept, and of all grammars that a model keeps. */
+/** Bytes of one grammar's masks (at least one mask stays), and of all grammars that a model keeps. */
 const most = { maskBytes: 8 << 20, grammarBytes: 128 << 20 };
 
 /** A grammar prepared for a vocabulary, for any number of texts. */

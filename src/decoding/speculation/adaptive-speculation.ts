@@ -107,7 +107,7 @@ export class TextPace implements Pacing {
   record(pace: Pace, _seconds: number, tokens: number, nodes: number): void {
     this.nodes = nodes;
     if (pace !== 'speculative') return;
-    // Not 1, which costs less: a drafter that proposes nothing took time, too.
+    // Not 1, which costs less: even a drafter that proposes nothing took time.
     const drafted = (this.nodes = nodes === 1 ? 0 : nodes);
     this.history.add(tokens, drafted);
     this.#all.add(tokens, drafted);

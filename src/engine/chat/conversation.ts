@@ -1,4 +1,4 @@
-/** A conversation with a model in one process: messages over sessions, which can be undone, forked and saved. */
+/** A conversation with a model in one process: messages over sessions, with undo, fork and save. */
 import type { SamplerInput } from '../../decoding/sampler.ts';
 import type { Snapshot } from '../../decoding/state/session-format.ts';
 import { LinnetError } from '../../errors.ts';
@@ -13,10 +13,10 @@ import { type CallingModel, ToolCalls } from '../tools/tool-calls.ts';
 import type { ToolFunction } from '../tools/tool-formats.ts';
 import { templateCall, toldThoughts, withTools } from '../tools/tool-messages.ts';
 
-/** Where a conversation is. Never changed: a turn makes a new one. */
+/** A point in the conversation. Immutable: a turn makes a new one. */
 interface Moment {
   readonly messages: readonly ChatMessage[];
-  /** Whether `messages` is all that was said: false where a session was taken up. */
+  /** Whether `messages` holds everything said: false after a session was resumed. */
   readonly isComplete: boolean;
   /** Undefined before the first turn. */
   readonly snapshot?: Snapshot;
@@ -27,26 +27,26 @@ interface TalkingModel extends CallingModel {
   session(from?: Snapshot): Session;
 }
 
-/** How answers are written. */
+/** How to write answers. */
 export interface ConversationOptions {
   readonly maxTokens: number;
   readonly sampling: SamplerInput;
   readonly system?: string;
-  /** Functions that the model may call. Default: none. */
+  /** Functions the model may call. Default: none. */
   readonly tools?: readonly ToolFunction[];
-  /** How it writes calls. Default: by its chat template. */
+  /** How it writes calls. Default: from its chat template. */
   readonly toolFormat?: string;
-  /** Functions of which the answer to the user must call one. Default: it may call any. */
+  /** The answer must call one of these functions. Default: calls are optional. */
   readonly required?: readonly ToolFunction[];
 }
 
 /** An answer. */
 export interface ConversationAnswer extends Generation {
-  /** Functions that it calls, all their arguments there; `answerCalls` goes on with the results. */
+  /** Functions it calls, with complete arguments; `answerCalls` continues with their results. */
   readonly calls: readonly MadeCall[];
 }
 
-/** Size of a conversation, and the names of its forks. */
+/** A conversation's size, and its forks' names. */
 export interface ConversationState {
   readonly tokens: number;
   readonly stateBytes: number;
@@ -59,13 +59,13 @@ export class Conversation {
   readonly #options: ConversationOptions;
   readonly #tools: readonly ToolFunction[];
   readonly #calls: ToolCalls | undefined;
-  /** Random numbers go on where a turn is taken back, so that the next answer is another. */
+  /** Random numbers continue after an undone turn, so that the next answer differs. */
   #random: RandomState | undefined;
-  /** From the beginning to where the conversation is. */
+  /** From the beginning to the current point. */
   #moments: readonly Moment[];
   readonly #forks = new Map<string, readonly Moment[]>();
 
-  /** @throws LinnetError `CONFIG` for functions and a model without a chat template, or a format that is not known */
+  /** @throws LinnetError `CONFIG` for functions with a model that has no chat template, or for an unknown format */
   constructor(model: TalkingModel, options: ConversationOptions) {
     this.#model = model;
     this.#options = options;
@@ -78,7 +78,7 @@ export class Conversation {
     this.#moments = [{ messages, isComplete: true }];
   }
 
-  /** Takes up a saved session. @throws LinnetError as `Session.load` */
+  /** Resumes a saved session. @throws LinnetError like `Session.load` */
   async load(path: string): Promise<void> {
     const session = this.#model.session();
     await session.load(path);
@@ -87,15 +87,15 @@ export class Conversation {
     this.#moments = [{ messages: [], isComplete: false, snapshot }];
   }
 
-  /** Saves the session. @throws LinnetError as `Session.save` */
+  /** Saves the session. @throws LinnetError like `Session.save` */
   async save(path: string): Promise<void> {
     const { snapshot } = this.#now;
     await this.#model.session(snapshot && { ...snapshot, random: this.#random }).save(path);
   }
 
   /**
-   * Says something and gives out the answer as it comes, calls left out. The answer of a turn that the signal ends is kept as it is.
-   * @throws LinnetError as `Runner.submit`, `preparePrompt` and `toolGrammar`
+   * Says something and yields the answer as it arrives, without calls. If the signal ends a turn, its partial answer stays.
+   * @throws LinnetError like `Runner.submit`, `preparePrompt` and `toolGrammar`
    */
   async *say(content: string, signal: AbortSignal): AsyncGenerator<ThoughtPart, ConversationAnswer, undefined> {
     const { required } = this.#options;
@@ -103,7 +103,7 @@ export class Conversation {
     return yield* this.#turn(this.#moments, [{ role: 'user', content }], rules, signal);
   }
 
-  /** Goes on with the results of the calls of the last turn, which become part of it. Texts and errors as `say`. */
+  /** Continues with the results of the last turn's calls, which become part of it. Texts and errors like `say`. */
   async *answerCalls(
     results: readonly { readonly call: MadeCall; readonly content: string }[],
     signal: AbortSignal,
@@ -148,19 +148,19 @@ export class Conversation {
     return { ...generation, calls };
   }
 
-  /** Takes back the last turn. Whether there was one. */
+  /** Undoes the last turn. Returns whether there was one. */
   undo(): boolean {
     if (this.#moments.length < 2) return false;
     this.#moments = this.#moments.slice(0, -1);
     return true;
   }
 
-  /** Keeps the conversation as it is under a name; it goes on all the same. */
+  /** Keeps a copy of the conversation under a name and continues. */
   fork(name: string): void {
     this.#forks.set(name, this.#moments);
   }
 
-  /** Goes to a fork, which stays. Whether there is one of that name. */
+  /** Switches to a fork, which stays. Returns whether it exists. */
   switchTo(name: string): boolean {
     const moments = this.#forks.get(name);
     if (moments !== undefined) this.#moments = moments;
@@ -178,7 +178,7 @@ export class Conversation {
     return this.#moments[this.#moments.length - 1];
   }
 
-  /** All that was said. Without a template the text simply goes on; of a session only the tokens are known. */
+  /** Everything said. Without a template the text simply continues; of a resumed session only the tokens are known. */
   #input({ messages: said, isComplete }: Moment, added: readonly ChatMessage[]): PromptInput {
     if (this.#model.template === undefined) return { text: added[0].content };
     const messages = isComplete ? [...said, ...added] : added;
@@ -187,7 +187,7 @@ export class Conversation {
     return withTools(input, this.#calls.format, isComplete || said.length === 0 ? this.#tools : []);
   }
 
-  /** The latest moment whose state has read a beginning of the prompt: a template may rewrite earlier messages. */
+  /** The latest moment whose state has read a prefix of the prompt: a template may rewrite earlier messages. */
   #lastLeadingTo(input: PromptInput): Pick<Moment, 'snapshot'> {
     if (!('messages' in input)) return this.#now;
     const { tokens } = preparePrompt(this.#model, input);

@@ -1,4 +1,4 @@
-/** Evaluation by a decoding engine: log-likelihoods of continuations and whole texts, and greedy answers. */
+/** Evaluates with a decoding engine: log-likelihoods of continuations and whole texts, and greedy answers. */
 import type { DecodingMethod } from '../../decoding/method.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError } from '../../errors.ts';
@@ -12,21 +12,21 @@ import { SequenceScorer } from './sequence-scorer.ts';
 import { TextScores, type TextScoreOptions } from './text-scores.ts';
 import { cutAtStops, prefixToken, scoredSequence, type TokenSequence } from './token-sequences.ts';
 
-/** Answers that are generated in the same steps. */
+/** Answers generated in the same steps. */
 const answeredTogether = 8;
 export interface EngineScorerOptions extends TextScoreOptions {
   readonly engine: StepEngine;
-  /** Whether requests share common prefixes. Default true; false measures the saving. */
+  /** Whether requests share common prefixes. Default true; false measures what sharing saves. */
   readonly sharing?: boolean;
-  /** Makes the decoding method of each answer, such as speculation. Default: token by token. */
+  /** Makes each answer's decoding method, such as speculation. Default: token by token. */
   readonly newMethod?: () => DecodingMethod;
 }
 
-/** A scorer over an engine, which stays the caller's. */
+/** A scorer over an engine, which remains the caller's. */
 export class EngineScorer extends TextScores implements Scorer {
   readonly #options: EngineScorerOptions;
   readonly #sequences: SequenceScorer;
-  /** Tokens of prompts, and those of them that were read for one answer alone. */
+  /** Prompt tokens, and those read for a single answer. */
   #asked = 0;
   #read = 0;
   #generated = 0;
@@ -45,7 +45,7 @@ export class EngineScorer extends TextScores implements Scorer {
     return { tokensRead, tokensReused: asked - tokensRead, tokensGenerated: this.#generated };
   }
 
-  /** Steps that the generated tokens took: fewer than tokens where a method verifies several at once. */
+  /** Steps for the generated tokens: fewer than tokens if a method verifies several at once. */
   get generationSteps(): number {
     return this.#steps;
   }
@@ -60,7 +60,7 @@ export class EngineScorer extends TextScores implements Scorer {
         { text: context },
         { bos: isSource ? 'auto' : bos },
       );
-      // The answer to a source is another text, for which it needs no room.
+      // The answer to a source is another text and needs no room in it.
       if (source !== undefined) return { tokens, source: source.slice(-this.maxLength) };
       return { tokens: tokens.slice(-Math.max(1, this.maxLength - maxTokens)) };
     });
@@ -91,7 +91,7 @@ export class EngineScorer extends TextScores implements Scorer {
       generations.forEach(({ tokens, steps }, index) => {
         this.#steps += steps;
         this.#generated += tokens.length;
-        // The new tokens alone: leading text that a tokenizer drops at the beginning of a text is dropped here too.
+        // Decodes only the new tokens: leading text that a tokenizer drops at a text's beginning is also dropped here.
         answers.push(cutAtStops(tokenizer.decode(tokens), batch[index].until));
       });
     }
@@ -114,16 +114,16 @@ export class EngineScorer extends TextScores implements Scorer {
   }
 }
 
-/** How probable a continuation is. */
+/** A continuation's probability. */
 export interface ContinuationScore extends Score {
-  /** Tokens of the continuation. */
+  /** The continuation's tokens. */
   readonly tokens: number;
 }
 
 /**
- * Scores continuations of a text, or texts that an encoder-decoder model writes about it. Context and continuation are
- * encoded together, and white space at the end of the context goes to the continuation (`scoredSequence`).
- * @throws LinnetError `INPUT` for a continuation without a token of its own
+ * Scores continuations of a text, or texts that an encoder-decoder model writes for it. Encodes context and continuation
+ * together; white space at the context's end goes to the continuation (`scoredSequence`).
+ * @throws LinnetError `INPUT` for a continuation without its own token
  */
 export async function scoreContinuations(
   model: { readonly engine: StepEngine; readonly tokenizer: Tokenizer },

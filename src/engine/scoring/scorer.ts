@@ -1,28 +1,28 @@
 /**
- * What evaluation asks of a language model, wherever it runs: log-likelihoods of continuations and of whole texts, and
- * greedy answers. The conventions are those of lm-evaluation-harness, so that numbers can be laid next to published ones.
+ * What evaluation needs from a language model, wherever it runs: log-likelihoods of continuations and whole texts, and greedy
+ * answers. Follows lm-evaluation-harness's conventions, so that numbers compare with published ones.
  */
 import type { Stoppable } from '../../errors.ts';
 
-/** A continuation whose probability after a context is wanted. */
+/** A continuation to score after a context. */
 export interface ScoreRequest {
   readonly context: string;
-  /** With the space in front of it, where there is one. */
+  /** Including the space in front of it, if any. */
   readonly continuation: string;
 }
 
-/** How probable a continuation is. */
+/** A continuation's probability. */
 export interface Score {
   /** Σ log p of its tokens, in nats. */
   readonly logLikelihood: number;
-  /** Whether each of its tokens was the most probable one. */
+  /** Whether each of its tokens was the most probable. */
   readonly isGreedy: boolean;
 }
 
-/** A text to be generated greedily. */
+/** A text to generate greedily. */
 export interface GenerateRequest {
   readonly context: string;
-  /** The text ends before the first of these; empty ones do not count. */
+  /** The text ends before the first of these; empty ones are ignored. */
   readonly until: readonly string[];
   readonly maxTokens: number;
 }
@@ -31,19 +31,19 @@ export interface GenerateRequest {
 export interface ScorerUsage {
   /** Tokens that the model read. */
   readonly tokensRead: number;
-  /** Tokens that it did not read again, since another request had begun with them. */
+  /** Tokens it did not read again, since another request began with them. */
   readonly tokensReused: number;
   readonly tokensGenerated: number;
 }
 
 export interface ScorerOptions extends Stoppable {
-  /** Told how many requests are done, of how many. */
+  /** Receives the number of finished requests, and of all. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
-/** A model that can be evaluated. Answers come in the order of the requests. */
+/** A model to evaluate. Answers are in the order of the requests. */
 export interface Scorer {
-  /** Questions of likelihoods that are best asked together, where it minds. */
+  /** Number of likelihood questions best asked together, if it matters. */
   readonly together?: number;
   /** @throws LinnetError `INPUT` for a continuation without a token, `ABORTED` when the signal fires */
   score(requests: readonly ScoreRequest[], options?: ScorerOptions): Promise<Score[]>;

@@ -1,7 +1,7 @@
 /**
- * Log-likelihoods of the ends of token sequences. A state can be forked, so that what many sequences begin with, the
- * examples of a task or the question of several choices, is read once. Sequences become a trie of tokens; small subtrees of
- * it, also those of several questions, run as one forest of tokens in one step, which sees each path as if it stood alone.
+ * Log-likelihoods of token sequences' ends. States can be forked, so common beginnings, such as a task's examples or a
+ * multiple-choice question, are read once. Sequences become a trie of tokens; small subtrees, even from several questions, run
+ * as one forest in one step, which sees each path as if it stood alone.
  */
 import { TokenTree } from '../../attention/tree.ts';
 import { logSumExp, mostLogits } from '../../decoding/log-sum-exp.ts';
@@ -15,9 +15,9 @@ import type { Score, ScorerOptions } from './scorer.ts';
 import type { TokenSequence } from './token-sequences.ts';
 import { argmax } from '../../graph/largest.ts';
 
-/** Tokens of one step: enough rows for fast products, few enough for masks of their square. */
+/** Tokens per step: enough rows for fast products, few enough for masks, which take their square. */
 const stepNodes = 256;
-/** Steps whose logits are in memory at once: the engine's, their copy, and those that wait to be collected (measured at 0.5B). */
+/** Steps whose logits are in memory at once: the engine's, their copy, and those awaiting collection (measured at 0.5B). */
 const stepsHeld = 4;
 
 /** Bytes of logits while texts are scored. */
@@ -25,36 +25,36 @@ export function scoredBytes({ sizes }: Pick<Model, 'sizes'>): number {
   return 4 * stepsHeld * Math.min(mostLogits, stepNodes * sizes.vocabulary);
 }
 
-/** Shorter prefixes are not kept: reading them again costs less than a fork. */
+/** Shorter prefixes are not kept: rereading them costs less than a fork. */
 const shortestPrefix = 32;
-/** States that are kept: one for the task under way, and one of another kind of request. */
+/** Number of kept states: one for the current task, and one for another kind of request. */
 const keptStates = 2;
 
-/** A state that has read the beginning of many requests, such as the examples of a task. Only read: forks go on. */
+/** A state that has read the beginning of many requests, such as a task's examples. Read-only: forks continue. */
 interface KeptState extends TextBefore {
   readonly weights: StepWeights;
 }
 
-/** Scores sequences with an engine, which stays the caller's. */
+/** Scores sequences with an engine, which remains the caller's. */
 export class SequenceScorer {
-  /** Tokens that would be read if nothing were shared. */
+  /** Tokens to read if nothing were shared. */
   tokensAsked = 0;
   /** Tokens that the model read. */
   tokensRead = 0;
   readonly #engine: StepEngine;
   readonly #sharing: boolean;
   readonly #nodes: number;
-  /** The latest first. */
+  /** Latest first. */
   #kept: KeptState[] = [];
 
-  /** @param sharing whether sequences share common prefixes; false measures the saving */
+  /** @param sharing whether sequences share common prefixes; false measures what sharing saves */
   constructor(engine: StepEngine, sharing = true) {
     this.#engine = engine;
     this.#sharing = sharing;
     this.#nodes = Math.max(1, Math.min(stepNodes, Math.floor(mostLogits / engine.model.sizes.vocabulary)));
   }
 
-  /** Tokens that all lists begin with, at most as many as each allows; 0 where sharing does not pay. */
+  /** Number of tokens that all lists begin with, at most the number each allows; 0 if sharing does not pay. */
   sharedLength(lists: readonly (readonly number[])[], most: readonly number[]): number {
     if (!this.#sharing) return 0;
     const length = Math.min(commonPrefix(lists), ...most);
@@ -62,7 +62,7 @@ export class SequenceScorer {
   }
 
   /**
-   * A state that has read exactly these tokens. It is shared: fork it before anything is committed to it.
+   * A state that has read exactly these tokens. It is shared: fork it before committing anything to it.
    * @throws LinnetError `ABORTED` when the signal fires between two chunks
    */
   async prefixState(tokens: readonly number[], weights: StepWeights, signal?: AbortSignal): Promise<SequenceState> {
@@ -82,7 +82,7 @@ export class SequenceScorer {
 
   /**
    * Scores sequences.
-   * @param start a state that all of them go on from; only read. Default: an empty one
+   * @param start a state that all of them continue; read-only. Default: an empty one
    * @throws LinnetError `ABORTED` by the signal, `MISMATCH` for a token outside the vocabulary
    */
   async score(
@@ -151,7 +151,7 @@ export class SequenceScorer {
     await flush();
   }
 
-  /** Reads a path into a state, until it branches or what follows fits one step. Returns its last node. */
+  /** Reads a path into a state until it branches or the rest fits into one step. Returns its last node. */
   async #readPath(work: Scoring, state: SequenceState, root: number): Promise<number> {
     const { trie } = work;
     let nodes = [root];
@@ -168,7 +168,7 @@ export class SequenceScorer {
     }
   }
 
-  /** One step over nodes of the trie. @param commit whether they are a path that becomes part of the state */
+  /** One step over trie nodes. @param commit whether they are a path to commit to the state */
   async #run(work: Scoring, state: SequenceState, nodes: readonly number[], commit = false): Promise<void> {
     const { trie, take, signal } = work;
     if (signal?.aborted === true) throw new LinnetError('ABORTED', 'stopped while scoring');
@@ -195,17 +195,17 @@ export class SequenceScorer {
   }
 }
 
-/** One call of `score` at work. */
+/** A running call of `score`. */
 interface Scoring {
   readonly trie: SequenceTrie;
   readonly take: TakeLogits;
   readonly signal: AbortSignal | undefined;
 }
 
-/** Told log p of one token of a sequence, and whether no other was more probable. */
+/** Receives log p of one of a sequence's tokens, and whether no other was more probable. */
 type TakeLogits = (sequence: number, logProbability: number, isBest: boolean) => void;
 
-/** The logit of a token. The step checks the tokens it reads; the last token of a sequence is only predicted. */
+/** A token's logit. The step checks the tokens it reads; a sequence's last token is only predicted. */
 function logitOf(logits: Float32Array, token: number): number {
   if (token >= 0 && token < logits.length) return logits[token];
   throw new LinnetError(
@@ -218,35 +218,32 @@ function range(start: number, end: number): number[] {
   return Array.from({ length: end - start }, (_, index) => start + index);
 }
 
-/** A prediction that is wanted at a node: of which sequence, and which token really follows. */
+/** A prediction wanted at a node: for which sequence, and which token really follows. */
 export interface Prediction {
-  /** Index of the sequence. */
+  /** The sequence's index. */
   readonly sequence: number;
   readonly token: number;
 }
 
-/**
- * Nodes in depth-first order, so that a subtree is a range. The last token of a sequence is only predicted and has no
- * node of its own.
- */
+/** Nodes in depth-first order, so that a subtree is a range. A sequence's last token is only predicted and has no node. */
 export interface SequenceTrie {
   readonly tokens: readonly number[];
   /** −1 for a root. */
   readonly parents: readonly number[];
-  /** The node after the last one of the subtree. */
+  /** The node after the subtree's last one. */
   readonly ends: readonly number[];
-  /** Predictions wanted at a node; undefined where there are none. */
+  /** Predictions wanted at a node; undefined for none. */
   readonly predictions: readonly (readonly Prediction[] | undefined)[];
 }
 
-/** @param skipped tokens at the beginning of all sequences that have been read already */
+/** @param skipped leading tokens of all sequences that have already been read */
 export function tokenTrie(sequences: readonly TokenSequence[], skipped: number): SequenceTrie {
   const tokens: number[] = [];
   const parents: number[] = [];
   const ends: number[] = [];
   const predictions: (Prediction[] | undefined)[] = [];
   const order = sequences.map((_, index) => index).sort((a, b) => compare(sequences[a].tokens, sequences[b].tokens));
-  /** Nodes from a root to the last one that was added. */
+  /** Nodes from a root to the last one added. */
   let path: number[] = [];
   const shorten = (length: number): void => {
     for (const node of path.splice(length)) ends[node] = tokens.length;
@@ -274,7 +271,7 @@ export function tokenTrie(sequences: readonly TokenSequence[], skipped: number):
   return { tokens, parents, ends, predictions };
 }
 
-/** The children of a node, or the roots of a trie for −1. */
+/** A node's children, or a trie's roots for −1. */
 export function childrenOf({ ends, tokens }: SequenceTrie, node: number): number[] {
   const children: number[] = [];
   const end = node < 0 ? tokens.length : ends[node];
@@ -282,7 +279,7 @@ export function childrenOf({ ends, tokens }: SequenceTrie, node: number): number
   return children;
 }
 
-/** How many tokens all lists begin with. */
+/** Number of tokens that all lists begin with. */
 export function commonPrefix(lists: readonly (readonly number[])[]): number {
   const [first = []] = lists;
   let length = first.length;

@@ -1,29 +1,29 @@
-/** Log-likelihoods of continuations and of whole texts, by anything that scores their tokens. */
+/** Log-likelihoods of continuations and whole texts, through anything that scores their tokens. */
 import { LinnetError } from '../../errors.ts';
 import { textTokens, tokensBefore } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { Score, ScoreRequest, ScorerOptions } from './scorer.ts';
 import { prefixToken, rollingWindows, scoredSequence, type TokenSequence } from './token-sequences.ts';
 
-/** How texts become tokens. */
+/** How to turn texts into tokens. */
 export interface TextScoreOptions {
   readonly tokenizer: Tokenizer;
-  /** Most tokens the model reads at once. Default: the length that it was trained for. */
+  /** Most tokens the model reads at once. Default: its trained length. */
   readonly maxLength?: number;
   /** Whether texts begin with BOS. Default: as the tokenizer's files say. */
   readonly bos?: boolean;
-  /** Whether whole texts are read in windows of `maxLength` or in one pass, however long. Default: in windows. */
+  /** Whether to read whole texts in windows of `maxLength` or in one pass, however long. Default: in windows. */
   readonly rollingContext?: 'windows' | 'unlimited';
 }
 
-/** `score` and `rolling` of a `Scorer`, by anything that scores tokens. */
+/** `score` and `rolling` of a `Scorer`, through anything that scores tokens. */
 export abstract class TextScores {
   readonly maxLength: number;
   /** Whether texts begin with BOS. */
   readonly bos: boolean;
   readonly #options: TextScoreOptions;
 
-  /** @param trainedLength of the model */
+  /** @param trainedLength the model's */
   constructor(trainedLength: number, options: TextScoreOptions) {
     const { tokenizer, maxLength = trainedLength, bos } = options;
     this.maxLength = maxLength;
@@ -31,17 +31,17 @@ export abstract class TextScores {
     this.#options = options;
   }
 
-  /** Refuses a model whose texts are not scored. */
+  /** Refuses a model that cannot score continuations. */
   protected requireContinuing?(): void;
   protected abstract scoreSequences(sequences: readonly TokenSequence[], options: ScorerOptions): Promise<Score[]>;
 
-  /** The tokens of a continuation and its context. @throws LinnetError as `scoredSequence` */
+  /** The tokens of a continuation and its context. @throws LinnetError like `scoredSequence` */
   sequenceOf(request: ScoreRequest): TokenSequence {
     const { tokenizer, bos = 'auto' } = this.#options;
     return scoredSequence(tokenizer, request, { bos, maxLength: this.maxLength });
   }
 
-  /** The windows of a whole text. @throws LinnetError `INPUT` for a text without a token */
+  /** A whole text's windows. @throws LinnetError `INPUT` for a text without tokens */
   windowsOf(text: string): TokenSequence[] {
     const { tokenizer, rollingContext } = this.#options;
     const tokens = textTokens(tokenizer, text, { bos: false });

@@ -5,7 +5,7 @@ import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { trailingSpace } from '../../tokenizer/python-text.ts';
 import type { ScoreRequest } from './scorer.ts';
 
-/** Tokens of which the last `scored` are predicted, each from all before it. There is one more before them. */
+/** Tokens; the last `scored` are predicted, each from all before it. One more token precedes them. */
 export interface TokenSequence {
   readonly tokens: readonly number[];
   readonly scored: number;
@@ -14,13 +14,13 @@ export interface TokenSequence {
 export interface SequenceOptions {
   /** Whether texts begin with BOS. */
   readonly bos: 'auto' | boolean;
-  /** Most tokens that the model reads at once; longer contexts lose their beginning. */
+  /** Most tokens the model reads at once; longer contexts lose their beginning. */
   readonly maxLength: number;
 }
 
 /**
- * The tokens of a context and its continuation. White space at the end of the context goes to the continuation; then
- * both are encoded together, and the tokens after the context's own are the continuation.
+ * A context's and its continuation's tokens. White space at the context's end goes to the continuation; then both are encoded
+ * together, and the tokens after the context's own are the continuation.
  *
  * @throws LinnetError `INPUT` if the continuation has no token, or more than the model reads
  */
@@ -33,7 +33,7 @@ export function scoredSequence(
   const start = context.slice(0, context.length - space.length);
   const end = space + continuation;
   const before = start === '' ? [prefixToken(tokenizer)] : textTokens(tokenizer, start, { bos });
-  // The context keeps its own tokens, also where the last of them would be another one in the whole.
+  // The context keeps its own tokens, even if the last one would differ in the whole text.
   const own =
     start === ''
       ? textTokens(tokenizer, end, { bos: false })
@@ -50,8 +50,8 @@ export function scoredSequence(
 }
 
 /**
- * The token that a text begins after: BOS, else EOS.
- * @throws LinnetError `INPUT` for a tokenizer that has neither
+ * The token before a text's first: BOS, else EOS.
+ * @throws LinnetError `INPUT` if the tokenizer has neither
  */
 export function prefixToken({ bosId, eosId }: Tokenizer): number {
   const token = bosId ?? eosId;
@@ -63,10 +63,10 @@ export function prefixToken({ bosId, eosId }: Tokenizer): number {
 }
 
 /**
- * Windows over the tokens of a text that predict each once. The first is predicted after the prefix token; the windows
- * predict disjoint ranges, and only the last is filled up with context to its left.
+ * Windows over a text's tokens that predict each once. The first token is predicted after the prefix token; the windows predict
+ * disjoint ranges, and only the last one is filled with context on its left.
  *
- * @param maxLength tokens that a window reads
+ * @param maxLength tokens per window
  */
 export function rollingWindows(tokens: readonly number[], prefix: number, maxLength: number): TokenSequence[] {
   const windows: TokenSequence[] = [];
@@ -81,7 +81,7 @@ export function rollingWindows(tokens: readonly number[], prefix: number, maxLen
   return windows;
 }
 
-/** The answer up to the first of the stop strings, one after the other. */
+/** The answer up to the first stop string, applied one after the other. */
 export function cutAtStops(text: string, until: readonly string[]): string {
   return until.reduce((rest, stop) => (stop === '' ? rest : rest.split(stop, 1)[0]), text);
 }

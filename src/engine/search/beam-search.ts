@@ -1,10 +1,10 @@
 /**
- * Beam search: the most probable continuations of a text, W hypotheses at a time. Semantics are those that Hugging Face
- * documents for `num_beams`, `length_penalty` and `early_stopping`.
+ * Beam search: a text's most probable continuations, W hypotheses at a time, as Hugging Face documents `num_beams`,
+ * `length_penalty` and `early_stopping`.
  *
- * A finished hypothesis of n tokens, its EOS counted, has the score Σ log p / n^penalty. In every step the 2·W best
- * continuations of a text's hypotheses are looked at; those that end with EOS and are among the first W are finished, the
- * first W others go on. Of the finished, the best W are kept.
+ * A finished hypothesis of n tokens, including EOS, scores Σ log p / n^penalty. Every step considers the 2·W best continuations
+ * of a text's hypotheses: those among the first W that end with EOS are finished, the first W others continue. The best W
+ * finished ones are kept.
  */
 import { chain } from '../../attention/tree.ts';
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
@@ -14,34 +14,34 @@ import type { StepRequest } from '../../decoding/step-engine.ts';
 import { BrokenLogitsError, LinnetError, internalError } from '../../errors.ts';
 import { requireCount } from '../../files/arguments.ts';
 
-/** How long continuations are, and when a search ends. */
+/** Length of continuations, and when a search ends. */
 export interface SearchOptions {
-  /** Most tokens of a continuation, EOS counted. */
+  /** Most tokens per continuation, including EOS. */
   readonly maxTokens: number;
-  /** Above 0 longer continuations are favoured, below 0 shorter ones. Default 1: the mean of log p. */
+  /** Above 0 favors longer continuations, below 0 shorter ones. Default 1: the mean of log p. */
   readonly lengthPenalty?: number;
   /**
-   * When a text is done: `true`, as soon as W hypotheses are finished; `false` (default), when no running one can do
-   * better if it ended now; `never`, when none can whatever follows.
+   * When a text is done: `true`, as soon as W hypotheses are finished; `false` (default), when no running one would do better
+   * if it ended now; `never`, when none could, whatever follows.
    */
   readonly earlyStopping?: boolean | 'never';
 }
 
-/** A continuation of a text. */
+/** A text's continuation. */
 export interface Hypothesis {
   /** Without EOS. */
   readonly tokens: readonly number[];
-  /** Σ log p of its tokens, of EOS too where it ends with one. */
+  /** Σ log p of its tokens, including a final EOS. */
   readonly logProbability: number;
   /** The score that orders hypotheses. */
   readonly score: number;
-  /** Whether it ends with EOS; otherwise it was cut at `maxTokens`. */
+  /** Whether it ends with EOS; if not, it was cut at `maxTokens`. */
   readonly ended: boolean;
-  /** The EOS that it ends with, where it does. */
+  /** The EOS that ends it, if any. */
   readonly endToken?: number;
 }
 
-/** A way to go on: a running hypothesis, by its place, and a token. */
+/** A possible continuation: a running hypothesis, by its place, and a token. */
 interface Candidate {
   readonly parent: number;
   readonly token: number;
@@ -49,13 +49,13 @@ interface Candidate {
 }
 
 interface Running {
-  /** The hypothesis of the step before that it continues. */
+  /** The previous step's hypothesis that it continues. */
   readonly parent: number;
   readonly tokens: readonly number[];
   readonly sum: number;
 }
 
-/** The search for continuations of one text. It knows no model: takes logits, returns the next token of each hypothesis. */
+/** Searches for one text's continuations. It knows no model: takes logits, returns each hypothesis's next token. */
 export class TextSearch {
   /** At most W, best first. */
   finished: Hypothesis[] = [];
@@ -74,17 +74,17 @@ export class TextSearch {
     this.#ends = ends;
   }
 
-  /** The hypothesis of the step before that each running one continues. */
+  /** The previous step's hypothesis that each running one continues. */
   get parents(): readonly number[] {
     return this.#running.map(({ parent }) => parent);
   }
 
-  /** The last token of each running hypothesis. */
+  /** Each running hypothesis's last token. */
   get lastTokens(): readonly number[] {
     return this.#running.map(({ tokens }) => tokens[tokens.length - 1]);
   }
 
-  /** Takes the logits [V] of each running hypothesis. */
+  /** Takes the logits [V] for each running hypothesis. */
   advance(logits: readonly Float32Array[]): void {
     const W = this.#beams;
     this.#length++;
@@ -99,7 +99,7 @@ export class TextSearch {
     this.#running = going;
     this.done = going.length === 0 || this.#isDone(candidates[0].sum);
     if (!this.done && this.#length < this.#options.maxTokens) return;
-    // What still runs when the end is reached counts as it is; of a text that is done, nothing more.
+    // Hypotheses still running at the end count as they are; if the text is done, none do.
     if (!this.done) for (const { tokens, sum } of this.#running) this.#finish(tokens, sum);
     this.done = true;
   }
@@ -107,7 +107,7 @@ export class TextSearch {
   #finish(tokens: readonly number[], sum: number, endToken?: number): void {
     const score = this.#score(sum, this.#length);
     this.finished.push({ tokens, logProbability: sum, score, ended: endToken !== undefined, endToken });
-    this.finished.sort((a, b) => b.score - a.score); // stable: of equals, the one that was finished first
+    this.finished.sort((a, b) => b.score - a.score); // stable: on ties, the one finished first
     this.finished.length = Math.min(this.finished.length, this.#beams);
   }
 
@@ -115,7 +115,7 @@ export class TextSearch {
     return sum / length ** (this.#options.lengthPenalty ?? 1);
   }
 
-  /** @param bestSum Σ log p of the best candidate of this step */
+  /** @param bestSum Σ log p of this step's best candidate */
   #isDone(bestSum: number): boolean {
     const { earlyStopping = false, lengthPenalty = 1, maxTokens } = this.#options;
     if (this.finished.length < this.#beams) return false;
@@ -125,7 +125,7 @@ export class TextSearch {
   }
 }
 
-/** The most probable ways to go on, best first; of equals the first hypothesis and the lowest token. */
+/** The most probable continuations, best first; ties by first hypothesis and lowest token. */
 function bestCandidates(running: readonly Running[], logits: readonly Float32Array[], count: number): Candidate[] {
   const best: Candidate[] = [];
   running.forEach(({ sum }, parent) => {
@@ -147,17 +147,17 @@ function bestCandidates(running: readonly Running[], logits: readonly Float32Arr
   return best.filter(({ sum }) => sum > Number.NEGATIVE_INFINITY);
 }
 
-/** Options of the search; length and end tokens come from the text. */
+/** Search options; length and end tokens come from the text. */
 export interface BeamMethodOptions extends Omit<SearchOptions, 'maxTokens'> {
-  /** Called when the search has ended, with at most W hypotheses, the best one first. */
+  /** Called when the search has ended, with at most W hypotheses, best first. */
   readonly onFound?: (hypotheses: readonly Hypothesis[]) => void;
 }
 
 /**
- * Beam search: the text is the best of W hypotheses. They are forks of the state, which cost the same after any text, and a
- * step reads a token of each. Draws nothing: a sampler has no say.
+ * Beam search: the text is the best of W hypotheses. They fork the state, at the same cost after any text, and a step reads one
+ * token for each. Ignores the sampler: nothing is drawn.
  * @param beams W, hypotheses
- * @throws LinnetError `INPUT` for W that is not a whole number of at least 1
+ * @throws LinnetError `INPUT` if W is not a whole number of at least 1
  * @example
  * ```ts
  * await using model = await open('runs/augmented');
@@ -172,7 +172,7 @@ export function beamMethod(beams: number, options: BeamMethodOptions = {}): Deco
 function beamContinuation(prompt: ReadPrompt, beams: number, options: BeamMethodOptions): Continuation {
   const { engine, state: kept } = prompt;
   let search: TextSearch | undefined;
-  /** The next token of every hypothesis; its state becomes the hypothesis's state when node 0 is committed. */
+  /** The next token of every hypothesis; its state becomes the hypothesis's when node 0 is committed. */
   let requests: readonly StepRequest[] = [];
   let found: readonly number[] = [];
   return {
@@ -185,7 +185,7 @@ function beamContinuation(prompt: ReadPrompt, beams: number, options: BeamMethod
       }
       const { done, parents, lastTokens } = search;
       requests = (done ? [] : parents).map((parent, i) => {
-        // The last continuation of a hypothesis takes its state over, the others copy it; the prompt's stays as it is.
+        // A hypothesis's last continuation takes over its state, others copy it; the prompt's stays unchanged.
         const takesOver = parents.lastIndexOf(parent) === i && states[parent] !== kept;
         const state = takesOver ? states[parent] : states[parent].fork();
         return { state, tree: chain(1), tokens: [lastTokens[i]], wanted: [0] };
@@ -205,7 +205,7 @@ function beamContinuation(prompt: ReadPrompt, beams: number, options: BeamMethod
       options.onFound?.(search.finished);
       return best.endToken === undefined ? best.tokens : [...best.tokens, best.endToken];
     },
-    /** Drops the states of hypotheses; the state of the prompt reads the tokens found. */
+    /** Drops the hypotheses' states; the prompt's state reads the found tokens. */
     settle: (length) => Promise.resolve(found.slice(0, Math.max(0, length - kept.length))),
   };
 }

@@ -1,10 +1,10 @@
-/** Embeddings of texts: the mean of the last hidden states, of length 1. */
+/** Embeddings of texts: the mean of the last hidden states, scaled to length 1. */
 import { OverloadError } from '../../errors.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** Embeds texts beside those that are written: steps of the engine take turns, chunk by chunk. */
+/** Embeds texts while others are written: steps of the engine take turns, chunk by chunk. */
 export class Embeddings {
   readonly width: number;
   readonly longest: number;
@@ -14,8 +14,8 @@ export class Embeddings {
   #running = 0;
 
   /**
-   * @param most texts at a time, those that wait for their turn included
-   * @param promptTokens most tokens of a text
+   * @param most texts at a time, including those that wait
+   * @param promptTokens most tokens per text
    */
   constructor(engine: StepEngine, tokenizer: Tokenizer, most: number, promptTokens: number) {
     const { sizes, positions } = engine.model;
@@ -26,15 +26,15 @@ export class Embeddings {
     this.#most = most;
   }
 
-  /** @param most tokens after which a text is cut. Default: none */
+  /** @param most tokens to keep of a text. Default: all */
   layOut(text: string, most = Infinity): number[] {
     return textTokens(this.#tokenizer, text, { whole: true }).slice(0, most);
   }
 
   /**
-   * The embedding of a text: [width].
+   * A text's embedding: [width].
    * @param tokens not empty
-   * @throws OverloadError when too many are at it; LinnetError `ABORTED` by the signal, between two chunks
+   * @throws OverloadError for too many at a time; LinnetError `ABORTED` when the signal fires between two chunks
    */
   async embed(tokens: readonly number[], signal: AbortSignal): Promise<Float32Array> {
     if (this.#running >= this.#most) throw new OverloadError('full');

@@ -1,6 +1,6 @@
-/** Marks in texts that grow. */
+/** Marks in growing texts. */
 
-/** Characters at the end of a text that may be the beginning of a mark. */
+/** Characters at a text's end that may begin a mark. */
 export function heldBack(text: string, mark: string): number {
   for (let length = Math.min(text.length, mark.length - 1); length > 0; length--) {
     if (mark.startsWith(text.slice(-length))) return length;

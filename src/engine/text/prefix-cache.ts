@@ -1,9 +1,9 @@
 /**
- * States of beginnings that may come again: shared system prompts, earlier turns of a chat, a prompt that is asked twice.
+ * States of prefixes that may recur: shared system prompts, earlier turns of a chat, a repeated prompt.
  *
- * An entry's key is a SHA-256 that runs over a salt and the token ids, digested at the lengths at which anything is kept:
- * a chain, so that one pass over a prompt looks up all of its beginnings. The salt keeps the users of a server apart, whose
- * prompts the time of an answer would else give away.
+ * An entry's key is a running SHA-256 over a salt and the token ids, digested at the lengths that have entries: a chain, so
+ * that one pass over a prompt looks up all of its prefixes. The salt separates a server's users, whose prompts response times
+ * would otherwise give away.
  */
 import { createHash } from 'node:crypto';
 import { LRUCache } from 'lru-cache';
@@ -14,26 +14,26 @@ interface Entry {
   readonly salt: string;
 }
 
-/** Beginnings that other servers have read. */
+/** Prefixes that other servers have read. */
 export interface SharedPrefixes {
-  /** The state of the longest beginning longer than `above` and shorter than `below` that is known. Never fails. */
+  /** The state of the longest known prefix longer than `above` and shorter than `below`. Never fails. */
   find(salt: string, tokens: readonly number[], above: number, below: number): Promise<SequenceState | undefined>;
-  /** Passes a state on, which must not change any more; when there is time, and not where that fails. */
+  /** Shares a state, which must no longer change; when there is time, ignoring failures. */
   add(salt: string, tokens: readonly number[], state: SequenceState): void;
 }
 
 export class PrefixCache {
-  /** Bytes that may be held; 0 where nothing is kept. */
+  /** Most bytes to hold; 0 keeps nothing. */
   readonly maxBytes: number;
   readonly #entries: LRUCache<string, Entry>;
-  /** Of other servers. */
+  /** Other servers' prefixes. */
   readonly shared: SharedPrefixes | undefined;
-  /** Per salt, how many entries there are of each length. */
+  /** Per salt, the number of entries of each length. */
   readonly #lengths = new Map<string, Map<number, number>>();
 
   /**
-   * @param maxBytes bytes of states that are kept, the least recently used ones go first; 0 keeps none
-   * @param shared where beginnings are shared with other servers
+   * @param maxBytes most bytes of states to keep; the least recently used go first; 0 keeps none
+   * @param shared prefixes shared with other servers
    */
   constructor(maxBytes: number, shared?: SharedPrefixes) {
     this.maxBytes = maxBytes;
@@ -55,21 +55,21 @@ export class PrefixCache {
     return this.#entries.size;
   }
 
-  /** A copy of the state of a beginning that another server has read, where that is longer than `above`. */
+  /** A copy of the state of a prefix that another server has read, if longer than `above`. */
   async fetch(salt: string, tokens: readonly number[], above: number): Promise<SequenceState | undefined> {
     const state = await this.shared?.find(salt, tokens, above, tokens.length);
     if (state !== undefined) this.add(salt, tokens, state);
     return state?.fork();
   }
 
-  /** Keeps a copy of a state, and passes it on to other servers. */
+  /** Keeps a copy of a state, and shares it with other servers. */
   keep(salt: string, tokens: readonly number[], state: SequenceState): void {
     const copy = state.fork();
     if (this.add(salt, tokens, copy)) this.shared?.add(salt, tokens, copy);
   }
 
   /**
-   * A copy of the state of the longest cached prefix of `tokens`.
+   * A copy of the state for the longest cached prefix of `tokens`.
    * @param below the prefix must be shorter than this
    */
   find(salt: string, tokens: readonly number[], below: number): SequenceState | undefined {
@@ -83,7 +83,7 @@ export class PrefixCache {
     return undefined;
   }
 
-  /** Keeps a state that has read the first `state.length` of the tokens. Whether it was new: it belongs to the cache then. */
+  /** Keeps a state that has read the first `state.length` tokens. Returns whether it is new: the cache then owns it. */
   add(salt: string, tokens: readonly number[], state: SequenceState): boolean {
     if (state.length === 0 || state.bytes > this.maxBytes) return false;
     const [key] = chainKeys(salt, tokens, [state.length]);
@@ -103,7 +103,7 @@ export class PrefixCache {
   }
 }
 
-/** Keys of the beginnings of a text. @param lengths ascending, none beyond the text */
+/** Keys of a text's prefixes. @param lengths ascending, none beyond the text */
 export function chainKeys(salt: string, tokens: readonly number[], lengths: readonly number[]): string[] {
   const hash = createHash('sha256').update(`${Buffer.byteLength(salt)}:${salt}`);
   const keys: string[] = [];

@@ -1,4 +1,4 @@
-/** Log-probabilities of tokens, as the APIs report them: of the model's own distribution, before any sampling setting. */
+/** Log-probabilities of tokens, as the APIs report them: the model's own distribution, before any sampling setting. */
 import { logSumExp } from '../../decoding/log-sum-exp.ts';
 import { type DecodingMethod, sequential } from '../../decoding/method.ts';
 import { internalError } from '../../errors.ts';
@@ -6,21 +6,21 @@ import { largest } from '../../graph/largest.ts';
 import { TextStream } from '../../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** How probable a token was, and which were the most probable ones. */
+/** A token's probability, and the most probable tokens. */
 export interface TokenScore {
   readonly token: number;
   /** Natural logarithm of the probability. */
   readonly logprob: number;
-  /** 1 for the most probable token; of equals those of lower ids come first. */
+  /** 1 for the most probable token; ties rank lower ids first. */
   readonly rank: number;
-  /** The most probable tokens, in descending order, lower ids first among equals. */
+  /** The most probable tokens, in descending order, lower ids first on ties. */
   readonly top: readonly { readonly token: number; readonly logprob: number }[];
 }
 
 /**
  * Scores a token. Equal tokens get the same number, bit for bit, as `token` and in `top`.
  * @param logits [V]
- * @param count how many of the most probable tokens are wanted
+ * @param count number of most probable tokens to return
  */
 export function scoreToken(logits: Float32Array, token: number, count: number): TokenScore {
   const normalizer = logSumExp(logits);
@@ -39,8 +39,8 @@ function rankOf(values: ArrayLike<number>, token: number): number {
 }
 
 /**
- * One token a round, each with its score.
- * @param record called for every token when it is chosen, one that ends the text included
+ * One token per round, each with its score.
+ * @param record called for every chosen token, including one that ends the text
  */
 export function scoredMethod(count: number, record: (score: TokenScore) => void): DecodingMethod {
   return (prompt) => {
@@ -58,7 +58,7 @@ export function scoredMethod(count: number, record: (score: TokenScore) => void)
   };
 }
 
-/** A score, and where its token begins in the text, in UTF-16 units. */
+/** A score, and where its token starts in the text, in UTF-16 units. */
 export interface PlacedScore extends TokenScore {
   readonly offset: number;
 }
@@ -68,7 +68,7 @@ export class ScoreStream {
   readonly #waiting: (PlacedScore & { readonly end: number })[] = [];
   /** Characters of all tokens so far. */
   #length = 0;
-  /** Characters that have been given out. */
+  /** Characters returned so far. */
   #given = 0;
 
   /** @param context tokens before the text */
@@ -76,21 +76,21 @@ export class ScoreStream {
     this.#stream = new TextStream(tokenizer, context);
   }
 
-  /** A token was chosen. */
+  /** Adds a chosen token. */
   push(score: TokenScore): void {
     const offset = this.#length;
     this.#length += this.#stream.push(score.token).length;
     this.#waiting.push({ ...score, offset, end: this.#length });
   }
 
-  /** Counts characters given out, and returns the scores of tokens that now lie wholly within the text given out. */
+  /** Counts returned characters, and returns the scores of tokens that lie wholly within them. */
   take(characters: number): PlacedScore[] {
     this.#given += characters;
     const ready = this.#waiting.findIndex(({ end }) => end > this.#given);
     return this.#waiting.splice(0, ready < 0 ? this.#waiting.length : ready);
   }
 
-  /** Ends the text and returns the remaining scores; after a stop string, only of tokens that begin before it. */
+  /** Ends the text and returns the remaining scores; after a stop string, only for tokens that start before it. */
   finish(stoppedByString: boolean): PlacedScore[] {
     const rest = this.#waiting.splice(0);
     return stoppedByString ? rest.filter(({ offset }) => offset < this.#given) : rest;

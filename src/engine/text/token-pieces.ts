@@ -1,8 +1,8 @@
-/** The text of single tokens, for log-probabilities. */
+/** Single tokens' text, for log-probabilities. */
 import { decodingInside } from '../../tokenizer/token-bytes.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** Texts of tokens as they are inside a text; made when they are asked for, then kept. */
+/** Tokens' texts as they are inside a text; made on demand, then kept. */
 export class TokenPieces {
   readonly #tokenizer: Tokenizer;
   readonly #names: ReadonlyMap<number, string>;
@@ -15,7 +15,7 @@ export class TokenPieces {
     this.#innerText = decodingInside(tokenizer);
   }
 
-  /** The characters of a token, the name of a special one; `token_id:N` for part of a character, which has no text alone. */
+  /** A token's characters, or a special token's name; `token_id:N` for part of a character, which has no text of its own. */
   of(id: number): string {
     const known = this.#pieces.get(id);
     if (known !== undefined) return known;
@@ -24,7 +24,7 @@ export class TokenPieces {
     return made;
   }
 
-  /** UTF-8 bytes of a token, also where they are only part of a character; null where the tokenizer does not say. */
+  /** A token's UTF-8 bytes, even if they are only part of a character; null if the tokenizer does not know. */
   bytesOf(id: number): number[] | null {
     const text = this.of(id);
     if (text !== idName(id)) return [...new TextEncoder().encode(text)];

@@ -1,4 +1,4 @@
-/** How models write their thoughts before an answer, as data, and the rule that chooses a form by the chat template. */
+/** Models' formats for thoughts before an answer, as data, and the rule that chooses one by chat template. */
 import type { ChatTemplate } from '../../tokenizer/chat-template.ts';
 
 /** Thoughts stand between two marks. */
@@ -6,7 +6,7 @@ export interface ThinkingFormat {
   readonly name: string;
   readonly open: string;
   readonly close: string;
-  /** A word after the opening mark, on a line of its own, that is no thought. */
+  /** A word on the opening mark's line that is not part of the thoughts. */
   readonly label?: string;
   /** Whether the marks are control tokens, which mean the same anywhere in an answer. Default: thoughts come first or not at all. */
   readonly isAnywhere?: boolean;
@@ -21,12 +21,12 @@ const formats: readonly ThinkingFormat[] = [
   { name: 'think', open: '<think>', close: '</think>' },
 ];
 
-/** The form of a template's thoughts; undefined for a model that has none. */
+/** The format of a template's thoughts; undefined for a model without thoughts. */
 export function thinkingFormatOf(template: Pick<ChatTemplate, 'has'> | undefined): ThinkingFormat | undefined {
   return formats.find(({ open, close }) => template?.has(open) === true && template.has(close));
 }
 
-/** Whether a prompt ends inside of thoughts, which its template has begun. @param ending the text of its last tokens */
+/** Whether a prompt ends inside thoughts that its template began. @param ending its last tokens' text */
 export function endsInThoughts({ open, label = '' }: ThinkingFormat, ending: string): boolean {
   const end = ending.trimEnd();
   return end.endsWith(open) || (label !== '' && end.endsWith(open + label));

@@ -1,4 +1,4 @@
-/** The thoughts of one model: whether a prompt begins them, their readers, their count, and their bounds. */
+/** One model's thoughts: whether a prompt begins them, their readers, their count and their bounds. */
 import type { GrammarConstraint } from '../../decoding/constraints/grammar-constraint.ts';
 import type { TokenConstraint } from '../../decoding/sampler.ts';
 import type { ChatTemplate } from '../../tokenizer/chat-template.ts';
@@ -9,14 +9,14 @@ import type { Tokenizer } from '../../tokenizer/text-tokens.ts';
 import { endsInThoughts, type ThinkingFormat, thinkingFormatOf } from './thinking-format.ts';
 import { ThoughtReader } from './thought-reader.ts';
 
-/** Tokens at the end of a prompt among which the opening mark is looked for. */
+/** Tokens at a prompt's end among which the opening mark is sought. */
 const lookedAt = 24;
 
-/** Bounds of an answer. */
+/** An answer's bounds. */
 interface AnswerBounds {
-  /** Most tokens between the marks; 0 keeps a model from thoughts. Default: any number. */
+  /** Most tokens between the marks; 0 prevents thinking. Default: any number. */
   readonly budget?: number;
-  /** Holds the text after the thoughts, or all of a text without any. Default: any text. */
+  /** Holds the text after the thoughts, or a text without thoughts. Default: any text. */
   readonly constraint?: Pick<GrammarConstraint, 'after'>;
   /** Size of the model's vocabulary. */
   readonly vocabulary: number;
@@ -26,7 +26,7 @@ interface AnswerBounds {
 
 export class Thinking {
   readonly format: ThinkingFormat;
-  /** Decodes the marks as part of a text, also where they are control tokens. */
+  /** Decodes the marks as part of a text, even if they are control tokens. */
   readonly tokenizer: Tokenizer;
   readonly #pieces = new Map<number, string>();
   #bytes: ((id: number) => Uint8Array | undefined) | undefined;
@@ -36,23 +36,23 @@ export class Thinking {
     this.tokenizer = showingTokens(tokenizer, [format.open, format.close]);
   }
 
-  /** The model's; undefined where its template knows no thoughts. */
+  /** The model's; undefined if its template knows no thoughts. */
   static of(tokenizer: Tokenizer, template: ChatTemplate): Thinking | undefined {
     const format = thinkingFormatOf(template);
     return format && new Thinking(format, tokenizer);
   }
 
-  /** Whether a prompt ends in thoughts. */
+  /** Whether a prompt ends inside thoughts. */
   isBegunBy(prompt: ArrayLike<number>): boolean {
     return endsInThoughts(this.format, this.tokenizer.decode(Array.from(prompt).slice(-lookedAt)));
   }
 
-  /** A reader of one answer to a prompt. */
+  /** A reader for one answer to a prompt. */
   reader(prompt: ArrayLike<number>): ThoughtReader {
     return new ThoughtReader(this.format, this.isBegunBy(prompt));
   }
 
-  /** Tokens of an answer that are thoughts, their marks included. */
+  /** Number of an answer's tokens that are thoughts, including their marks. */
   count(prompt: readonly number[], answer: readonly number[]): number {
     const reader = this.reader(prompt);
     const stream = new TextStream(this.tokenizer, prompt);
@@ -65,21 +65,19 @@ export class Thinking {
     return count;
   }
 
-  /**
-   * Holds an answer: its thoughts to a number of tokens, after which their closing mark comes, and what follows them to a grammar.
-   */
+  /** Bounds an answer's thoughts to a number of tokens, followed by their closing mark, and holds the rest to a grammar. */
   constraint(bounds: AnswerBounds): Pick<GrammarConstraint, 'after'> | undefined {
     if (bounds.budget === undefined && bounds.constraint === undefined) return undefined;
     return thoughtsConstraint(this, bounds);
   }
 
-  /** The token of a mark, or the tokens that spell it. */
+  /** A mark's token, or the tokens that spell it. */
   tokensOf(mark: string): readonly number[] {
     const id = this.tokenizer.specialNames?.get(mark);
     return id === undefined ? Array.from(this.tokenizer.encode(mark, { follows: 'text' })) : [id];
   }
 
-  /** Text of one token; parts of characters are replaced. */
+  /** One token's text; parts of characters are replaced. */
   pieceOf(id: number): string {
     const known = this.#pieces.get(id);
     if (known !== undefined) return known;
@@ -91,16 +89,16 @@ export class Thinking {
 }
 
 type Phase =
-  /** Nothing yet, or the first tokens of the opening mark. */
+  /** Nothing yet, or the opening mark's first tokens. */
   | { readonly at: 'start'; readonly opened: number }
   | { readonly at: 'thoughts'; readonly count: number; readonly tail: string }
   | { readonly at: 'closing'; readonly closed: number }
-  /** After the closing mark, before anything but blanks. */
+  /** After the closing mark, with only blanks so far. */
   | { readonly at: 'after'; readonly blanks: number }
-  /** @param from index of the first token of the text */
+  /** @param from index of the text's first token */
   | { readonly at: 'text'; readonly from: number };
 
-/** Tokens of blanks between thoughts and a text that is held to a grammar. */
+/** Blank tokens allowed between thoughts and a text held to a grammar. */
 const mostBlanks = 2;
 
 function thoughtsConstraint(
@@ -113,7 +111,7 @@ function thoughtsConstraint(
     const ids = thinking.tokenizer.encode(blank, { follows: 'text' });
     return ids.length === 1 ? [ids[0]] : [];
   });
-  /** Tokens by which the closing mark could end in the middle of a token, with letters after it. */
+  /** Tokens in which the closing mark could end midway, with letters after it. */
   let overreaching: readonly (readonly [id: number, piece: string])[] | undefined;
 
   const thoughts = (count: number, tail: string): Phase => {
@@ -145,7 +143,7 @@ function thoughtsConstraint(
     for (const id of ids) mask[id] = 0;
     return mask;
   };
-  /** Tokens that would close thoughts and begin the text in one, which no grammar could read. */
+  /** Tokens that would both close thoughts and begin the text, which no grammar could read. */
   function* closingTooFar(tail: string): Generator<number, void, undefined> {
     const last = close.slice(-1);
     overreaching ??= Array.from({ length: vocabulary }, (_, id) => [id, thinking.pieceOf(id)] as const).filter(
@@ -161,7 +159,7 @@ function thoughtsConstraint(
     after(position) {
       const phases: Phase[] = [];
       const read: number[] = [];
-      /** Constraints of the text, by the index of its first token. */
+      /** The text's constraints, by the index of its first token. */
       const rules = new Map<number, TokenConstraint>();
       const textMask = (from: number, text: ArrayLike<number>): Uint8Array | undefined => {
         if (constraint === undefined) return undefined;

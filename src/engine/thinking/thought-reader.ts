@@ -1,4 +1,4 @@
-/** Tells the thoughts of an answer that grows from its text. */
+/** Separates thoughts from text in a growing answer. */
 import { blanksBefore, heldBack } from '../text/marks.ts';
 import type { ThinkingFormat } from './thinking-format.ts';
 
@@ -8,35 +8,35 @@ export type ThoughtPart =
   | { readonly type: 'text'; readonly text: string };
 
 /**
- * Where the reader is: `start` before a text that thoughts may begin, `opened` before the first letter of thoughts, `closed` before
- * the first letter of the text after them.
+ * Where the reader is: `start` before a text that may begin with thoughts, `opened` before the thoughts' first letter, `closed`
+ * before the first letter of the text after them.
  */
 type Place = 'start' | 'opened' | 'thoughts' | 'closed' | 'text';
 
-/** Reads one answer. Blanks around thoughts belong to neither part. */
+/** Reads one answer. Blanks around thoughts belong to neither thoughts nor text. */
 export class ThoughtReader {
   readonly #format: ThinkingFormat;
   #place: Place;
   #pending = '';
 
-  /** @param begun whether the prompt ends inside of thoughts */
+  /** @param begun whether the prompt ends inside thoughts */
   constructor(format: ThinkingFormat, begun: boolean) {
     this.#format = format;
     this.#place = begun ? 'opened' : 'start';
   }
 
-  /** Whether the text so far ends in thoughts. */
+  /** Whether the text so far ends inside thoughts. */
   get isThinking(): boolean {
     return this.#place === 'opened' || this.#place === 'thoughts';
   }
 
-  /** Takes more of the answer; gives the parts that have become certain. */
+  /** Takes more of the answer; returns the parts that have become certain. */
   push(text: string): ThoughtPart[] {
     this.#pending += text;
     return this.#read(false);
   }
 
-  /** Ends the answer: the parts that were held back. */
+  /** Ends the answer: returns the parts held back. */
   end(): ThoughtPart[] {
     return this.#read(true);
   }
@@ -114,7 +114,7 @@ export class ThoughtReader {
       const place = Math.min(...places);
       this.#give('text', place, parts);
       const isOpening = this.#pending.startsWith(open);
-      // A closing mark without an opening one says nothing.
+      // A closing mark without an opening one means nothing.
       this.#goTo(isOpening ? 'opened' : 'text', isOpening ? open.length : close.length);
       return;
     }

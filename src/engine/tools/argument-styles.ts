@@ -1,6 +1,6 @@
 /**
- * How arguments are written in a call. Each style has the pattern of a schema's arguments, the reader that finds where they end
- * and makes JSON of them, and the writer. Here: JSON itself, and what all styles share.
+ * Styles of writing a call's arguments. Each has a pattern for a schema's arguments, a reader that finds their end and turns
+ * them into JSON, and a writer. Here: JSON itself, and what all styles share.
  */
 import {
   allBut,
@@ -22,18 +22,18 @@ import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
 import { ValueScan } from './call-object.ts';
 
 export interface ArgumentStyle {
-  /** @throws LinnetError `INPUT` for a schema that the style cannot hold a text to */
+  /** @throws LinnetError `INPUT` for a schema that the style cannot express */
   pattern(schema: JsonObject, rules: Map<string, Pattern>, scope: string): Pattern;
   reader(schema: JsonObject): ArgumentReader;
   /** @param json an object as JSON */
   write(json: string): string;
 }
 
-/** Reads the arguments of one call out of a growing text, what closes them included. */
+/** Reads one call's arguments from a growing text, including what closes them. */
 export interface ArgumentReader {
   /**
-   * @param text all that follows the call's beginning and has not been taken yet
-   * @returns the characters taken, the JSON that they gave, and whether the arguments have ended
+   * @param text everything after the call's beginning that has not been taken yet
+   * @returns the characters taken, their JSON, and whether the arguments have ended
    */
   read(text: string): { readonly taken: number; readonly json: string; readonly ended: boolean };
 }
@@ -58,7 +58,7 @@ export const jsonArguments: ArgumentStyle = {
 };
 
 /**
- * The pattern of the members of an object, by each member and its schema.
+ * The pattern for an object's members, from each member and its schema.
  * @throws LinnetError `INPUT` for a name that cannot be written without quotes
  */
 export function membersPattern(
@@ -77,10 +77,10 @@ export function membersPattern(
   );
 }
 
-/** How a parameter's value is written outside JSON: a string as it is, a string with JSON's escapes, or JSON. */
+/** How a parameter's value is written outside JSON: a plain string, a string with JSON's escapes, or JSON. */
 export type BareValue = 'raw' | 'escaped' | 'json';
 
-/** @param unwritable texts of an enumeration that cannot be written as they are */
+/** @param unwritable texts of an enumeration that cannot be written plainly */
 export function bareValue(schema: unknown, unwritable: RegExp): BareValue {
   if (!isJsonObject(schema)) return 'json';
   const { pattern, format, type } = schema;
@@ -94,9 +94,9 @@ export function bareValue(schema: unknown, unwritable: RegExp): BareValue {
 }
 
 /**
- * The pattern of a string in which nothing is escaped, with the marks around it.
- * @param name begins the names of rules
- * @param excluded characters that a string of bounded length cannot have
+ * The pattern for a string without escapes, including the marks around it.
+ * @param name prefixes rule names
+ * @param excluded characters that a string of bounded length cannot contain
  */
 export function rawString(
   schema: JsonObject,
@@ -113,7 +113,7 @@ export function rawString(
   return sequence(exactText(open), letters, exactText(close));
 }
 
-/** The values that a schema lists; undefined where it lists none. */
+/** The values that a schema lists; undefined if it lists none. */
 export function listedValues({ enum: options, const: only }: JsonObject): readonly unknown[] | undefined {
   const listed: unknown = options ?? (only === undefined ? undefined : [only]);
   return Array.isArray(listed) ? (listed as readonly unknown[]) : undefined;
@@ -123,7 +123,7 @@ export function propertiesOf({ properties }: JsonObject): JsonObject {
   return isJsonObject(properties) ? properties : {};
 }
 
-/** The entries of an object in JSON; none of anything else. */
+/** The entries of a JSON object; none for anything else. */
 export function argumentEntries(json: string): [string, unknown][] {
   try {
     const value: unknown = JSON.parse(json);
@@ -133,7 +133,7 @@ export function argumentEntries(json: string): [string, unknown][] {
   }
 }
 
-/** JSON as Python writes it: a blank after commas and colons. */
+/** JSON in Python's format: a blank after commas and colons. */
 export function spacedJson(value: unknown): string {
   if (Array.isArray(value)) return `[${value.map(spacedJson).join(', ')}]`;
   if (!isJsonObject(value)) return JSON.stringify(value);

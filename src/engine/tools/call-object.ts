@@ -1,7 +1,7 @@
-/** Reads a call that is a JSON object, `{"name": …, "arguments": {…}}`, out of a growing text, whatever the order of its members. */
+/** Reads a call written as a JSON object, `{"name": …, "arguments": {…}}`, from a growing text, whatever its members' order. */
 import { isJsonObject } from '../../files/json-object.ts';
 
-/** Where a value of JSON ends: brackets and strings are counted over the pieces of a text. */
+/** Finds the end of a JSON value: counts brackets and strings over a text's pieces. */
 export class ValueScan {
   depth = 0;
   inString = false;
@@ -18,34 +18,34 @@ export class ValueScan {
   }
 }
 
-/** The parts of a call that have been read. */
+/** The parts of a call read so far. */
 export interface ReadCall {
-  /** The name has become certain. */
+  /** The name, once certain. */
   readonly name?: string;
   readonly id?: string;
   /** More of the arguments. */
   readonly json: string;
 }
 
-/** Names of the member that holds the arguments. */
+/** Names for the member with the arguments. */
 const argumentNames: readonly string[] = ['arguments', 'parameters', 'args'];
 
 export class CallObjectReader {
   readonly #scan = new ValueScan();
-  /** The member under way: its key, then its value. */
+  /** The current member: its key, then its value. */
   #key: string | undefined;
   #isArguments = false;
   #text = '';
   #name: string | undefined;
   #id: string | undefined;
-  /** Arguments before the name. */
+  /** Arguments before the name is known. */
   #held = '';
   #hasArguments = false;
   ended = false;
-  /** Whether the text is no object. */
+  /** Whether the text is not an object. */
   failed = false;
 
-  /** Takes letters of the text; returns how many, the last one of the object included. */
+  /** Takes letters of the text; returns how many, including the object's last. */
   read(text: string): { readonly taken: number; readonly call: ReadCall } {
     const before = this.#name;
     let json = '';
@@ -82,7 +82,7 @@ export class CallObjectReader {
       return '';
     }
     this.#scan.next(letter);
-    // Objects go out letter by letter; anything else when it is whole.
+    // Objects are returned letter by letter; anything else once complete.
     if (this.#isArguments && (this.#scan.depth > 1 || depth > 1) && this.#text.trim() === '') {
       this.#hasArguments = true;
       return letter;
@@ -106,7 +106,7 @@ export class CallObjectReader {
   }
 }
 
-/** A string in JSON as its text; anything else as it stands. */
+/** A JSON string as its text; anything else unchanged. */
 function plainText(json: string): string {
   try {
     const value: unknown = JSON.parse(json);
@@ -116,7 +116,7 @@ function plainText(json: string): string {
   }
 }
 
-/** Arguments that are no object: an object in a string, or none. */
+/** Arguments that are not an object: an object inside a string, or none. */
 function encodedObject(value: string): string {
   const text = plainText(value);
   try {

@@ -1,4 +1,4 @@
-/** Finds calls of functions in a text that grows: text around them, names, arguments as JSON; and keeps those of one answer. */
+/** Finds function calls in a growing text: text around them, names, arguments as JSON; and collects one answer's calls. */
 import { blanksBefore, heldBack } from '../text/marks.ts';
 import type { ThoughtPart, ThoughtReader } from '../thinking/thought-reader.ts';
 import type { ArgumentReader } from './argument-styles.ts';
@@ -13,27 +13,28 @@ export type AnswerPart =
   /** Its arguments grow. */
   | { readonly type: 'arguments'; readonly index: number; readonly json: string };
 
-/** Parts of a text that is read. */
+/** Where reading stands. */
 type Reading =
-  /** A text that calls may begin, and nothing else before them. */
+  /** In text that must begin with calls. */
   | { readonly step: 'beginning' }
-  /** A text that calls may follow. */
+  /** In text that calls may follow. */
   | { readonly step: 'text' }
-  /** A text without calls. */
+  /** In text without calls. */
   | { readonly step: 'free' }
   /** Between the opening, calls and the closing. */
   | { readonly step: 'inside' }
   | { readonly step: 'object'; readonly reader: CallObjectReader }
   | { readonly step: 'name' }
   | { readonly step: 'arguments'; readonly reader: ArgumentReader }
-  /** Blanks and repeated closings after calls. */
+  /** In blanks and repeated closings after calls. */
   | { readonly step: 'after' }
   /** After calls that are the whole text. */
   | { readonly step: 'end' };
 
 /**
- * Reads one answer. Its text is one of `toolGrammar`, as far as it goes, or what models write that nothing holds: other blanks, other
- * orders, text after calls. What opens as a call and is none stays text. `push` gives the parts that have become certain.
+ * Reads one answer. Its text follows `toolGrammar`, as far as it goes, or is what unconstrained models write: other blanks,
+ * other orders, text after calls. Text that opens like a call but is none stays text. `push` returns the parts that have become
+ * certain.
  */
 export class CallReader {
   readonly #format: ToolFormat;
@@ -42,14 +43,14 @@ export class CallReader {
   readonly #closings: readonly string[];
   #reading: Reading;
   #pending = '';
-  /** The text from an opening on that is no call yet. */
+  /** The text since an opening that is not a call yet. */
   #unread = '';
   /** Calls that have begun. */
   count = 0;
-  /** Whether the last call has not all its arguments. */
+  /** Whether the last call's arguments are incomplete. */
   isInCall = false;
 
-  /** @param isWhole whether calls are the whole text. Default: as the format says */
+  /** @param isWhole whether calls are the whole text. Default: the format's */
   constructor(format: ToolFormat, tools: readonly ToolFunction[], isWhole = format.isWhole === true) {
     this.#format = format;
     this.#tools = tools;
@@ -58,13 +59,13 @@ export class CallReader {
     this.#reading = { step: isWhole ? 'beginning' : 'text' };
   }
 
-  /** Takes more of the text. */
+  /** Takes more text. */
   push(text: string): AnswerPart[] {
     this.#pending += text;
     return this.#read(false);
   }
 
-  /** Ends the text: the parts that were held back. */
+  /** Ends the text: returns the parts held back. */
   end(): AnswerPart[] {
     return this.#read(true);
   }
@@ -95,7 +96,7 @@ export class CallReader {
     }
   }
 
-  /** A text that other rules hold may begin as calls do: it is one from the beginning of the arguments on. */
+  /** Text under other rules may begin like calls: it counts as a call only once its arguments begin. */
   #takeBeginning(atEnd: boolean): void {
     const { open, call, callId = call[1] } = this.#format;
     const beginnings = this.#tools.map(({ name }) => open + call[0] + name + callId);
@@ -190,7 +191,7 @@ export class CallReader {
     else this.#reading = { step: isList ? 'inside' : 'after' };
   }
 
-  /** What looked like a call is text. */
+  /** Turns an apparent call back into text. */
   #giveBack(parts: AnswerPart[]): void {
     if (this.#unread !== '') parts.push({ type: 'text', text: this.#unread });
     this.#unread = '';
@@ -202,21 +203,21 @@ export class CallReader {
     this.#pending = this.#pending.slice(length);
   }
 
-  /** Passes over the next characters, which are text again if no call comes of them. */
+  /** Skips the next characters, which become text again if no call follows. */
   #drop(length: number): void {
     this.#unread += this.#pending.slice(0, length);
     this.#pending = this.#pending.slice(length);
   }
 }
 
-/** A call as far as it has been read. */
+/** A call, as far as it has been read. */
 export interface MadeCall {
   readonly callId: string;
   readonly name: string;
   json: string;
 }
 
-/** A part of an answer, with the call that it begins or goes on with. */
+/** A part of an answer, with the call that it begins or continues. */
 export type CalledPart = ThoughtPart | (Exclude<AnswerPart, { type: 'text' }> & { readonly call: MadeCall });
 
 /** One answer: its thoughts, its text and its calls. */
@@ -237,7 +238,7 @@ export class CalledAnswer {
     this.#thoughts = thoughts;
   }
 
-  /** Whether the last call is cut short, where the answer has ended. */
+  /** Whether the last call is cut short, once the answer has ended. */
   get isCut(): boolean {
     return this.#reader?.isInCall === true;
   }
@@ -246,7 +247,7 @@ export class CalledAnswer {
     return this.#take(this.#thoughts?.push(text) ?? [{ type: 'text', text }]);
   }
 
-  /** Takes in the text that was held back. */
+  /** Takes in held-back text. */
   end(): CalledPart[] {
     return [...this.#take(this.#thoughts?.end() ?? []), ...this.#called(this.#reader?.end() ?? [])];
   }
@@ -274,7 +275,7 @@ export class CalledAnswer {
 
 const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
 
-/** The id that the model gave a call, or a new one. Templates of Mistral take ids of nine letters and digits alone. */
+/** The id that the model gave a call, or a new one. Mistral's templates accept only ids of nine letters and digits. */
 function callIdOf(written: string | undefined): string {
   if (written !== undefined && /^[a-zA-Z0-9]{9}$/.test(written)) return written;
   const numbers = crypto.getRandomValues(new Uint8Array(9));

@@ -1,4 +1,4 @@
-/** Arguments as values of a language: keyword arguments of Python, and Gemma's objects with marks of their own around strings. */
+/** Arguments as values of a language: Python's keyword arguments, and Gemma's objects with their own string marks. */
 import {
   type Pattern,
   allBut,
@@ -30,7 +30,7 @@ const pythonWords: ReadonlyMap<string, string> = new Map([
 ]);
 const jsonWords = new Map(Array.from(pythonWords, ([json, python]) => [python, json]));
 
-/** A value with the words of JSON outside its strings as Python has them. */
+/** A value with Python's words instead of JSON's outside strings. */
 function inPythonWords(value: string): string {
   let inString = false;
   return value.replace(/\\.|"|[A-Za-z]+/g, (part) => {
@@ -39,10 +39,10 @@ function inPythonWords(value: string): string {
   });
 }
 
-/** Begins the names of rules whose patterns are of Python: those of JSON stay for texts that are no calls. */
+/** Prefix of rules with Python's patterns: JSON's remain for texts that are not calls. */
 const pythonRules = 'python ';
 
-/** A pattern in which words of JSON are those of Python. */
+/** A pattern with Python's words instead of JSON's. */
 function inPython(pattern: Pattern): Pattern {
   if (pattern.kind === 'text') return exactText(inPythonWords(pattern.text));
   if (pattern.kind === 'sequence') return { ...pattern, parts: pattern.parts.map(inPython) };
@@ -52,10 +52,10 @@ function inPython(pattern: Pattern): Pattern {
 }
 
 const pythonNames = /^[^\s=,()[\]{}<>"']{1,256}$/;
-/** Texts that a string without escapes cannot hold between its quotes. */
+/** Texts that a string without escapes cannot contain. */
 const unquotable = /[\\"']/;
 
-/** A string between quotes of one kind, in which only the quote is escaped: a backslash stays, with its next character. */
+/** A string in one kind of quotes that escapes only the quote: a backslash stays, with its next character. */
 function verbatimString(quote: string, least: number, most: number): Pattern {
   const plain = character(...allBut(spans(quote + quote, '\\\\')));
   const pair = sequence(exactText('\\'), character(...allBut([])));
@@ -71,7 +71,7 @@ function verbatimValue(schema: unknown): Pattern {
   return anyOf(verbatimString('"', least, most), verbatimString("'", least, most));
 }
 
-/** A string as LFM2 writes it: in quotes, with nothing escaped, as far as that can be read again. */
+/** A string as LFM2 writes it: in quotes, nothing escaped, as far as that can be read back. */
 function verbatim(text: string): string {
   if (!text.includes('"')) return `"${text}"`;
   return text.includes("'") ? `"${text.replaceAll('"', '\\"')}"` : `'${text}'`;
@@ -79,7 +79,7 @@ function verbatim(text: string): string {
 
 /**
  * `a=1, b="x"`, up to the bracket after them.
- * @param isVerbatim whether strings have no escapes, but for values of other kinds
+ * @param isVerbatim whether strings have no escapes, except inside other values
  */
 export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
   return {
@@ -115,7 +115,7 @@ export function pythonArguments(isVerbatim: boolean): ArgumentStyle {
 
 /**
  * `a:1,b:…x…`, up to the brace after them.
- * @param quote the mark around strings, in which nothing is escaped
+ * @param quote marks strings, in which nothing is escaped
  */
 export function gemmaArguments(quote: string): ArgumentStyle {
   const marks = { open: quote, close: quote, name: 'marked', excluded: spans('<<') };

@@ -1,21 +1,21 @@
 /**
- * Reads values as programming languages write them, out of a growing text, and gives them as JSON: strings in quotes of several
- * kinds, words, numbers, lists and objects, whose keys may be bare. A value cut by the end of a piece is read with the next.
+ * Reads programming-language values from a growing text and turns them into JSON: strings in several kinds of quotes, words,
+ * numbers, lists and objects, whose keys may be bare. A value cut by the end of a piece is read with the next one.
  */
 
 /** How a language writes values. */
 export interface LiteralSyntax {
-  /** Marks around strings in which a backslash escapes. */
+  /** Marks around strings with backslash escapes. */
   readonly quotes: readonly string[];
-  /** Marks around strings that are taken as they are. */
+  /** Marks around strings without escapes. */
   readonly rawQuotes?: readonly string[];
-  /** Words that JSON writes otherwise. */
+  /** Words that JSON spells differently. */
   readonly words?: ReadonlyMap<string, string>;
-  /** Mark between the name and the value of a member of the outermost level. */
+  /** Mark between a member's name and value at the outermost level. */
   readonly equals: ':' | '=';
-  /** Mark after the last member of the outermost level. */
+  /** Mark after the last member at the outermost level. */
   readonly close: '}' | ')';
-  /** Whether string values of the outermost level escape nothing but a double quote. */
+  /** Whether string values at the outermost level escape only double quotes. */
   readonly isVerbatim?: (member: string) => boolean;
 }
 
@@ -34,7 +34,7 @@ interface OpenString {
   readonly isKey: boolean;
 }
 
-/** Escapes of JSON and Python, by their letter. */
+/** JSON and Python escapes, by letter. */
 const escapes: Readonly<Record<string, string>> = {
   n: '\n',
   t: '\t',
@@ -55,7 +55,7 @@ const lists: Readonly<Record<string, string>> = { '[': ']', '(': ')' };
 const delimiters = /[\s,:=()[\]{}"'<]/;
 const jsonWord = /^(?:true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?)$/;
 
-/** Members of one call, from the mark that opens them to the one that closes them. */
+/** One call's members, from the opening mark to the closing one. */
 export class LiteralReader {
   readonly #syntax: LiteralSyntax;
   readonly #quotes: readonly string[];
@@ -72,7 +72,7 @@ export class LiteralReader {
     this.#levels = [{ close: syntax.close, equals: syntax.equals, next: 'key', count: 0 }];
   }
 
-  /** As `ArgumentReader.read`. */
+  /** See `ArgumentReader.read`. */
   read(text: string): { readonly taken: number; readonly json: string; readonly ended: boolean } {
     this.#json = this.#begun ? '' : '{';
     this.#begun = true;
@@ -84,7 +84,7 @@ export class LiteralReader {
     return { taken, json: this.#json, ended: this.#ended };
   }
 
-  /** Takes the part at a place; returns its length, 0 where more of the text has to come first. */
+  /** Takes the part at a place; returns its length, 0 if more of the text must arrive first. */
   #part(text: string, at: number): number {
     const level = this.#levels[this.#levels.length - 1];
     const letter = text[at];
@@ -117,7 +117,7 @@ export class LiteralReader {
     return 1;
   }
 
-  /** A comma of JSON before a value or a key that is not the first; then the level expects what follows it. */
+  /** Adds JSON's comma before a value or a key that is not the first; the level then expects what follows it. */
   #comma(level: Level): void {
     if (level.next === 'key' || level.equals === undefined) {
       if (level.count++ > 0) this.#json += ', ';
@@ -141,7 +141,7 @@ export class LiteralReader {
     let end = at;
     while (end < text.length && !delimiters.test(text[end])) end++;
     if (end === text.length) return 0;
-    if (end === at) return 1; // a mark without a meaning here
+    if (end === at) return 1; // a mark without meaning here
     const word = text.slice(at, end);
     const isKey = level.next === 'key';
     this.#comma(level);
@@ -185,7 +185,7 @@ export class LiteralReader {
       if (isCode && digits.length < codeLengths[letter] && at + 2 + digits.length === text.length) return 0;
       const point = Number.parseInt(digits, 16);
       if (isCode && digits.length === codeLengths[letter] && point <= 0x10ffff) {
-        // Halves of surrogate pairs stay escapes of JSON, which join.
+        // Halves of surrogate pairs stay JSON escapes, which join.
         this.#json += point > 0xffff ? JSON.stringify(String.fromCodePoint(point)).slice(1, -1) : unit(point);
         return 2 + digits.length;
       }

@@ -17,7 +17,7 @@ const tagEnd = '\n</parameter>';
 const followers = [tagBegin, '</function>', '</tool_call>'] as const;
 const unwritable = /[\n<]/;
 
-/** The value and the end of its tag. */
+/** The value and its closing tag. */
 function taggedValue({ value }: Member, schema: unknown, rules: Map<string, Pattern>): Pattern {
   const kind = bareValue(schema, unwritable);
   const end = exactText(tagEnd);
@@ -26,7 +26,7 @@ function taggedValue({ value }: Member, schema: unknown, rules: Map<string, Patt
   return rawString(schema, rules, { open: '', close: tagEnd, name: 'tagged', excluded: spans('\n\n', '<<') });
 }
 
-/** A string's pattern without its quotes. */
+/** A string's pattern without quotes. */
 function unquoted(pattern: Pattern): Pattern {
   return pattern.kind === 'sequence' ? sequence(...pattern.parts.slice(1, -1)) : pattern;
 }
@@ -39,7 +39,7 @@ export const tagArguments: ArgumentStyle = {
   reader(schema) {
     const properties = propertiesOf(schema);
     let count = 0;
-    /** Characters of the value under way in which it does not end. */
+    /** Characters of the current value that do not end it. */
     let searched = 0;
     return {
       read(text) {
@@ -62,7 +62,7 @@ export const tagArguments: ArgumentStyle = {
             taken = value.end;
             searched = 0;
           } else if (next === '')
-            taken = at + 1; // a letter without a meaning here
+            taken = at + 1; // a letter without meaning here
           else {
             taken = at + (next === '</function>' ? next.length : 0);
             return { taken, json: json + (count === 0 ? '{}' : '}'), ended: true };
@@ -85,7 +85,7 @@ function blanksAt(text: string, at: number): number {
   return count;
 }
 
-/** What stands at a place: a follower, '' for none of them, undefined where more of the text has to come first. */
+/** What stands at a place: a follower, '' for none, undefined if more of the text must arrive first. */
 function followerAt(text: string, at: number): (typeof followers)[number] | '' | undefined {
   const follower = followers.find((one) => text.startsWith(one, at));
   if (follower !== undefined) return follower;
@@ -93,9 +93,9 @@ function followerAt(text: string, at: number): (typeof followers)[number] | '' |
 }
 
 /**
- * The value that begins at a place, and the end of its tag. A value that begins on a line of its own ends on one, so that it may
- * hold the closing tag.
- * @param searched characters of it that are known not to hold the end
+ * The value that begins at a place, and its tag's end. A value that begins on its own line also ends on one, so it may contain
+ * the closing tag.
+ * @param searched leading characters known not to contain the end
  */
 function valueAt(
   text: string,
@@ -115,7 +115,7 @@ function valueAt(
   return { searched: text.length === from ? 0 : Math.max(0, text.length - from - end.length) };
 }
 
-/** The JSON of a value; anything that does not fit its schema is a string. */
+/** A value's JSON; anything that does not fit its schema is a string. */
 function valueJson(value: string, schema: unknown): string {
   const kind = schema === undefined ? 'raw' : bareValue(schema, unwritable);
   if (kind === 'raw') return JSON.stringify(value);

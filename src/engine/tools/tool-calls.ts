@@ -1,4 +1,4 @@
-/** Calls of functions by one model: its format, the grammars of texts that may call, valid by construction, and their readers. */
+/** Function calls by one model: its format, grammars for texts that may call, valid by construction, and their readers. */
 import { Grammars } from '../../decoding/constraints/grammar-constraint.ts';
 import {
   type Grammar,
@@ -33,7 +33,7 @@ import {
   type ToolFunction,
 } from './tool-formats.ts';
 
-/** The properties of a model that calls depend on. */
+/** A model's properties that calls depend on. */
 export interface CallingModel extends Pick<PromptReader, 'template'> {
   readonly tokenizer: Tokenizer;
   readonly decoder: Pick<AutoregressiveModel, 'eosIds' | 'sizes'>;
@@ -41,14 +41,14 @@ export interface CallingModel extends Pick<PromptReader, 'template'> {
 
 export class ToolCalls {
   readonly format: ToolFormat;
-  /** Decodes the control tokens of the format as part of a text. */
+  /** Decodes the format's control tokens as part of a text. */
   readonly #tokenizer: Tokenizer;
   readonly #grammars: Grammars;
   readonly #ends: readonly number[];
 
   /**
-   * @param name of the format. Default: by the model's chat template
-   * @throws LinnetError `CONFIG` for a name that is not known
+   * @param name of the format. Default: from the model's chat template
+   * @throws LinnetError `CONFIG` for an unknown name
    */
   constructor({ tokenizer, template, decoder }: CallingModel, name?: string) {
     this.format = name === undefined ? toolFormatOf(template ?? { has: () => false }) : toolFormatNamed(name);
@@ -59,7 +59,7 @@ export class ToolCalls {
     this.#ends = [...new Set([...decoder.eosIds, ...endOfTurn(tokenizer)])];
   }
 
-  /** The parts of a job that hold its texts to calls. @throws LinnetError as `toolGrammar` and `GrammarConstraint` */
+  /** The job options that hold its texts to calls. @throws LinnetError like `toolGrammar` and `GrammarConstraint` */
   held(rules: Omit<ToolRules, 'format'>): Pick<TextJob, 'constraint' | 'tokenizer'> {
     const { format } = this;
     const grammar = () => toolGrammar({ ...rules, format });
@@ -69,39 +69,39 @@ export class ToolCalls {
     };
   }
 
-  /** A reader of one answer. */
+  /** A reader for one answer. */
   reader({ tools, schema }: Pick<ToolRules, 'tools' | 'schema'>): CallReader {
     return new CallReader(this.format, tools, this.format.isWhole === true || schema !== undefined);
   }
 }
 
-/** An id that a model gives a call. */
+/** An id in the model's own format for a call. */
 const writtenId = repeat(character(...spans('09', 'AZ', 'az')), 9, 9);
 
-/** Most calls of one text. */
+/** Most calls per text. */
 const mostCalls = 16;
 
 export interface ToolRules {
   readonly format: ToolFormat;
   /** At least one; names are distinct. */
   readonly tools: readonly ToolFunction[];
-  /** Whether the text must call: from its first token on it is held to calls. */
+  /** Whether the text must call: it is then held to calls from its first token. */
   readonly required: boolean;
-  /** Whether the text may call more than once, if its format can. */
+  /** Whether the text may call several times, if its format can. */
   readonly parallel: boolean;
-  /** JSON schema of a text without calls. Default: any text. */
+  /** JSON schema for a text without calls. Default: any text. */
   readonly schema?: unknown;
 }
 
 /**
- * The grammar of texts that call functions, or may call them. Free text is followed by calls, and calls by nothing.
- * @throws LinnetError `INPUT` for a function whose name or parameters a text cannot be held to, naming it
+ * The grammar for texts that call functions, or may call them. Calls may follow free text; nothing follows calls.
+ * @throws LinnetError `INPUT` naming a function whose name or parameters no grammar can express
  */
 export function toolGrammar({ format, tools, required, parallel, schema }: ToolRules): Grammar {
   const { call, between, close, isWhole, callId, style } = format;
   const [before, middle, after] = call;
   const rules = jsonRules();
-  // Arguments are for programs: no lines and indents, as a small model would fill them.
+  // Arguments are for programs: without newlines and indents, which a small model would add.
   rules.set('blanks', optionalPart(exactText(' ')));
   const named = tools.map((tool) => {
     const parameters = parametersOf(tool);
@@ -128,7 +128,7 @@ export function toolGrammar({ format, tools, required, parallel, schema }: ToolR
   return { root: textUntil(opening, { after: calls, rules, name: 'text', mayStop: true, atStart: isWhole }), rules };
 }
 
-/** @throws LinnetError `INPUT` for a name that no format can write, and for a schema of anything but objects with named properties */
+/** @throws LinnetError `INPUT` for a name that no format can write, and for a schema other than objects with named properties */
 function parametersOf({ name, parameters = {} }: ToolFunction): JsonObject {
   if (!functionName.test(name)) {
     const expected = 'expected up to 64 letters, digits, "_", "-" and "."';
@@ -137,7 +137,7 @@ function parametersOf({ name, parameters = {} }: ToolFunction): JsonObject {
   const { type = 'object', properties = {} } = parameters;
   const combined = ['$ref', 'const', 'enum', 'anyOf', 'oneOf', 'allOf'].find((key) => Object.hasOwn(parameters, key));
   if (type === 'object' && combined === undefined) {
-    // A function without parameters takes none, where the schema of an object without properties has any.
+    // A function without parameters takes none; the schema of an object without properties would allow any.
     const isEmpty = isJsonObject(properties) && Object.keys(properties).length === 0;
     return { ...(isEmpty && { additionalProperties: false }), ...parameters, type };
   }

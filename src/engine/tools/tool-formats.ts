@@ -1,4 +1,4 @@
-/** How models write calls of functions, as data: all formats, and the rule that chooses one. */
+/** Models' formats for function calls, as data, and the rule that chooses one. */
 import { LinnetError } from '../../errors.ts';
 import type { ChatTemplate } from '../../tokenizer/chat-template.ts';
 import { type ArgumentStyle, jsonArguments } from './argument-styles.ts';
@@ -6,51 +6,48 @@ import { gemmaArguments, pythonArguments } from './literal-arguments.ts';
 import { tagArguments } from './tag-arguments.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 
-/** Names of functions that every format can write. */
+/** Function names that every format can write. */
 export const functionName = /^[a-zA-Z0-9_.-]{1,64}$/;
 
-/** A function that a model may call. */
+/** A function the model may call. */
 export interface ToolFunction {
-  /** One of `functionName`. */
+  /** Matches `functionName`. */
   readonly name: string;
   readonly description?: string;
   /** JSON schema of an object. Default: no parameters. */
   readonly parameters?: JsonObject;
 }
 
-/**
- * Calls are `open`, then calls with `between` in between, then `close`; a call is `call[0]`, its name, `call[1]`, its
- * arguments, `call[2]`.
- */
+/** `open`, then calls separated by `between`, then `close`; a call is `call[0]`, its name, `call[1]`, its arguments, `call[2]`. */
 export interface ToolFormat {
   readonly name: string;
-  /** Lists of texts: a chat template that writes calls like this has all of one list. */
+  /** Lists of texts: a chat template that writes such calls contains all texts of one list. */
   readonly signs: readonly (readonly string[])[];
   readonly open: string;
   readonly call: readonly [before: string, between: string, after: string];
-  /** Undefined for formats of one call. */
+  /** Undefined for formats with a single call. */
   readonly between: string | undefined;
   readonly close: string;
-  /** The text between a name and the call's id, of nine letters and digits, in formats that have one. */
+  /** The text between a name and the call's id of nine letters and digits, if the format has ids. */
   readonly callId?: string;
   readonly style: ArgumentStyle;
-  /** Whether calls are the whole text: there is nothing before them. */
+  /** Whether calls are the whole text, with nothing before them. */
   readonly isWhole?: boolean;
-  /** Control tokens of the format, which are part of its text; the first one opens calls. */
+  /** The format's control tokens, which are part of its text; the first one opens calls. */
   readonly control: readonly string[];
-  /** Those by which calls end. Default: none. */
+  /** Control tokens that end calls. Default: none. */
   readonly closing?: readonly string[];
-  /** The system message that describes functions, for templates that know none. */
+  /** The system message that describes functions, for templates without functions. */
   readonly instructions?: (tools: readonly ToolFunction[]) => string;
 }
 
-/** The text by which calls are told from other text, and what follows it up to the name of the first function. */
+/** The text that distinguishes calls from other text, and the rest up to the first function's name. */
 export function openingOf({ open, call: [before], control }: ToolFormat): { opening: string; rest: string } {
   const [opening = open === '' ? before : open] = control;
   return { opening, rest: (open + before).slice(opening.length) };
 }
 
-/** Calls as a text of the format. @param call its arguments are JSON */
+/** Calls as text in the format. @param call its arguments are JSON */
 export function writeCalls(
   { open, call: [before, middle, after], between = '', close, callId, style }: ToolFormat,
   calls: readonly { readonly name: string; readonly arguments: string; readonly id?: string }[],
@@ -77,7 +74,7 @@ const callsInTags = {
   closing: ['</tool_call>'],
 } satisfies Partial<ToolFormat>;
 
-/** Models whose template knows no functions: a system message describes them, and a JSON object is the answer that calls. */
+/** For models whose template knows no functions: a system message describes them, and an answer calls with a JSON object. */
 const plainFormat: ToolFormat = {
   ...jsonCalls,
   name: 'plain-json',
@@ -100,7 +97,7 @@ function listAfter(name: string, token: string, { open = `${token}[`, sign = tok
   return { ...jsonCalls, name, signs: [[sign]], open, between: ', ', close: ']', control: [token] };
 }
 
-/** Mistral since the end of 2024: each call after a control token of its own. */
+/** Mistral since the end of 2024: each call after its own control token. */
 function argumentsAfter(name: string, callId?: string): ToolFormat {
   const token = '[TOOL_CALLS]';
   return {
@@ -116,7 +113,7 @@ function argumentsAfter(name: string, callId?: string): ToolFormat {
   };
 }
 
-/** Gemma: each call between two control tokens. @param quote the mark around strings */
+/** Gemma: each call between two control tokens. @param quote marks strings */
 function gemmaCalls(
   name: string,
   [open, close]: readonly [string, string],
@@ -136,7 +133,7 @@ function gemmaCalls(
   };
 }
 
-/** In the order in which they are recognized: signs of later ones may stand in templates of earlier ones. */
+/** In order of recognition: templates of earlier formats may contain signs of later ones. */
 const recognized: readonly ToolFormat[] = [
   /** LFM2 and LFM2.5: a list of calls in Python's syntax. */
   {
@@ -150,7 +147,7 @@ const recognized: readonly ToolFormat[] = [
     control: ['<|tool_call_start|>', '<|tool_call_end|>'],
     closing: ['<|tool_call_end|>'],
   },
-  /** OLMo 3: calls in Python's syntax, one a line. */
+  /** OLMo 3: calls in Python's syntax, one per line. */
   {
     name: 'olmo3',
     signs: [['<function_calls>']],
@@ -200,7 +197,7 @@ const recognized: readonly ToolFormat[] = [
 
 export const toolFormats: readonly ToolFormat[] = [...recognized, plainFormat];
 
-/** The format of a chat template: `plain-json` where it is none that is known. */
+/** A chat template's format; `plain-json` if it is unknown. */
 export function toolFormatOf(template: Pick<ChatTemplate, 'has'>): ToolFormat {
   const known = recognized.find(({ signs }) => signs.some((all) => all.every((sign) => template.has(sign))));
   return known ?? plainFormat;

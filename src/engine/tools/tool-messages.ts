@@ -1,13 +1,13 @@
-/** Conversations with functions, as the chat template of a model takes them. */
+/** Conversations with functions, in the form a model's chat template takes. */
 import { checkJsonLimits, isJsonObject } from '../../files/json-object.ts';
 import type { ChatMessage } from '../../tokenizer/chat-template.ts';
 import type { MessagesInput } from '../prompt.ts';
 import { type ToolFormat, type ToolFunction, writeCalls } from './tool-formats.ts';
 
 /**
- * A conversation in which calls were made, and functions may be called. Where the template knows no functions, a system message
- * describes them, and their results are messages of the user.
- * @param tools those that may be called now; commonly empty where none may
+ * A conversation with calls made and functions to call. If the template knows no functions, a system message describes them,
+ * and their results are user messages.
+ * @param tools those that may be called now; usually empty if none may
  */
 export function withTools(input: MessagesInput, format: ToolFormat, tools: readonly ToolFunction[]): MessagesInput {
   const calls = (made: readonly unknown[]): string => writeCalls(format, made.map(callOf));
@@ -26,31 +26,31 @@ export function withTools(input: MessagesInput, format: ToolFormat, tools: reado
   return { ...input, calls, messages: said };
 }
 
-/** Thoughts of a message that is told again, as templates look for them. */
+/** An earlier message's thoughts, under the names that templates look for. */
 export function toldThoughts(thoughts = ''): Pick<ChatMessage, 'reasoning_content' | 'thinking'> {
   return thoughts === '' ? {} : { reasoning_content: thoughts, thinking: thoughts };
 }
 
-/** A call of a message, its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
+/** A message's call, with its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
 export function templateCall({ id, name, arguments: json }: { id: string; name: string; arguments: string }) {
   let value: unknown = json;
   try {
     checkJsonLimits(new TextEncoder().encode(json), 'a call', { depth: 32 });
     value = JSON.parse(json);
   } catch {
-    // A call that was cut short, or is no call, stays the text that it is.
+    // A call that was cut short, or is not a call, stays text.
   }
   return { id, type: 'function', function: { name, arguments: value } };
 }
 
-/** A call of a message, as the API has it. */
+/** A message's call in the API's form. */
 function callOf(made: unknown): { name: string; arguments: string } {
   const called = isJsonObject(made) && isJsonObject(made.function) ? made.function : {};
   const { name, arguments: given } = called;
   return { name: String(name), arguments: typeof given === 'string' ? given : JSON.stringify(given ?? {}) };
 }
 
-/** Messages in which results of functions are the user's: results that follow each other are one message. */
+/** Turns function results into user messages: consecutive results become one message. */
 function resultsAsUser(messages: readonly ChatMessage[]): ChatMessage[] {
   const names = new Map<string, string>();
   const result: ChatMessage[] = [];
