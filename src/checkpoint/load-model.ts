@@ -28,7 +28,8 @@ export interface LoadedModel<Described = CausalModel> {
 
 /**
  * Loads a model folder.
- * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus, misshapen or not finite, and errors of `openCheckpoint`
+ * @throws LinnetError `CONFIG` for an unsupported model, `TENSOR` if tensors are missing, surplus, misshapen or not finite,
+ *   and errors of `openCheckpoint`
  * @example
  * ```ts
  * const { model, parameters, fingerprint } = await loadModel('runs/augmented');
@@ -327,7 +328,8 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
 };
 
 /**
- * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. Parameters read on demand (`ModelWeights.parameters`) pass one by one; numbers already stored in the requested type are copied.
+ * Saves a model as a Hugging Face folder, with the tokenizer of another folder or given files. Atomic. Parameters read on
+ * demand (`ModelWeights.parameters`) pass one by one; numbers already stored in the requested type are copied.
  * @example
  * ```ts
  * const { model, parameters, path } = await loadModel('assets/tiny-llama');

@@ -156,7 +156,8 @@ export async function describeMedusaHeads(
 }
 
 /**
- * Writes heads into a model folder, the description last, so that a folder never describes missing heads. The heads' `base` is the folder's model's fingerprint.
+ * Writes heads into a model folder, the description last, so that a folder never describes missing heads. The heads' `base`
+ * is the folder's model's fingerprint.
  * @throws LinnetError `FORMAT` for notes that could not be read back; `PATH` or `NOT_FOUND` from the file system
  * @example
  * ```ts

@@ -1,11 +1,13 @@
 /**
  * Closed-form initialization: fits every layer's mixer to the teacher's attention output on about a thousand tokens.
  *
- * First it tries candidates for some parameters (β of a memory) and picks each head's with the least squared error. Then it solves for the parameters in which the output is affine (λ, α, the convolution's filter): the output is
+ * First it tries candidates for some parameters (β of a memory) and picks each head's with the least squared error. Then it
+ * solves for the parameters in which the output is affine (λ, α, the convolution's filter): the output is
  *
  *     out(θ) = out(0) + Σ_i θ_i (out(e_i) − out(0)),
  *
- * so running the layer with each unit vector gives the columns of a least-squares problem, whose solution is the start. A single number serves all heads; [H, …] has a part for each head, and one run gives all heads' columns.
+ * so running the layer with each unit vector gives the columns of a least-squares problem, whose solution is the start. A
+ * single number serves all heads; [H, …] has a part for each head, and one run gives all heads' columns.
  */
 import { calibrationOf, mixerParameters, mixParallel } from '../attention/mixers.ts';
 import type { MixerConfig, MixerParameter } from '../attention/mixer.ts';

@@ -1,5 +1,7 @@
 /**
- * Attention transfer of one layer: on the hidden states before it, its mixer learns to mix queries, keys and values like the teacher's attention. It reads only this layer of the teacher, up to its attention, so that layers can train in any order, at the same time, on several machines.
+ * Attention transfer of one layer: on the hidden states before it, its mixer learns to mix queries, keys and values like the
+ * teacher's attention. It reads only this layer of the teacher, up to its attention, so that layers can train in any order,
+ * at the same time, on several machines.
  *
  *     loss = mean over heads and their width of (student's mixed values − teacher's)²,  summed over tokens
  */

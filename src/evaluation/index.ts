@@ -1,6 +1,6 @@
 /**
- * `linnet/evaluation`: how good a model is, and whether all its forms compute the same: perplexity, accuracy, the check for
- * leaks, errors of stored types (docs/verify.md).
+ * `linnet/evaluation`: measures how good a model is, and checks that all its forms compute the same: perplexity, accuracy,
+ * the check for leaks, errors of stored types (docs/verify.md).
  */
 export {
   type Agreement,

@@ -97,7 +97,9 @@ export interface ExportOptions {
  *
  * @returns linnet.json's contents
  * @throws LinnetError `PATH` if the folder exists and may not be replaced, or the disk lacks room (before any weight is
- *   read); `CONFIG` for a `block` with a type without blocks, `mixed` for `webgpu`, or source lengths the model cannot have; `TENSOR` for weights with the wrong shape or that cannot be stored; `ABORTED` when the signal fires; and the reader's errors. Nothing is left behind
+ *   read); `CONFIG` for a `block` with a type without blocks, `mixed` for `webgpu`, or source lengths the model cannot have;
+ *   `TENSOR` for weights with the wrong shape or that cannot be stored; `ABORTED` when the signal fires; and the reader's
+ *   errors. Nothing is left behind
  * @example
  * ```ts
  * const { model, parameters } = await loadCausalModel('runs/tuned');

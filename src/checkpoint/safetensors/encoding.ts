@@ -41,7 +41,7 @@ const CONVERSION_ELEMENTS = 1 << 21;
 
 /**
  * A safetensors file's bytes, in memory, made at once: the data may change afterwards.
- * @param allocate makes the memory, all of which is then written
+ * @param allocate makes the memory; all of it is then written
  * @throws LinnetError `FORMAT` and `SHAPE` for unusable entries, or data that does not fit them
  */
 export function encodeSafetensors(

@@ -1,7 +1,7 @@
 /**
- * Agreement of a model with its original where the original writes: both read the original's greedy continuations of
- * prompts, and their predictions are compared at every position. Perplexity of given text hides damage that shows when a
- * model writes (GenDistill, arXiv 2603.26556).
+ * A model's agreement with its original on the original's own text: both read the original's greedy continuations of prompts,
+ * and their predictions are compared at every position. Perplexity of given text hides damage that shows when a model writes
+ * (GenDistill, arXiv 2603.26556).
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { runTogether } from '../../engine/run-together.ts';
@@ -14,16 +14,16 @@ import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { average } from '../../report/statistics.ts';
 import { argmax } from '../../graph/largest.ts';
 
-/** Agreement over the continuation of one prompt; index i is its token i. */
+/** Agreement over one prompt's continuation; index i is its token i. */
 export interface TextAgreement {
-  /** Whether both models choose the same next token, where both have read the original's tokens so far. */
+  /** Whether both models choose the same next token after the original's tokens so far. */
   readonly same: readonly boolean[];
-  /** KL from the original's distribution of the next token to the other's, in nats. */
+  /** KL from the original's next-token distribution to the other's, in nats. */
   readonly kl: readonly number[];
 }
 
 export interface Agreement {
-  /** Tokens that the other model, writing greedily, has in common with the original before the first that differs. */
+  /** Tokens that the other model, writing greedily, shares with the original before the first difference. */
   readonly greedyLength: number;
   /** Share of equal next tokens. */
   readonly sameNext: number;
@@ -31,19 +31,19 @@ export interface Agreement {
   readonly kl: number;
 }
 
-/** How work on texts is watched and stopped. */
+/** How to watch and stop work on texts. */
 export type AgreementOptions = Watched;
 
-/** Texts that are written in common steps. */
+/** Texts written in common steps. */
 const textsAtOnce = 16;
-/** Mean KL in nats up to which a model counts as the original: rounding of weights to float16 costs far less. */
+/** Mean KL in nats up to which a model counts as the original: rounding weights to float16 costs far less. */
 export const harmlessKl = 1e-3;
-/** Random signs of a test. */
+/** Random sign flips per test. */
 const signFlips = 10_000;
 
 /**
- * Prompts out of windows of text, at random and without repetition.
- * @param count all windows where there are fewer
+ * Picks prompts from windows of text, at random without repetition.
+ * @param count takes all windows if there are fewer
  */
 export function samplePrompts(windows: readonly ScoredWindow[], count: number, seed = 0): Int32Array[] {
   const random = new Random(seed);
@@ -59,8 +59,8 @@ export function samplePrompts(windows: readonly ScoredWindow[], count: number, s
 }
 
 /**
- * Greedy continuations, each with its prompt in front; EOS ends none of them.
- * @param tokens of a continuation
+ * Greedy continuations, each with its prompt in front; EOS does not end them.
+ * @param tokens per continuation
  * @throws LinnetError `INPUT` for an empty prompt, `ABORTED` when the signal fires
  */
 export async function greedyTexts(
@@ -90,7 +90,7 @@ export async function greedyTexts(
 }
 
 /**
- * Compares two models over texts that the first has written (`greedyTexts`).
+ * Compares two models over texts that the first wrote (`greedyTexts`).
  * @returns in the order of the texts
  * @throws LinnetError `MISMATCH` for vocabularies of different sizes, `ABORTED` when the signal fires between two texts
  */
@@ -144,7 +144,7 @@ function divergence(exact: Float32Array, other: Float32Array): number {
   return Math.max(0, sum);
 }
 
-/** The means over texts, of all positions or of those from `from` to `to`. */
+/** The means over texts, at all positions or those from `from` to `to`. */
 export function meanAgreement(texts: readonly TextAgreement[], from = 0, to = Number.POSITIVE_INFINITY): Agreement {
   let [greedy, same, kl, positions] = [0, 0, 0, 0];
   for (const text of texts) {
@@ -159,7 +159,7 @@ export function meanAgreement(texts: readonly TextAgreement[], from = 0, to = Nu
   return { greedyLength: greedy / texts.length, sameNext: same / positions, kl: kl / positions };
 }
 
-/** The means by position, in ranges that double in length: 0, 1–2, 3–6, … */
+/** The means by position, in ranges of doubling length: 0, 1–2, 3–6, … */
 export function agreementByPosition(texts: readonly TextAgreement[]) {
   const tokens = Math.max(...texts.map(({ kl }) => kl.length));
   const ranges: { readonly from: number; readonly to: number }[] = [];
@@ -171,10 +171,10 @@ export function agreementByPosition(texts: readonly TextAgreement[]) {
 }
 
 /**
- * Whether `other` is farther from the original than `reference` is, over the same texts: a one-sided test of paired
- * differences of the mean KL under random signs.
+ * Whether `other` is farther from the original than `reference`, over the same texts: a one-sided test of paired differences
+ * in mean KL under random signs.
  * @param reference undefined: whether it is farther than `harmlessKl`
- * @returns the probability of a difference as large by chance; 1 for equal distances
+ * @returns the probability of so large a difference by chance; 1 for equal distances
  */
 export function fartherProbability(
   other: readonly TextAgreement[],

@@ -1,18 +1,18 @@
-/** Recall of two models, as answers: whether a passage that comes again is continued as the first time. */
+/** Two models' recall, as answers: whether each continues a repeated passage as the first time. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { requireRunning } from '../../errors.ts';
 import { readWindow } from '../perplexity/losses.ts';
 import type { RecallProbe } from '../recall/copy-recall.ts';
 import { argmax } from '../../graph/largest.ts';
 
-/** Tokens of a probe that the model chose rightly, of those that are scored. */
+/** Tokens of a probe that the model chose correctly, out of those scored. */
 export interface RecallAnswer {
   readonly distance: number;
   readonly right: number;
   readonly scored: number;
 }
 
-/** Answers to the probes, in their order. @throws LinnetError `ABORTED` when the signal fires between two probes */
+/** Answers to the probes, in order. @throws LinnetError `ABORTED` when the signal fires between two probes */
 export async function recalledAnswers(
   engine: StepEngine,
   probes: readonly RecallProbe[],
@@ -30,7 +30,7 @@ export async function recalledAnswers(
   return answers;
 }
 
-/** Share of right tokens of both models by distance. */
+/** Both models' share of correct tokens by distance. */
 export function recallByDistance(original: readonly RecallAnswer[], converted: readonly RecallAnswer[]) {
   const share = (answers: readonly RecallAnswer[], distance: number): number => {
     const at = answers.filter((answer) => answer.distance === distance);
@@ -43,7 +43,7 @@ export function recallByDistance(original: readonly RecallAnswer[], converted: r
   }));
 }
 
-/** Whole answers that one of the models alone has right, and those of which both or none are. */
+/** Counts whole answers that only one model has right, and those that both or neither have. */
 export function comparedAnswers(original: readonly RecallAnswer[], converted: readonly RecallAnswer[]) {
   const whole = ({ right, scored }: RecallAnswer): number => (right === scored ? 1 : 0);
   const gains = converted.map((answer, i) => whole(answer) - whole(original[i]));

@@ -1,4 +1,4 @@
-/** Agreement of two models whose weights are at hand, by one graph over whole texts: weights that both share are in memory once. */
+/** Agreement of two models whose weights are at hand, by one graph over whole texts: shared weights are in memory once. */
 import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
@@ -37,7 +37,7 @@ interface Weighted {
 type WeightOptions = WindowGraphOptions & { readonly signal?: AbortSignal };
 
 /**
- * Compares two models as `textAgreement` does; layer by layer where parameters are in files.
+ * Compares two models like `textAgreement`; layer by layer if parameters are in files.
  * @throws LinnetError `MISMATCH` for vocabularies of different sizes, `ABORTED` when the signal fires between two batches
  */
 export async function weightAgreement(
@@ -58,7 +58,7 @@ export async function weightAgreement(
   );
 }
 
-/** Answers of two models to probes, as `recalledAnswers` has them of one. @throws LinnetError as `weightAgreement` */
+/** Two models' answers to probes; `recalledAnswers` gives one model's. @throws LinnetError like `weightAgreement` */
 export async function weightRecall(
   original: Weighted,
   other: Weighted,
@@ -93,16 +93,16 @@ async function compareWindows<T>(
   return await graphs.map(parameters, result, signal);
 }
 
-/** Whether two parameters have the same numbers, as far as their places tell. */
+/** Whether two parameters have the same numbers, judged by their places. */
 function isSameParameter(one: AnyParameter | undefined, other: AnyParameter | undefined): boolean {
   return one === other || (one && other && 'data' in one && 'data' in other && one.data === other.data) === true;
 }
 
 /**
- * Memory of such a comparison, without the weights of a whole graph.
- * @param texts how many, and tokens of each
+ * Memory of such a comparison, without a whole graph's weights.
+ * @param texts their number, and tokens in each
  * @param weights parameters as they would be read
- * @param names of the original's parameters that the other has with other numbers. Default: none
+ * @param names of the original's parameters whose numbers differ in the other. Default: none
  */
 export function agreementMemory(
   original: CausalModel,
@@ -117,12 +117,16 @@ export function agreementMemory(
   return { whole: graphCost(graph).peakBytes, layers: segmentedBytes(graph, weights, texts.count / rows) };
 }
 
-/** Factor by which a token falls behind the choice of a model: differences of its logits, however small, exceed all others. */
+/**
+ * Factor on a token's distance below the original's choice: it exceeds all logits, so that a maximum picks the choice's
+ * logit.
+ */
 const steep = 1e30;
 
 /**
- * `inputs` int32 [B,n], inputs of `scoredRows` and the parameters → four numbers of every prediction: `kl`; `choice`, the other model's
- * largest logit less its logit of the original's choice; `first` and `second`, the largest logit of each less its logit of the label.
+ * `inputs` int32 [B,n], inputs of `scoredRows` and the parameters → four numbers per prediction: `kl`; `choice`, the other
+ * model's largest logit minus its logit for the original's choice; `first` and `second`, each model's largest logit minus its
+ * logit for the label.
  */
 function agreementGraph(
   original: CausalModel,

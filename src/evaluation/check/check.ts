@@ -1,7 +1,7 @@
 /**
- * Whether a model may be trusted: that no output depends on a later token (the leak that an unmasked convolution
- * brings, paper, section 4.2 and Figure 4), and that decoding computes the trained function (parallel, step and tree forms
- * agree with the formula).
+ * Checks whether a model can be trusted: no output depends on a later token (the leak of an unmasked convolution, paper,
+ * section 4.2 and Figure 4), and decoding computes the trained function (parallel, step and tree forms agree with the
+ * formula).
  */
 import { mixerDims } from '../../attention/mixers.ts';
 import { layeredWeights, loadTensors } from '../../checkpoint/stored-parameter.ts';
@@ -23,28 +23,32 @@ import { mixerProbe, randomMixerParameters, randomProbe } from './mixer-probe.ts
 
 export type { CheckRow } from './rows.ts';
 
-/** What `checkModel` compares, and how it reports. */
+/** Scope and reporting of `checkModel`. */
 export interface CheckOptions extends Stoppable {
-  /** Of the random tokens, rows and parameters. Default 1. */
+  /** Seed for the random tokens, rows and parameters. Default 1. */
   readonly seed?: number;
   /**
-   * Longest sequence, for models with large groups: edges beyond it go unchecked. Default 1024. Without that limit,
-   * sequences cover three groups and twice the reach of the convolution. Never more than the positions a model has.
+   * Longest sequence, for models with large groups: edges beyond it go unchecked. Default 1024. Without this limit, sequences
+   * cover three groups and twice the convolution's reach. Never more than the model's positions.
    */
   readonly maximumLength?: number;
-  /** Threads and device. Default: all cores of the CPU. */
+  /** Threads and device. Default: all CPU cores. */
   readonly compile?: CompileOptions;
-  /** Whose steps are compared with a causal model, `none` where all weights do not fit. Default: one made of the parameters. */
+  /**
+   * The engine whose steps are compared with a causal model, `none` if the weights do not all fit. Default: one made from the
+   * parameters.
+   */
   readonly engine?: StepEngine | 'none';
-  /** Called with every row as it is finished. */
+  /** Called with every finished row. */
   readonly onRow?: (row: CheckRow) => void;
 }
 
-/** All comparisons of a check. */
+/** All of a check's comparisons. */
 export type CheckReport = Awaited<ReturnType<typeof checkModel>>;
 
 /**
- * Checks a model, layer by layer where parameters are in files; an encoder as `encoderRows` says. A model fails with rows that are not ok; errors are thrown only where it cannot be run at all.
+ * Checks a model, layer by layer if parameters are in files; an encoder by `encoderRows`. A model fails with rows that are
+ * not ok; errors are thrown only if it cannot run at all.
  *
  * @throws LinnetError `INPUT` for a maximum length below 8, `ABORTED` when the signal fires between two rows
  * @example
@@ -81,13 +85,13 @@ export async function checkModel(
     requireRunning(signal, `after ${rows.length} results of the check`);
   }
   return {
-    /** Whether any output moved when a later token changed; of an encoder, next to padding. */
+    /** Whether any output moved when a later token changed or, for an encoder, next to padding. */
     leak: rows.some(({ test, ok }) => isLeakTest(test) && !ok),
     ok: rows.every(({ ok }) => ok),
-    /** Largest relative error of the comparisons between forms. NaN if an output is not finite. */
+    /** Largest relative error between forms. NaN if an output is not finite. */
     maxError: Math.max(0, ...rows.flatMap(({ test, error }) => (isLeakTest(test) || error === null ? [] : [error]))),
     rows,
-    /** Tests of a causal model that were left out, since its engine was not made. */
+    /** A causal model's tests that were skipped, since it had no engine. */
     unchecked: engine === 'none' && model.kind === 'causal' ? [checkTests.modelSteps, checkTests.modelTree] : [],
   };
 }
@@ -108,7 +112,7 @@ export function checkMemory(
   return processBytes + segmentedBytes(graph, weights, 1);
 }
 
-/** From one mixer to the whole model: its leaks, then its forms. */
+/** From single mixers to the whole model: leaks, then forms. */
 async function* causalRows(
   model: CausalModel,
   parameters: ParameterValues,
@@ -116,7 +120,8 @@ async function* causalRows(
   decodes: boolean,
 ): AsyncGenerator<CheckRow> {
   const { maximumLength, seed, compile } = options;
-  // Mixers alone, on random rows: with each layer's own α, λ and filter weights and, once for all layers that share it, with random ones.
+  // Mixers alone, on random rows: with each layer's own α, λ and filter weights and, once for all layers that share it, with
+  // random ones.
   for (const { mixer, layers } of sharedMixers(model)) {
     const length = checkedLength([mixer], maximumLength);
     const probe = mixerProbe(mixer, { ...mixerDims(mixer, model.sizes), vocabulary: 2 * length });
@@ -166,7 +171,7 @@ function movementRow(subject: string, test: CheckRow['test'], length: number, mo
   return row.ok ? row : { ...row, note: `positions up to ${moved.cut} moved when later ones changed` };
 }
 
-/** A layer's own mixer parameters under the names they have in a probe. */
+/** A layer's own mixer parameters, under their names in a probe. */
 async function layerParameters(
   model: CausalModel,
   parameters: ParameterValues,

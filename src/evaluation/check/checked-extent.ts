@@ -1,6 +1,6 @@
 /**
- * Where a mixer can go wrong: the layers that share it, lengths and positions around the edges of its groups and the reach of its
- * filter.
+ * Where a mixer can go wrong: the layers that share it, and lengths and positions around its groups' edges and its filter's
+ * reach.
  */
 import { convolutionReach } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
@@ -8,7 +8,7 @@ import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.
 import type { ModelDescription } from '../../models/model.ts';
 import { groupedBy } from '../../report/statistics.ts';
 
-/** The different mixers of a model, in the order of the first layer that has each. */
+/** A model's distinct mixers, in the order of each one's first layer. */
 export function sharedMixers(model: Pick<ModelDescription, 'mixers'>) {
   const layers = groupedBy([...model.mixers.keys()], (layer) => JSON.stringify(model.mixers[layer]));
   return layers.map((same) => ({ mixer: model.mixers[same[0]], layers: same }));
@@ -26,7 +26,7 @@ export function layerNames(layers: readonly number[]): string {
   return `${layers.length === 1 ? 'layer' : 'layers'} ${names.join(', ')}`;
 }
 
-/** Stands in for G where one group never ends, as in softmax attention: forms differ in chunks all the same. */
+/** Replaces G if one group never ends, as in softmax attention: forms differ in chunks all the same. */
 const endlessGroup = 16;
 
 /** G, or its substitute. */
@@ -35,7 +35,7 @@ export function checkedGroup(mixer: MixerConfig): number {
   return group === Number.POSITIVE_INFINITY ? endlessGroup : group;
 }
 
-/** Three groups and a bit, and twice the reach of the convolution: an odd length that fills every part of the state. */
+/** Three groups and a bit, or twice the convolution's reach: an odd length that fills every part of the state. */
 export function checkedLength(mixers: readonly MixerConfig[], maximum: number): number {
   const wanted = mixers.map((mixer) => {
     const convolution = convolutionOf(mixer);
@@ -46,20 +46,20 @@ export function checkedLength(mixers: readonly MixerConfig[], maximum: number): 
   return Math.min(Math.max(...wanted), maximum, ...longest);
 }
 
-/** Lengths at which the forms of a mixer are compared: 1, around one and two groups, and the longest. */
+/** Lengths at which a mixer's forms are compared: 1, around one and two groups, and the longest. */
 export function comparedLengths(mixer: MixerConfig, maximum: number): number[] {
   const G = checkedGroup(mixer);
   const longest = checkedLength([mixer], maximum);
   return ascending([1, G - 1, G, G + 1, 2 * G - 1, longest], 1, longest);
 }
 
-/** Last unchanged positions t of the leak tests: the first, around the edges of all groups, and the last but one. */
+/** Last unchanged positions t in the leak tests: the first, around all groups' edges, and the last but one. */
 export function cutPositions(mixers: readonly MixerConfig[], length: number): number[] {
   const edges = mixers.map(checkedGroup).flatMap((G) => [G - 2, G - 1, G, 2 * G - 2, 2 * G - 1, 2 * G]);
   return ascending([0, ...edges, length - 2], 0, length - 2);
 }
 
-/** Committed lengths under the trees: one that ends before a group's edge, on it, after it, and none at all. */
+/** Committed lengths under the trees: ending before, on and after a group's edge, and none. */
 export function committedLengths(mixer: MixerConfig, maximum: number): number[] {
   const G = checkedGroup(mixer);
   return ascending([0, G - 2, 2 * G - 1, 2 * G, 2 * G + 3], 0, maximum);

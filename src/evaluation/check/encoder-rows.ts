@@ -1,6 +1,6 @@
 /**
- * The check of an encoder. It reads the whole text by design, so there is no future to leak; what must not show is
- * padding: a text in a batch of longer ones has the outputs that it has alone. And the mixers are the formula.
+ * Checks an encoder. It reads the whole text by design, so it has no future to leak, but padding must not show: a text in a
+ * batch with longer ones must have the same outputs as alone. And its mixers must match the formula.
  */
 import { float32Error, mixBidirectional, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
@@ -15,7 +15,7 @@ import { type Computation, computed, fewerHeads, type ParameterValues, type Pari
 import { type CheckRow, checkTests, comparedRow, Discrepancy, limits, modelLimit } from './rows.ts';
 import { mixerProbe, hiddenOfReference, referenceInput, randomMixerParameters, randomProbe } from './mixer-probe.ts';
 
-/** Hidden states [B,n,width] of texts with padding. */
+/** Hidden states [B,n,width] of padded texts. */
 type Encode = (source: ParameterSource, input: EncoderInput) => Value;
 
 /** Every mixer against the reference and next to padding, then the whole model next to padding. */
@@ -61,7 +61,7 @@ function probeEncoder(probe: CausalModel): Encode {
     );
 }
 
-/** Texts of all lengths, one without and one with padding in any place, at the positions of their tokens. */
+/** Texts of all lengths, one without and one with padding at any place, at their tokens' positions. */
 async function wholeAgainstReference(
   probe: CausalModel,
   tables: WeightMap,
@@ -99,10 +99,10 @@ export function paddedGraph(model: EncoderModel, maximumLength: number): Graph {
   return graph;
 }
 
-/** Lengths of texts in `paddedAgainstAlone`. */
+/** Most text lengths in `paddedAgainstAlone`. */
 const mostLengths = 4;
 
-/** Texts that end around the edges of groups: in one batch, with any tokens for padding, against each alone. */
+/** Texts that end around groups' edges: in one batch, with arbitrary tokens as padding, against each alone. */
 async function paddedAgainstAlone(
   encode: Encode,
   vocabulary: number,

@@ -1,6 +1,6 @@
 /**
- * Forms against each other: a mixer on random rows against the float64 loops of the reference, a whole model against one
- * parallel pass. Forms are the parallel graph and the decoding engine by single steps, chunks and trees, with commit and folding.
+ * Compares forms: a mixer on random rows against the reference's float64 loops, a whole model against one parallel pass.
+ * Forms are the parallel graph and the decoding engine with single steps, chunks and trees, with commit and folding.
  */
 import { float32Error, isCausal, isExchangeable, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
@@ -25,17 +25,17 @@ export interface ParityOptions {
   readonly maximumLength: number;
   readonly seed: number;
   readonly compile?: CompileOptions;
-  /** Whose steps are compared with the model. Default: one that is made of the parameters, in memory. */
+  /** The engine whose steps are compared with the model. Default: one made from the parameters, in memory. */
   readonly engine?: StepEngine;
 }
 
-/** In memory, or in files of which one layer at a time is read. */
+/** In memory, or in files read one layer at a time. */
 export type ParameterValues = ReadonlyMap<string, AnyParameter>;
 
-/** Makes the output of a graph, of inputs by name. */
+/** Makes a graph's output from inputs by name. */
 export type Computation = (source: ParameterSource, inputs: Readonly<Record<string, Value>>) => Value;
 
-/** The float32 numbers of a computation, run once over feeds; layer by layer where parameters are in files. */
+/** A computation's float32 numbers, run once over feeds; layer by layer if parameters are in files. */
 export async function computed(
   parameters: ParameterValues,
   feeds: NamedTensors,
@@ -48,7 +48,7 @@ export async function computed(
   return dataOf((await runOnce(program, feeds, segmentWeights(parameters))).computed, 'float32');
 }
 
-/** Inputs of a graph for feeds. */
+/** A graph's inputs for feeds. */
 export function inputsOf(graph: Graph, feeds: NamedTensors): Record<string, Value> {
   const named = Object.entries(feeds).map(
     ([name, { dtype, shape }]) => [name, graph.input(name, dtype, shape)] as const,
@@ -56,17 +56,17 @@ export function inputsOf(graph: Graph, feeds: NamedTensors): Record<string, Valu
   return Object.fromEntries(named);
 }
 
-/** The rows that a form must give at all tokens: a chain, behind which the nodes of a tree may lie. */
+/** The rows that a form must give at all tokens: a chain, perhaps followed by a tree's nodes. */
 type ExpectedRows = (tokens: Int32Array, tree?: TokenTree) => Promise<readonly ArrayLike<number>[]>;
 
-/** An engine whose outputs are compared. */
+/** An engine to compare. */
 interface Compared {
   readonly engine: StepEngine;
   readonly output: 'hidden' | 'logits';
   readonly expected: ExpectedRows;
 }
 
-/** Reads tokens a chain of `portions[i]` nodes at a time, then a tree behind them, and compares the rows of the last part. */
+/** Reads tokens in chains of `portions[i]` nodes, then a tree after them, and compares the last part's rows. */
 async function compareReading(
   { engine, output, expected }: Compared,
   tokens: Int32Array,
@@ -90,7 +90,7 @@ async function compareReading(
   return found;
 }
 
-/** Portions of tokens, each from 1 to `most`, that add up to `length`: groups open and close inside and between them. */
+/** Random portions of tokens, each from 1 to `most`, that sum to `length`: groups open and close inside and between them. */
 function randomPortions(length: number, most: number, random: Random): number[] {
   const portions: number[] = [];
   for (let left = length; left > 0; left -= portions[portions.length - 1]) {
@@ -99,14 +99,14 @@ function randomPortions(length: number, most: number, random: Random): number[] 
   return portions;
 }
 
-/** A random forest that is mostly deep, so that its paths cross an edge that is a few positions away. */
+/** A random forest, mostly deep, so that its paths cross an edge a few positions away. */
 function randomForest(size: number, random: Random): TokenTree {
   return new TokenTree(Array.from({ length: size }, (_, node) => Math.max(-1, node - 1 - random.integer(3))));
 }
 
 const mixerTree = { nodes: 12, longestChunk: 13 };
 
-/** Compares all forms of a mixer. @param name how the rows call it */
+/** Compares all of a mixer's forms. @param name its name in the rows */
 export async function* mixerParity(
   name: string,
   mixer: MixerConfig,
@@ -154,18 +154,18 @@ export async function* mixerParity(
   yield comparedRow({ ...about, test: checkTests.tree }, behind);
 }
 
-/** Tokens 0, 1, 2, …: every position has rows of its own. */
+/** Tokens 0, 1, 2, …: every position has its own rows. */
 function ownRows(length: number): Int32Array {
   return Int32Array.from({ length }, (_, i) => i);
 }
 
-/** The loops of the reference take their time, and heads do not differ: two key-value heads show all there is. */
+/** Fewer heads, for the reference's slow loops: heads do not differ, so two key-value heads show everything. */
 export function fewerHeads(sizes: Omit<ProbeSizes, 'vocabulary'>): Omit<ProbeSizes, 'vocabulary'> {
   const keyValueHeads = Math.min(2, sizes.keyValueHeads);
   return { ...sizes, keyValueHeads, heads: (sizes.heads / sizes.keyValueHeads) * keyValueHeads };
 }
 
-/** To the reference chain and tree are one bigger tree. */
+/** To the reference, chain and tree form one bigger tree. */
 function referenceRows(probe: CausalModel, parameters: Weights): ExpectedRows {
   return async (tokens, tree) => {
     const committed = tokens.length - (tree?.size ?? 0);
@@ -181,7 +181,7 @@ function referenceRows(probe: CausalModel, parameters: Weights): ExpectedRows {
 
 const modelTree = { nodes: 8, longestChunk: 24 };
 
-/** Compares the forms of a model with its own parameters. */
+/** Compares a model's forms with its own parameters. */
 export async function* modelParity(
   model: CausalModel,
   parameters: ParameterValues,
@@ -214,7 +214,7 @@ export async function* modelParity(
   yield comparedRow({ ...about, test: checkTests.modelTree, length: committed + nodes }, tree);
 }
 
-/** Logits of one parallel pass over the chain, and with a tree over the chain with each path of it, shorter ones padded. */
+/** Logits of one parallel pass over the chain; with a tree, over the chain plus each of its paths, shorter ones padded. */
 function parallelRows(model: CausalModel, parameters: ParameterValues, options: ParityOptions): ExpectedRows {
   return async (tokens, tree) => {
     const committed = tokens.length - (tree?.size ?? 0);

@@ -1,6 +1,6 @@
 /**
- * The leak test: how far outputs at positions ≤ t move when the tokens after t are replaced. In a causal model they do
- * not move at all, for any t.
+ * The leak test: how far outputs at positions ≤ t move when the tokens after t are replaced. In a causal model they do not
+ * move at all, for any t.
  */
 import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import { Graph, type Value } from '../../graph/graph.ts';
@@ -19,7 +19,7 @@ import type { ParameterValues } from './forms.ts';
 
 /** How far one output moved. */
 export interface Movement {
-  /** Largest movement at a position ≤ t, over the largest magnitude of the output. NaN if the output is not finite. */
+  /** Largest movement at a position ≤ t, over the output's largest magnitude. NaN if the output is not finite. */
   readonly relative: number;
   readonly absolute: number;
   /** The t at which it moved most. */
@@ -27,9 +27,9 @@ export interface Movement {
 }
 
 /**
- * A compiled leak test; parameters are inputs, so that one program serves all layers with the same mixer. Dispose of it.
+ * A compiled leak test; parameters are inputs, so one program serves all layers with the same mixer. Dispose of it.
  * @param cuts positions t, each from 0 to `length` − 2
- * @param weights of a model that runs layer by layer
+ * @param weights for a model that runs layer by layer
  */
 export async function compileMovement(
   model: CausalModel,
@@ -40,7 +40,7 @@ export async function compileMovement(
 ) {
   const program = await compileWeighted(movementGraph(model, length, cuts), weights, options);
   return {
-    /** Movements of the output of every layer's mixer, and of the model's final hidden states. */
+    /** Movements of every layer's mixer output, and of the model's final hidden states. */
     async run(parameters: ParameterValues, random: Random) {
       const tokens = changedTokens(model.sizes.vocabulary, length, cuts, random);
       const results = await runOnce(program, { tokens }, segmentWeights(parameters));
@@ -58,14 +58,14 @@ export async function compileMovement(
   };
 }
 
-/** Row 0 is a random sequence, row i the same up to position cuts[i − 1] and different everywhere after it. */
+/** Row 0 is a random sequence; row i equals it up to position cuts[i − 1] and differs everywhere after it. */
 function changedTokens(V: number, n: number, cuts: readonly number[], random: Random): Tensor {
   const base = Int32Array.from({ length: n }, () => random.integer(V));
   const tokens = new Int32Array((1 + cuts.length) * n);
   tokens.set(base);
   cuts.forEach((cut, i) => {
     for (let t = 0; t < n; t++) {
-      // A shift of 1 to V − 1 changes every token for certain.
+      // A shift of 1 to V − 1 is sure to change every token.
       const shift = t <= cut ? 0 : 1 + random.integer(Math.max(1, V - 1));
       tokens[(i + 1) * n + t] = (base[t] + shift) % V;
     }

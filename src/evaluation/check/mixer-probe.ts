@@ -1,7 +1,7 @@
 /**
- * A mixer on its own, dressed as a model: one layer, no residual stream, and a table of random query, key and value
- * rows, one per token. So everything that runs models (the parallel graph, the decoding engine with its masks, ring,
- * commit and folding) runs the bare mixer, on rows that can be given to the reference as well.
+ * A bare mixer, dressed as a model: one layer, no residual stream, and a table of random query, key and value rows, one per
+ * token. So everything that runs models (the parallel graph, the decoding engine with its masks, ring, commit and folding)
+ * runs the mixer alone, on rows that the reference can also take.
  */
 import type { HeadCounts, MixerConfig } from '../../attention/mixer.ts';
 import { mixerDims, mixerParameters, rowWidth } from '../../attention/mixers.ts';
@@ -28,7 +28,7 @@ export interface ProbeSizes extends HeadCounts {
 
 const prefix = 'mixer';
 
-/** The model whose hidden states are the outputs of the mixer, [B,T,H·E]. Positions do not turn its rows. */
+/** The model whose hidden states are the mixer's outputs, [B,T,H·E]. Positions do not rotate its rows. */
 export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
   const { heads: H, keyValueHeads: M, headWidth, valueWidth: E = headWidth, vocabulary: V } = sizes;
   const D = rowWidth(mixer, headWidth);
@@ -78,8 +78,8 @@ export function randomProbe(probe: CausalModel, random: Random): WeightMap {
 }
 
 /**
- * Values for the learned parameters of all mixers of a model that switch every branch on: α and λ between 0.5 and 1.5,
- * taps and learned maps normal. A freshly linearized model has α = 0 and zero filter weights, behind which a leak could hide.
+ * Values for a model's learned mixer parameters that switch every branch on: α and λ between 0.5 and 1.5, taps and learned
+ * maps normal. A freshly linearized model has α = 0 and zero filter weights, which could hide a leak.
  */
 export function randomMixerParameters(model: ModelDescription, random: Random): WeightMap {
   const values: WeightMap = new Map();
@@ -134,7 +134,7 @@ export function hiddenOfReference(output: Float64Array, position: number, heads:
   return hidden;
 }
 
-/** Rows [V,heads·D] of a table, picked by tokens: [heads,n,D]. */
+/** Rows of a table [V,heads·D], picked by tokens: [heads,n,D]. */
 function headsOutermost(table: Float32Array, tokens: ArrayLike<number>, heads: number, D: number): Float64Array {
   const rows = new Float64Array(heads * tokens.length * D);
   for (let head = 0; head < heads; head++) {

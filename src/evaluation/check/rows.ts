@@ -1,10 +1,10 @@
-/** Rows of the check of a model: one per comparison, with the error and its limit. */
+/** Rows of a model's check: one per comparison, with its error and limit. */
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { float32Error } from '../../attention/mixers.ts';
 
 /**
- * The comparisons. Leak tests measure how much an output moves by inputs it must not see: the past by the future, and of an
- * encoder a text by the padding behind it.
+ * The comparisons. Leak tests measure how much hidden inputs move an output: the future, or in an encoder the padding after a
+ * text.
  */
 export const checkTests = {
   futurePositions: 'future positions, own parameters',
@@ -27,49 +27,49 @@ export type CheckTest = (typeof checkTests)[keyof typeof checkTests];
 
 /** One comparison of a check. */
 export interface CheckRow {
-  /** `layer 3`, `layers 0–4` where they share a mixer, or `model`. */
+  /** `layer 3`, `layers 0–4` if they share a mixer, or `model`. */
   readonly subject: string;
   readonly test: CheckTest;
   /** Tokens of the longest sequence compared. */
   readonly length: number;
   /**
-   * Largest difference over the largest expected magnitude; for leak tests, the largest movement over the largest
-   * output. Null where the test does not apply.
+   * Largest difference over the largest expected magnitude; for leak tests, the largest movement over the largest output.
+   * Null if the test does not apply.
    */
   readonly error: number | null;
-  /** Largest difference itself. */
+  /** The largest difference itself. */
   readonly absolute: number | null;
   /** Largest `error` that passes. */
   readonly limit: number;
   readonly ok: boolean;
-  /** For the reader: the position of the movement, or the reason why the test does not apply. */
+  /** For the reader: the movement's position, or why the test does not apply. */
   readonly note?: string;
 }
 
-/** Leak tests are called after the inputs that an output must not see. */
+/** Leak tests are named after the inputs that an output must not see. */
 export function isLeakTest(test: CheckTest): boolean {
   return test.startsWith('future') || test.startsWith('padded');
 }
 
 /**
- * Largest `error` of each kind of test.
+ * Largest `error` for each kind of test.
  *
- * A past position sees the future only through exact zeros (masks), and is computed in the same order whatever the
- * future holds, so a causal model moves by 0, or by rounding where the engine cuts its work differently. 1e-5 of the
- * largest output is far above float32 rounding (6e-8 per operation) and far below the movement by a live tap.
+ * A past position sees the future only through exact zeros (masks), and is computed in the same order whatever the future
+ * holds, so a causal model moves by 0, or by rounding if the engine divides its work differently. 1e-5 of the largest output
+ * is far above float32 rounding (6e-8 per operation) and far below a live tap's movement.
  *
- * The forms of a mixer add the same terms in different orders and partly as sums over groups, in float32 against the
- * oracle's float64; a whole model passes such differences through all its layers. The same holds of a text alone and the
- * same text next to padding, whose sums are cut differently.
+ * A mixer's forms add the same terms in different orders and partly as sums over groups, in float32 against the oracle's
+ * float64; a whole model passes such differences through all its layers. The same holds for a text alone and next to padding,
+ * whose sums are divided differently.
  */
 export const limits = { movement: 1e-5, mixer: 5e-5, model: 2e-4 } as const;
 
-/** Largest `error` of a model of these mixers. */
+/** Largest `error` for a model with these mixers. */
 export function modelLimit(mixers: readonly MixerConfig[]): number {
   return mixers.reduce<number>((largest, mixer) => Math.max(largest, float32Error(mixer)), limits.model);
 }
 
-/** Collects the largest difference and the largest expected magnitude. NaN anywhere makes the error NaN. */
+/** Collects the largest difference and the largest expected magnitude. Any NaN makes the error NaN. */
 export class Discrepancy {
   absolute = 0;
   #peak = 0;
@@ -81,13 +81,13 @@ export class Discrepancy {
     }
   }
 
-  /** 0 if nothing differs, be it that everything is zero. */
+  /** 0 if nothing differs, even if everything is zero. */
   get relative(): number {
     return this.absolute === 0 ? 0 : this.absolute / this.#peak;
   }
 }
 
-/** A row of a comparison that was made. */
+/** The row of a comparison that ran. */
 export function comparedRow(
   about: Pick<CheckRow, 'subject' | 'test' | 'length' | 'limit' | 'note'>,
   { relative, absolute }: { readonly relative: number; readonly absolute: number },
@@ -95,7 +95,7 @@ export function comparedRow(
   return { ...about, error: relative, absolute, ok: relative <= about.limit };
 }
 
-/** A row of a comparison that makes no sense for the mixer, which therefore fails it. */
+/** The row of a comparison that does not apply to the mixer, which therefore fails it. */
 export function inapplicableRow(about: Pick<CheckRow, 'subject' | 'test' | 'limit'>, note: string): CheckRow {
   return { ...about, length: 0, error: null, absolute: null, ok: false, note };
 }

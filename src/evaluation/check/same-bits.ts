@@ -1,6 +1,6 @@
 /**
- * Whether a token has the same bits however it is read: by itself, in a chain, in a tree among others, in a batch of texts, and
- * in a prompt of any chunks. Asked of an engine on random tokens; the states of all ways are compared too.
+ * Checks whether a token has the same bits however it is read: alone, in a chain, in a tree among others, in a batch of
+ * texts, and in a prompt of any chunks. Runs an engine on random tokens, and also compares the states.
  */
 import { chain, TokenTree } from '../../attention/tree.ts';
 import type { StepEngine, StepOutput } from '../../decoding/step-engine.ts';
@@ -9,29 +9,32 @@ import { requireCount } from '../../files/arguments.ts';
 import type { Model } from '../../models/model.ts';
 import { Random } from '../../random.ts';
 
-/** By way of reading: whether all logits, and all states, had the bits of one token a step. */
+/** By way of reading: whether all logits and states had the bits of one token per step. */
 export type SameBits = Awaited<ReturnType<typeof bitsByReading>>;
 
-/** Tokens of the text, by default. */
+/** Default length of the text in tokens. */
 const usualLength = 160;
-/** Texts whose logits are in memory at once: of single tokens, trees and chunks, and those that wait to be collected (0.3B, 0.5B). */
+/**
+ * Texts whose logits are in memory at once: single tokens', trees' and chunks', and those waiting to be collected (0.3B,
+ * 0.5B).
+ */
 const textsHeld = 12;
 
-/** Bytes of logits while bits are compared. */
+/** Bytes of logits during the comparison. */
 export function comparedBytes({ kind, sizes }: Pick<Model, 'kind' | 'sizes'>): number {
   return kind === 'encoder' ? 0 : 4 * textsHeld * usualLength * sizes.vocabulary;
 }
 
 interface SameBitsOptions {
-  /** Tokens of the text; at most the positions that the model has. Default 160. */
+  /** Length of the text in tokens; at most the model's positions. Default 160. */
   readonly length?: number;
   /** Default 1. */
   readonly seed?: number;
 }
 
-/** The encoded text of an encoder-decoder model is shorter than another one in the batch. */
+/** `source`: an encoder-decoder model's text, shorter than another in the batch. */
 const sizes = { chain: 5, tree: 16, batch: 16, chunks: [7, 64, 128, 512], source: 5 } as const;
-/** A state is kept at every third token. */
+/** States are kept at every third token. */
 const every = 3;
 
 /** @throws LinnetError `INPUT` for a length below 2 */
@@ -53,7 +56,7 @@ export async function bitsByReading(engine: StepEngine, { length = usualLength, 
   }
   const isRead = (output: StepOutput, from: number): boolean =>
     output.logits.every((row, i) => isEqual(row, logits[from + i]));
-  // `alone`: one token a step, a second time, beside other work.
+  // `alone`: one token per step again, alongside other work.
   const result = { alone: true, chain: true, tree: true, batch: true, chunks: true };
   for (const [at, beginning] of kept) {
     const room = Math.min(engine.room(beginning), count - at);

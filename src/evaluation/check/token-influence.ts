@@ -1,7 +1,7 @@
 /**
- * Who depends on whom: one token of a text is replaced at a time, and the model's predictions are compared. In a causal model
- * nothing before the replaced token moves; an unmasked convolution moves what lies up to P positions before it, in every
- * layer once more.
+ * Which tokens influence which predictions: replaces one token of a text at a time, and compares the model's predictions. In
+ * a causal model nothing before the replaced token moves; an unmasked convolution moves predictions up to P positions before
+ * it, in every layer again.
  */
 import { LinnetError } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
@@ -14,23 +14,23 @@ import { parallelLogits } from '../../models/graphs/parallel-graph.ts';
 import { WeightParameters } from '../../nn/parameters.ts';
 import type { Program } from '../../runtime/program.ts';
 
-/** How far every token of a text moves the predictions of all positions. */
+/** How far every token of a text moves the predictions at all positions. */
 export interface TokenInfluence {
   /** T. */
   readonly length: number;
-  /** What stood for each token when it was replaced [T]. */
+  /** Each token's replacement [T]. */
   readonly replacements: readonly number[];
-  /** The largest movement [T,T] of a logit at position t, when the token at p was replaced, at (p, t). */
+  /** At (p, t): the largest movement [T,T] of a logit at position t when the token at p was replaced. */
   readonly moved: Float32Array;
 }
 
-/** The batch has a row for every token, and one more. */
+/** The batch has a row per token, and one more. */
 const mostTokens = 96;
 
 /**
  * Replaces every token of a text by the one after it in the vocabulary, one at a time.
  * @param tokens 2 to 96 of them
- * @throws LinnetError `INPUT` for another number of tokens, and what `compile` throws
+ * @throws LinnetError `INPUT` for another number of tokens, and errors of `compile`
  * @example
  * ```ts
  * const { moved } = await tokenInfluence(model, parameters, tokens, { compile });
@@ -40,7 +40,7 @@ export async function tokenInfluence(
   model: CausalModel,
   parameters: ReadonlyMap<string, Tensor>,
   tokens: ArrayLike<number>,
-  /** `compile` as of `attentionMaps`. */
+  /** As in `attentionMaps`. */
   { compile }: { readonly compile: (graph: Graph) => Promise<Program> },
 ): Promise<TokenInfluence> {
   const length = tokens.length;
@@ -50,7 +50,7 @@ export async function tokenInfluence(
   const replacements = Array.from(tokens, (token) => (token + 1) % model.sizes.vocabulary);
   const rows = new Int32Array((length + 1) * length);
   for (let row = 0; row <= length; row++) rows.set(Array.from(tokens), row * length);
-  // Row p has another token at p; the last row is the text as it is.
+  // Row p has another token at p; the last row is the unchanged text.
   replacements.forEach((token, position) => {
     rows[position * length + position] = token;
   });

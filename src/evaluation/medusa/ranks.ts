@@ -1,6 +1,6 @@
 /**
- * How well Medusa heads guess: the rank of the token that really came among each head's guesses, at every position of a
- * text. Accuracy follows from these ranks.
+ * How well Medusa heads guess: the rank of the actual token among each head's guesses, at every position of a text. Accuracy
+ * follows from these ranks.
  */
 import { LinnetError, type Stoppable } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
@@ -16,13 +16,13 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { compileWindows, type WindowBatch, windowHidden, type WindowOutputs } from '../perplexity/window-batches.ts';
 
-/** Ranks at positions t whose token t + 1 is scored, in the order of the windows. */
+/** Ranks at positions t whose token t + 1 is scored, in window order. */
 type HeadRanks = Awaited<ReturnType<typeof headRanks>>;
 
 /**
  * Runs model and heads over windows of a text.
- * @param parameters of the model and of the heads
- * @param windows of an encoder-decoder model: with the text that is read before each
+ * @param parameters of the model and the heads
+ * @param windows with the source text of each, for an encoder-decoder model
  * @throws LinnetError `INPUT` if no window reaches beyond the first head, `ABORTED` when the signal fires
  */
 export async function headRanks(
@@ -50,12 +50,12 @@ export async function headRanks(
   return {
     heads: medusa.heads,
     positions: ranks.length / medusa.heads,
-    /** [positions,H]: tokens that head i held more likely than token t + 2 + i; −1 where the text ends before that. */
+    /** [positions,H]: tokens that head i ranked above token t + 2 + i; −1 if the text ends before it. */
     ranks,
   };
 }
 
-/** `inputs` and `labels` int32 [B,n] → `ranks.i` [B,n] of every head: how many tokens it held more likely. */
+/** `inputs` and `labels` int32 [B,n] → each head's `ranks.i` [B,n]: how many tokens it ranked higher. */
 function rankGraph(model: GeneratingModel, medusa: MedusaConfig, { rows, length, sourceLength }: WindowBatch): Graph {
   const graph = new Graph(`medusa ranks ${rows}x${length}`);
   const inputs = graph.input('inputs', 'int32', [rows, length]);
@@ -74,9 +74,7 @@ function rankGraph(model: GeneratingModel, medusa: MedusaConfig, { rows, length,
   return graph;
 }
 
-/**
- * Share of tokens within the most likely 1, 2, …, `k` of every head: [H][k]. A head that met no token has none.
- */
+/** Share of tokens among each head's most likely 1, 2, …, `k`: [H][k]. A head that met no token has none. */
 export function topAccuracy({ heads, positions, ranks }: HeadRanks, k: number): number[][] {
   return Array.from({ length: heads }, (_, head) => {
     const counts = new Array<number>(k).fill(0);

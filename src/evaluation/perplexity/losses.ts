@@ -1,6 +1,6 @@
 /**
- * −log p of the tokens of windows, in nats, by two backends that say the same up to rounding: a graph over whole windows, for
- * models whose weights are at hand, and the step form of an engine, for exported models and texts of any length.
+ * −log p of windows' tokens, in nats, by two backends that agree up to rounding: a graph over whole windows, for models whose
+ * weights are at hand, and an engine's step form, for exported models and texts of any length.
  */
 import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
@@ -39,7 +39,7 @@ import {
 
 /**
  * Compiles the losses of windows; parameters are inputs.
- * @param gaps whether it is also told how far the logit of each token is below the largest
+ * @param gaps whether to return also how far each token's logit is below the largest
  * @throws LinnetError `MISMATCH` for tokens outside the model's vocabulary
  */
 export async function compileLosses(
@@ -55,7 +55,7 @@ export async function compileLosses(
 }
 
 /**
- * Memory of the losses of windows: with all parameters in memory, and layer by layer.
+ * Memory of window losses: with all parameters in memory, and layer by layer.
  * @param weights parameters as they would be read
  */
 export function lossesMemory(
@@ -74,7 +74,7 @@ export function lossesMemory(
   };
 }
 
-/** Losses by the step form, window by window. @throws LinnetError `ABORTED` between two windows, and as `readBySteps` */
+/** Losses by the step form, window by window. @throws LinnetError `ABORTED` between two windows, and like `readBySteps` */
 export async function* engineLosses(
   engine: StepEngine,
   windows: readonly ScoredWindow[],
@@ -89,14 +89,14 @@ export async function* engineLosses(
 }
 
 /**
- * Losses of windows by a graph, in their order; by graphs of layers where parameters are in files.
+ * Window losses by a graph, in order; by graphs of layers if parameters are in files.
  * @throws LinnetError `MISMATCH` for tokens outside the vocabulary, `ABORTED` between two batches
  */
 export async function tokenLosses(...read: Parameters<typeof tokenOutputs>): Promise<Float32Array[]> {
   return (await tokenOutputs(...read)).map(({ losses }) => losses);
 }
 
-/** As `tokenLosses`, and for `gaps` also how far the logit of each token is below the largest. */
+/** `tokenLosses` and, with `gaps`, how far each token's logit is below the largest. */
 export async function tokenOutputs(
   model: CausalModel,
   parameters: ReadonlyMap<string, AnyParameter>,
@@ -109,8 +109,8 @@ export async function tokenOutputs(
 }
 
 /**
- * `inputs` int32 [B,n], inputs of `scoredRows` and the parameters → `losses` of predictions, and with `gaps` how far the logit of the
- * token is below the largest.
+ * `inputs` int32 [B,n], inputs of `scoredRows` and the parameters → `losses` of predictions and, with `gaps`, how far the
+ * token's logit is below the largest.
  */
 function lossGraph(model: CausalModel, batch: WindowBatch, gaps = false): Graph {
   const { rows, length } = batch;
@@ -138,9 +138,9 @@ function lossGraph(model: CausalModel, batch: WindowBatch, gaps = false): Graph 
 }
 
 /**
- * Reads a window from its start and gives out the logits of every position that is followed by a token.
+ * Reads a window from its start and passes on the logits at every position followed by a token.
  *
- * @param visit `position`, and its logits [V], which are valid during the call only
+ * @param visit `position`, and its logits [V], valid only during the call
  * @returns the state after all tokens but the last
  */
 export async function readWindow(
@@ -157,15 +157,15 @@ export async function readWindow(
   return state;
 }
 
-/** Losses of windows, index i of token i + 1, each with the bytes of the state after all its tokens. */
+/** Window losses, index i for token i + 1, each with the state's bytes after all its tokens. */
 export type ReadLosses = (
   windows: readonly ScoredWindow[],
   watch?: Watched,
 ) => Promise<readonly { readonly losses: Float32Array; readonly stateBytes: number }[]>;
 
 /**
- * Losses by the step form, read in chunks: memory does not grow with the text, apart from the state. Told of tokens.
- * @throws LinnetError `MISMATCH` for a token outside the vocabulary, `ABORTED` between two chunks, and as `StepEngine.step`
+ * Losses by the step form, read in chunks: memory does not grow with the text, apart from the state. Reports tokens read.
+ * @throws LinnetError `MISMATCH` for a token outside the vocabulary, `ABORTED` between two chunks, and like `StepEngine.step`
  */
 export function readBySteps(engine: StepEngine): ReadLosses {
   return async (windows, { signal, onProgress } = {}) => {
@@ -177,7 +177,7 @@ export function readBySteps(engine: StepEngine): ReadLosses {
       const state = await readWindow(engine, window, (position, logits) => {
         requireRunning(signal, `after ${read} of ${total} tokens`);
         const next = position + 1;
-        // The step checks the tokens it reads; the last token of a window is only predicted.
+        // The step checks the tokens it reads; a window's last token is only predicted.
         checkTokens([{ tokens: window.tokens.subarray(next, next + 1) }], logits.length);
         if (next >= window.scoredFrom) losses[position] = negativeLogLikelihood(logits, window.tokens[next]);
         onProgress?.(++read, total);
@@ -188,7 +188,7 @@ export function readBySteps(engine: StepEngine): ReadLosses {
   };
 }
 
-/** Losses as `tokenLosses`, of parameters in files layer by layer. */
+/** Losses like `tokenLosses`, for parameters in files, layer by layer. */
 export function readByLayers(
   { model, parameters }: { readonly model: CausalModel; readonly parameters: ReadonlyMap<string, AnyParameter> },
   options: CompileOptions = {},

@@ -1,4 +1,4 @@
-/** Perplexity: exp of the mean −log p of the tokens of a text, each predicted from the tokens before it. */
+/** Perplexity: exp of the mean −log p of a text's tokens, each predicted from the tokens before it. */
 import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-parameter.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { LinnetError, type Stoppable } from '../../errors.ts';
@@ -7,13 +7,13 @@ import { compileLosses, engineLosses } from './losses.ts';
 import { type EvaluationData, scoredTokens } from './scored-windows.ts';
 import type { WindowGraphOptions, WindowGraphs, WindowResults } from './window-batches.ts';
 
-/** Perplexity, with the amount of text it was measured on. */
+/** Perplexity, and how much text it was measured on. */
 export interface PerplexityResult {
   /** exp(`nll`). */
   readonly perplexity: number;
   /** Mean −log p over all scored tokens, in nats. Not finite if the model's output is not. */
   readonly nll: number;
-  /** Tokens that were scored. */
+  /** Scored tokens. */
   readonly tokens: number;
   /** Documents with at least one scored token. */
   readonly documents: number;
@@ -27,15 +27,15 @@ export interface EvaluationProgress {
   readonly nll: number;
 }
 
-/** How one text is evaluated. */
+/** How to evaluate one text. */
 export interface EvaluateOptions extends Stoppable {
   /** Called after every batch of windows. */
   readonly onProgress?: (progress: EvaluationProgress) => void;
 }
 
 /**
- * Measures a model again and again on the same text while its parameters change, without compiling anew. Make it with
- * `create`; `dispose` of it.
+ * Measures a model repeatedly on the same text while its parameters change, without recompiling. Make it with `create`;
+ * `dispose` of it.
  */
 export class PerplexityEvaluator {
   readonly #data: EvaluationData;
@@ -57,7 +57,7 @@ export class PerplexityEvaluator {
   }
 
   /**
-   * @param parameters all parameters of the model by name, in memory or as `weights` of `create`
+   * @param parameters all of the model's by name, in memory or as `weights` of `create`
    * @throws LinnetError `TENSOR` for a missing parameter, `ABORTED` when the signal fires between two batches
    */
   evaluate(
@@ -79,8 +79,8 @@ export class PerplexityEvaluator {
 }
 
 /**
- * Measures a model once; layer by layer where parameters are in files (`ModelWeights.parameters`).
- * @throws LinnetError as `PerplexityEvaluator.create` and `evaluate`
+ * Measures a model once; layer by layer if parameters are in files (`ModelWeights.parameters`).
+ * @throws LinnetError like `PerplexityEvaluator.create` and `evaluate`
  * @example
  * ```ts
  * const { perplexity: value } = await perplexity(model, parameters, data);
@@ -98,7 +98,7 @@ export async function perplexity(
 }
 
 /**
- * Perplexity of an engine: equal to `perplexity` of the same weights, up to rounding.
+ * An engine's perplexity: equal to `perplexity` for the same weights, up to rounding.
  * @throws LinnetError `INPUT` if there is nothing to score, `MISMATCH` for a token outside the vocabulary, `ABORTED` by the
  *   signal
  */
@@ -138,9 +138,9 @@ function requireScored({ windows }: EvaluationData): void {
   throw new LinnetError('INPUT', 'there is no token to predict in the evaluation text');
 }
 
-/** Mean −log p of the tokens of a range of positions. */
+/** Mean −log p of the tokens in a range of positions. */
 export interface PositionLoss {
-  /** First and last position of the range. */
+  /** First and last position in the range. */
   readonly from: number;
   readonly to: number;
   /** exp of the mean. */
@@ -148,7 +148,7 @@ export interface PositionLoss {
   readonly tokens: number;
 }
 
-/** Perplexity by position, in ranges that double in length: 1–63, 64–127, 128–255, … @param losses index i is that of token i + 1 */
+/** Perplexity by position, in ranges of doubling length: 1–63, 64–127, 128–255, … @param losses index i is token i + 1's */
 export function perplexityByPosition(losses: readonly Float32Array[]): PositionLoss[] {
   const first = 64;
   const ranges: { from: number; to: number; total: number; tokens: number }[] = [];

@@ -1,23 +1,23 @@
 /**
- * Cost of the distance from the beginning of a text: the same tokens, scored after less and after more of the text before
- * them. Ranges of one text differ by their content as well as by their position; here only the position differs.
+ * The cost of distance from a text's beginning: scores the same tokens after less and after more of the preceding text.
+ * Ranges of one text differ in content as well as position; here only the position differs.
  */
 import { LinnetError, type Watched } from '../../errors.ts';
 import { average, meanError } from '../../report/statistics.ts';
 import type { ReadLosses } from './losses.ts';
 
-/** Options; told of tokens read, of all depths together. */
+/** Options; reports tokens read, all depths together. */
 interface SameTokensOptions extends Watched {
   /** Tokens read before the first scored one, BOS included, each at least 1. */
   readonly after: readonly number[];
-  /** Tokens at the end of the text that are scored, at least 2. */
+  /** Scored tokens at the end of the text, at least 2. */
   readonly scored: number;
-  /** Tokens in front of every part of the text, as in front of the whole. Default: none. */
+  /** Tokens before every part of the text, as before the whole. Default: none. */
   readonly begin?: readonly number[];
 }
 
 /**
- * Losses of the last `scored` tokens of a text after different numbers of the tokens before them, in rising order.
+ * Losses of a text's last `scored` tokens after different numbers of the tokens before them, in rising order.
  * @param tokens the text without `begin`
  * @throws LinnetError `INPUT` for a text that is too short, `MISMATCH` for a token outside the vocabulary, `ABORTED` when the
  *   signal fires
@@ -45,7 +45,7 @@ export async function sameTokenLosses(
   });
   const [first] = parts;
   return parts.map(({ last, stateBytes }, index) => {
-    // Perplexity divided by that after the fewest tokens. Its error takes neighbours as independent.
+    // Perplexity over perplexity after the fewest tokens. Its error treats neighbors as independent.
     const differences = Array.from(last, (loss, i) => loss - first.last[i]);
     const ratio = Math.exp(average(differences));
     const ratioError = ratio * meanError(differences);

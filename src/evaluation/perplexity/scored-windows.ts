@@ -1,20 +1,20 @@
-/** Windows that perplexity is measured on: stretches of tokens that the model reads at once, and which of them count. */
+/** Windows for measuring perplexity: stretches of tokens that the model reads at once, and which of them count. */
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
-/** A stretch of tokens that the model reads from position 0 on. */
+/** A stretch of tokens that the model reads from position 0. */
 export interface ScoredWindow {
   readonly tokens: Int32Array;
   /** Index of the first token whose prediction counts, at least 1: nothing predicts the first token. */
   readonly scoredFrom: number;
-  /** Tokens in place of the last one, whose predictions are wanted too. */
+  /** Alternatives to the last token, also to be predicted. */
   readonly others?: readonly number[];
-  /** The text that is read before, by encoder-decoder models. */
+  /** The source text, for encoder-decoder models. */
   readonly source?: Int32Array;
 }
 
-/** Windows with the number of documents they come from. */
+/** Windows and the number of documents they come from. */
 export interface EvaluationData {
   readonly windows: readonly ScoredWindow[];
   /** Documents with at least one scored token. */
@@ -24,31 +24,30 @@ export interface EvaluationData {
 /**
  * How a document becomes windows.
  * - `documents`: one window, its first `length` tokens; the rest is not read. For collections of short texts.
- * - `text`: a window of `length` tokens that moves on by `stride`, until the end of the document. For books.
+ * - `text`: windows of `length` tokens that advance by `stride` to the document's end. For books.
  */
 export type WindowMode = 'documents' | 'text';
 
-/** How a long text is cut into windows. */
+/** How to cut a long text into windows. */
 export interface WindowOptions {
-  /** Whether windows cross from one document to the next. */
   readonly mode: WindowMode;
   /** Tokens the model reads at once, BOS included; n tokens give n − 1 predictions. */
   readonly length: number;
   /**
-   * Mode `text`: tokens between the starts of neighbouring windows, from 1 to `length`. Smaller strides give every
-   * token more context and take more time. Default: half of `length`.
+   * Mode `text`: tokens between the starts of neighboring windows, from 1 to `length`. Smaller strides give every token more
+   * context and take more time. Default: half of `length`.
    */
   readonly stride?: number;
 }
 
-/** The mode that suits the files: `documents` if all are JSON Lines, else `text`. */
+/** The mode that suits the files: `documents` if all are JSON Lines, otherwise `text`. */
 export function windowModeOf(sources: readonly string[]): WindowMode {
   return sources.every((source) => source.toLowerCase().endsWith('.jsonl')) ? 'documents' : 'text';
 }
 
 /**
- * Tokenizes documents, each with the tokens that begin texts, and cuts them into windows. Documents of fewer
- * than two tokens have nothing to predict and are left out.
+ * Tokenizes documents, each with the tokens that begin texts, and cuts them into windows. Leaves out documents of fewer than
+ * two tokens, which have nothing to predict.
  *
  * @throws LinnetError `INPUT` for an impossible length or stride, or if nothing is left
  * @example
@@ -84,10 +83,10 @@ export async function evaluationData(
 }
 
 /**
- * Windows over one text. A window scores the tokens that no window before it has seen; the others are its context. The
- * first scores all but its first token. (The convention of the Hugging Face guide to perplexity.)
+ * Windows over one text. A window scores the tokens that no earlier window has seen; the others are its context. The first
+ * scores all but its first token. (The convention of Hugging Face's guide to perplexity.)
  *
- * With a stride equal to the length, neighbours share nothing, and the first token of every window goes unscored.
+ * With a stride equal to the length, neighbors share nothing, and the first token of every window goes unscored.
  *
  * @throws LinnetError `INPUT` for an impossible length or stride
  * @example
@@ -108,12 +107,12 @@ export function slidingWindows(tokens: Int32Array, length: number, stride: numbe
   return windows;
 }
 
-/** Tokens whose prediction counts. */
+/** Number of tokens whose prediction counts. */
 export function scoredTokens(windows: readonly ScoredWindow[]): number {
   return windows.reduce((total, { tokens, scoredFrom }) => total + tokens.length - scoredFrom, 0);
 }
 
-/** @throws LinnetError `MISMATCH` for tokens outside of a vocabulary */
+/** @throws LinnetError `MISMATCH` for tokens outside the vocabulary */
 export function checkTokens(windows: readonly Pick<ScoredWindow, 'tokens' | 'others'>[], vocabulary: number): void {
   for (const { tokens, others = [] } of windows) {
     for (const token of [...tokens, ...others]) {

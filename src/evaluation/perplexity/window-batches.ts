@@ -1,4 +1,4 @@
-/** Windows of different lengths in batches of few different shapes, since every shape is compiled once, and graphs over them. */
+/** Batches windows of different lengths into few shapes, since each shape is compiled once, and runs graphs over them. */
 import { group } from 'd3-array';
 import { residentTensors } from '../../checkpoint/stored-parameter.ts';
 import { mostLogits } from '../../decoding/log-sum-exp.ts';
@@ -16,46 +16,46 @@ import type { ScoredWindow } from './scored-windows.ts';
 
 /** Windows that run together, padded at the end to one length. */
 export interface WindowBatch {
-  /** B: rows of the compiled graph; at least the number of windows, rows beyond them are padding. */
+  /** B: rows in the compiled graph, at least the number of windows; further rows are padding. */
   readonly rows: number;
   /** n: predictions per row; a window of m tokens has m − 1. */
   readonly length: number;
-  /** m: tokens that the sources of the windows are padded to; 0 where windows have none. */
+  /** m: tokens that the windows' sources are padded to; 0 if windows have none. */
   readonly sourceLength: number;
-  /** A: scored predictions of a row, which `scoredRows` picks out; 0 where they are most of n. */
+  /** A: scored predictions per row, which `scoredRows` picks out; 0 if they are most of n. */
   readonly scored: number;
   readonly windows: readonly ScoredWindow[];
 }
 
-/** Padded lengths are multiples of this; larger steps above 512 keep the number of shapes per octave at four. */
+/** Padded lengths are multiples of this; larger steps above 512 keep the shapes per octave at four. */
 const smallestStep = 64;
 
-/** The number of predictions that `count` are padded to. At most an eighth is padding from 512 on. */
+/** The number of predictions that `count` are padded to. From 512 on, at most an eighth is padding. */
 export function paddedLength(count: number): number {
   const octave = 2 ** Math.ceil(Math.log2(count));
   const step = Math.max(smallestStep, octave / 8);
   return Math.ceil(count / step) * step;
 }
 
-/** `scored` of a batch is a power of two, at least this. */
+/** A batch's `scored` is a power of two, at least this. */
 const fewestScored = 16;
 
 function scoredOf(length: number, windows: readonly ScoredWindow[]): number {
   const most = Math.max(...windows.map(predictionCount));
   const scored = Math.max(fewestScored, 2 ** Math.ceil(Math.log2(most)));
   if (windows.every(({ others = [] }) => others.length === 0)) return 2 * scored > length ? 0 : scored;
-  // The number of results tells whether they are of all predictions.
+  // The number of results tells whether they cover all predictions.
   return scored === length ? 2 * scored : scored;
 }
 
-/** Predictions of a window that count. */
+/** A window's predictions that count. */
 function predictionCount({ tokens, scoredFrom, others }: ScoredWindow): number {
   return tokens.length - scoredFrom + (others?.length ?? 0);
 }
 
 /**
- * Sorts windows into batches of at most `batchTokens` padded tokens (at least one row each). The windows of one padded
- * length are spread evenly, so that the batches of a length have one shape and almost no empty rows.
+ * Sorts windows into batches of at most `batchTokens` padded tokens (at least one row each). Spreads windows of one padded
+ * length evenly, so that a length's batches have one shape and almost no empty rows.
  */
 export function windowBatches(windows: readonly ScoredWindow[], batchTokens: number): WindowBatch[] {
   const byLength = group(windows, ({ tokens }) => paddedLength(tokens.length - 1));
@@ -74,9 +74,9 @@ export function windowBatches(windows: readonly ScoredWindow[], batchTokens: num
 }
 
 /**
- * Inputs of a batch, padded by token 0: `inputs` read and `labels` to be predicted, int32 [B,n]; of predictions that count, their
- * `places` among all and their `answers`, int32 [B·A]; where windows have sources, these int32 [B,m], and in `sourceMask` float32
- * [B,m] which of their places hold a token.
+ * A batch's inputs, padded with token 0: `inputs` to read and `labels` to predict, int32 [B,n]; for predictions that count,
+ * their `places` among all and their `answers`, int32 [B·A]; for windows with sources, these int32 [B,m], and in `sourceMask`
+ * float32 [B,m] which of their places hold a token.
  */
 function batchFeeds({ rows, length, sourceLength, scored, windows }: WindowBatch): NamedTensors {
   const [inputs, labels] = [new Int32Array(rows * length), new Int32Array(rows * length)];
@@ -102,7 +102,7 @@ function batchFeeds({ rows, length, sourceLength, scored, windows }: WindowBatch
   const source = new Int32Array(rows * sourceLength);
   const mask = new Float32Array(rows * sourceLength);
   for (let row = 0; row < rows; row++) {
-    // Rows beyond the windows read a text too, or their attention would have nothing to look at.
+    // Rows beyond the windows also read a text: otherwise their attention would have nothing to read.
     const tokens = (windows[row] ?? windows[0]).source ?? new Int32Array(0);
     source.set(tokens, row * sourceLength);
     mask.fill(1, row * sourceLength, row * sourceLength + tokens.length);
@@ -112,8 +112,8 @@ function batchFeeds({ rows, length, sourceLength, scored, windows }: WindowBatch
 }
 
 /**
- * Hidden states [B,n,width] of tokens int32 [B,n] over whole windows; an encoder-decoder model reads the inputs `source` and
- * `sourceMask` [B,m] besides.
+ * Hidden states [B,n,width] of tokens int32 [B,n] over whole windows; an encoder-decoder model also reads the inputs `source`
+ * and `sourceMask` [B,m].
  */
 export function windowHidden(
   model: GeneratingModel,
@@ -130,8 +130,8 @@ export function windowHidden(
 }
 
 /**
- * Values of the predictions of a batch, [B·n, …], and their labels [B·n]: of the scored ones alone, [B·A, …], where they are few. A
- * head over them is smaller by as much, and `compileWindows` finds its results at their windows.
+ * Values of a batch's predictions, [B·n, …], and their labels [B·n]: only the scored ones, [B·A, …], if they are few. A head
+ * over them is smaller by as much, and `compileWindows` assigns its results to their windows.
  */
 export function scoredRows(
   graph: Graph,
@@ -147,26 +147,26 @@ export function scoredRows(
 /** Parameters by name; those in files are read as `weights`. */
 type WindowParameters = ReadonlyMap<string, Tensor | DeferredTensor<'float32'>>;
 
-/** How graphs over windows are compiled. */
+/** How to compile graphs over windows. */
 export interface WindowGraphOptions extends CompileOptions {
-  /** Padded tokens that run at once, at least one window. Default: 1024, fewer with a large vocabulary. */
+  /** Padded tokens per run, at least one window. Default: 1024, fewer with a large vocabulary. */
   readonly batchTokens?: number;
-  /** Parameters that are read layer by layer, once for as many windows as their hidden states fit (`layeredWeights`). */
+  /** Parameters to read layer by layer, once for as many windows as their hidden states fit (`layeredWeights`). */
   readonly weights?: SegmentWeights;
 }
 
-/** Padded tokens per run where memory is no concern: enough rows for fast products. */
+/** Padded tokens per run if memory is no concern: enough rows for fast products. */
 const mostBatchTokens = 1024;
 
-/** Padded tokens of a run by default. */
+/** Default padded tokens per run. */
 export function usualBatchTokens(vocabulary: number): number {
   return Math.min(mostBatchTokens, Math.floor(mostLogits / vocabulary));
 }
 
-/** The outputs of a graph by name, of the predictions of one window. */
+/** A graph's outputs by name, for one window's predictions. */
 export interface WindowOutputs {
   readonly window: ScoredWindow;
-  /** Index i belongs to token i + 1, the last ones to `others`; 0 where predictions that do not count were left out. */
+  /** Index i belongs to token i + 1, the last ones to `others`; 0 for uncounted predictions that were left out. */
   readonly outputs: Readonly<Record<string, Float32Array>>;
 }
 
@@ -186,14 +186,14 @@ function windowOutputs({ rows, length, windows }: WindowBatch, results: NamedTen
   });
 }
 
-/** Results of windows, some at a time. */
+/** Windows' results, some at a time. */
 export type WindowResults = AsyncGenerator<readonly WindowOutputs[], void, undefined>;
 
 /** Compiled graphs over windows. Dispose of them. */
 export type WindowGraphs = Awaited<ReturnType<typeof compileWindows>>;
 
 /**
- * Compiles graphs over windows, one for each shape of batch, whose inputs are `batchFeeds` and parameters, and whose outputs have a
+ * Compiles graphs over windows, one per batch shape, whose inputs are `batchFeeds` and parameters, and whose outputs have a
  * number for every prediction, [B,n] or [B·n], or for every one of `scoredRows`.
  */
 export async function compileWindows(
@@ -219,7 +219,7 @@ export async function compileWindows(
     throw error;
   }
 
-  /** Runs batch by batch. @throws LinnetError as `runWeighted` */
+  /** Runs batch by batch. @throws LinnetError like `runWeighted` */
   async function* run(parameters: WindowParameters, signal?: AbortSignal): WindowResults {
     const all = new Map([...residentTensors(parameters), ...(weights ?? [])]);
     const runs = batches.map(({ batch, program }) => ({ program, feeds: () => batchFeeds(batch) }));
@@ -229,7 +229,7 @@ export async function compileWindows(
 
   return {
     run,
-    /** Runs all batches: a result for every window, in their order. @throws LinnetError as `run` */
+    /** Runs all batches: a result per window, in order. @throws LinnetError like `run` */
     async map<T>(parameters: WindowParameters, result: (found: WindowOutputs) => T, signal?: AbortSignal) {
       const results = new Map<ScoredWindow, T>();
       for await (const batch of run(parameters, signal)) {
@@ -240,7 +240,7 @@ export async function compileWindows(
         return found === undefined ? [] : [found];
       });
     },
-    /** One for each shape of batch. */
+    /** One per batch shape. */
     programs: [...programs.values()],
     [Symbol.asyncDispose]: dispose,
   };

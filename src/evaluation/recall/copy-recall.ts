@@ -1,7 +1,7 @@
 /**
- * Recall by distance: a passage of the text is seen once, other text follows, then the passage begins again. A model that
- * remembers it predicts how it goes on. The second time minus a first time with other text in the passage's place is what
- * memory gives; accuracy and −log p are of the tokens after the cue.
+ * Recall by distance: a passage appears once, other text follows, then the passage begins again. A model that remembers it
+ * predicts how it continues. Memory's gain is the second time minus a first time with other text in the passage's place;
+ * accuracy and −log p cover the tokens after the cue.
  */
 import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
 import { LinnetError } from '../../errors.ts';
@@ -11,7 +11,7 @@ import { tokenLosses } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import { average, groupedBy } from '../../report/statistics.ts';
 
-/** One text in which a passage comes twice, scored after the cue. */
+/** One text in which a passage appears twice, scored after the cue. */
 export interface RecallProbe extends ScoredWindow {
   /** Tokens between the end of the passage and its second beginning. */
   readonly distance: number;
@@ -19,9 +19,9 @@ export interface RecallProbe extends ScoredWindow {
 
 interface ProbeOptions {
   readonly distances: readonly number[];
-  /** Tokens of a passage, cue included. Default 16. */
+  /** Tokens per passage, cue included. Default 16. */
   readonly passage?: number;
-  /** Tokens of the passage that are given the second time. Default 4. */
+  /** The passage's tokens given the second time. Default 4. */
   readonly cue?: number;
   /** Probes per distance. Default 16. */
   readonly count?: number;
@@ -56,7 +56,7 @@ export function recallProbes(
 
 /**
  * Mean −log p in nats of the repeated passage's tokens after the cue, by distance.
- * @throws LinnetError as `tokenLosses`
+ * @throws LinnetError like `tokenLosses`
  */
 export async function copyRecall(
   model: CausalModel,

@@ -1,4 +1,6 @@
-/** Time of single steps and of reading prompts, and memory per session, against the context: flat for linearized models. */
+/**
+ * Times single steps and reading prompts, and measures memory per session, against the context: flat for linearized models.
+ */
 import { chain } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
@@ -7,7 +9,7 @@ import type { Watched } from '../../errors.ts';
 import { Random } from '../../random.ts';
 import { timeInTurns, timingOf } from './timing.ts';
 
-/** Speed of an engine at a context. */
+/** An engine's speed at one context. */
 export type ContextSpeed = ReturnType<typeof speedOf>;
 
 /** Contexts to measure, each with a turn in every round. */
@@ -16,8 +18,8 @@ interface ContextSpeedOptions extends Watched {
 }
 
 /**
- * Fills a state with random rows as if `context` tokens had been read: the cost of a step does not depend on the
- * values of the rows, and reading 32K tokens into a softmax model takes minutes.
+ * Fills a state with random rows as if it had read `context` tokens: a step's cost does not depend on the rows' values, and
+ * reading 32K tokens into a softmax model takes minutes.
  */
 export function fillState(state: SequenceState, context: number, random: Random): void {
   state.reserve(context - state.length);
@@ -28,19 +30,19 @@ export function fillState(state: SequenceState, context: number, random: Random)
   }
   const rows = state.layers.flatMap(({ keys, values, previous }) => [keys, values, previous]);
   for (const array of rows) for (let i = 0; i < array.length; i++) array[i] = random.uniform() - 0.5;
-  // Sums of positive features are positive: the logarithm of a memory would be none.
+  // Sums of positive features are positive: otherwise a memory's logarithm would not exist.
   for (const array of state.layerSums) for (let i = 0; array && i < array.length; i++) array[i] = random.uniform();
   state.length = context;
 }
 
-/** Steps until bits are no longer compared, for which single tokens of a small model are read twice at first. */
+/** Steps until the engine stops comparing bits, for which it reads a small model's first single tokens twice. */
 export async function finishComparing(engine: StepEngine): Promise<void> {
   const request = { state: engine.newState(), tree: chain(1), tokens: [0], wanted: [0] };
   while (engine.comparesBits) await engine.step([request]);
 }
 
 /**
- * The usual contexts, as far as a model's learned positions reach: longer ones become the longest that there is room for.
+ * The usual contexts within a model's learned positions: longer ones become the longest that fits.
  * @param beyond positions that the measurement reads after a context
  */
 export function contextsWithin(
@@ -52,7 +54,7 @@ export function contextsWithin(
   return [...new Set(usual.map((context) => Math.min(context, longest)))];
 }
 
-/** Timed steps at a context, spread over rounds. */
+/** Timed steps per context, spread over rounds. */
 interface StepCounts {
   /** Default 64. */
   readonly steps?: number;
@@ -87,7 +89,7 @@ export async function decodingSpeed(
 }
 
 /**
- * Times the reading of random prompts into empty states, after one chunk that is not counted.
+ * Times reading random prompts into empty states, after one uncounted chunk.
  * @param options `runs` timed readings of each length, default 3; `chunk` tokens per step, default the engine's
  */
 export async function prefillSpeed(
@@ -116,8 +118,8 @@ export async function prefillSpeed(
 }
 
 /**
- * @param context tokens committed before the timed steps, or tokens of the prompt
- * @param tokens that are read in a sample: in one step with its commit, or of the prompt
+ * @param context tokens committed before the timed steps, or the prompt's tokens
+ * @param tokens read per sample: in one step with its commit, or by the prompt
  * @param stateBytes of a state that has read the context
  */
 function speedOf(context: number, tokens: number, samples: readonly number[], stateBytes: number) {

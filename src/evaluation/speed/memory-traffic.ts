@@ -1,6 +1,6 @@
 /**
- * How close decoding gets to the memory's limit: a step of one token must read every weight once, so tokens per
- * second cannot exceed read bandwidth over bytes of weights.
+ * How close decoding gets to the memory's limit: a step of one token must read every weight once, so tokens per second
+ * cannot exceed read bandwidth over bytes of weights.
  */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { type ExportManifest, storageTypes } from '../../export/manifest.ts';
@@ -18,7 +18,7 @@ import type { ProgramStatistics } from '../../runtime/program.ts';
 import { fillState } from './decoding-speed.ts';
 import { time } from './timing.ts';
 
-/** Bytes of weights that a step of one token reads: all but the tables that it only looks up rows in. */
+/** Bytes of weights that a step of one token reads: all except lookup tables. */
 export function weightBytesPerToken(
   { weightBytes }: Pick<ProgramStatistics, 'weightBytes'>,
   model: CausalModel,
@@ -35,14 +35,14 @@ export function weightBytesPerToken(
 /** Rows and columns of the matrix read to measure the bandwidth: 256 MB, far more than caches hold. */
 const readShape: readonly [number, number] = [8192, 8192];
 
-/** Ways of reading every number once. The fastest counts: none is sure to saturate the memory of every machine. */
+/** Ways of reading every number once. The fastest counts: no single one saturates every machine's memory. */
 const readers: Readonly<Record<string, (x: Value, row: Value) => Value>> = {
   sum: (x) => sum(x, [1]),
   largest: (x) => max(x, [1]),
   product: (x, row) => matmul(row, x),
 };
 
-/** Bytes per second at which the engine reads memory in order, with its threads. */
+/** Bytes per second at which the engine reads memory sequentially, with its threads. */
 export async function readBandwidth(options: Pick<CompileOptions, 'threads'> = {}): Promise<number> {
   const [rows, columns] = readShape;
   const x = tensor('float32', readShape, new Float32Array(rows * columns).fill(0.5));
@@ -61,7 +61,7 @@ export async function readBandwidth(options: Pick<CompileOptions, 'threads'> = {
 }
 
 /**
- * Kernel milliseconds of a step after a number of tokens, and its ops by kind, longest first, with their executions.
+ * Kernel milliseconds of a step after `tokens` tokens, and its ops by kind, longest first, with their counts.
  * @param engine opened with `profile`
  */
 export async function stepProfile(engine: StepEngine, tokens: number) {
@@ -69,7 +69,7 @@ export async function stepProfile(engine: StepEngine, tokens: number) {
   fillState(state, tokens, new Random(1));
   for (let step = 0; step < profiledSteps; step++) await engine.advance(state, step % engine.model.sizes.vocabulary);
   const measured = await engine.program.profile();
-  // The first steps of a small model run twice, so that their bits can be compared.
+  // A small model's first steps run twice, so that their bits can be compared.
   const ops = measured.map(({ opType, runs, count, ms }) => ({ opType, count: count / runs, ms: ms / runs }));
   return { kernelMs: ops.reduce((total, { ms }) => total + ms, 0), ops };
 }

@@ -1,4 +1,4 @@
-/** Sequential against speculative decoding of the same prompts, taking turns in one process. */
+/** Compares sequential and speculative decoding of the same prompts, taking turns in one process. */
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { runTogether } from '../../engine/run-together.ts';
 import type { Prompt } from '../../engine/prompt.ts';
@@ -20,9 +20,9 @@ export interface SpeculationPrompts {
 interface SpeculationSpeedOptions extends Watched {
   readonly contexts: readonly SpeculationPrompts[];
   readonly temperatures: readonly number[];
-  /** Tokens of a continuation. */
+  /** Tokens per continuation. */
   readonly tokens: number;
-  /** Every prompt is continued this often in every way; default 3. */
+  /** Continuations of every prompt per method; default 3. */
   readonly rounds?: number;
 }
 
@@ -30,8 +30,8 @@ interface SpeculationSpeedOptions extends Watched {
 export type SpeculationSpeed = Awaited<ReturnType<typeof speculationSpeed>>[number];
 
 /**
- * Prompts are read once; every run continues a copy of that state.
- * @param makeDrafter makes the drafts of one text
+ * Reads prompts once; every run continues a copy of that state.
+ * @param makeDrafter makes the drafter for one text
  */
 export async function speculationSpeed(
   engine: StepEngine,
@@ -86,17 +86,17 @@ export async function speculationSpeed(
         sequential: middle(([plain]) => plain),
         speculative: middle(([, always]) => always),
         auto: middle(([, , auto]) => auto),
-        // Medians of the ratios of neighbouring runs.
+        // Medians of neighboring runs' ratios.
         ratio: middle(([plain, always]) => always / plain),
         autoRatio: middle(([plain, , auto]) => auto / plain),
-        // Where the time of speculative steps went, as shares of their sum.
+        // Where speculative steps spent their time, as shares of the total.
         timeShares: {
           draft: seconds.draft / sum,
           verify: seconds.verify / sum,
           accept: seconds.accept / sum,
           commit: seconds.commit / sum,
         },
-        // Steps of `auto` that read a draft.
+        // Share of `auto`'s steps that read a draft.
         autoSpeculated: ofAuto.summary.speculatedSteps / Math.max(1, ofAuto.summary.steps),
         // Whether all texts were equal, token for token; not at temperatures above 0, where draws differ.
         ...(temperature === 0 && { identical }),

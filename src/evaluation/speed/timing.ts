@@ -1,4 +1,4 @@
-/** Timing on noisy machines: the cases compared take turns, so that a drifting speed meets all of them alike; medians count. */
+/** Timing on noisy machines: cases take turns, so that drifting speed affects all alike; medians count. */
 import { requireRunning, type Watched } from '../../errors.ts';
 
 export interface Timing {
@@ -13,17 +13,17 @@ export interface Timing {
 type TimedCase = () => (() => Promise<unknown>) | Promise<() => Promise<unknown>>;
 
 interface TurnOptions extends Watched {
-  /** Turns of every case. */
+  /** Turns per case. */
   readonly rounds: number;
-  /** Timed runs of a turn; default 1. */
+  /** Timed runs per turn; default 1. */
   readonly runs?: number;
-  /** Runs at the start of every turn that are not timed: the case before has filled caches and buffers. Default 0. */
+  /** Untimed runs at the start of every turn: the case before has filled caches and buffers. Default 0. */
   readonly untimed?: number;
 }
 
 /**
- * Milliseconds of the runs of cases that take turns. Every second round goes backwards, since a run leaves the memory in
- * another state.
+ * Milliseconds per run of cases that take turns. Every second round goes backwards, since a run leaves the memory in another
+ * state.
  * @throws LinnetError `ABORTED` when the signal fires between two turns
  */
 export async function timeInTurns(

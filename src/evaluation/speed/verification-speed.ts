@@ -1,4 +1,4 @@
-/** Time of verifying token trees by size on this machine. */
+/** Times the verification of token trees by size on this machine. */
 import { TokenTree } from '../../attention/tree.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import type { MedusaHeads } from '../../models/medusa/medusa-heads.ts';
@@ -10,18 +10,18 @@ import { median, time, timeInTurns } from './timing.ts';
 interface VerificationSpeedOptions extends Watched {
   /** Sizes to measure, roots included. */
   readonly nodes: readonly number[];
-  /** Tokens committed before. */
+  /** Tokens committed before the tree. */
   readonly context: number;
   /** Deepest node of the random trees. */
   readonly depth: number;
-  /** Turns of each size. Default 9. */
+  /** Turns per size. Default 9. */
   readonly rounds?: number;
 }
 
-/** Steps of a size in each round, of which the first is not timed. */
+/** Steps per size in each round, the first untimed. */
 const stepsPerTurn = 3;
 
-/** Positions that a measurement reads beyond its context: a root per step, and the depth of the last tree. */
+/** Positions that a measurement reads beyond its context: a root per step, and the last tree's depth. */
 export function verificationPositions({
   nodes,
   depth,
@@ -30,7 +30,7 @@ export function verificationPositions({
   return nodes.length * rounds * stepsPerTurn + depth;
 }
 
-/** Median time of a step of each size with all nodes wanted, and of taking the root into the state. */
+/** Median time of a step of each size with all nodes wanted, and of committing the root. */
 export async function verificationSpeed(engine: StepEngine, options: VerificationSpeedOptions) {
   const { nodes, context, depth, rounds = 9, ...others } = options;
   const random = new Random(4);
@@ -50,7 +50,7 @@ export async function verificationSpeed(engine: StepEngine, options: Verificatio
   return nodes.map((size, index) => ({ nodes: size, ms: median(samples[index]) }));
 }
 
-/** Median milliseconds in which Medusa heads guess `ranks` tokens each, at most the vocabulary. */
+/** Median milliseconds for Medusa heads to guess `ranks` tokens each, at most the vocabulary. */
 export async function draftTime(
   heads: Pick<MedusaHeads, 'topK'>,
   { width, vocabulary }: { readonly width: number; readonly vocabulary: number },
@@ -62,7 +62,7 @@ export async function draftTime(
   return timing.medianMs;
 }
 
-/** A tree of one root whose other nodes have random parents less than `depth` deep. */
+/** A tree with one root whose other nodes have random parents less than `depth` deep. */
 export function randomTree(size: number, depth: number, random: Random): TokenTree {
   const parents = [-1];
   const depths = [0];

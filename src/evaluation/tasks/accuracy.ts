@@ -1,4 +1,4 @@
-/** How good a classifier is: its classes against the right ones, or the numbers of a regression head. */
+/** Measures a classifier: its classes against the true ones, or a regression head's numbers. */
 import { type AnyParameter, layeredWeights, segmentWeights } from '../../checkpoint/stored-parameter.ts';
 import type { LabelledDataset } from '../../data/datasets/labelled.ts';
 import { LinnetError, type Stoppable } from '../../errors.ts';
@@ -15,19 +15,19 @@ import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
 import { argmax } from '../../graph/largest.ts';
 
-/** Tokens that one run works on, at least one row. */
+/** Tokens per run, at least one row. */
 const runTokens = 4096;
 
-/** How a data set is run through a classifier. */
+/** How to run a data set through a classifier. */
 export interface AccuracyOptions extends Stoppable {
-  /** Threads and device. Default: all cores of the CPU. */
+  /** Threads and device. Default: all CPU cores. */
   readonly compile?: CompileOptions;
   /** Called after every batch. */
   readonly onProgress?: (texts: number, total: number) => void;
 }
 
 /**
- * Classifies every row of a data set once; layer by layer where parameters are in files. Among equal logits the first class counts.
+ * Classifies every row of a data set once; layer by layer if parameters are in files. Among equal logits the first class wins.
  * @throws LinnetError `ABORTED` when the signal fires between two batches; `MISMATCH` for a regression head
  * @example
  * ```ts
@@ -51,7 +51,7 @@ export async function accuracy(
 }
 
 /**
- * The numbers of a regression head against the labels of a data set, which was made with `labels: undefined`.
+ * A regression head's numbers against a data set's labels; the data set is made with `labels: undefined`.
  * @throws LinnetError `ABORTED` when the signal fires between two batches; `MISMATCH` for a classifier
  * @example
  * ```ts
@@ -74,7 +74,7 @@ export async function regression(
   return numberQuality(gold, predicted);
 }
 
-/** Runs every row once, in their order. @param read the prediction from the logits [classes] of a row */
+/** Runs every row once, in order. @param read the prediction from a row's logits [classes] */
 async function predictions(
   classifier: ClassifierModel,
   parameters: ReadonlyMap<string, AnyParameter>,
@@ -116,7 +116,7 @@ function rowsAtOnce(length: number): number {
   return Math.max(1, Math.floor(runTokens / length));
 }
 
-/** `logits` [rows,classes] of texts of `length` tokens; parameters are inputs. */
+/** `logits` [rows,classes] for texts of `length` tokens; parameters are inputs. */
 function classificationGraph(classifier: ClassifierModel, rows: number, length: number): Graph {
   const graph = new Graph('classification');
   const texts = {

@@ -1,4 +1,4 @@
-/** Answers that a run has had already, one line per question, so that a run that was stopped goes on where it was. */
+/** A run's answers so far, one line per question, so that a stopped run continues where it was. */
 import { basename, dirname } from 'node:path';
 import { z } from 'zod';
 import { RunFolder } from '../../files/run-folder.ts';
@@ -12,7 +12,7 @@ export const journalLineSchema = z.object({
   responses: z.array(z.union([z.string(), z.object({ logLikelihood: z.number(), isGreedy: z.boolean() })])).readonly(),
 });
 
-/** Identity of the answers to a question: the model with its settings, and everything that is asked. */
+/** Identity of a question's answers: the model with its settings, and the whole question. */
 export function journalKey(model: string, task: string, question: Question): string {
   const requests: TaskRequest[] = [...question.requests];
   return sha256([model, task, pythonJson(question.doc), JSON.stringify(requests)].join('\u0000'));
@@ -23,7 +23,7 @@ type Answers = z.output<typeof journalLineSchema>;
 /** A file of answers. */
 export type Journal = Awaited<ReturnType<typeof openJournal>>;
 
-/** Opens a file of answers. A line that was cut off when the machine stopped, and a line of another kind, is passed over. */
+/** Opens a file of answers. Skips a line cut off when the machine stopped, and lines of another kind. */
 export async function openJournal(path: string) {
   const kind = { file: basename(path), schema: journalLineSchema, what: 'a journal of answers', isForgiving: true };
   const file = await new RunFolder(dirname(path)).journal({ ...kind, mostBytes: 512 << 20 });

@@ -1,4 +1,4 @@
-/** Scores of a model's answers to a question, by every filter and metric of its task. */
+/** Scores a model's answers to a question, by every filter and metric of its task. */
 import type { Score } from '../../engine/scoring/scorer.ts';
 import { internalError } from '../../errors.ts';
 import { type Filter, makeFilter } from './filters/filter.ts';
@@ -12,7 +12,7 @@ import type { Task } from './schema.ts';
 /** The answer to one request: a score, or a generated text. */
 export type Response = Score | string;
 
-/** The answers to a question after one filter, with their metrics. */
+/** A question's answers after one filter, with their metrics. */
 export type Judgement = ReturnType<typeof judge>[number];
 
 interface NamedFilters {
@@ -55,12 +55,12 @@ export function judge(task: Task, question: Question, responses: readonly Respon
 export interface TaskSummary {
   readonly task: string;
   readonly size: number;
-  /** By "metric,filter" and "metric_stderr,filter"; "N/A" where there is no error. */
+  /** By "metric,filter" and "metric_stderr,filter"; "N/A" if there is no error. */
   readonly values: Readonly<Record<string, number | string>>;
 }
 
 export interface SummaryOptions {
-  /** Resamples for errors that have no formula. Default 100,000; 0 leaves them out. */
+  /** Resamples for errors without a formula. Default 100,000; 0 omits these errors. */
   readonly bootstrapIterations?: number;
 }
 
@@ -94,10 +94,10 @@ function errorOf(name: MetricName, values: readonly AnswerValue[], iterations: n
 }
 
 /**
- * The numbers of a group: the mean of its metric over questions or over tasks, with the error of the pooled sample; for
- * tasks that count by their questions also the mean over tasks, under the name of the metric with `_macro`.
+ * A group's numbers: the mean of its metric over questions or over tasks, with the pooled sample's error; for tasks weighted
+ * by their questions also the mean over tasks, under the metric's name with `_macro`.
  *
- * @returns undefined if the group has no metric or a task of it is missing
+ * @returns undefined if the group has no metric or lacks one of its tasks
  */
 export function groupSummary(group: TaskGroup, summaries: ReadonlyMap<string, TaskSummary>): TaskSummary | undefined {
   if (group.metric === undefined) return undefined;

@@ -1,11 +1,11 @@
-/** Columns that are computed from a row before its templates are filled in, by name. */
+/** Columns computed from a row before its templates are filled in, by name. */
 import type { Row, RowValue } from '../../data/files/parquet-rows.ts';
 import { isRow } from '../../data/files/rows.ts';
 import { internalError } from '../../errors.ts';
 import { capitalize, strip } from '../../tokenizer/python-text.ts';
 import { detokenizeWikitext } from './text/wikitext.ts';
 
-/** The columns that each adds. */
+/** The columns that each preparation adds. */
 export const preparations = {
   /** `gold`: index of the right answer among the labels, which are letters or numbers. */
   arc(row) {
@@ -23,12 +23,12 @@ export const preparations = {
     const target = choices[Number(row.label)] ?? '';
     return { prompt: [...strip(textOf(row.premise))].slice(0, -1).join('') + connector, choices, target };
   },
-  /** `query`, `options`: without the marks of WikiHow. */
+  /** `query`, `options`: without WikiHow's marks. */
   hellaswag(row) {
     const query = `${textOf(row.activity_label)}: ${textOf(row.ctx_a)} ${capitalize(textOf(row.ctx_b))}`;
     return { query: withoutMarks(query), options: listOf(row.endings).map(withoutMarks) };
   },
-  /** `context` and `last`: all words but the last, and the last with the space in front. */
+  /** `context` and `last`: all words but the last, and the last with the space before it. */
   lambada(row) {
     const pieces = textOf(row.text).split(' ');
     return { context: pieces.slice(0, -1).join(' '), last: ` ${pieces[pieces.length - 1]}` };
@@ -36,7 +36,7 @@ export const preparations = {
   mmlu: (row) => ({ question: strip(textOf(row.question)) }),
   /** Nothing: questions keep their white space. */
   mmlu_as_it_is: () => ({}),
-  /** `statement`: the hypothesis, which ends in a full stop. */
+  /** `statement`: the hypothesis, ending in a full stop. */
   mnli(row) {
     const text = strip(textOf(row.hypothesis));
     return { statement: text.endsWith('.') ? text : `${text}.` };
@@ -46,7 +46,7 @@ export const preparations = {
 
 type PreparationName = keyof typeof preparations;
 
-/** Reasons not to ask a row whose columns are of the right kinds. */
+/** Reasons not to ask a row whose columns are valid. */
 const problems: Partial<Record<PreparationName, (row: Row) => string | undefined>> = {
   arc(row) {
     const [texts, labels] = [listOf(ofChoices(row, 'text')), listOf(ofChoices(row, 'label'))];
@@ -67,12 +67,12 @@ function fourChoices({ choices }: Row): string | undefined {
   return length === 4 ? undefined : `there are ${length} choices; expected 4`;
 }
 
-/** The reason not to ask a row whose columns have been checked; undefined where there is none. */
+/** The reason not to ask a row with checked columns; undefined if there is none. */
 export function rowProblem(name: PreparationName | undefined, row: Row): string | undefined {
   return name && problems[name]?.(row);
 }
 
-/** The row with the columns that a preparation adds. */
+/** The row with a preparation's added columns. */
 export function prepare(name: PreparationName | undefined, row: Row): Row {
   return name === undefined ? row : { ...row, ...preparations[name](row) };
 }
@@ -84,7 +84,7 @@ function withoutMarks(text: string): string {
     .replaceAll('  ', ' ');
 }
 
-/** A column whose kind has been checked. */
+/** A column of checked kind. */
 function textOf(value: RowValue | undefined): string {
   if (typeof value === 'string') return value;
   throw internalError('a column that holds a text was expected');

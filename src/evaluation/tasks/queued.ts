@@ -1,6 +1,6 @@
 /**
- * Tasks that are asked on other machines. What comes back are answers: judging them is done where they were asked for, by the
- * code that judges a run on one machine, so that numbers are the same.
+ * Asks tasks on other machines. Workers return answers; the caller judges them with the code of a local run, so that the
+ * numbers are the same.
  */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
@@ -22,11 +22,11 @@ const scorerSchema = z.strictObject({
   context: z.enum(['windows', 'unlimited']),
   bos: z.boolean().optional(),
   sharing: z.boolean(),
-  /** Several tokens a step, where answers are generated. */
+  /** Several tokens per step, for generated answers. */
   speculate: z.enum(['off', 'lookup']),
 });
 
-/** Description of a scorer; the model by its folder. */
+/** Describes a scorer, its model by its folder. */
 export type ScorerDescription = z.infer<typeof scorerSchema>;
 
 const dataSchema = z.strictObject({
@@ -63,9 +63,9 @@ interface QueuedTasksOptions extends Pick<RunOptions, 'signal'> {
 }
 
 /**
- * Has workers answer the questions of tasks. Then `evaluateTasks` with the same journal asks nothing more.
+ * Has workers answer the tasks' questions. `evaluateTasks` with the same journal then asks nothing more.
  * @returns tokens that the workers' scorers read, in all
- * @throws LinnetError as `runJobs`; `MISMATCH` where a worker has another model
+ * @throws LinnetError like `runJobs`; `MISMATCH` if a worker has another model
  */
 export async function answerTasksInQueue(
   tasks: readonly Task[],
@@ -99,8 +99,8 @@ export async function answerTasksInQueue(
 }
 
 /**
- * Answers tasks of the queue, going on where a worker that is no more has left a journal.
- * @param open opens the scorer that a job describes, for questions that it may read, or gives out the one that is open
+ * Answers queued tasks, continuing from a journal that a lost worker left.
+ * @param open opens the scorer that a job describes, for questions it may read, or returns the one already open
  */
 export function evalTaskHandler(
   open: (described: ScorerDescription, read: () => Promise<readonly TaskQuestions[]>) => Promise<OpenedScorer>,
@@ -118,7 +118,7 @@ export function evalTaskHandler(
     }
     const file = await openJournal(join(folder, 'answers.jsonl'));
     const before = { ...opened.scorer.usage };
-    // Standard errors are computed by the caller.
+    // The caller computes standard errors.
     const options = { ...questions, data, bootstrapIterations: 0, journal: { file, model: identity }, signal };
     await evaluateTasks(selection, opened.scorer, options);
     const usage = { ...opened.scorer.usage };

@@ -1,4 +1,4 @@
-/** All built-in tasks, the groups they form, and their names. */
+/** All built-in tasks, their groups, and their names. */
 import { LinnetError } from '../../errors.ts';
 import { bbhSubsets, bbhTasks, bbhVariants, instructEvalBbh } from './definitions/bbh.ts';
 import { glueDefinitions } from './definitions/glue.ts';
@@ -8,21 +8,21 @@ import { parseTask, type Task, type TaskInput } from './schema.ts';
 
 const definitions = [questionTasks, glueDefinitions, mmluTasks, bbhTasks, instructEvalMmlu, instructEvalBbh].flat();
 
-/** The built-in tasks by name. A task is checked when it is asked for. */
+/** The built-in tasks by name. A task is checked when requested. */
 const tasks: ReadonlyMap<string, TaskInput> = new Map(definitions.map((task) => [task.task, task]));
 
-/** Tasks that are summed up together. */
+/** Tasks summed up together. */
 export interface TaskGroup {
   readonly name: string;
   /** Names of tasks or groups. */
   readonly members: readonly string[];
-  /** The metric of the sum, with its filter: "acc,none". Undefined for a group that only stands for its members. */
+  /** The sum's metric, with its filter: "acc,none". Undefined for a group that only stands for its members. */
   readonly metric?: string;
-  /** Whether tasks count by their questions, which makes the mean that over all questions. */
+  /** Whether to weight tasks by their questions, which gives the mean over all questions. */
   readonly bySize: boolean;
 }
 
-/** Summed up by questions, unless it is told otherwise. */
+/** Weighted by questions, unless told otherwise. */
 const group = (name: string, metric: string, members: readonly string[], bySize = true): TaskGroup => {
   return { name, members, metric, bySize };
 };
@@ -58,7 +58,7 @@ const aliases: Readonly<Record<string, string>> = {
   lambada: 'lambada_openai',
 };
 
-/** By which conventions tasks are asked. */
+/** Conventions for asking tasks. */
 export const protocols = ['harness', 'instruct-eval'] as const;
 type Protocol = (typeof protocols)[number];
 
@@ -71,7 +71,7 @@ const replacements: Readonly<Record<Protocol, Readonly<Record<string, string>>>>
   },
 };
 
-/** Names of tasks and groups that help lists: without the members of large groups. */
+/** Names of tasks and groups that help lists: large groups without their members. */
 export function taskNames(): string[] {
   const inGroups = new Set(
     [...groups.values()].filter(({ metric }) => metric !== undefined).flatMap(({ members }) => members),

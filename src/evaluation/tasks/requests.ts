@@ -1,4 +1,4 @@
-/** From rows to requests to a model: prompts with their examples, and the answers to score or to generate. */
+/** Makes model requests from rows: prompts with their examples, and the answers to score or generate. */
 import { isDeepStrictEqual } from 'node:util';
 import type { Row, SourcedRow } from '../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../errors.ts';
@@ -10,10 +10,10 @@ import { PythonRandom } from './random/python-random.ts';
 import { evaluatedSplit, shotSplit, type Task } from './schema.ts';
 import { type FilledTemplate, makeTemplate } from './text/template.ts';
 
-/** Tokens that are generated where a task does not say. */
+/** Tokens to generate if a task does not say. */
 export const defaultGeneratedTokens = 256;
 
-/** How an answer is generated: greedily, up to a stop string. */
+/** How to generate an answer: greedily, up to a stop string. */
 type GenerationSettings = Task['generation_kwargs'] & { readonly until: readonly string[] };
 
 export type TaskRequest =
@@ -25,9 +25,9 @@ export type TaskRequest =
 export type Question = ReturnType<ReturnType<typeof promptWriter>>;
 
 export interface QuestionOptions {
-  /** Examples in front of each question. Default: the task's number, else none. */
+  /** Examples before each question. Default: the task's number, otherwise none. */
   readonly shots?: number;
-  /** Questions: a number of the first, or a share below 1. Default: all. */
+  /** Questions: the first n, or a share below 1. Default: all. */
   readonly limit?: number;
   readonly seed?: number;
 }
@@ -35,8 +35,8 @@ export interface QuestionOptions {
 export type TaskQuestions = Awaited<ReturnType<typeof readQuestions>>;
 
 /**
- * Reads the rows of a task and writes its prompts.
- * @param dir the folder of all data
+ * Reads a task's rows and writes its prompts.
+ * @param dir the data folder
  * @throws LinnetError `NOT_FOUND` for missing files; `FORMAT` for a broken row, naming it; `INPUT` for too few examples;
  *   `CONFIG` for templates that do not fit the rows
  */
@@ -62,7 +62,7 @@ export async function readQuestions(dir: string, task: Task, options: QuestionOp
   return {
     task,
     shots,
-    /** Rows of the split, before the limit. */
+    /** Rows in the split, before the limit. */
     total: rows.length,
     questions,
   };
@@ -72,14 +72,14 @@ export async function readQuestions(dir: string, task: Task, options: QuestionOp
 const defaultFewShotSeed = 1234;
 
 /**
- * Chooses the examples of one question after the other, with random numbers that run on: indices in the order of the prompt.
- * @throws LinnetError `INPUT` for a pool of too few rows
+ * Chooses each question's examples in turn, from one sequence of random numbers: indices in prompt order.
+ * @throws LinnetError `INPUT` for a pool with too few rows
  */
 function shotChoice(task: Task, pool: readonly Row[], shots: number, seed: number): (question: Row) => number[] {
   if (shots === 0) return () => [];
   const random = new PythonRandom(seed);
-  // The published rule, which also holds where both are left out: the question itself is then drawn around even though
-  // the examples come from another split, and one more is drawn than needed.
+  // The published rule. It also applies if both splits are omitted: the question itself is then skipped even though the
+  // examples come from another split, and one more is drawn than needed.
   const excludesQuestion = task.fewshot_split === task.test_split;
   const drawn = shots + (excludesQuestion ? 1 : 0);
   if (pool.length < drawn) {
@@ -114,7 +114,7 @@ async function readSplit(dir: string, task: Task, split: string): Promise<Source
   );
 }
 
-/** Writes the prompts of a task. @param pool rows that examples are taken from */
+/** Writes a task's prompts. @param pool rows to take examples from */
 function promptWriter(task: Task, pool: readonly Row[], description: string | undefined) {
   const { process_docs: preparation, doc_to_choice: listed, target_delimiter: delimiter } = task;
   const template = (source: string, field: string): FilledTemplate =>
@@ -126,7 +126,7 @@ function promptWriter(task: Task, pool: readonly Row[], description: string | un
   const settings = generationSettings(task);
   const examples = new Map<number, string>();
 
-  /** The row with the columns that templates see, its text, choices and right answer. */
+  /** The row with the templates' columns, its text, choices and right answer. */
   function filled(doc: Row, source: string) {
     const row = prepare(preparation, doc);
     const choices = templates?.map((choice) => choice(row)) ?? choicesIn(row, listed, source);
@@ -157,13 +157,13 @@ function promptWriter(task: Task, pool: readonly Row[], description: string | un
     };
     return {
       docId,
-      /** The row as it is stored. */
+      /** The row as stored. */
       doc,
-      /** The row with the columns that templates see. */
+      /** The row with the templates' columns. */
       row,
-      /** Indices of its examples in the rows they are taken from. */
+      /** Indices of its examples in the pool. */
       shots,
-      /** Texts of a multiple choice, without the delimiter. */
+      /** A multiple choice's texts, without the delimiter. */
       choices,
       /** Index of the right choice; −1 for other tasks. */
       gold,
@@ -174,7 +174,7 @@ function promptWriter(task: Task, pool: readonly Row[], description: string | un
   };
 }
 
-/** The choices in a column of a row; none without a column. @throws LinnetError `FORMAT` for a column of other values */
+/** The choices in a row's column; none without a column. @throws LinnetError `FORMAT` for a column with other values */
 function choicesIn(row: Row, column: Task['doc_to_choice'], source: string): string[] {
   if (typeof column !== 'string') return [];
   const list = columnOf(row, column);
@@ -188,7 +188,7 @@ function generationSettings({ generation_kwargs: given, fewshot_delimiter }: Tas
   return { temperature: 0, do_sample: false, max_gen_toks: defaultGeneratedTokens, until };
 }
 
-/** @throws LinnetError `FORMAT` for a target that is none of the choices */
+/** @throws LinnetError `FORMAT` for a target that is not one of the choices */
 function goldIndex(target: string, choices: readonly string[], source: string): number {
   const index = /^-?\d+$/.test(target) ? Number(target) : choices.indexOf(target);
   if (index >= 0 && index < choices.length) return index;

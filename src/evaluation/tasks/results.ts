@@ -1,4 +1,4 @@
-/** Results in the format of lm-evaluation-harness: one object of numbers, and a line for every question. */
+/** Results in lm-evaluation-harness's format: one object of numbers, and a line per question. */
 import type { Score, ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { metrics } from './metrics/registry.ts';
 import type { Response } from './judging.ts';
@@ -8,9 +8,9 @@ import type { Question, TaskRequest } from './requests.ts';
 import { pythonJson } from './text/python-json.ts';
 import { sha256 } from '../../files/digest.ts';
 
-/** Description of the run in its results. */
+/** A run's description in its results. */
 export interface EvaluationDescription extends ScorerUsage {
-  /** The model's folder, as it was named. */
+  /** The model's folder, as given. */
   readonly model: string;
   readonly version: string;
   readonly protocol: string;
@@ -87,7 +87,7 @@ export function resultsObject(
   };
 }
 
-/** The lines of a samples file: one per question and filter. */
+/** A samples file's lines: one per question and filter. */
 export function sampleLines({ task, answers }: TaskResult): Record<string, unknown>[] {
   const floats = new Set(Object.keys(task.columns).filter((name) => task.columns[name] === 'float'));
   return answers.flatMap((answer) => {
@@ -109,13 +109,13 @@ export function sampleLines({ task, answers }: TaskResult): Record<string, unkno
   });
 }
 
-/** A request as a line of a requests file. */
+/** A request as a line in a requests file. */
 export function requestLine(task: string, { docId }: Question, request: TaskRequest): Record<string, unknown> {
   const head = { task, doc_id: docId, type: request.type };
   if (request.type === 'loglikelihood') {
     return { ...head, context: request.context, continuation: request.continuation };
   }
-  // A whole text is a continuation of nothing.
+  // A whole text continues nothing.
   if (request.type === 'loglikelihood_rolling') {
     return { ...head, context: '', continuation: request.text, text: request.text };
   }
@@ -128,7 +128,7 @@ function argumentsOf(request: TaskRequest): Record<string, unknown> {
   return { arg_0: request.context, arg_1: request.settings };
 }
 
-/** Numbers as texts, as the harness writes them. */
+/** Numbers as text, like the harness writes them. */
 function shown(response: Response, question: Question): string | string[] {
   if (typeof response === 'string') return response;
   const { logLikelihood, isGreedy }: Score = response;

@@ -1,4 +1,4 @@
-/** Evaluating a model on tasks: asks it all questions, batch by batch, and sums up the scores of its answers. */
+/** Evaluates a model on tasks: asks all questions, batch by batch, and sums up the answers' scores. */
 import { internalError, requireRunning, type Stoppable } from '../../errors.ts';
 import type { Scorer } from '../../engine/scoring/scorer.ts';
 import { type Journal, journalKey } from './journal.ts';
@@ -21,7 +21,7 @@ import {
 } from './requests.ts';
 import type { Task } from './schema.ts';
 
-/** Questions asked together: likelihood requests share their beginnings, generated answers take their time. */
+/** Questions asked together: likelihood requests share their beginnings, generated answers take time. */
 const batchSizes: Readonly<Record<Task['output_type'], number>> = {
   multiple_choice: 32,
   loglikelihood: 32,
@@ -41,13 +41,13 @@ export type TaskResult = EvaluationResult['tasks'][number];
 export interface RunOptions extends QuestionOptions, SummaryOptions, Stoppable {
   readonly data: string;
   readonly onProgress?: (done: number, total: number, task: string) => void;
-  /** Where answers are remembered for a run that goes on. */
+  /** Remembers answers, so that a run can continue. */
   readonly journal?: { readonly file: Journal; readonly model: string };
 }
 
 /**
- * Reads the questions of all tasks, so that errors in their data are found before a model runs.
- * @throws LinnetError as `readQuestions`
+ * Reads all tasks' questions, so that errors in their data surface before a model runs.
+ * @throws LinnetError like `readQuestions`
  */
 export async function readTasks(
   { tasks }: Pick<TaskSelection, 'tasks'>,
@@ -61,8 +61,8 @@ export async function readTasks(
 
 /**
  * Evaluates a model.
- * @throws LinnetError as `readQuestions` and the scorer; `ABORTED` when the signal fires: the journal then has all batches
- *   that were answered
+ * @throws LinnetError like `readQuestions` and the scorer; `ABORTED` when the signal fires: the journal then has all answered
+ *   batches
  */
 export async function evaluateTasks(selection: TaskSelection, scorer: Scorer, options: RunOptions) {
   const all = await readTasks(selection, options.data, options);
@@ -84,7 +84,7 @@ export async function evaluateTasks(selection: TaskSelection, scorer: Scorer, op
       options.onProgress?.(done, total, task.task);
     }
     const judgements = answers.map((answer) => answer.judgements);
-    // Of the rows, `answers` may be the first.
+    // `answers` may cover only the first rows.
     results.push({ task, shots, total: rows, summary: summarizeJudgements(task, judgements, options), answers });
   }
   const summaries = new Map(results.map(({ summary }) => [summary.task, summary]));
@@ -116,7 +116,7 @@ async function answerBatch(
   return asked.map(({ known }) => known ?? fresh.next().value?.responses ?? []);
 }
 
-/** Answers requests of one type, as all requests of a task are. */
+/** Answers requests of one type, like all of a task's. */
 async function answerRequests(
   requests: readonly TaskRequest[],
   scorer: Scorer,

@@ -1,7 +1,7 @@
 /**
- * A task, as data: where its rows are, how a row becomes a prompt and its answers, and how answers are judged.
- * Built-in tasks and those in a user's JSON or YAML files have the same schema. Fields are named as in the task files of
- * lm-evaluation-harness; templates are Jinja, whose variables are the columns of a row.
+ * A task, as data: where its rows are, how a row becomes a prompt and its answers, and how answers are judged. Built-in tasks
+ * and users' JSON or YAML files share the schema. Field names follow lm-evaluation-harness's task files; templates are Jinja,
+ * with a row's columns as variables.
  */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
@@ -12,10 +12,10 @@ import { exactMatchFields } from './metrics/exact-match.ts';
 import { metrics, outputTypes } from './metrics/registry.ts';
 import { preparations } from './preparations.ts';
 
-/** Types of columns; a dot in a name leads into a nested one (`choices.text`). */
+/** Column types; a dot in a name leads into a nested one (`choices.text`). */
 export const columnKinds = ['text', 'label', 'integer', 'float', 'texts'] as const;
 
-/** A name in a table. */
+/** A name from a table. */
 function nameIn<Table extends object>(table: Table) {
   const isKnown = (name: unknown): boolean => typeof name === 'string' && Object.hasOwn(table, name);
   return z.custom<keyof Table>(isKnown, { error: `expected one of ${Object.keys(table).join(', ')}` });
@@ -28,44 +28,44 @@ const textList = z.array(z.string());
 export const taskSchema = z
   .strictObject({
     task: z.string().regex(/^[A-Za-z0-9][\w.-]*$/, 'expected letters, digits, dots, dashes and underscores'),
-    /** Of the hub: owner/name. */
+    /** On the hub: owner/name. */
     dataset_path: filledText,
-    /** Of the hub: its configuration. */
+    /** On the hub: its configuration. */
     dataset_name: filledText.optional(),
-    /** Folder of plain layouts, below the folder of all data. Default: the name of the task. */
+    /** Folder in plain layouts, below the data folder. Default: the task's name. */
     folder: z.string().optional(),
     output_type: z.enum(outputTypes),
     training_split: z.string().optional(),
     validation_split: z.string().optional(),
     test_split: z.string().optional(),
-    /** Where shots come from. Default: the training, validation or test split, the first that there is. */
+    /** Where shots come from. Default: the first of training, validation and test split that exists. */
     fewshot_split: z.string().optional(),
-    /** Rows at the beginning that are not evaluated: they are shots. */
+    /** Leading rows that are not evaluated: they are shots. */
     skip_rows: whole().default(0),
     /** Columns that a row must have, with their types. */
     columns: z.record(z.string(), z.enum(columnKinds)),
-    /** Adds columns to a row that templates alone cannot express. */
+    /** Adds columns that templates alone cannot express. */
     process_docs: nameIn(preparations).optional(),
-    /** Description and shots that are in a file of the data instead of in the task. */
+    /** Description and shots in a data file instead of the task. */
     prompt_file: z
       .strictObject({
-        /** Of BIG-Bench Hard: `cot-prompts/SUBSET.txt`, or `fewshot/VARIANT/SUBSET.jsonl` next to it. */
+        /** BIG-Bench Hard's: `cot-prompts/SUBSET.txt`, or `fewshot/VARIANT/SUBSET.jsonl` next to it. */
         reader: z.literal('bbh'),
         subset: z.string(),
-        /** Whether answers are chains of thought or the final answers of these. */
+        /** Whether answers are chains of thought or only their final answers. */
         answers: z.enum(['chain', 'final']),
       })
       .optional(),
-    /** In front of all shots, with the line breaks that follow it; a template. */
+    /** Precedes all shots, with the line breaks that follow it; a template. */
     description: z.string().default(''),
     doc_to_text: z.string(),
-    /** Of a multiple choice: templates, or the name of a column of texts. */
+    /** For a multiple choice: templates, or the name of a column of texts. */
     doc_to_choice: z.union([textList.min(2), z.string()]).optional(),
-    /** A template. Of a multiple choice: the index of the right choice, or its text. */
+    /** A template. For a multiple choice: the right choice's index, or its text. */
     doc_to_target: z.string(),
     target_delimiter: z.string().default(' '),
     fewshot_delimiter: z.string().default('\n\n'),
-    /** Shots, if the user asks for none. 0 written out means that there are never any. */
+    /** Shots, if the user asks for none. An explicit 0 means never any. */
     num_fewshot: whole().optional(),
     fewshot_config: z
       .strictObject({
@@ -114,7 +114,7 @@ export function shotSplit(task: Task): string {
 /**
  * Checks a task.
  * @param origin for messages, usually a path
- * @throws LinnetError `CONFIG` naming every field that is wrong
+ * @throws LinnetError `CONFIG` naming every wrong field
  */
 export function parseTask(value: unknown, origin: string): Task {
   return validated(taskSchema, value, 'CONFIG', `${origin} is not a task`);

@@ -1,11 +1,11 @@
-/** A user's own task, from a JSON or YAML file of the schema that the built-in tasks have. */
+/** A user's own task, from a JSON or YAML file with the built-in tasks' schema. */
 import { extname } from 'node:path';
 import { parse } from 'yaml';
 import { readTextFile } from '../../data/files/text-file.ts';
 import { LinnetError, reasonOf } from '../../errors.ts';
 import { parseTask, type Task } from './schema.ts';
 
-/** Whether a name is a file name instead of a task's. */
+/** Whether a name is a file name rather than a task's. */
 export function isTaskFile(name: string): boolean {
   return ['.json', '.yaml', '.yml'].includes(extname(name).toLowerCase());
 }
@@ -18,7 +18,7 @@ export async function readTaskFile(path: string): Promise<Task> {
   const text = await readTextFile(path);
   let value: unknown;
   try {
-    // Aliases that multiply ("billion laughs") are refused by the library's own limit. Errors quote nothing of the file.
+    // The library's own limit refuses aliases that multiply ("billion laughs"). Errors quote nothing from the file.
     const isJson = extname(path).toLowerCase() === '.json';
     value = isJson ? JSON.parse(text) : parse(text, { prettyErrors: false, logLevel: 'error' });
   } catch (cause) {

@@ -1,4 +1,7 @@
-/** Log-likelihoods of a model whose weights are read layer by layer: every request is a window, and one reading serves many. */
+/**
+ * Log-likelihoods from a model whose weights are read layer by layer: every request is a window, and one pass over the
+ * weights serves many.
+ */
 import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
 import type { Score, Scorer, ScorerOptions, ScorerUsage } from '../../engine/scoring/scorer.ts';
 import { TextScores, type TextScoreOptions } from '../../engine/scoring/text-scores.ts';
@@ -11,9 +14,9 @@ import { lossesMemory, tokenOutputs } from '../perplexity/losses.ts';
 import type { ScoredWindow } from '../perplexity/scored-windows.ts';
 import type { TaskQuestions } from './requests.ts';
 
-/** Questions that are asked together: a reading of the weights serves them all. */
+/** Questions asked together: one pass over the weights serves them all. */
 const questionsTogether = 256;
-/** Padded tokens that run at once: heads are over the few tokens of answers. */
+/** Padded tokens per run: heads cover only the answers' few tokens. */
 const batchTokens = 1024;
 
 /** A causal model, and how it reads texts. */
@@ -24,7 +27,7 @@ export interface WindowScorerOptions extends TextScoreOptions {
   readonly compile?: CompileOptions;
 }
 
-/** Answers as `EngineScorer` does, up to rounding; it generates no texts. */
+/** Answers like `EngineScorer`, up to rounding; generates no texts. */
 export class WindowScorer extends TextScores implements Scorer {
   readonly together = questionsTogether;
   readonly generationSteps = 0;
@@ -82,7 +85,9 @@ export class WindowScorer extends TextScores implements Scorer {
   }
 }
 
-/** Sequences that differ in their last token alone are one window; `other` counts their last tokens, from 0 for its own. */
+/**
+ * Sequences that differ only in their last token share a window; `other` numbers their last tokens, the window's own being 0.
+ */
 function windowsOf(sequences: readonly TokenSequence[]) {
   const windows: (ScoredWindow & { readonly others: number[] })[] = [];
   const known = new Map<string, number>();

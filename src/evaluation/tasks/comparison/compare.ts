@@ -1,7 +1,7 @@
 /**
- * Models side by side: the score of each in each task, and its distance from the first model. Both answered the same
- * questions, so that the error of their difference comes from the differences question by question: it is smaller than
- * for two independent numbers wherever models agree on the easy questions.
+ * Compares models: each one's score in each task, and its distance from the first model. All answered the same questions, so
+ * the error of a difference comes from the differences per question: it is smaller than for independent numbers if models
+ * agree on the easy questions.
  */
 import { LinnetError } from '../../../errors.ts';
 import { type AnswerValue, isMetricName, metrics, type MetricName, numberOfAnswer } from '../metrics/registry.ts';
@@ -9,16 +9,16 @@ import { bootstrapError } from '../metrics/statistics.ts';
 import { meanError } from '../../../report/statistics.ts';
 import { type ModelResults, readSamples, type Sample } from './result-files.ts';
 
-/** Resamples for the error of the difference of quantities of a set. */
+/** Resamples for the error of a difference between set quantities. */
 const resamples = 1000;
 
 export interface MeasuredValue {
   readonly value: number;
-  /** Standard error; undefined where results have none. */
+  /** Standard error; undefined if results have none. */
   readonly error: number | undefined;
 }
 
-/** A metric of a task, of all models. */
+/** A task's metric, for all models. */
 export type ComparedMetric = ReturnType<typeof comparedMetric>;
 
 export interface ComparedTask {
@@ -29,8 +29,8 @@ export interface ComparedTask {
 type Samples = ReadonlyMap<string, ReadonlyMap<number, Sample>>;
 
 /**
- * Compares models in all tasks that the first one has results of.
- * @throws LinnetError `INPUT` for fewer than two models; `MISMATCH` for samples of other rows or prompts; as `readSamples`
+ * Compares models in all tasks with results from the first.
+ * @throws LinnetError `INPUT` for fewer than two models; `MISMATCH` for samples of other rows or prompts; like `readSamples`
  */
 export async function compareResults(models: readonly ModelResults[]): Promise<ComparedTask[]> {
   if (models.length < 2) {
@@ -58,7 +58,7 @@ export async function compareResults(models: readonly ModelResults[]): Promise<C
   return tasks;
 }
 
-/** `acc,none`, and not `acc_stderr,none`, `alias` or `sample_len`. */
+/** Accepts `acc,none`, not `acc_stderr,none`, `alias` or `sample_len`. */
 function isMetricKey(key: string): boolean {
   const [name, filter] = key.split(',');
   return filter !== undefined && !name.endsWith('_stderr');
@@ -73,14 +73,14 @@ function comparedMetric(
   const [name, filter] = key.split(',');
   const higherIsBetter =
     models[0].higherIsBetter[task]?.[name] ?? (isMetricName(name) ? metrics[name].higherIsBetter : true);
-  // In the order of the models; undefined where a model was not asked.
+  // In model order; undefined for a model that was not asked.
   const values = models.map(({ results }): MeasuredValue | undefined => {
     const value = results[task]?.[key];
     if (typeof value !== 'number') return undefined;
     const error = results[task]?.[`${name}_stderr,${filter}`];
     return { value, error: typeof error === 'number' ? error : undefined };
   });
-  // Of every model but the first; undefined without samples of both.
+  // For every model but the first; undefined without samples from both.
   const [reference] = samples;
   const differences = samples.slice(1).map((other) => {
     const pairs = pairsOf(reference?.get(filter), other?.get(filter), name);
@@ -118,18 +118,18 @@ function differenceOf(pairs: readonly Pair[], name: MetricName, higherIsBetter: 
     value: quantity(pairs),
     error: Number.isFinite(error) ? error : undefined,
     questions: pairs.length,
-    // Questions that the model answers better than the first one, and worse.
+    // Questions the model answers better than the first, and worse.
     better: gains.filter((gain) => gain > 0).length,
     worse: gains.filter((gain) => gain < 0).length,
   };
 }
 
-/** How good one answer is: of a pair of true and predicted class, whether they are the same. */
+/** An answer's worth: for a pair of true and predicted class, whether they are equal. */
 function worthOf(value: AnswerValue): number {
   return typeof value === 'number' ? value : Number(value[0] === value[1]);
 }
 
-/** @throws LinnetError `MISMATCH` where the same number is another row, or was asked with another prompt */
+/** @throws LinnetError `MISMATCH` if the same number names another row, or was asked with another prompt */
 function requireSameQuestions(reference: Samples, other: Samples, file = '', otherFile = ''): void {
   for (const [filter, questions] of reference) {
     for (const [docId, sample] of questions) {

@@ -1,4 +1,4 @@
-/** Results and samples of `eval tasks`, or of lm-evaluation-harness itself, read back from files that may be anything. */
+/** Reads results and samples of `eval tasks`, or of lm-evaluation-harness itself, from untrusted files. */
 import { join } from 'node:path';
 import { z } from 'zod';
 import { readLines } from '../../../data/files/text-file.ts';
@@ -9,7 +9,7 @@ import { entriesOf, readInFolder } from '../../../files/regular-file.ts';
 import type { AnswerValue } from '../metrics/registry.ts';
 
 const maximumResultsBytes = 64 << 20;
-/** Longest line of a samples file: a question with its document and its examples. */
+/** Longest line in a samples file: a question with its document and examples. */
 const maximumLineBytes = 8 << 20;
 /** More questions than any benchmark has. */
 const mostSamples = 1_000_000;
@@ -37,8 +37,8 @@ export type Sample = ReturnType<typeof sampleOf>;
 export type ModelResults = NonNullable<Awaited<ReturnType<typeof resultsIn>>>;
 
 /**
- * The newest results of each model below a folder: of the folder itself, or of the folders of models in it, as
- * `eval tasks --out` makes them; none where there are none.
+ * Each model's newest results below a folder: in the folder itself, or in its model folders, as `eval tasks --out` makes
+ * them; empty if there are none.
  * @throws LinnetError `FORMAT` naming the file
  */
 export async function readResults(folder: string): Promise<ModelResults[]> {
@@ -58,7 +58,7 @@ async function sortedEntries(folder: string) {
 
 async function resultsIn(folder: string) {
   const names = (await sortedEntries(folder)).filter((entry) => entry.isFile()).map(({ name }) => name);
-  // Their names hold the time, so that the last one is the newest.
+  // Names contain the time, so the last one is the newest.
   const name = names.filter((entry) => /^results_.*\.json$/.test(entry)).at(-1);
   if (name === undefined) return undefined;
   const file = join(folder, name);
@@ -76,7 +76,7 @@ async function resultsIn(folder: string) {
 }
 
 /**
- * The samples of a task by filter and number of the row.
+ * A task's samples by filter and row number.
  * @throws LinnetError `FORMAT` naming file and line
  */
 export async function readSamples(file: string): Promise<Map<string, Map<number, Sample>>> {

@@ -1,4 +1,4 @@
-/** Finding the rows of a task below a folder of data, in the hub's layouts and plain ones. */
+/** Finds a task's rows below a data folder, in the hub's layouts and plain ones. */
 import { readdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { readRows, rowExtensions } from '../../../data/files/rows.ts';
@@ -6,10 +6,10 @@ import type { SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
 import type { Task } from '../schema.ts';
 
-/** Where the rows of a task are: what of it matters for finding them. */
+/** A task's fields that locate its rows. */
 export type DataSource = Pick<Task, 'task' | 'dataset_path' | 'dataset_name' | 'folder'>;
 
-/** Where a split may be, most specific first: files relative to the folder of all data; `*` stands for any characters of a name. */
+/** Where a split may be, most specific first: files relative to the data folder; `*` matches any characters in a name. */
 function patterns(task: DataSource, split: string): string[] {
   const [owner, name = owner] = task.dataset_path.split('/');
   const config = task.dataset_name;
@@ -23,7 +23,7 @@ function patterns(task: DataSource, split: string): string[] {
           ...rowExtensions.map((extension) => `${folder}/${config}/${split}${extension}`),
         ]),
     `${folder}/data/${split}-*.parquet`,
-    // LAMBADA has a file a language.
+    // LAMBADA has one file per language.
     `${folder}/data/*_${split}_en.jsonl`,
     `${folder}/default/${split}/*.parquet`,
     `${folder}/plain_text/${split}/*.parquet`,
@@ -31,7 +31,7 @@ function patterns(task: DataSource, split: string): string[] {
     ...(config === undefined ? rowExtensions.map((extension) => `${folder}/${split}${extension}`) : []),
   ]);
   const folder = taskFolder(task);
-  // Subsets of a data set that are tasks of their own lie in folders of their own.
+  // Subsets of a data set that are tasks of their own have their own folders.
   const plain = [...new Set([task.task, folder])].flatMap((place) =>
     [`${place}/hf/${config ?? ''}`, `${place}/${config ?? ''}`, `${place}/hf`, place].flatMap((parent) =>
       rowExtensions.map((extension) => join(parent, `${split}${extension}`)),
@@ -51,9 +51,9 @@ interface FoundRows {
 }
 
 /**
- * The rows of a split.
- * @param dir the folder of all data
- * @throws LinnetError `NOT_FOUND`, saying where files were looked for; as `readRows`
+ * A split's rows.
+ * @param dir the data folder
+ * @throws LinnetError `NOT_FOUND`, saying where it looked; like `readRows`
  */
 export async function findRows(dir: string, task: DataSource, split: string): Promise<FoundRows> {
   await requireFolder(dir);
@@ -83,7 +83,7 @@ async function isFile(path: string): Promise<boolean> {
   return (await stat(path).catch(() => undefined))?.isFile() === true;
 }
 
-/** Files that fit a pattern, by name: shards of a split are numbered. */
+/** Files that match a pattern, by name: a split's shards are numbered. */
 async function matches(dir: string, pattern: string): Promise<string[]> {
   const path = join(dir, pattern);
   if (!pattern.includes('*')) return (await isFile(path)) ? [path] : [];

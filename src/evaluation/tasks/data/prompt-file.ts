@@ -1,4 +1,4 @@
-/** Descriptions and worked examples that come with the data: those of BIG-Bench Hard. */
+/** Descriptions and examples that come with the data: BIG-Bench Hard's. */
 import { join } from 'node:path';
 import type { Row } from '../../../data/files/parquet-rows.ts';
 import { readRows } from '../../../data/files/rows.ts';
@@ -16,8 +16,8 @@ interface PromptFile {
 type Reference = NonNullable<Task['prompt_file']>;
 
 /**
- * Reads the file of a task; undefined for a task that needs none.
- * @throws LinnetError `NOT_FOUND`, saying where it was looked for; `FORMAT` if it has no examples
+ * Reads a task's prompt file; undefined for a task that needs none.
+ * @throws LinnetError `NOT_FOUND`, saying where it looked; `FORMAT` if it has no examples
  */
 export async function readPromptFile(dir: string, task: Task): Promise<PromptFile | undefined> {
   const { prompt_file: reference } = task;
@@ -37,7 +37,7 @@ export async function readPromptFile(dir: string, task: Task): Promise<PromptFil
   );
 }
 
-/** Examples in rows of their own, which take precedence over the examples of the text. */
+/** Examples in separate rows, which take precedence over the text's examples. */
 async function fixedSamples(folder: string, task: Task, { subset, answers }: Reference): Promise<Row[]> {
   const variant = answers === 'chain' ? 'bbh_cot_fewshot' : 'bbh_fewshot';
   const rows: Row[] = [];

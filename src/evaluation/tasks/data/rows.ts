@@ -1,4 +1,4 @@
-/** Rows of data sets, from files that may be anything. */
+/** Data set rows from untrusted files. */
 import { isRow } from '../../../data/files/rows.ts';
 import type { Row, RowValue, SourcedRow } from '../../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../../errors.ts';
@@ -31,7 +31,7 @@ const checks: Readonly<Record<ColumnKind, KindCheck>> = {
 };
 
 /**
- * Checks that a row has the columns of a task, and that they say something that it can ask.
+ * Checks that a row has a task's columns, and that the task can ask their contents.
  * @throws LinnetError `FORMAT` naming file and row
  */
 export function checkRow(sourced: SourcedRow, { columns, process_docs }: Pick<Task, 'columns' | 'process_docs'>): void {
@@ -48,7 +48,7 @@ export function checkRow(sourced: SourcedRow, { columns, process_docs }: Pick<Ta
 }
 
 /**
- * Checks that a row has the columns of a task.
+ * Checks that a row has a task's columns.
  * @throws LinnetError `FORMAT` naming file, row and column
  */
 export function checkColumns({ row, source }: SourcedRow, columns: Task['columns']): void {
@@ -66,7 +66,7 @@ export function checkColumns({ row, source }: SourcedRow, columns: Task['columns
   }
 }
 
-/** A column, or with dots in its name a field of one. */
+/** A column or, if the name has dots, one of its fields. */
 export function columnOf(row: Row, name: string): RowValue | undefined {
   let value: RowValue | undefined = row;
   for (const part of name.split('.')) {

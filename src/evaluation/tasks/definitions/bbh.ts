@@ -26,7 +26,7 @@ function meaning(no: string, yes: string): FilterConfig {
   return { function: 'map_regex', ignore_case: true, regex_pattern_to_value: { [no]: 'no', [yes]: 'yes' } };
 }
 
-/** How the answer is found in text generated without examples; an option's letter where nothing is given. */
+/** How to find the answer in text generated without examples; by default an option's letter. */
 const extraction: Readonly<Partial<Record<string, FilterConfig>>> = {
   boolean_expressions: { function: 'regex', regex_pattern: '\\b(True|False)\\b' },
   causal_judgement: yesOrNo,
@@ -46,7 +46,7 @@ const extraction: Readonly<Partial<Record<string, FilterConfig>>> = {
   word_sorting: { function: 'word_sort' },
 };
 
-/** @param which number of the match that counts */
+/** @param which match counts */
 function extract(subset: string, which: number): FilterConfig[] {
   const filter = extraction[subset] ?? option;
   const selected = filter.function === 'word_sort' ? filter : { ...filter, group_select: which };
@@ -104,7 +104,7 @@ const variants: Readonly<Record<string, (subset: string) => Variant>> = {
     metadata: { version: 4 },
   }),
   bbh_fewshot: fewShot,
-  // Byte-level tokenizers answer " No" where the target is "No": the same task, white space not counted.
+  // Byte-level tokenizers answer " No" where the target is "No": the same task, ignoring white space.
   bbh_fewshot_strip: (subset) => ({
     ...fewShot(subset),
     filter_list: [{ name: 'strip', filter: [{ function: 'strip' }] }],
@@ -120,7 +120,7 @@ const variants: Readonly<Record<string, (subset: string) => Variant>> = {
     ],
   }),
 };
-/** The ways of asking, and the filter by which each is judged as a group. */
+/** The ways of asking, and the filter that judges each as a group. */
 export const bbhVariants: Readonly<Record<string, string>> = {
   bbh_cot_fewshot: 'get-answer',
   bbh_fewshot: 'none',
@@ -145,7 +145,7 @@ export const bbhTasks: readonly TaskInput[] = Object.entries(variants).flatMap((
   bbhSubsets.map((subset) => ({ ...subsetTask(subset), ...variant(subset), task: `${name}_${subset}` })),
 );
 
-/** As InstructEval asks, with 3 examples: the rows that are left answer greedily, and must begin with the right answer. */
+/** InstructEval's way, with 3 examples: greedy answers to the remaining rows, which must begin with the right answer. */
 export const instructEvalBbh: readonly TaskInput[] = bbhSubsets.map((subset) => ({
   ...subsetTask(subset),
   task: `instruct_eval_bbh_${subset}`,

@@ -1,4 +1,4 @@
-/** MMLU (Hendrycks et al., 2020, arXiv 2009.03300): questions of 57 subjects in four groups. */
+/** MMLU (Hendrycks et al., 2020, arXiv 2009.03300): questions on 57 subjects in four groups. */
 import type { TaskInput } from '../schema.ts';
 
 const listOf = (text: string): string[] => text.split(' ');
@@ -27,7 +27,7 @@ export const mmluSubjects: Readonly<Record<string, readonly string[]>> = {
   ),
 };
 
-/** @param space between "about" and the name of the subject */
+/** @param space between "about" and the subject's name */
 function subjectTask(subject: string, space: string) {
   return {
     dataset_path: 'cais/mmlu',
@@ -57,7 +57,7 @@ export const mmluTasks: readonly TaskInput[] = subjects.map((subject) => ({
 }));
 
 /**
- * As InstructEval asks (Chia et al., 2023, arXiv 2306.04757), whose "5-shot" is likely the paper's: short greedy answers that
+ * InstructEval's way (Chia et al., 2023, arXiv 2306.04757), whose "5-shot" is likely the paper's: short greedy answers that
  * must begin with the right one. Two spaces, as in the original.
  */
 export const instructEvalMmlu: readonly TaskInput[] = subjects.map((subject) => ({

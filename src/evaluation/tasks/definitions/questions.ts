@@ -2,7 +2,7 @@
  * Tasks of one or two data sets each:
  * - PIQA (Bisk et al., 2020, arXiv 1911.11641): which of two ways reaches a goal.
  * - COPA (Roemmele et al., 2011), as in SuperGLUE: the likelier cause or effect.
- * - ARC (Clark et al., 2018, arXiv 1803.05457): questions of school science, in an easy and a hard set.
+ * - ARC (Clark et al., 2018, arXiv 1803.05457): school science questions, in an easy and a hard set.
  * - HellaSwag (Zellers et al., 2019, arXiv 1905.07830): how a description goes on.
  * - AG News (Zhang et al., 2015, arXiv 1509.01626): the section of a news article. No published harness has a plain prompt
  *   for it, and the paper gives none: this one is Linnet's own.
@@ -12,7 +12,7 @@
  */
 import type { TaskInput } from '../schema.ts';
 
-/** Of a task with training and validation rows, whose answers are told apart. */
+/** For a task with training and validation rows, whose answers are choices. */
 const choice = {
   output_type: 'multiple_choice',
   training_split: 'train',
@@ -68,7 +68,7 @@ export const questionTasks: readonly TaskInput[] = [
     columns: { premise: 'text', choice1: 'text', choice2: 'text', question: 'text', label: 'label' },
     process_docs: 'copa',
     doc_to_text: '{{prompt}}',
-    // The choices begin with a space of their own: with the delimiter there are two, as in published results.
+    // The choices begin with a space: with the delimiter there are two, as in published results.
     doc_to_choice: 'choices',
     doc_to_target: '{{target}}',
     metric_list: [{ metric: 'acc' }],
@@ -110,7 +110,7 @@ export const questionTasks: readonly TaskInput[] = [
     columns: { page: 'text' },
     process_docs: 'wikitext',
     doc_to_text: '{{text}}',
-    // Words and bytes are counted in the page as it is stored.
+    // Words and bytes are counted in the page as stored.
     doc_to_target: '{{page}}',
     metric_list: [{ metric: 'word_perplexity' }, { metric: 'byte_perplexity' }, { metric: 'bits_per_byte' }],
     metadata: { version: 2 },

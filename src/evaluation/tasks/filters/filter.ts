@@ -1,4 +1,4 @@
-/** Filters extract the answer from generated text. A task names them and gives their parameters. */
+/** Filters extract the answer from generated text. A task names them and sets their parameters. */
 import { z } from 'zod';
 import type { RowValue } from '../../../data/files/parquet-rows.ts';
 import { findAll, pythonRegex } from '../text/python-regex.ts';
@@ -6,7 +6,7 @@ import { strip, words } from '../../../tokenizer/python-text.ts';
 import { parseNumber } from './number-words.ts';
 import { offByDefault } from '../../../files/schema-values.ts';
 
-/** Stands for an answer that was not found, unless a task says otherwise. */
+/** Replaces an answer that was not found, unless a task says otherwise. */
 const notFound = '[invalid]';
 
 export type Filter = (response: string, row: Readonly<Record<string, RowValue>>) => string;
@@ -27,7 +27,7 @@ const choiceSchema = z.strictObject({
 
 interface FilterKind {
   readonly schema: z.ZodType;
-  /** @throws ZodError for parameters that the schema refuses; LinnetError `CONFIG` for a pattern that cannot be read */
+  /** @throws ZodError for parameters that the schema refuses; LinnetError `CONFIG` for an invalid pattern */
   make(parameters: unknown): Filter;
 }
 
@@ -35,7 +35,7 @@ function kind<S extends z.ZodType>(schema: S, make: (parameters: z.output<S>) =>
   return { schema, make: (parameters) => make(schema.parse(parameters)) };
 }
 
-/** The match of a pattern, else what another reading finds. */
+/** A pattern's match, otherwise the result of another reading. */
 function matching(otherwise?: (response: string, select: number) => string | undefined): FilterKind {
   return kind(
     z.strictObject({ regex_pattern: z.string(), ...selection }),
@@ -91,7 +91,7 @@ export const filterSchema = z
 
 export type FilterConfig = z.output<typeof filterSchema>;
 
-/** Makes a filter of a configuration that has been checked. @throws LinnetError `CONFIG` for a pattern that cannot be read */
+/** Makes a filter from a checked configuration. @throws LinnetError `CONFIG` for an invalid pattern */
 export function makeFilter({ function: name, ...parameters }: FilterConfig): Filter {
   return kinds[name].make(parameters);
 }
@@ -100,12 +100,12 @@ function questionOf(input: RowValue | undefined): string {
   return typeof input === 'string' ? input : '';
 }
 
-/** A match by its number, negative ones from the end; of several groups the first that is not empty. */
+/** A match by number, negative ones from the end; of several groups, the first that is not empty. */
 function selectMatch(matches: readonly string[][], number: number): string | undefined {
   return matches.at(number) && (filledMatch(matches, number) ?? '');
 }
 
-/** As `selectMatch`; undefined too where all groups are empty. */
+/** Like `selectMatch`; also undefined if all groups are empty. */
 function filledMatch(matches: readonly string[][], number: number): string | undefined {
   const found = matches.at(number)?.find((group) => group !== '');
   return found === undefined ? undefined : strip(found);
@@ -114,8 +114,8 @@ function filledMatch(matches: readonly string[][], number: number): string | und
 const optionTexts = pythonRegex('\\([A-Z]\\)([^\\n^(]*)', 'g');
 
 /**
- * A search for the letter, as "(B)": the pattern's match; else the letter of an option whose text the answer holds;
- * else a letter after a colon.
+ * A search for the letter, as "(B)": the pattern's match; otherwise the letter of an option whose text the answer holds;
+ * otherwise a letter after a colon.
  */
 function multipleChoice(
   config: z.output<typeof choiceSchema>,
@@ -131,7 +131,7 @@ function multipleChoice(
     const letters = new Map<string, string>();
     const texts = findAll(optionTexts, question).map(([text]) => reduce(strip(text)));
     texts.forEach((text, index) => letters.set(text, `(${String.fromCharCode(65 + index)})`));
-    // An empty option would be found in every answer, before any letter.
+    // An empty option would match every answer, before any letter.
     const named = filledMatch(findAll(anyOf(texts.map(escapePattern)), reduce(response)), config.group_select);
     if (named !== undefined) return letters.get(named) ?? named;
     const bare = texts.map((_, index) => String.fromCharCode(65 + index)).join('|');
@@ -143,7 +143,7 @@ function multipleChoice(
   };
 }
 
-/** The words of a list, in the order in which the answer has them last. */
+/** A list's words, by each one's last place in the answer. */
 function sortedWords(response: string, { input }: Readonly<Record<string, RowValue>>): string {
   const wanted = words(questionOf(input).split('List:')[1] ?? '');
   const any = anyOf(wanted.map((word) => `\\b${escapePattern(word)}\\b`));
@@ -151,7 +151,7 @@ function sortedWords(response: string, { input }: Readonly<Record<string, RowVal
   return found.filter((word, index) => !found.includes(word, index + 1)).join(' ');
 }
 
-/** Matches any of the patterns; nothing where there are none. */
+/** Matches any of the patterns; nothing if there are none. */
 function anyOf(patterns: readonly string[]): RegExp {
   return pythonRegex(patterns.length === 0 ? '(?!)' : patterns.join('|'), 'g');
 }

@@ -20,13 +20,13 @@ const values: ReadonlyMap<string, number> = new Map<string, number>([
 /** Powers that split a number into parts of up to three digits, largest first. */
 const scales = ['billion', 'million', 'thousand'] as const;
 
-/** Longer words first, so that "sixteen" is not taken for "six". Words may be anywhere, also inside others. */
+/** Longer words first, so that "sixteen" is not read as "six". Words match anywhere, even inside others. */
 const anyWord = [...values.keys(), 'trillion'].sort((a, b) => b.length - a.length).join('|');
 const phrase = new RegExp(`(?:(?:${anyWord})(?:${anyWord}|[^\\S\\r\\n]|,|and|&)*)?(?:${anyWord})`, 'g');
 
 /**
  * A number written in words. @param select which phrase counts, 0 the first, −1 the last
- * @returns its digits; undefined where no words make a number
+ * @returns its digits; undefined if no words make a number
  */
 export function parseNumber(text: string, select: number): string | undefined {
   const found = (text.toLowerCase().match(phrase) ?? []).at(select);

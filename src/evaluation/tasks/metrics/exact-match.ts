@@ -1,13 +1,13 @@
-/** Equality of texts after ignored parts have been removed from both. */
+/** Equality of texts after removing ignored parts from both. */
 import { z } from 'zod';
 import { pythonRegex } from '../text/python-regex.ts';
 
-/** Differences that are ignored, as task files name them. */
+/** Differences to ignore, as task files name them. */
 export const exactMatchFields = {
   ignore_case: z.boolean().optional(),
-  /** ASCII punctuation is removed. */
+  /** Removes ASCII punctuation. */
   ignore_punctuation: z.boolean().optional(),
-  /** Digits are removed. */
+  /** Removes digits. */
   ignore_numbers: z.boolean().optional(),
   /** Removed wherever they match, one after the other. */
   regexes_to_ignore: z.array(z.string()).optional(),

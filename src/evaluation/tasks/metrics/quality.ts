@@ -1,11 +1,11 @@
-/** Metrics of predicted classes or numbers by the conventions of scikit-learn: GLUE's measures, and the confusion of classes. */
+/** Metrics of predicted classes or numbers by scikit-learn's conventions: GLUE's measures, and the confusion matrix. */
 import { pearson, spearman } from './statistics.ts';
 import { average, meanError } from '../../../report/statistics.ts';
 
 /** How good predicted classes are. */
 export type AccuracyResult = ReturnType<typeof classQuality>;
 
-/** How one class fared. */
+/** Results for one class. */
 export type ClassAccuracy = AccuracyResult['classes'][number];
 
 /** How good predicted numbers are. */
@@ -13,8 +13,8 @@ export type RegressionResult = ReturnType<typeof numberQuality>;
 
 /**
  * The quality of predicted classes.
- * @param gold ids of the true classes; at least one
- * @param predicted ids of the predicted ones
+ * @param gold true class ids; at least one
+ * @param predicted predicted class ids
  * @example
  * ```ts
  * const { matthews } = classQuality(['no', 'yes'], [0, 1, 1], [0, 1, 0]);
@@ -29,9 +29,9 @@ export function classQuality(labels: readonly string[], gold: readonly number[],
     return {
       label,
       texts: actual,
-      /** Texts taken for it. */
+      /** Texts predicted as this class. */
       predicted: taken,
-      /** Texts of it taken for it. */
+      /** Texts of this class predicted as such. */
       correct,
       f1: f1(counts.get(id)),
     };
@@ -43,19 +43,19 @@ export function classQuality(labels: readonly string[], gold: readonly number[],
     standardError: meanError(gold.map((truth, i) => Number(truth === predicted[i]))),
     texts: gold.length,
     correct,
-    /** F1 of the second of two classes, which GLUE calls positive; absent for any other number of classes. */
+    /** F1 of the second of two classes, GLUE's positive one; absent for any other number of classes. */
     ...(labels.length === 2 && { f1: classes[1].f1 }),
     /** Mean F1 of the classes that occur. */
     f1Macro: average([...counts.values()].map(f1)),
     matthews: matthews(gold, predicted),
-    /** In the order of the labels. */
+    /** In label order. */
     classes,
-    /** Texts of each class (rows) taken for each class (columns). */
+    /** Texts of each class (rows) predicted as each class (columns). */
     confusion,
   };
 }
 
-/** The quality of predicted numbers, as STS-B is measured. */
+/** The quality of predicted numbers, by STS-B's measures. */
 export function numberQuality(gold: readonly number[], predicted: readonly number[]) {
   return {
     texts: gold.length,
@@ -78,12 +78,12 @@ export function f1Of(gold: ArrayLike<number>, predicted: ArrayLike<number>): num
   return f1(countClasses(gold, predicted).get(1));
 }
 
-/** 2·correct / (actual + predicted); 0 where neither occurs. */
+/** 2·correct / (actual + predicted); 0 if neither occurs. */
 function f1({ correct, actual, predicted } = unseen): number {
   return correct === 0 ? 0 : (2 * correct) / (actual + predicted);
 }
 
-/** Matthews's correlation over any number of classes (Gorodkin, 2004); 0 where it is undefined. */
+/** Matthews correlation over any number of classes (Gorodkin, 2004); 0 if undefined. */
 export function matthews(gold: ArrayLike<number>, predicted: ArrayLike<number>): number {
   const n = gold.length;
   let right = 0;

@@ -1,4 +1,4 @@
-/** The metrics of tasks: the value of one answer, and how the values of a task become one number. */
+/** Task metrics: the value of one answer, and how a task's values become one number. */
 import type { Score } from '../../../engine/scoring/scorer.ts';
 import { rouge, type RougeKind } from '../rouge/rouge.ts';
 import { codePoints, splitAtSpace, utf8Bytes, words } from '../../../tokenizer/python-text.ts';
@@ -7,29 +7,29 @@ import { exactMatch, type ExactMatchOptions } from './exact-match.ts';
 import { average } from '../../../report/statistics.ts';
 import { argmax } from '../../../graph/largest.ts';
 
-/** Kinds of answers that a model is asked for. */
+/** Kinds of answers to request from a model. */
 export const outputTypes = ['multiple_choice', 'loglikelihood', 'loglikelihood_rolling', 'generate_until'] as const;
 
 /** A model's answer to one question, with the right one. */
 export interface Answer {
-  /** Of the requests whose likelihoods are asked for. */
+  /** For requests that ask for likelihoods. */
   readonly scores: readonly Score[];
   /** The generated text. */
   readonly text: string;
   readonly choices: readonly string[];
   readonly gold: number;
-  /** Of a rolling task: the text that words and bytes are counted in. */
+  /** For a rolling task: the text whose words and bytes are counted. */
   readonly target: string;
 }
 
-/** A metric's value of one answer: a number, or a pair where the metric is defined only over the set. */
+/** A metric's value for one answer: a number, or a pair if the metric is defined only over the set. */
 export type AnswerValue = number | readonly [number, number];
 
 type Measure = (answer: Answer, options: ExactMatchOptions) => AnswerValue;
 
 interface TaskMetric {
   readonly higherIsBetter: boolean;
-  /** The value of an answer, by the kinds that the metric judges. */
+  /** An answer's value, by the kinds that the metric judges. */
   readonly measures: Readonly<Partial<Record<(typeof outputTypes)[number], Measure>>>;
   readonly aggregate: (values: readonly AnswerValue[]) => number;
   readonly error: 'mean' | 'bootstrap' | 'none';
@@ -40,7 +40,7 @@ function meanMetric(measures: TaskMetric['measures'], higherIsBetter = true): Ta
   return { higherIsBetter, measures, aggregate, error: 'mean' };
 }
 
-/** A quantity of a set of pairs of true and predicted class. */
+/** A quantity over a set of pairs of true and predicted class. */
 function setMetric(quantity: (gold: number[], predicted: number[]) => number): TaskMetric {
   return {
     higherIsBetter: true,
@@ -54,7 +54,7 @@ function setMetric(quantity: (gold: number[], predicted: number[]) => number): T
   };
 }
 
-/** Σ log p per unit of a text. */
+/** Σ log p per unit of text. */
 function rollingMetric(unitsOf: (text: string) => number, quantity: (perUnit: number) => number): TaskMetric {
   return {
     higherIsBetter: false,
@@ -100,7 +100,7 @@ export const metrics = {
     multiple_choice: (answer) => Number(best(answer) === answer.gold),
     loglikelihood: ({ scores: [{ isGreedy }] }) => Number(isGreedy),
   }),
-  // The length of a choice is its number of characters, without the delimiter in front of it.
+  // A choice's length is its number of characters, without the delimiter before it.
   acc_norm: meanMetric({ multiple_choice: (answer) => Number(best(answer, codePoints) === answer.gold) }),
   acc_bytes: meanMetric({ multiple_choice: (answer) => Number(best(answer, utf8Bytes) === answer.gold) }),
   f1: setMetric(f1Of),

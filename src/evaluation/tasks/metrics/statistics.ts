@@ -3,19 +3,19 @@ import { quantileSorted } from 'd3-array';
 import { average, sampleDeviation } from '../../../report/statistics.ts';
 import { PythonRandom } from '../random/python-random.ts';
 
-/** Resamples of a bootstrap that are drawn by one generator. */
+/** Bootstrap resamples drawn by one generator. */
 const chunkSize = 1000;
 
-/** The resamples that lm-evaluation-harness takes if it is not told otherwise. */
+/** lm-evaluation-harness's default number of resamples. */
 export const defaultBootstrapIterations = 100_000;
 
 /**
- * Standard error of a quantity of a set, by resampling: the deviation of the quantity over resamples of the set. Chunk i
- * of up to 1000 resamples is drawn by `Random(i).choices`, so that equal sets give equal errors.
+ * Standard error of a set quantity, by resampling: the deviation of the quantity over resamples of the set.
+ * `Random(i).choices` draws chunk i of up to 1000 resamples, so that equal sets give equal errors.
  *
- * @param size items of the set
- * @param quantity of the items at the given indices, [size]; the array is used again
- * @param iterations resamples, a multiple of 1000 or fewer than that; a rest is not drawn
+ * @param size items in the set
+ * @param quantity for the items at the given indices, [size]; the array is reused
+ * @param iterations resamples, a multiple of 1000 or fewer than that; a remainder is not drawn
  */
 export function bootstrapError(
   size: number,
@@ -36,10 +36,7 @@ export function bootstrapError(
   return sampleDeviation(results);
 }
 
-/**
- * The interval in which the mean of values lies with 95 %, by resampling them (Efron, 1979): quantiles of the resampled means, between which
- * numbers are interpolated.
- */
+/** The 95 % interval of the values' mean, by resampling (Efron, 1979): quantiles of the resampled means, interpolated. */
 export function confidenceInterval(
   values: readonly number[],
   { resamples = 1000, seed = 1234 }: { resamples?: number; seed?: number } = {},
@@ -58,7 +55,7 @@ interface GroupPart {
   readonly size: number;
 }
 
-/** The mean over a group of tasks with its standard error. `bySize` weights the tasks by their sizes. */
+/** The mean over a group of tasks with its standard error. `bySize` weights tasks by size. */
 export function groupMean(
   parts: readonly GroupPart[],
   { bySize = true }: { readonly bySize?: boolean } = {},
@@ -70,7 +67,7 @@ export function groupMean(
   return { value, error: pooledError(parts, total) };
 }
 
-/** The error of the pooled sample: √(Σ(nᵢ−1)·sᵢ²·nᵢ / (Σnᵢ − m) / Σnᵢ). */
+/** The pooled sample's error: √(Σ(nᵢ−1)·sᵢ²·nᵢ / (Σnᵢ − m) / Σnᵢ). */
 function pooledError(parts: readonly GroupPart[], total: number): number | undefined {
   let squares = 0;
   for (const { error, size } of parts) {
@@ -80,14 +77,14 @@ function pooledError(parts: readonly GroupPart[], total: number): number | undef
   return Math.sqrt(squares / (total - parts.length) / total);
 }
 
-/** Not by `Math.hypot(...values)`: there may be more values than a call can have arguments. */
+/** Not `Math.hypot(...values)`: there may be more values than a call can have arguments. */
 function lengthOf(values: readonly number[]): number {
   let squares = 0;
   for (const value of values) squares += value ** 2;
   return Math.sqrt(squares);
 }
 
-/** Pearson's correlation. NaN for fewer than two pairs, or where one side is constant. */
+/** Pearson's correlation. NaN for fewer than two pairs, or if one side is constant. */
 export function pearson(x: readonly number[], y: readonly number[]): number {
   if (x.length < 2) return Number.NaN;
   const dx = centred(x);

@@ -1,21 +1,21 @@
 /**
- * The random numbers of CPython's `random.Random`: few-shot choices and bootstrap resamples of published results were
- * drawn with them. The generator is MT19937 (Matsumoto and Nishimura, 1998), 53-bit fractions as in their reference.
+ * The random numbers of CPython's `random.Random`, which drew the few-shot choices and bootstrap resamples of published
+ * results. The generator is MT19937 (Matsumoto and Nishimura, 1998), with 53-bit fractions as in their reference.
  */
 import { LinnetError } from '../../../errors.ts';
 
-/** Words of the generator's state, and the offset of the word that each one is mixed with. */
+/** Words of the generator's state, and the offset of the word that each is mixed with. */
 const size = 624;
 const offset = 397;
 
-/** A generator with the same numbers as CPython's from the same seed. */
+/** A generator with CPython's numbers for the same seed. */
 export class PythonRandom {
   readonly #words = new Uint32Array(size);
   #next = size;
 
   /**
    * @param seed a whole number; as in Python its sign does not count
-   * @throws LinnetError `INPUT` for a seed that is not a whole number that is exact
+   * @throws LinnetError `INPUT` unless it is an exact whole number
    */
   constructor(seed: number) {
     if (!Number.isSafeInteger(seed)) throw new LinnetError('INPUT', `a seed is a whole number, got ${seed}`);
@@ -50,8 +50,8 @@ export class PythonRandom {
   }
 
   /**
-   * `sample(range(n), k)`: k different indices below n. Python keeps a pool for small n and a set of drawn indices
-   * for large n; which of them decides the result.
+   * `sample(range(n), k)`: k different indices below n. Python keeps a pool for small n and a set of drawn indices for large
+   * n; the result depends on which.
    * @throws LinnetError `INPUT` if k is more than n
    */
   sampleIndices(n: number, k: number): number[] {

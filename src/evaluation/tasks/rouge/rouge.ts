@@ -1,10 +1,10 @@
 /**
  * ROUGE (Lin, 2004: A package for automatic evaluation of summaries) by the rules of the `rouge-score` package, which
- * published numbers are computed with.
+ * computes published numbers.
  */
 import { porterStem } from './stemmer.ts';
 
-/** Overlap of a prediction with a reference; each from 0 to 1. */
+/** Overlap between a prediction and a reference; each from 0 to 1. */
 export interface RougeScore {
   readonly precision: number;
   readonly recall: number;
@@ -16,11 +16,11 @@ export const rougeKinds = ['rouge1', 'rouge2', 'rougeL', 'rougeLsum'] as const;
 export type RougeKind = (typeof rougeKinds)[number];
 
 interface RougeOptions {
-  /** Compare stems of words of more than three letters. Default false. */
+  /** Whether to compare stems of words longer than three letters. Default false. */
   readonly stemmer?: boolean;
 }
 
-/** Words in lower case: everything but a–z and 0–9 separates. */
+/** Lower-case words: everything but a–z and 0–9 separates. */
 export function rougeTokens(text: string, { stemmer = false }: RougeOptions = {}): string[] {
   const tokens = text
     .toLowerCase()
@@ -38,12 +38,12 @@ const kinds: Readonly<Record<RougeKind, Scoring>> = {
   rougeLsum: summaryLevel,
 };
 
-/** One kind of ROUGE of a prediction. `rougeLsum` takes a line for a sentence. */
+/** One kind of ROUGE for a prediction. `rougeLsum` treats each line as a sentence. */
 export function rouge(kind: RougeKind, reference: string, prediction: string, options: RougeOptions = {}): RougeScore {
   return kinds[kind](reference, prediction, options);
 }
 
-/** ROUGE-N: n-grams in common, each counted at most as often as it occurs in both. */
+/** ROUGE-N: common n-grams, each counted at most as often as it occurs in both. */
 function overlap(reference: string, prediction: string, n: number, options: RougeOptions): RougeScore {
   const wanted = ngrams(rougeTokens(reference, options), n);
   const given = ngrams(rougeTokens(prediction, options), n);
@@ -60,8 +60,8 @@ function longestCommon(reference: string, prediction: string, options: RougeOpti
 }
 
 /**
- * ROUGE-Lsum: for every sentence of the reference the union of its longest common subsequences with all sentences of the
- * prediction; a word is hit at most as often as it occurs in both texts.
+ * ROUGE-Lsum: for every reference sentence, the union of its longest common subsequences with all sentences of the
+ * prediction; counts a word at most as often as it occurs in both texts.
  */
 function summaryLevel(reference: string, prediction: string, options: RougeOptions): RougeScore {
   const sentences = (text: string): string[][] =>
@@ -115,7 +115,7 @@ function total(counts: ReadonlyMap<string, number>): number {
   return sum;
 }
 
-/** Length of the longest common subsequence of the first i words of one and the first j of the other, by [i][j]. */
+/** Length of the longest common subsequence of one's first i words and the other's first j, by [i][j]. */
 function lengths(first: readonly string[], second: readonly string[]): Int32Array[] {
   const table = Array.from({ length: first.length + 1 }, () => new Int32Array(second.length + 1));
   for (let i = 1; i <= first.length; i++) {
@@ -127,7 +127,7 @@ function lengths(first: readonly string[], second: readonly string[]): Int32Arra
   return table;
 }
 
-/** Indices into `first` of one longest common subsequence; among equal ones that which the package takes. */
+/** Indices into `first` of one longest common subsequence; among equal ones, the package's choice. */
 function commonIndices(first: readonly string[], second: readonly string[]): number[] {
   const table = lengths(first, second);
   const indices: number[] = [];

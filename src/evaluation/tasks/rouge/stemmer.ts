@@ -1,10 +1,10 @@
 /**
- * Porter's stemmer (An algorithm for suffix stripping, Program 14(3), 1980) with the departures that NLTK makes by
- * default, since published ROUGE numbers are computed with those: irregular forms, short words, `-ied`/`-ies` of short
- * words, `-y` after a consonant, `-alli`, `-fulli`, `-logi`, `-bli`, and double consonants kept in other places.
+ * Porter's stemmer (An algorithm for suffix stripping, Program 14(3), 1980) with NLTK's default departures, which published
+ * ROUGE numbers use: irregular forms, short words, `-ied`/`-ies` in short words, `-y` after a consonant, `-alli`, `-fulli`,
+ * `-logi`, `-bli`, and other exceptions for double consonants.
  */
 
-/** Words whose stem is given. */
+/** Words with a given stem. */
 const irregular = table(
   'sky:sky skies:sky dying:die lying:lie tying:tie news:news innings:inning inning:inning outings:outing outing:outing ' +
     'cannings:canning canning:canning howe:howe proceed:proceed exceed:exceed succeed:succeed',
@@ -17,7 +17,7 @@ interface Rule {
   readonly condition: (stem: string) => boolean;
 }
 
-/** Pairs of words with a colon between them. */
+/** Pairs of words separated by colons. */
 function table(pairs: string): ReadonlyMap<string, string> {
   return new Map(pairs.split(' ').map((pair) => [pair.slice(0, pair.indexOf(':')), pair.slice(pair.indexOf(':') + 1)]));
 }
@@ -33,7 +33,7 @@ function shapeOf(word: string): string {
   return shape;
 }
 
-/** m of the paper: how often a vowel is followed by a consonant. */
+/** The paper's m: how often a consonant follows a vowel. */
 function measure(stem: string): number {
   return shapeOf(stem).match(/vc/g)?.length ?? 0;
 }
@@ -42,13 +42,13 @@ const hasMeasure = (stem: string): boolean => measure(stem) > 0;
 const hasMeasureAboveOne = (stem: string): boolean => measure(stem) > 1;
 const always = (): boolean => true;
 
-/** `*o` of the paper, and NLTK's: also a word of two letters that is a vowel and a consonant. */
+/** The paper's `*o`, and NLTK's: also a two-letter word of a vowel and a consonant. */
 function endsInShortSyllable(word: string): boolean {
   const shape = shapeOf(word);
   return shape.length === 2 ? shape === 'vc' : shape.endsWith('cvc') && !/[wxy]$/.test(word);
 }
 
-/** The first rule whose suffix the word has decides: the suffix is replaced if the condition holds, else nothing is. */
+/** The first rule whose suffix matches decides: it replaces the suffix if the condition holds, otherwise nothing changes. */
 function applyRules(word: string, all: readonly Rule[]): string {
   const rule = all.find(({ suffix }) => word.endsWith(suffix));
   if (rule === undefined) return word;
@@ -81,7 +81,7 @@ const doubleSuffixes: readonly Rule[] = [
     'ational:ate tional:tion enci:ence anci:ance izer:ize bli:ble alli:al entli:ent eli:e ousli:ous ization:ize ation:ate ' +
       'ator:ate alism:al iveness:ive fulness:ful ousness:ous aliti:al iviti:ive biliti:ble fulli:ful',
   ),
-  // The measure counts the l of logi as part of the stem.
+  // The measure counts logi's l as part of the stem.
   ...rules((stem) => hasMeasure(`${stem}l`), 'logi:log'),
 ];
 
@@ -94,7 +94,7 @@ const suffixes: readonly Rule[] = [
 ];
 
 function doubleSuffix(word: string): string {
-  // NLTK: what -alli leaves may itself end in a suffix of this step.
+  // NLTK: after removing -alli, the rest may itself end in a suffix of this step.
   if (word.endsWith('alli') && hasMeasure(word.slice(0, -4))) return doubleSuffix(word.slice(0, -2));
   return applyRules(word, doubleSuffixes);
 }
@@ -109,7 +109,7 @@ function finalDoubleL(word: string): string {
   return word.endsWith('ll') && hasMeasureAboveOne(word.slice(0, -1)) ? word.slice(0, -1) : word;
 }
 
-/** The steps 1a to 5b of the paper. */
+/** The paper's steps 1a to 5b. */
 const steps: readonly ((word: string) => string)[] = [
   plural,
   pastAndProgressive,
@@ -121,7 +121,7 @@ const steps: readonly ((word: string) => string)[] = [
   finalDoubleL,
 ];
 
-/** The stem of a word in lower case. Words of one or two letters are their own. */
+/** A lower-case word's stem. Words of one or two letters are their own. */
 export function porterStem(word: string): string {
   if (word.length <= 2) return word;
   return irregular.get(word) ?? steps.reduce((stem, step) => step(stem), word);

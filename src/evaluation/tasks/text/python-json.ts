@@ -1,9 +1,9 @@
-/** `json.dumps(value, indent=2, ensure_ascii=False)`: the text that documents are identified by, as its SHA-256. */
+/** `json.dumps(value, indent=2, ensure_ascii=False)`: the text whose SHA-256 identifies a document. */
 import type { RowValue } from '../../../data/files/parquet-rows.ts';
 
 /**
  * The text that Python writes.
- * @param floats names of fields whose whole numbers are floats, which Python writes with `.0`
+ * @param floats names of float fields, whose whole numbers Python writes with `.0`
  */
 export function pythonJson(value: RowValue, floats: ReadonlySet<string> = new Set()): string {
   return written(value, '', floats, false);

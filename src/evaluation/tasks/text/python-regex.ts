@@ -1,13 +1,13 @@
 /**
- * Regular expressions as Python's `re` reads them. The dialects differ in what `.`, `$`, `\s`, `\w`, `\d` and `\b` match
- * and in how groups are named; the rest is the same.
+ * Regular expressions as Python's `re` reads them. The dialects differ in how `.`, `$`, `\s`, `\w`, `\d` and `\b` match and
+ * in how groups are named; the rest is the same.
  */
 import { LinnetError } from '../../../errors.ts';
 import { pythonSpace } from '../../../tokenizer/python-text.ts';
 
 const word = '\\p{L}\\p{N}_';
 
-/** Escapes outside of and inside of brackets. */
+/** Escapes outside and inside brackets. */
 const escapes: Readonly<Record<string, { readonly outside: string; readonly inside?: string }>> = {
   s: { outside: `[${pythonSpace}]`, inside: pythonSpace },
   S: { outside: `[^${pythonSpace}]` },
@@ -22,12 +22,12 @@ const escapes: Readonly<Record<string, { readonly outside: string; readonly insi
   a: { outside: '\\x07', inside: '\\x07' },
 };
 
-/** Escapes that both dialects have. */
+/** Escapes common to both dialects. */
 const shared = /^[nrtfv0-9]$/;
-/** Characters that may be escaped where JavaScript reads Unicode. */
+/** Characters that may be escaped when JavaScript reads Unicode. */
 const syntax = /^[\^$\\.*+?()[\]{}|/]$/;
 
-/** What stands for a part of a pattern outside of brackets that is read differently. */
+/** Replacements for parts of a pattern, outside brackets, that read differently. */
 const bare: Readonly<Record<string, string>> = {
   '.': '[^\\n]',
   $: '(?=\\n?(?![^]))',
@@ -36,8 +36,8 @@ const bare: Readonly<Record<string, string>> = {
 
 /**
  * Compiles a pattern.
- * @param flags of JavaScript, added to `u`: `g`, `i`
- * @throws LinnetError `CONFIG` for a pattern that cannot be read
+ * @param flags JavaScript's, added to `u`: `g`, `i`
+ * @throws LinnetError `CONFIG` for an invalid pattern
  */
 export function pythonRegex(pattern: string, flags = ''): RegExp {
   try {
@@ -47,7 +47,7 @@ export function pythonRegex(pattern: string, flags = ''): RegExp {
   }
 }
 
-/** `re.findall`, each match as the text of its groups, or as the whole where there are none. */
+/** `re.findall`: each match as its groups' texts, or as the whole if there are none. */
 export function findAll(expression: RegExp, text: string): string[][] {
   return Array.from(text.matchAll(expression), (match) =>
     match.length === 1 ? [match[0]] : match.slice(1).map((group: string | undefined) => group ?? ''),

@@ -1,13 +1,13 @@
-/** Jinja templates of tasks. A name that a row does not have is an error, not an empty text. */
+/** Tasks' Jinja templates. A name that a row lacks is an error, not an empty text. */
 import type { Row } from '../../../data/files/parquet-rows.ts';
 import { LinnetError, reasonOf } from '../../../errors.ts';
 import { JinjaTemplate } from '../../../tokenizer/jinja-template.ts';
 
-/** Fills in a row. @throws LinnetError `CONFIG` for a name that the row does not have */
+/** Fills in a row. @throws LinnetError `CONFIG` for a name that the row lacks */
 export type FilledTemplate = (row: Row) => string;
 
 /**
- * Reads a template.
+ * Parses a template.
  * @param origin for messages: `doc_to_text of task piqa`
  * @throws LinnetError `CONFIG` if it is malformed
  */
@@ -15,7 +15,7 @@ export function makeTemplate(source: string, origin: string): FilledTemplate {
   if (!source.includes('{{') && !source.includes('{%')) return () => source;
   let template: JinjaTemplate;
   try {
-    // Jinja drops one line break at the end; prompts keep theirs.
+    // Jinja drops a final line break; prompts keep theirs.
     template = new JinjaTemplate(source.endsWith('\n') ? `${source}\n` : source);
   } catch (cause) {
     throw malformed(origin, cause);

@@ -1,4 +1,4 @@
-/** WikiText is stored with spaces around its punctuation; language models are measured on text without them. */
+/** Removes the spaces that WikiText has around punctuation; language models are measured on text without them. */
 
 /** Replacements, in this order. */
 const replacements: readonly (readonly [RegExp, string])[] = [
