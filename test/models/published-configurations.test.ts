@@ -71,9 +71,9 @@ function storageRemark(config: JsonObject): readonly string[] {
   if (method === undefined) return [];
   try {
     quantizationOf(config, 'config.json');
-    return [`matrices as of ${method}, which are read`];
+    return [`matrices of ${method}: supported`];
   } catch {
-    return [`matrices as of ${method}, which are not read`];
+    return [`matrices of ${method}: unsupported`];
   }
 }
 
@@ -83,7 +83,7 @@ const rowOf = (path: string): { readonly isOpened: boolean; readonly row: string
   try {
     const model = described(config);
     const remarks = [
-      ...(indexes.some((other) => other.path === path) ? ['names as in the index'] : []),
+      ...(indexes.some((other) => other.path === path) ? ['names match the index'] : []),
       ...(model.unknownFields ?? []).map((field) => `\`${field}\` is not read`),
       ...storageRemark(config),
     ];
@@ -105,9 +105,9 @@ function page(before: string): string {
   return [
     before.slice(0, before.indexOf(mark) + mark.length),
     '',
-    `Of ${rows.length} published configurations, ${opened.length} are opened: parameters and shapes follow from them.`,
+    `Of ${rows.length} published configurations, ${opened.length} open, with parameters and shapes derived from them.`,
     '',
-    ...['| configuration | family | parameters | |', '|---|---|---:|---|', ...opened, ''],
+    ...['| configuration | family | parameters | remarks |', '|---|---|---:|---|', ...opened, ''],
     `${refused.length} are refused:`,
     '',
     ...['| configuration | reason |', '|---|---|', ...refused, ''],
