@@ -16,7 +16,7 @@ export interface NewRows {
   readonly sequence: number;
   /** Length of the sequence's state when the step read it: the roots' position. */
   readonly committed: number;
-  /** S by layer after a chain of `nodes`, if it ends with a group in all layers that fold. */
+  /** S by layer after a chain of `nodes`, if it ends with a group in all layers that fold; for several texts, until the next step. */
   readonly later?: { readonly nodes: number; readonly sums: ReadonlyMap<number, Float32Array> };
 }
 
@@ -45,7 +45,8 @@ export async function commitRows(
     const end = foldStart(state.length + nodes.length, horizon);
     if (end > start) closing.push({ foldClass, index, start, end });
   }
-  if (rows.later?.nodes === nodes.length) state.takeSums(rows.later.sums);
+  const later = rows.later?.nodes === nodes.length ? rows.later.sums : undefined;
+  if (later !== undefined && [...later.values()].every(({ length }) => length > 0)) state.takeSums(later);
   else if (closing.length > 0) {
     const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
     for (const [i, { index }] of closing.entries()) state.takeFolded(index, folded[i]);

@@ -4,6 +4,7 @@ import { dataOf, type Tensor } from '../../graph/tensor.ts';
 import type { ModelLayout, SlotLayout } from '../../models/graphs/model-layout.ts';
 import { finalRowsName, laterSumsName } from '../../models/graphs/step-graph.ts';
 import type { Program } from '../../runtime/program.ts';
+import { release } from '../../runtime/release.ts';
 import type { NewRows } from './commit.ts';
 import type { StepRequest } from './step-feeds.ts';
 
@@ -14,6 +15,8 @@ export class LaterSums {
   readonly names: ReadonlyMap<number, string>;
   /** Most rows that these layers' states keep. */
   readonly rows: number;
+  /** S of several texts side by side, from the last step; each state copies its part. */
+  #parts: Float32Array[] = [];
 
   constructor(layout: ModelLayout, programs: readonly Program[]) {
     const names = layout.folds.flatMap(({ layers }) => layers.map((layer) => [layer, laterSumsName(layer)] as const));
@@ -22,8 +25,10 @@ export class LaterSums {
     this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
-  /** A step's outputs to take: where a text ends a group in all layers that fold. */
+  /** A step's outputs to take: where a text ends a group in all layers that fold. Frees what the previous step left. */
   outputsOf(requests: readonly StepRequest[]): readonly string[] {
+    release(this.#parts);
+    this.#parts = [];
     const ending = this.#layout.folds.map(({ slots }) => endingRequests(requests, slots));
     const taken = requests.some((request) => ending.every((each) => each.includes(request)));
     return taken ? [...this.names.values()] : [];
@@ -44,6 +49,7 @@ export class LaterSums {
       const size = heads * rows * columns;
       const ending = endingRequests(requests, slots);
       const numbers = dataOf(result, 'float32', Math.max(ending.length, result.shape[0]) * size);
+      if (numbers.length > size) this.#parts.push(numbers);
       for (const [place, request] of ending.entries()) {
         all.get(request)?.set(layer, numbers.subarray(place * size, (place + 1) * size));
       }

@@ -42,4 +42,17 @@ describe('S of a step', () => {
     state.takeSums(new Map([[0, numbers]]));
     expect(state.layerSums[0]).toBe(numbers);
   });
+
+  it('frees the S before it, unless forks or readers keep that', () => {
+    const state = deltaState();
+    const taken = [1, 2, 3, 4].map((value) => new Float32Array(size).fill(value));
+    const next = (): void => state.takeSums(new Map([[0, taken[state.folds]]]));
+    next();
+    next();
+    state.fork();
+    next();
+    state.keepSums();
+    next();
+    expect(taken.map(({ length }) => length)).toEqual([0, size, size, size]);
+  });
 });

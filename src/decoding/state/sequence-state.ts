@@ -12,6 +12,7 @@ import { emptySlot, foldStart } from '../../attention/masks.ts';
 import type { Tensor } from '../../graph/tensor.ts';
 import type { AutoregressiveModel } from '../../models/model.ts';
 import type { LayerLayout, ModelLayout } from '../../models/graphs/model-layout.ts';
+import { release } from '../../runtime/release.ts';
 import { resizedMatrices } from './matrices.ts';
 
 /** Least rows by which a cache grows; it also grows by an eighth: copies stay rare, and steps read few empty rows. */
@@ -95,12 +96,23 @@ export class SequenceState {
   /** Stores S for all layers that have it, by layer; copies a part of a larger array, which would keep all its memory alive. */
   takeSums(sums: ReadonlyMap<number, Float32Array>): void {
     this.folds++;
+    const spent: Float32Array[] = [];
     for (const [layer, numbers] of sums) {
-      const isPart = numbers.byteLength < numbers.buffer.byteLength;
-      if (!isPart || this.#sharesSums) this.layerSums[layer] = isPart ? numbers.slice() : numbers;
-      else this.layerSums[layer]?.set(numbers); // new memory costs four times as much
+      const own = this.#sharesSums ? undefined : this.layerSums[layer];
+      if (!isWhole(numbers) && own !== undefined) {
+        own.set(numbers); // new memory costs four times as much
+        continue;
+      }
+      if (own !== undefined && isWhole(own)) spent.push(own);
+      this.layerSums[layer] = isWhole(numbers) ? numbers : numbers.slice();
     }
     this.#sharesSums = false;
+    release(spent);
+  }
+
+  /** Keeps the arrays of S intact for a reader. */
+  keepSums(): void {
+    this.#sharesSums = true;
   }
 
   /**
@@ -164,6 +176,10 @@ export class SequenceState {
   [inspection](): string {
     return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
   }
+}
+
+function isWhole({ byteLength, buffer }: Float32Array): boolean {
+  return byteLength === buffer.byteLength;
 }
 
 /** Least rows by which a memory grows; it also grows by a quarter, so that copies stay rare. */

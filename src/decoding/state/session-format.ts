@@ -88,6 +88,7 @@ export function sessionParts(
     entries.push({ name, dtype: fileTypes[stored.dtype], shape: stored.shape, data: stored.data });
   };
   add('tokens', int32([tokens.length], tokens));
+  state.keepSums();
   for (const tensor of sessionTensors(model, layout, length, encoded?.tokens.length ?? 0)) {
     const { name, shape, of, expected, parts = 1 } = tensor;
     const numbers = expected ?? of(state);
