@@ -204,7 +204,7 @@ export function stateBytes(config: MixerConfig, dims: AttentionDims, bytesPerNum
   if (grows(shape) && context === undefined) {
     throw new LinnetError(
       'CONFIG',
-      `the state of ${describeMixer(config)} grows with the text: give the context length too`,
+      `the state of ${describeMixer(config)} grows with the text: also give the context length`,
     );
   }
   const numbers = stateNumbers(shape, dims.keyValueHeads, groupOf(config), context ?? 0);
@@ -293,7 +293,7 @@ export function mixBidirectional(
   const kind = kindOf(config);
   const input = maskedInput(config, positions, mask, parameters, scoring);
   if (kind.bidirectional === undefined) {
-    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads the past alone and has no form for encoders`);
+    throw new LinnetError('CONFIG', `'${describeMixer(config)}' reads only the past and has no form for encoders`);
   }
   const attention = kind.bidirectional(config, input);
   const whole = groupingOf(input, Number.POSITIVE_INFINITY);

@@ -32,7 +32,7 @@ export const groupOption = {
 
 const kernelSchema = whole(1, 65535)
   .optional()
-  .describe(`K, length of the convolution, odd; (K−1)/2 positions back are read (default: ${defaultKernel})`);
+  .describe(`K, odd length of the convolution, which reads (K−1)/2 positions back (default: ${defaultKernel})`);
 
 const unmasked = z
   .boolean()
@@ -63,7 +63,7 @@ export const decayOption = {
 export const seedOption = {
   seed: whole(0, 0xffffffff)
     .optional()
-    .describe('of random features and hashes; another seed is a redraw (default: 0)'),
+    .describe('seed of random features and hashes; another seed redraws them (default: 0)'),
 };
 
 type ConvolutionOptions = z.infer<z.ZodObject<typeof convolutionOptions>>;

@@ -145,7 +145,7 @@ export class StepEngine implements AsyncDisposable {
   newState(encoded?: EncodedText): SequenceState {
     const { cross, family } = this.model;
     if ((cross === undefined) === (encoded === undefined)) return new SequenceState(this.model, this.layout, encoded);
-    const needs = `decoder needs a text to read: give what \`encode\` makes of one`;
+    const needs = `decoder needs a text to read: give the result of \`encode\``;
     throw new LinnetError('INPUT', `a ${family} ${encoded === undefined ? needs : 'model reads no encoded text'}`);
   }
 

@@ -163,7 +163,7 @@ export class Session {
     const prompt = preparePrompt(this.#model, input, { bos, after: isWhole ? undefined : after });
     const before = content !== undefined && (!isWhole || leadsTo(content, prompt.tokens)) ? content : undefined;
     if (before !== undefined && before.state.length >= prompt.tokens.length) {
-      throw new LinnetError('INPUT', 'the text of the session has come to its end; give a prompt to go on from there');
+      throw new LinnetError('INPUT', "the session's text has ended; give a prompt to continue from there");
     }
     this.#learner = kept ? salt : undefined;
     if (kept && content?.learned !== undefined) learned.of(salt).take(content.learned);
@@ -321,7 +321,7 @@ export class TextPieces implements AsyncIterable<string> {
   get generation(): Generation {
     if (this.#generation !== undefined) return this.#generation;
     throw this.#started
-      ? new LinnetError('INPUT', 'the text has not come to its end; iterate over all of it first')
+      ? new LinnetError('INPUT', 'the text has not ended; iterate over all of it first')
       : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
   }
 

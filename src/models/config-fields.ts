@@ -131,8 +131,8 @@ function refusalOf(names: readonly string[], json: JsonObject): string {
   const shown = names.map((name) => `${JSON.stringify(name.slice(0, 80))} (${subjectOf(name, json[name])})`);
   const settings = names.map((name) => `--ignore ${name.slice(0, 80)}`);
   return (
-    `unknown: ${shown.join(', ')}: ${names.length === 1 ? 'its name says that it changes' : 'their names say that they change'} ` +
-    `what is computed; where that is not so, leave ${names.length === 1 ? 'it' : 'them'} out by ${settings.join(' ')}`
+    `unknown: ${shown.join(', ')}: ${names.length === 1 ? 'its name suggests that it changes' : 'their names suggest that they change'} ` +
+    `what is computed; if that is wrong, leave ${names.length === 1 ? 'it' : 'them'} out by ${settings.join(' ')}`
   );
 }
 
@@ -218,7 +218,7 @@ export function mixerProblems(
     isSame(native, mixers[layer], true) || (isExchangeable(native) && isExchangeable(mixers[layer]))
       ? []
       : [
-          `linnet.mixers[${layer}] must be ${JSON.stringify(native)}: the layer cannot have another, or another layer this one`,
+          `linnet.mixers[${layer}] must be ${JSON.stringify(native)}: the layer cannot have another mixer, and no other layer can have this one`,
         ],
   );
 }

@@ -17,7 +17,7 @@ export async function requireCudaLibraries(): Promise<void> {
   if (process.platform !== 'linux' || process.arch !== 'x64') {
     throw new LinnetError(
       'NOT_FOUND',
-      `device "cuda" is there on Linux x64, this is ${process.platform} ${process.arch}; use "webgpu" or "cpu"`,
+      `device "cuda" needs Linux x64, this is ${process.platform} ${process.arch}; use "webgpu" or "cpu"`,
     );
   }
   const installed = dirname(createRequire(import.meta.url).resolve('onnxruntime-node/package.json'));
@@ -28,7 +28,7 @@ export async function requireCudaLibraries(): Promise<void> {
         'NOT_FOUND',
         `device "cuda" needs ${name}, which is not installed; fetch it with\n` +
           `  node ${join(installed, 'script/install.js')} --onnxruntime-node-install=cuda12\n` +
-          'and install CUDA 12 and cuDNN 9 of NVIDIA (docs/reference/dependencies.md)',
+          'and install CUDA 12 and cuDNN 9 from NVIDIA (docs/reference/dependencies.md)',
         { cause },
       );
     });
@@ -40,7 +40,7 @@ export function explainCuda(error: unknown): never {
   if (!(error instanceof LinnetError) || error.code !== 'RUNTIME') throw error;
   throw new LinnetError(
     error.code,
-    `${error.message}\ndevice "cuda" needs a GPU and driver of NVIDIA, and the libraries of CUDA 12 and cuDNN 9 where the ` +
+    `${error.message}\ndevice "cuda" needs an NVIDIA GPU and driver, and the libraries of CUDA 12 and cuDNN 9 where the ` +
       'system finds them (LD_LIBRARY_PATH); "nvidia-smi" says whether there is a GPU',
     { cause: error },
   );

@@ -67,7 +67,7 @@ const missingFile = /dynamically imported module|module script|fetching of the w
 export function openWebSession(model: EngineModel, settings: WebEngineSettings): Promise<DescribedSession> {
   const { device, threads, engineFiles } = settings;
   if (!Object.hasOwn(engines, device)) {
-    throw new LinnetError('CONFIG', `unknown device "${device}"; in browsers there are wasm and webgpu`);
+    throw new LinnetError('CONFIG', `unknown device "${device}"; browsers have wasm and webgpu`);
   }
   if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
     throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);
@@ -82,7 +82,7 @@ export function openWebSession(model: EngineModel, settings: WebEngineSettings):
   };
   return openSessionOf({ provider, load: configured }, model, { device }).catch((error: unknown) => {
     if (!missingFile.test(reasonOf(error))) throw error;
-    const advice = 'give their folder as engineFiles, or exclude linnet from what the bundler bundles beforehand';
+    const advice = "give their folder as engineFiles, or exclude linnet from the bundler's dependency optimization";
     const message = `the engine's files are not at ${engineFiles ?? files().mjs}: ${advice} (docs/browsers.md)`;
     throw new LinnetError('RUNTIME', message, { cause: error });
   });

@@ -17,7 +17,7 @@ describe.skipIf(present)(`without CUDA${present ? ' (skipped: it is here)' : ''}
     graph.output('y', graph.input('x', 'float32', [2]));
     const opening = compile(graph, { device: 'cuda' });
     await expect(opening).rejects.toThrow(
-      /(needs libonnxruntime_providers_\w+\.so.*--onnxruntime-node-install=cuda12|needs a GPU and driver|is there on Linux x64)/s,
+      /(needs libonnxruntime_providers_\w+\.so.*--onnxruntime-node-install=cuda12|needs an NVIDIA GPU and driver|needs Linux x64)/s,
     );
     const words = ['generate', 'assets/tiny-llama', '--prompt', 'a', '--device', 'cuda', '--json'];
     const command = await linnet(...words);

@@ -30,7 +30,7 @@ export class GrammarConstraint {
    * @throws LinnetError `INPUT` for too large a grammar; `CONFIG` for a model without an end token
    */
   constructor(grammar: Grammar, trie: TokenTrie, ends: readonly number[]) {
-    if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token, by which the text could end');
+    if (ends.length === 0) throw new LinnetError('CONFIG', 'the model has no EOS token to end the text with');
     this.#trie = trie;
     this.#machine = new ByteMachine(grammar);
     this.#ends = ends;
@@ -94,7 +94,7 @@ export class GrammarConstraint {
     const allowed = state.accepts ? mask.slice() : mask;
     if (state.accepts) for (const id of this.#ends) allowed[id] = 1;
     if (allowed.includes(1)) return allowed;
-    throw new LinnetError('INPUT', 'no token of the model goes on with what the schema asks for');
+    throw new LinnetError('INPUT', 'no token of the model continues the text as the schema requires');
   }
 }
 
@@ -140,7 +140,7 @@ class TextPath {
     for (let place = first + same; place < text.length; place++) {
       const state = this.#trie.step(this.#machine, states[place - first], text[place]);
       if (state === null) {
-        throw new LinnetError('INPUT', 'the text is not what the schema accepts; begin with less of it');
+        throw new LinnetError('INPUT', 'the schema does not accept the text; start with less of it');
       }
       read.push(text[place]);
       states.push(state);

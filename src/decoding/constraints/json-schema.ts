@@ -154,7 +154,7 @@ class SchemaReader {
     if (++this.#count > most.schemas) throw wrong(place.path, `there are more than ${most.schemas} schemas in it`);
     if (schema === true) return anyValue;
     if (schema === false) throw wrong(place.path, 'it accepts nothing');
-    if (!isJsonObject(schema)) throw wrong(place.path, 'a schema is an object, or true');
+    if (!isJsonObject(schema)) throw wrong(place.path, 'a schema must be an object or true');
     refuseUnsupported(schema, place.path);
     return this.#combination(schema, place) ?? this.#ofTypes(schema, place);
   }
@@ -170,7 +170,7 @@ class SchemaReader {
     const value = schema[given];
     if (given === '$ref') return this.#reference(value, place);
     if (given === 'const') return exactText(JSON.stringify(value));
-    if (!Array.isArray(value) || value.length === 0) throw wrong(place.path, `"${given}" is a list that is not empty`);
+    if (!Array.isArray(value) || value.length === 0) throw wrong(place.path, `"${given}" must be a non-empty list`);
     const options: readonly unknown[] = value;
     if (given === 'enum') return anyOf(...options.map((option) => exactText(JSON.stringify(option))));
     if (given === 'allOf' && options.length > 1) throw wrong(place.path, '"allOf" of several schemas is not supported');
@@ -181,7 +181,7 @@ class SchemaReader {
 
   #reference(target: unknown, place: Place): Pattern {
     if (typeof target !== 'string' || !(target === '#' || target.startsWith('#/'))) {
-      throw wrong(place.path, '"$ref" begins with #, as a place in the same schema');
+      throw wrong(place.path, '"$ref" must begin with #, a place in the same schema');
     }
     const name = `ref ${this.#scope}${target}`;
     if (place.headOf !== undefined) this.#heads.get(place.headOf)?.add(name);
@@ -230,9 +230,9 @@ class SchemaReader {
 
   #members(schema: JsonObject, path: string): Member[] {
     const { properties = {}, required = [] } = schema;
-    if (!isJsonObject(properties)) throw wrong(path, '"properties" is an object');
+    if (!isJsonObject(properties)) throw wrong(path, '"properties" must be an object');
     if (!Array.isArray(required) || !required.every((name) => typeof name === 'string')) {
-      throw wrong(path, '"required" is a list of names');
+      throw wrong(path, '"required" must be a list of names');
     }
     const names = new Set<string>(required);
     const members = Object.entries(properties).map(
@@ -271,7 +271,7 @@ class SchemaReader {
     const earlier = Array.isArray(schema.items) ? schema.items : undefined;
     const { prefixItems = earlier ?? [] } = schema;
     const items = earlier === undefined ? schema.items : undefined;
-    if (!Array.isArray(prefixItems)) throw wrong(path, '"prefixItems" is a list of schemas');
+    if (!Array.isArray(prefixItems)) throw wrong(path, '"prefixItems" must be a list of schemas');
     const first = prefixItems.map((item, index) =>
       this.#read(item, { path: `${path}/prefixItems/${index}`, headOf: undefined }),
     );
@@ -279,10 +279,10 @@ class SchemaReader {
     const longest = wholeNumber(schema, 'maxItems', path) ?? Infinity;
     if (least > longest) throw wrong(path, '"minItems" is more than "maxItems"');
     if (least > most.items || (longest !== Infinity && longest > most.items)) {
-      throw wrong(path, `arrays have bounds up to ${most.items}`);
+      throw wrong(path, `bounds of arrays go up to ${most.items}`);
     }
     const closed = items === false || (items === undefined && first.length > 0);
-    if (closed && least > first.length) throw wrong(path, '"minItems" asks for more than there are schemas');
+    if (closed && least > first.length) throw wrong(path, '"minItems" exceeds the number of schemas');
     const item = closed ? undefined : this.#read(items ?? true, { path: `${path}/items`, headOf: undefined });
     return jsonArray(first, item, least, longest);
   }
@@ -291,8 +291,7 @@ class SchemaReader {
   #refuseEndless(): void {
     const done = new Set<string>();
     const visit = (name: string, above: readonly string[]): void => {
-      if (above.includes(name))
-        throw wrong(name.slice(name.indexOf('#') + 1), 'it refers to itself and to nothing else');
+      if (above.includes(name)) throw wrong(name.slice(name.indexOf('#') + 1), 'it refers only to itself');
       if (done.has(name)) return;
       for (const head of this.#heads.get(name) ?? []) visit(head, [...above, name]);
       done.add(name);
@@ -317,7 +316,7 @@ function readNames(schema: unknown, path: string): { readonly name: Pattern; rea
     }
     if (given.every((name) => keywordsOf.string.includes(name))) return { name: readString(schema, path) };
   }
-  throw wrong(path, 'names have bounds of length, a pattern or format, or an "enum" of strings alone');
+  throw wrong(path, 'names can only have bounds of length, a pattern or format, or an "enum" of strings');
 }
 
 function readString(schema: JsonObject, path: string): Pattern {
@@ -329,13 +328,13 @@ function readString(schema: JsonObject, path: string): Pattern {
   const expression = pattern ?? known;
   if (expression !== undefined) {
     if (typeof expression !== 'string' || expression.length > 4096)
-      throw wrong(path, '"pattern" is a text of 4096 characters');
+      throw wrong(path, '"pattern" must be a text of at most 4096 characters');
     if (bounded) throw wrong(path, 'a length next to a pattern is not supported; say it in the pattern');
     return matchingString(expression);
   }
   if (!bounded) return jsonString;
   if ((least ?? 0) > (longest ?? Infinity)) throw wrong(path, '"minLength" is more than "maxLength"');
-  if (Math.max(least ?? 0, longest ?? 0) > most.length) throw wrong(path, `strings have bounds up to ${most.length}`);
+  if (Math.max(least ?? 0, longest ?? 0) > most.length) throw wrong(path, `bounds of strings go up to ${most.length}`);
   return stringOf(least ?? 0, longest ?? Infinity);
 }
 
@@ -354,7 +353,7 @@ function readNumber(schema: JsonObject, path: string): Pattern {
   const finite = [bounds.least, bounds.most].filter(Number.isFinite);
   if (finite.length === 0) return jsonNumber;
   if (!finite.every((bound) => Number.isInteger(bound) && Math.abs(bound) <= 1e9)) {
-    throw wrong(path, 'bounds of numbers are whole and within ±1000000000');
+    throw wrong(path, 'bounds of numbers must be whole and within ±1000000000');
   }
   const pattern = numberBetween(bounds);
   if (pattern === undefined) throw wrong(path, 'there is no number within the bounds');
@@ -366,7 +365,7 @@ function boundsOf(schema: JsonObject, path: string): NumberBounds {
     const value = schema[keyword];
     if (value === undefined) return undefined;
     if (typeof value === 'number' && Number.isFinite(value)) return value;
-    throw wrong(path, `"${keyword}" is a number`);
+    throw wrong(path, `"${keyword}" must be a number`);
   };
   const [minimum = -Infinity, above = -Infinity] = [read('minimum'), read('exclusiveMinimum')];
   const [maximum = Infinity, below = Infinity] = [read('maximum'), read('exclusiveMaximum')];
@@ -382,7 +381,7 @@ function wholeNumber(schema: JsonObject, keyword: string, path: string): number 
   const value = schema[keyword];
   if (value === undefined) return undefined;
   if (typeof value === 'number' && Number.isSafeInteger(value) && value >= 0) return value;
-  throw wrong(path, `"${keyword}" is a whole number from 0`);
+  throw wrong(path, `"${keyword}" must be a whole number from 0`);
 }
 
 function wrong(path: string, reason: string): LinnetError {

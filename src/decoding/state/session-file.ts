@@ -67,14 +67,14 @@ const longestHeader = 1 << 20;
 export function checkSessionHeader(bytes: Buffer, fingerprint: string): boolean {
   if (bytes.length < 8) return false;
   const length = bytes.readBigUInt64LE(0);
-  if (length > BigInt(longestHeader)) throw new LinnetError('FORMAT', 'this is not a file of a session');
+  if (length > BigInt(longestHeader)) throw new LinnetError('FORMAT', 'this is not a session file');
   if (bytes.length < 8 + Number(length)) return false;
   const { __metadata__: strings } = parseJsonObject(bytes.subarray(8, 8 + Number(length)), 'the session');
   if (!isJsonObject(strings) || strings.format !== sessionFormat) {
-    throw new LinnetError('FORMAT', 'this is not a file of a session');
+    throw new LinnetError('FORMAT', 'this is not a session file');
   }
   if (strings.fingerprint === fingerprint) return true;
-  throw new LinnetError('MISMATCH', 'the session is of another model');
+  throw new LinnetError('MISMATCH', 'the session belongs to another model');
 }
 
 /**

@@ -74,7 +74,7 @@ export function sessionParts(
 ) {
   const { model, layout, length, encoded } = state;
   if (tokens.length < length) {
-    throw new LinnetError('INPUT', `the state has read ${length} tokens, only ${tokens.length} are given to be saved`);
+    throw new LinnetError('INPUT', `the state has read ${length} tokens, but only ${tokens.length} are given to save`);
   }
   const strange = strangeToken(tokens, model);
   if (strange !== undefined) throw new LinnetError('INPUT', `the session cannot be saved: ${strange}`);
@@ -175,7 +175,7 @@ export async function readSession(
     }
     const largest = name.startsWith('sums.') ? largestSum : largestRow;
     if (!computable(data, largest))
-      throw malformed(source, `"${name}" holds values that are no numbers up to ${largest}`);
+      throw malformed(source, `"${name}" holds values other than numbers up to ${largest}`);
     if (data instanceof Int32Array) copyMatrices(data, of(state), 1);
     else copyMatrices(exchanged(data, shape[0], shape[1], parts), of(state), shape[0] * parts);
   }
@@ -193,7 +193,7 @@ export async function readSession(
     if (problem !== undefined) throw malformed(source, `it has ${problem}`);
   }
   if ((await hash.digest('hex')) !== header.sha256)
-    throw malformed(source, 'its SHA-256 is not that of its content: it is damaged');
+    throw malformed(source, 'its SHA-256 does not match its content: it is damaged');
   return { state, tokens, random: header.sampler, learned };
 }
 
@@ -324,7 +324,7 @@ function storedCount(file: SafetensorsDirectory, name: string): number {
 /** m: tokens of the encoded text; 0 in models that read none. */
 function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
   if (cross === undefined) return 0;
-  if (!file.names().includes('source')) throw malformed(file.source, 'it holds no text that was encoded');
+  if (!file.names().includes('source')) throw malformed(file.source, 'it holds no encoded text');
   const { dtype, shape } = file.info('source');
   if (dtype === 'I32' && shape.length === 1 && shape[0] > 0) return shape[0];
   throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);

@@ -108,7 +108,7 @@ export class EngineScorer extends TextScores implements Scorer {
     if (model.cross === undefined) return;
     throw new LinnetError(
       'CONFIG',
-      `log-likelihoods of continuations are asked of causal models; a ${model.family} model reads a text and writes ` +
+      `only causal models score continuations; a ${model.family} model reads a text and writes ` +
         'another: give it tasks whose answers are generated, such as cnn_dailymail, or fine-tune it as a classifier',
     );
   }

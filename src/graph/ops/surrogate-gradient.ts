@@ -48,7 +48,7 @@ export const collisionOp = defineOp<{ readonly bits: number }>({
     const share = emitter.step('Mul', [emitter.step('Acos', [cosine]), 1 / Math.PI]);
     emitter.emit('Pow', [emitter.step('Sub', [1, share]), bits], outputs);
   },
-  gradient: { notDifferentiable: 'its derivative is infinite at cosine 1; `collision` puts a surrogate in its place' },
+  gradient: { notDifferentiable: 'its derivative is infinite at cosine 1; `collision` has a surrogate gradient' },
 });
 
 /**

@@ -39,7 +39,7 @@ export function classifier(given: Model, labels: readonly string[]): ClassifierM
   if (labels.length === 0 || new Set(labels).size !== labels.length) {
     throw new LinnetError(
       'CONFIG',
-      `a classifier needs two different labels or more, or one for regression; got ${JSON.stringify(labels)}`,
+      `a classifier needs at least two different labels, or one for regression; got ${JSON.stringify(labels)}`,
     );
   }
   const isRegression = labels.length === 1;
@@ -82,8 +82,8 @@ export function describeClassifier(json: JsonObject): ClassifierModel {
   if (!isClassifierConfig(json)) {
     throw new LinnetError(
       'CONFIG',
-      'the model is no classifier: its configuration names no architecture …ForSequenceClassification; ' +
-        '"linnet finetune MODEL --objective classify" makes one of it',
+      'the model is not a classifier: its configuration names no architecture …ForSequenceClassification; ' +
+        '"linnet finetune MODEL --objective classify" makes it one',
     );
   }
   const labels = labelsOf(json);
@@ -92,7 +92,7 @@ export function describeClassifier(json: JsonObject): ClassifierModel {
     const numbers = problem === 'regression' ? ` of ${labels.length} numbers` : '';
     throw new LinnetError(
       'CONFIG',
-      `config.json: problem_type is "${problem}"${numbers}; classifiers tell one class of several, or one number`,
+      `config.json: problem_type is "${problem}"${numbers}; classifiers predict one class of several, or one number`,
     );
   }
   return classifier(describeModel(json), labels);

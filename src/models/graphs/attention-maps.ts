@@ -149,7 +149,7 @@ function requireLinear({ sizes }: CausalModel, mixer: MixerConfig, length: numbe
 function notLinear(mixer: MixerConfig, why: string): LinnetError {
   return new LinnetError(
     'CONFIG',
-    `the output of '${describeMixer(mixer)}' is not a weighted sum of values, so that it has no attention map: ${why}`,
+    `the output of '${describeMixer(mixer)}' is not a weighted sum of values, so it has no attention map: ${why}`,
   );
 }
 

@@ -204,9 +204,9 @@ const laneWidth = 4;
 /** Why tokens are equal only up to rounding (docs/verify.md). */
 export const roundingCauses = {
   graphs: 'graphs without open rows, as for WebGPU',
-  kernels: 'kernels that add up in another order',
-  forms: 'linformer with blocks or filters over more than 64 positions, rfa with features that 8 does not divide',
-  widths: `rows of a width that ${laneWidth} does not divide`,
+  kernels: 'kernels that sum in another order',
+  forms: 'linformer with blocks or filters over more than 64 positions, rfa with a feature count not divisible by 8',
+  widths: `rows of a width not divisible by ${laneWidth}`,
   unordered: 'exports of earlier versions, of T5 and windows with a memory',
 } as const;
 

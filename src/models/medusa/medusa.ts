@@ -60,7 +60,7 @@ function checkConfig(config: MedusaConfig): void {
   for (const key of ['heads', 'layers'] as const) {
     const value = config[key];
     if (Number.isInteger(value) && value >= 1 && value <= medusaLimits[key]) continue;
-    throw new LinnetError('CONFIG', `Medusa with ${value} ${key} is not possible; expected 1 to ${medusaLimits[key]}`);
+    throw new LinnetError('CONFIG', `Medusa cannot have ${value} ${key}; expected 1 to ${medusaLimits[key]}`);
   }
 }
 

@@ -59,7 +59,7 @@ const castling = z
 const fade = fadeSchema
   .optional()
   .describe(
-    `factor of the global branch for every closed group between; 1 is the paper's sum (default: ${defaultFade}, of global alone 1)`,
+    `factor on the global branch for every closed group in between; 1 is the paper's sum (default: ${defaultFade}; 1 for global alone)`,
   );
 
 const others = { castling, normalize };

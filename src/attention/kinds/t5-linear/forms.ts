@@ -90,7 +90,7 @@ export function t5Problems(mixer: MixerConfig): string[] {
       ? ['castling and normalize are not defined for T5, which normalizes values and outputs']
       : []),
     ...(local === null && global === null
-      ? ['it has a convolution alone; T5 needs a local or a global branch next to it']
+      ? ['it has only a convolution; T5 also needs a local or a global branch']
       : []),
   ];
 }

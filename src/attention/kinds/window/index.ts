@@ -28,7 +28,7 @@ const windowOption = {
   window: windowSchema.shape.window
     .unwrap()
     .optional()
-    .describe(`W, groups that are read row by row, the own one included (default: ${defaultWindow})`),
+    .describe(`W, groups read row by row, including the current one (default: ${defaultWindow})`),
 };
 const sinksOption = {
   sinks: windowSchema.shape.sinks
@@ -37,13 +37,13 @@ const sinksOption = {
     .describe(`s, the first positions, which are always read (default: ${defaultSinks})`),
 };
 const sinkLogitOption = {
-  sinkLogit: z.boolean().optional().describe('a learned logit a head in the denominator of softmax, as in gpt-oss'),
+  sinkLogit: z.boolean().optional().describe('a learned logit per head in the denominator of softmax, as in gpt-oss'),
 };
 const memoryOptions = {
   memory: z
     .enum(memoryNames)
     .optional()
-    .describe('what remembers what has left the window: sums through a feature map (default: learned)'),
+    .describe('memory of positions that have left the window: the feature map of its sums (default: learned)'),
   ...decayOption,
 };
 

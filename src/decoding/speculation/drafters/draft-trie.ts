@@ -58,7 +58,7 @@ export function rootDraft(root: number): Draft {
 export function mergeDrafts(drafts: readonly Draft[], maxNodes: number): Draft {
   const roots = new Set(drafts.map(({ tokens }) => tokens[0]));
   const [root] = roots;
-  if (roots.size !== 1) throw new LinnetError('INPUT', `drafts to be merged have ${roots.size} roots, expected one`);
+  if (roots.size !== 1) throw new LinnetError('INPUT', `drafts to merge have ${roots.size} roots, expected one`);
   const guessing = drafts.filter(({ tree }) => tree.size > 1);
   if (guessing.length === 1 && guessing[0].tree.size <= maxNodes) return guessing[0];
   const trie = new DraftTrie(root);

@@ -207,7 +207,9 @@ function encoderConfig(
   }
   const firstPosition = variant.positionsAfterPadding === true ? Number(fields.pad_token_id) + 1 : 0;
   if (firstPosition >= fields.max_position_embeddings) {
-    problems.push(`max_position_embeddings ${fields.max_position_embeddings} leaves no position after that of padding`);
+    problems.push(
+      `max_position_embeddings ${fields.max_position_embeddings} leaves no position after the padding position`,
+    );
   }
   problems.push(...mixerProblems(mixers, natives, names[2]));
   if (head === undefined || problems.length > 0) throw configError(variant.title, problems);

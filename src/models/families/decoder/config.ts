@@ -201,7 +201,8 @@ export function ofLayers<Entry>(
   list: readonly Entry[] | null | undefined,
   absent: (layer: number) => Entry,
 ): readonly Entry[] {
-  if (list && list.length !== layers) throw configError(title, [`${name} names ${list.length} layers of ${layers}`]);
+  if (list && list.length !== layers)
+    throw configError(title, [`${name} has ${list.length} entries for ${layers} layers`]);
   return list ?? Array.from({ length: layers }, (_, layer) => absent(layer));
 }
 

@@ -106,7 +106,7 @@ describe('gemma3TextModel', () => {
     [{ hidden_activation: 'silu' }, 'hidden_activation'],
     [{ attention_bias: true }, 'attention_bias'],
     [{ sliding_window: null }, 'sliding_window'],
-    [{ layer_types: ['full_attention'] }, 'layer_types names 1 layers of 18'],
+    [{ layer_types: ['full_attention'] }, 'layer_types has 1 entries for 18 layers'],
     [{ rope_scaling: { rope_type: 'dynamic', factor: 2 } }, 'type "dynamic" is not supported'],
     [{ rope_parameters: { rope_type: 'default' } }, 'rope_parameters'],
     [{ rope_scaling: { rope_type: 'default', rope_theta: 'far' } }, 'rope_scaling.rope_theta'],

@@ -71,7 +71,7 @@ describe('graniteHybridModel', () => {
   it.each<[object, string]>([
     [{ num_local_experts: 62 }, 'num_local_experts'],
     [{ normalization_function: 'layernorm' }, 'normalization_function'],
-    [{ layer_types: ['mamba'] }, 'layer_types names 1 layers of 32'],
+    [{ layer_types: ['mamba'] }, 'layer_types has 1 entries for 32 layers'],
     [{ mamba_d_head: 31 }, 'must be the 1536 channels'],
     [{ mamba_n_groups: 5 }, 'does not divide mamba_n_heads 48'],
     [{ position_embedding_type: 'alibi' }, 'position_embedding_type'],

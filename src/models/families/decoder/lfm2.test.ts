@@ -109,7 +109,7 @@ describe('lfm2Model', () => {
     [{ block_ffn_dim_multiplier: 2 ** 53 }, 'block_ffn_dim_multiplier 9007199254740992'],
     [{ block_ff_dim: 1, block_ffn_dim_multiplier: null }, 'a feed-forward of width 0'],
     [{ layer_types: ['conv', 'sliding_attention'] }, 'layer_types[1]'],
-    [{ layer_types: ['conv'] }, 'layer_types names 1 layers of 16'],
+    [{ layer_types: ['conv'] }, 'layer_types has 1 entries for 16 layers'],
     [{ num_key_value_heads: 16, num_attention_heads: 16 }, 'must be a multiple'],
     [{ num_experts: 32 }, 'unknown: "num_experts"'],
   ])('refuses %j', (fields, message) => {

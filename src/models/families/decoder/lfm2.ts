@@ -114,7 +114,7 @@ function nativeMixers(fields: Lfm2Fields): readonly MixerConfig[] {
   const channels = width / fields.num_key_value_heads;
   if (!(Number.isInteger(channels) && channels > 1) && natives.includes(short)) {
     throw configError(variant.title, [
-      `hidden_size ${width} must be a multiple, not the same, of num_key_value_heads ${fields.num_key_value_heads}`,
+      `hidden_size ${width} must be a multiple of num_key_value_heads ${fields.num_key_value_heads}, and larger`,
     ]);
   }
   return natives;

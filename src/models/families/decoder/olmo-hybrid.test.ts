@@ -69,7 +69,7 @@ describe('OLMo-Hybrid', () => {
     [{ linear_num_key_heads: 14, linear_num_value_heads: 14, linear_key_head_dim: null }, 'keyWidth'],
     [{ linear_num_key_heads: 2, linear_num_value_heads: 3 }, 'linear_num_value_heads 3 must be a multiple'],
     [{ linear_allow_neg_eigval: 1 }, 'linear_allow_neg_eigval'],
-    [{ layer_types: ['linear_attention'] }, 'layer_types names 1 layers of 2'],
+    [{ layer_types: ['linear_attention'] }, 'layer_types has 1 entries for 2 layers'],
     [{ layer_types: ['sliding_attention', 'full_attention'] }, 'layer_types'],
     [{ head_dim: 7 }, 'head width 7'],
     [{ head_dim: 7.5, rope_parameters: { rope_theta: null } }, 'head_dim'],

@@ -35,7 +35,7 @@ const ropeSchema = z.union(
     z.strictObject({ rope_theta: z.null(), rope_type: z.literal('default').optional() }).transform(() => null),
     scalingSchema.extend({ rope_theta: positiveNumber }),
   ],
-  'must be an object with rope_theta: a number, or null where queries and keys are not turned',
+  'must be an object with rope_theta: a number, or null if queries and keys are not rotated',
 );
 
 const schema = decoderSchema(variant.family, {

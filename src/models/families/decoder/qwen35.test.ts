@@ -77,7 +77,7 @@ describe('Qwen3.5', () => {
     [{ linear_key_head_dim: 100_000 }, 'linear_key_head_dim'],
     [{ linear_num_value_heads: 100_000 }, 'linear_num_value_heads'],
     [{ attn_output_gate: false }, 'attn_output_gate'],
-    [{ layer_types: ['linear_attention'] }, 'layer_types names 1 layers of 4'],
+    [{ layer_types: ['linear_attention'] }, 'layer_types has 1 entries for 4 layers'],
     [{ linear_num_value_heads: 24 }, 'linear_num_value_heads 24 must be a multiple'],
     [{ head_dim: 10 }, 'partial_rotary_factor 0.25 of head_dim 10'],
     [{ num_experts: 8 }, 'unknown: "num_experts"'],

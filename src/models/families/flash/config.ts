@@ -26,7 +26,7 @@ const flashSchema = z.object({
   /** G. */
   group_size: whole(1, 65536).default(256),
   /** S. */
-  query_key_dim: size.refine((dim) => dim % 2 === 0, 'must be even: rotary embedding turns pairs').default(128),
+  query_key_dim: size.refine((dim) => dim % 2 === 0, 'must be even: rotary embedding rotates pairs').default(128),
   /** E = ⌊expansion_factor · dim⌋. */
   expansion_factor: positiveNumber.default(2),
   causal: onByDefault,
