@@ -1,5 +1,5 @@
 /**
- * Linnet for Node. `open` returns a model that answers; the rest is used most around it. Everything else is in the subpaths:
+ * Linnet for Node. `open` returns a model that answers; programs around it use the rest most. Everything else is in subpaths:
  * `linnet/attention`, `linnet/checkpoint`, `linnet/data`, `linnet/decoding`, `linnet/evaluation`, `linnet/export`,
  * `linnet/graph`, `linnet/models`, `linnet/report`, `linnet/studies`, `linnet/training`.
  */

@@ -161,7 +161,8 @@ export const allReadings = ['past', 'whole'] as const satisfies readonly Reading
  * attention, which the weights were made for (paper, section 4.1; docs/convert.md). Undefined, meaning the preset's own,
  * for FLASH, models linearized before, and presets without a local branch.
  * @throws LinnetError `CONFIG` for an unknown preset
- * @example const preset = mixerPreset('augmented', { localKernel: localKernelFor([{ kind: 'softmax' }], 'augmented') });
+ * @example
+ * const preset = mixerPreset('augmented', { localKernel: localKernelFor([{ kind: 'softmax' }], 'augmented') });
  */
 export function localKernelFor(mixers: readonly MixerConfig[], preset: string): 'softmax' | undefined {
   if (!Object.hasOwn(findPreset(preset).shape, 'localKernel')) return undefined;

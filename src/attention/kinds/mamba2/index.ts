@@ -1,7 +1,7 @@
 /**
  * Mamba-2 (Dao and Gu, arXiv 2405.21060), as published models use it. At every position x (H heads of P channels), B and C
- * (Γ groups of N numbers) go through a filter of L positions with a bias and SiLU, channel by channel; with dt =
- * softplus(dt + dt_bias), per head
+ * (Γ groups of N numbers) go through a filter of L positions with a bias and SiLU, channel by channel; with
+ * dt = softplus(dt + dt_bias), per head
  *
  *     S ← e^(−e^(A_log)·dt)·S + dt·x Bᵀ,   y = S C + D·x
  *
