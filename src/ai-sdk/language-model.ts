@@ -216,14 +216,14 @@ function positionsLeft({ decoder }: LanguageModel, { prompt }: TextJob): number 
   if (length < limit) return limit - length;
   throw new LinnetError(
     'INPUT',
-    `the prompt has ${length} tokens; the model has ${limit} positions, prompt and answer together: ask with less`,
+    `the prompt has ${length} tokens; the model has ${limit} positions for prompt and answer together: shorten it`,
   );
 }
 
 function noTool(choice: LanguageModelV3ToolChoice, tools: readonly ToolFunction[]): LinnetError {
   const asked = choice.type === 'tool' ? `the tool "${choice.toolName.slice(0, 64)}"` : 'some tool';
   const given = tools.map(({ name }) => name).join(', ') || 'none that this model can call';
-  return new LinnetError('INPUT', `toolChoice asks for ${asked}; the tools given are: ${given}`);
+  return new LinnetError('INPUT', `toolChoice asks for ${asked}, but the tools given are: ${given}`);
 }
 
 function toolsOf({ tools = [] }: LanguageModelV3CallOptions): { tools: ToolFunction[]; warnings: SharedV3Warning[] } {

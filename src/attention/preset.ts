@@ -54,8 +54,8 @@ export const decayOption = {
     .enum(['none', 'fixed', 'learned', 'data'])
     .optional()
     .describe(
-      'decay of what is remembered: of the memory of window attention with every group (default: none), of gated mixers ' +
-        'with every position, also by the data (default: data)',
+      'decay of the memory: window attention decays with every group (default: none), gated mixers with every ' +
+        'position, optionally depending on the data (default: data)',
     ),
 };
 

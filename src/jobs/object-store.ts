@@ -47,7 +47,7 @@ export async function openBucket(url: string, environment = process.env): Promis
   const variable = (...names: readonly string[]): string | undefined => firstSet(environment, names);
   const [, bucket, prefix] = bucketUrl.exec(url) ?? [];
   if (bucket === undefined || /\/\.{1,2}(\/|$)/.test(prefix)) {
-    throw new LinnetError('INPUT', `a bucket looks like s3://name/prefix; the given one is ${JSON.stringify(url)}`);
+    throw new LinnetError('INPUT', `the bucket is ${JSON.stringify(url)}; expected s3://name/prefix`);
   }
   const accessKeyId = variable('AWS_ACCESS_KEY_ID');
   const secretAccessKey = variable('AWS_SECRET_ACCESS_KEY');
@@ -90,10 +90,7 @@ function firstSet(environment: NodeJS.ProcessEnv, names: readonly string[]): str
   const name = names.find((one) => environment[one]);
   const value = name && environment[name];
   if (value && !/^[\x21-\x7e]+$/.test(value)) {
-    throw new LinnetError(
-      'CONFIG',
-      `${name} has a space, a line break or a character that is not ASCII; set it without`,
-    );
+    throw new LinnetError('CONFIG', `${name} has a space, a line break or a non-ASCII character; set it without`);
   }
   return value;
 }
@@ -127,7 +124,7 @@ async function request(
       if (error instanceof LinnetError) throw error;
       if (attempt === attempts) {
         const cause = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-        throw new LinnetError('RUNTIME', `${new URL(address).origin} gives no answer: ${reasonOf(cause)}`, {
+        throw new LinnetError('RUNTIME', `${new URL(address).origin} does not answer: ${reasonOf(cause)}`, {
           cause: error,
         });
       }
@@ -139,5 +136,5 @@ async function request(
 function refused(action: string, place: string, status: number, body: Buffer): LinnetError {
   const [, code] = /<Code>(\w{1,64})<\/Code>/.exec(body.toString('latin1')) ?? [];
   const code404 = status === 404 ? 'NOT_FOUND' : 'PATH';
-  return new LinnetError(code404, `cannot ${action} ${place}: the server says ${status}${code ? ` ${code}` : ''}`);
+  return new LinnetError(code404, `cannot ${action} ${place}: the server answered ${status}${code ? ` ${code}` : ''}`);
 }

@@ -63,7 +63,7 @@ function failure(error: unknown): JobOutcome | undefined {
 /** The result in an outcome. @throws LinnetError the worker's error, or `FORMAT` for a value that is no outcome */
 function resultOf(value: unknown, title: string): unknown {
   const parsed = outcomeSchema.safeParse(value);
-  if (!parsed.success) throw new LinnetError('FORMAT', `the queue holds something else than a result for ${title}`);
+  if (!parsed.success) throw new LinnetError('FORMAT', `the queue holds something other than a result for ${title}`);
   if ('result' in parsed.data) return parsed.data.result;
   const { code, message } = parsed.data.error;
   const known = codes.find((one) => one === code) ?? 'RUNTIME';
@@ -171,7 +171,7 @@ export async function takeJobs(
     async (job, token) => {
       const { id = '', name } = job;
       if (!/^[0-9a-f]{64}$/.test(id) || !Object.hasOwn(handlers, name)) {
-        return { error: { code: 'INPUT', message: `this worker knows no jobs of kind ${name.slice(0, 100)}` } };
+        return { error: { code: 'INPUT', message: `this worker does not know jobs of kind ${name.slice(0, 100)}` } };
       }
       onJob?.('began', name, id);
       await using own = await claimFolder(folder, id);

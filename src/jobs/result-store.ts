@@ -42,9 +42,9 @@ export function requireOneWay(way: {
   readonly share?: Share;
 }): void {
   const { queue, store, share } = way;
-  if (share !== undefined && store === undefined) throw new OptionsError('`index` needs `store`, where results go');
+  if (share !== undefined && store === undefined) throw new OptionsError('`index` needs `store`, a place for results');
   if (queue === undefined || store === undefined) return;
-  throw new OptionsError('`queue` and `store` are two ways to share work; give one of them');
+  throw new OptionsError('`queue` and `store` both share work; give only one');
 }
 
 /** Results by job. */
@@ -92,5 +92,5 @@ function fileOf(id: string): string {
 }
 
 function damaged(source: string, { title }: Job): LinnetError {
-  return new LinnetError('FORMAT', `${source} is not the result of ${title}; delete it to have it computed again`);
+  return new LinnetError('FORMAT', `${source} is not the result of ${title}; delete it to compute it again`);
 }

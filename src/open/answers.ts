@@ -29,8 +29,7 @@ export async function fetchAnswer<T>(
   } catch (error) {
     await response?.body?.cancel().catch(() => undefined); // a body that was read from has ended already
     if (error instanceof LinnetError) throw error;
-    if (signal?.aborted === true)
-      throw new LinnetError('ABORTED', `stopped while ${name} was fetched`, { cause: error });
+    if (signal?.aborted === true) throw new LinnetError('ABORTED', `stopped while fetching ${name}`, { cause: error });
     throw new LinnetError('NOT_FOUND', `cannot fetch ${name}: ${reasonOf(error)}`, { cause: error });
   }
 }

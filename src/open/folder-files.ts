@@ -68,7 +68,7 @@ export async function openExportedHeads(
   if (manifest.medusa === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
-      `${path} was exported without Medusa heads; train them with "linnet medusa train", and export the model again`,
+      `${path} was exported without Medusa heads; train them with "linnet medusa train" and export again`,
     );
   }
   const { heads, layers } = manifest.medusa;
@@ -118,7 +118,7 @@ function folderGraphs(
     const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
     for (const { path: data, offset, length } of external) {
       if (data !== dataFile || offset + length > dataBytes) {
-        throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
+        throw new LinnetError('FORMAT', `${source} has a weight outside ${dataFile}`);
       }
     }
     check(inputs, outputs);
@@ -150,7 +150,7 @@ async function checkFiles(
       if (size !== bytes) {
         throw new LinnetError(
           'FORMAT',
-          `${join(path, name)} has ${size} bytes, ${EXPORT_FILE} says ${bytes}; the folder is incomplete or was changed`,
+          `${join(path, name)} has ${size} bytes, but ${EXPORT_FILE} says ${bytes}; the folder is incomplete or was changed`,
         );
       }
       if (!verify && bytes > alwaysVerifiedBytes) continue;
@@ -167,7 +167,7 @@ async function checkFiles(
       if (hash.digest('hex') !== sha256) {
         throw new LinnetError(
           'FORMAT',
-          `${join(path, name)} is not the file that ${EXPORT_FILE} describes: its checksum differs; export again`,
+          `${join(path, name)} does not match its checksum in ${EXPORT_FILE}; export again`,
         );
       }
     } finally {

@@ -151,7 +151,7 @@ export async function open(
     return openWeights({ ...stored, around, compile, crossesFolds, dtype, kept });
   }
   if (dtype !== undefined) {
-    throw new LinnetError('CONFIG', `${folder} is exported, in a type of its own; leave out \`dtype\``);
+    throw new LinnetError('CONFIG', `${folder} is exported with a fixed type; leave out \`dtype\``);
   }
   return await openExport(folderFiles(folder, { ...compile, verify }), async (exported) => {
     requireOpenedKind(exported.model, exported.path, kinds);
@@ -219,7 +219,7 @@ function textReader(
   { weights, around: { origin, tokenizer }, compile, dtype = 'f32' }: Omit<Checkpoint<unknown>, 'model'>,
 ): TextReader {
   if (dtype === 'f32') return new TextReader(model, { tokenizer, weights, compile });
-  throw new LinnetError('CONFIG', `${origin} generates no text and is computed in float32; leave out \`dtype\``);
+  throw new LinnetError('CONFIG', `${origin} generates no text and always runs in float32; leave out \`dtype\``);
 }
 
 /** Actions on the weights, which are read then. */

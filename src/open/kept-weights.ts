@@ -73,7 +73,7 @@ export async function keptWeights(
       } catch (error) {
         if (!(error instanceof LinnetError && error.code === 'FORMAT')) throw error;
         await remove(kept);
-        const message = `the weights kept in ${kept} are of another version of Linnet and were removed; start again to encode them`;
+        const message = `the weights in ${kept} came from another version of Linnet and were removed; start again to encode them`;
         throw new LinnetError('FORMAT', message, { cause: error });
       }
     };
@@ -102,7 +102,9 @@ export async function keptWeights(
     return await stored(fingerprint);
   } catch (error) {
     // Faults of the weights themselves come again.
-    process.stderr.write(`linnet: ${path} is not kept as ${dtype}, and encoded at each start: ${reasonOf(error)}\n`);
+    process.stderr.write(
+      `linnet: ${path} cannot be cached as ${dtype} and is encoded at each start: ${reasonOf(error)}\n`,
+    );
     return undefined;
   }
 }

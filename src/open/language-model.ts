@@ -142,13 +142,13 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
    * @throws LinnetError `CONFIG` for an exported model, or a mixer that the model cannot have
    */
   async linearize(mixer: string | MixerConfig, options: LinearizeOptions = {}): Promise<Self> {
-    const reason = 'cannot be given another mixer; linearize the checkpoint it was made from';
+    const reason = 'cannot change its mixer; linearize its original checkpoint';
     return await this.have(this.#parts.weights, reason).linearize(mixer, options);
   }
 
   /** Saves the model as a Hugging Face folder, tokenizer included. @throws LinnetError `CONFIG` for an exported model */
   async save(folder: string, options: SaveModelOptions = {}): Promise<void> {
-    const reason = 'is exported, without weights to save; copy its folder';
+    const reason = 'is exported and has no weights to save; copy its folder';
     await this.have(this.#parts.weights, reason).save(folder, options);
   }
 
@@ -172,7 +172,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
 
   /** The engine of that layer, for `MtpDrafter`. Dispose of it. @throws LinnetError `CONFIG` for a model without one */
   async mtp(): Promise<StepEngine> {
-    return await this.have(this.#parts.mtp, 'has no layer of multi-token prediction here')();
+    return await this.have(this.#parts.mtp, 'has no multi-token prediction layer here')();
   }
 
   /** Frees the engine's memory. */
@@ -196,7 +196,7 @@ export class LanguageModel extends Writer<CausalModel, LanguageModel> {
    */
   chat(messages: readonly ChatMessage[], options?: TextOptions): TextPieces {
     if (this.template !== undefined) return this.session().continuePrompt({ messages }, options);
-    throw new LinnetError('CONFIG', `${this.origin} has no chat template: it continues texts; use generate`);
+    throw new LinnetError('CONFIG', `${this.origin} has no chat template; use generate to continue texts`);
   }
 }
 

@@ -65,7 +65,7 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
     if (hubPage.test(given) || !(await isThere(dirname(resolve(base ?? '', place.id))))) return place;
   }
   const advice =
-    meant === undefined ? 'give a folder, owner/name of the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
+    meant === undefined ? 'give a folder, owner/name on the hub, or linnet:tiny-llama' : `did you mean ${meant}?`;
   throw new LinnetError('NOT_FOUND', `there is no folder ${resolve(path)}; ${advice}`);
 }
 
@@ -83,7 +83,7 @@ export async function modelHere(given: string, base?: string): Promise<string> {
   const name = [id, revision && `@${revision}`, file && `:${file}`].join('');
   throw new LinnetError(
     'NOT_FOUND',
-    `there is no folder ${name}, and the hub's model of this name is not here; "linnet download ${name}" fetches it`,
+    `there is no folder ${name}, and no downloaded hub model with this name; "linnet download ${name}" fetches it`,
   );
 }
 
@@ -101,12 +101,12 @@ async function shippedFolder(name: string): Promise<string> {
     if (await isThere(folder)) return folder;
     throw new LinnetError(
       'NOT_FOUND',
-      `${shippedPrefix}${name} is not at ${folder}; a bundler has to keep linnet external, since it reads files beside its code`,
+      `${shippedPrefix}${name} is not at ${folder}; if you bundle linnet, keep it external, since it reads files next to its code`,
     );
   }
   throw new LinnetError(
     'NOT_FOUND',
-    `no model ${quoteName(name)} comes with the package; it has ${listNames(Object.keys(shippedModels).map((one) => shippedPrefix + one))}`,
+    `the package has no model ${quoteName(name)}; it has ${listNames(Object.keys(shippedModels).map((one) => shippedPrefix + one))}`,
   );
 }
 

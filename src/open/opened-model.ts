@@ -48,7 +48,7 @@ export function requireOpenedKind(model: Model | ClassifierModel, origin: string
     'labels' in model ? (['classifier', model.model] as const) : ([model.kind, model] as const);
   if (kinds.includes(kind)) return;
   const expected = kinds.map((each) => kindNames[each].replace(/:.*/, '')).join(' or ');
-  const advice = kinds.includes('classifier') ? ', as "linnet finetune MODEL --objective classify" makes one' : '';
+  const advice = kinds.includes('classifier') ? ', such as "linnet finetune MODEL --objective classify" makes' : '';
   throw new LinnetError(
     'CONFIG',
     `${origin}: this ${family} model is ${kindNames[kind]}; expected ${expected}${advice}`,
@@ -130,14 +130,14 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
     if (tokenizer === undefined) {
       throw new LinnetError(
         'NOT_FOUND',
-        `${this.origin} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or work ` +
-          'with token ids and the engine (--prompt-tokens of commands)',
+        `${this.origin} has no tokenizer.json; copy its model's tokenizer.json and tokenizer_config.json there, or use ` +
+          'token ids and the engine (--prompt-tokens on the command line)',
       );
     }
     if (tokenizer.vocabularySize <= this.vocabulary) return tokenizer;
     throw new LinnetError(
       'MISMATCH',
-      `the tokenizer of ${this.origin} has ${tokenizer.vocabularySize} tokens, the model ${this.vocabulary}`,
+      `the tokenizer of ${this.origin} has ${tokenizer.vocabularySize} tokens, but the model ${this.vocabulary}`,
     );
   }
 

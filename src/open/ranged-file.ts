@@ -24,20 +24,17 @@ export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<
       const { status, headers } = response;
       const [, from, to, size] = /^bytes (\d+)-(\d+)\/(\d+)$/.exec(headers.get('content-range') ?? '') ?? [];
       if (status !== 206 || size === undefined) {
-        throw new LinnetError(
-          'CONFIG',
-          `${name}: the server gives no parts of files (HTTP ranges); take one that does`,
-        );
+        throw new LinnetError('CONFIG', `${name}: the server does not support HTTP ranges; use one that does`);
       }
       const found = `${size} ${headers.get('etag') ?? headers.get('last-modified') ?? ''}`;
       if (found !== (version ??= found)) {
-        throw new LinnetError('MISMATCH', `${name} has changed while it was read; open it again`);
+        throw new LinnetError('MISMATCH', `${name} changed while it was read; open it again`);
       }
       total = Number(size);
       const bytes = new Uint8Array(Math.min(length, total - start));
       const received = await readBody(response, `the part of ${name} from byte ${start}`, bytes);
       if (Number(from) !== start || Number(to) !== start + received - 1 || received !== bytes.length) {
-        throw new LinnetError('FORMAT', `${name}: the server gave other bytes than ${start} to ${last}`);
+        throw new LinnetError('FORMAT', `${name}: the server sent other bytes than ${start} to ${last}`);
       }
       onProgress?.({ file: name, done: (done += received), total, cached: 0 });
       return bytes;

@@ -60,7 +60,7 @@ export class Classifier extends WholeReader<'classifier', ClassifierModel> {
     if (pair !== undefined) requireText(pair, 'the second text');
     const laidOut = this.reader.layOut(this.tokenizer, text, pair);
     if (laidOut.tokens.length === 0) {
-      throw new LinnetError('INPUT', 'the text to classify has no token; give some text');
+      throw new LinnetError('INPUT', 'the text to classify has no tokens; give some text');
     }
     const { logits: _, ...classification } = await this.reader.classify(laidOut);
     return classification;

@@ -50,7 +50,7 @@ export class RemoteFolder {
     if (actual !== expected.sha256) {
       throw new LinnetError(
         'FORMAT',
-        `${this.#nameOf(name)} has the SHA-256 ${actual}, expected ${expected.sha256}; it was damaged or exchanged`,
+        `${this.#nameOf(name)} has the SHA-256 ${actual}, expected ${expected.sha256}; it was damaged or replaced`,
       );
     }
     await cache?.put(expected.sha256, bytes);
@@ -111,7 +111,9 @@ function allocate(name: string, bytes: number): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(bytes);
   } catch (error) {
-    throw new LinnetError('RUNTIME', `no memory for the ${bytes} bytes of ${quoteName(name)}`, { cause: error });
+    throw new LinnetError('RUNTIME', `not enough memory for the ${bytes} bytes of ${quoteName(name)}`, {
+      cause: error,
+    });
   }
 }
 

@@ -14,7 +14,7 @@ const longestName = 240;
 async function sessionFolder(): Promise<PrivateFolder> {
   const folder = await PrivateFolder.open('linnet-sessions');
   if (folder !== undefined) return folder;
-  throw new LinnetError('CONFIG', 'saved sessions need a file system, which this browser does not give the page');
+  throw new LinnetError('CONFIG', 'saved sessions need a file system, which this browser does not offer');
 }
 
 /** The file of a session. Any text is a name. @throws LinnetError `PATH` for one that is too long */
@@ -23,7 +23,7 @@ function fileOf(name: string): string {
   if (escaped.length <= longestName) return escaped + ending;
   throw new LinnetError(
     'PATH',
-    `the name of a session may have ${longestName} characters, escaped as in a URL; it has ${escaped.length}; give a shorter one`,
+    `the session name has ${escaped.length} characters when escaped as in a URL, expected at most ${longestName}; give a shorter one`,
   );
 }
 
@@ -53,7 +53,7 @@ function nameOf(escaped: string): string {
 export async function savedSession(name: string): Promise<Uint8Array<ArrayBuffer>> {
   const bytes = await (await sessionFolder()).read(fileOf(name));
   if (bytes !== undefined) return bytes;
-  throw new LinnetError('NOT_FOUND', `there is no saved session ${JSON.stringify(name)}; savedSessions() names them`);
+  throw new LinnetError('NOT_FOUND', `there is no saved session ${JSON.stringify(name)}; savedSessions() lists them`);
 }
 
 /** Keeps a session file, such as one of a server; it is checked when it is loaded. @throws LinnetError as `save` of a session */

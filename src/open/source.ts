@@ -46,7 +46,7 @@ export async function folderOfModel(given: string | URL, options: DownloadOption
   if (!isAddress && (given instanceof URL || text === '')) {
     throw new LinnetError(
       'INPUT',
-      `${quoteName(text)} names no model; expected a folder, owner/name or an http(s) URL`,
+      `${quoteName(text)} does not name a model; expected a folder, owner/name or an http(s) URL`,
     );
   }
   const place = await placeOfModel(text);

@@ -32,7 +32,7 @@ export async function openGgufUrl(url: URL, options: WebOpenOptions): Promise<La
   if (Number(header.metadata.get('split.count') ?? 1) > 1) {
     throw new LinnetError(
       'CONFIG',
-      `${origin} is one of several files; pages take models of one: join them by llama-gguf-split`,
+      `${origin} is one of several files, but pages load only one: merge them with llama-gguf-split`,
     );
   }
   const { config, weights } = await modelOf(header, [file], origin);

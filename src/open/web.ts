@@ -124,7 +124,8 @@ async function openProgram(
   settings: WebEngineSettings,
 ): Promise<Program> {
   const bytes = fetched.get(file);
-  if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} gives ${file} two purposes`);
+  if (bytes === undefined)
+    throw new LinnetError('FORMAT', `${EXPORT_FILE} uses ${file} for two purposes; export again`);
   const started = performance.now();
   const dataFile = dataFileOf(file === exportedFiles.mtp ? exportedFiles.model : file);
   const weights = [...fetched].filter(([name]) => name === dataFile);
@@ -150,7 +151,7 @@ export async function webTokenizer(files: ModelFiles): Promise<Tokenizer | undef
 async function requireHalfPrecision(): Promise<void> {
   const { available, float16 } = await webGpuSupport();
   if (!available || float16) return; // without WebGPU at all, opening the session says so
-  throw new LinnetError('CONFIG', 'the weights are float16, which this GPU does not compute with; export float32');
+  throw new LinnetError('CONFIG', 'the weights are float16, which this GPU does not support; export float32');
 }
 
 /**

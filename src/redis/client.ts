@@ -48,7 +48,7 @@ export async function answerWithin<T>(milliseconds: number, asked: Promise<T>): 
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
     timer = setTimeout(() => {
-      reject(new Error(`Redis gave no answer within ${milliseconds} ms`));
+      reject(new Error(`Redis did not answer within ${milliseconds} ms`));
     }, milliseconds);
   });
   try {
@@ -64,6 +64,6 @@ function withoutPassword(url: string): string {
     const { protocol, host, pathname } = new URL(url);
     return `${protocol}//${host}${pathname}`;
   } catch {
-    throw new LinnetError('INPUT', 'an address of Redis looks like redis://user:password@host:6379/0');
+    throw new LinnetError('INPUT', 'the Redis address is not valid; expected redis://user:password@host:6379/0');
   }
 }

@@ -38,7 +38,7 @@ describe('makeTable', () => {
   it('takes a field of the row by its name, if a cell can show it', () => {
     const row = { mixer: 'augmented', perplexity: 7.5, bytes: 2048, layers: [1, 2] };
     expect(makeTable([columns[0], { header: 'state', value: 'bytes' }], [row]).rows).toEqual([['augmented', '2,048']]);
-    expect(() => makeTable([{ header: 'layers', value: 'layers' }], [row])).toThrow(/no text, number or boolean/);
+    expect(() => makeTable([{ header: 'layers', value: 'layers' }], [row])).toThrow(/not a text, number or boolean/);
   });
 
   it('spells numbers with their spreads, and sorts by the numbers', () => {

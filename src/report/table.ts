@@ -43,7 +43,7 @@ const ABSENT = '–';
  * ```
  */
 export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly Row[]): Table {
-  if (columns.length === 0) throw new LinnetError('INPUT', 'a table was asked for without columns; name at least one');
+  if (columns.length === 0) throw new LinnetError('INPUT', 'the table has no columns; name at least one');
   const values = rows.map((row) =>
     columns.map(({ value }) => (typeof value === 'function' ? value(row) : checkedCell(row[value]))),
   );
@@ -76,7 +76,7 @@ export function spreadColumn<Row>(
 function checkedCell(value: unknown): CellValue {
   if (typeof value === 'string' || typeof value === 'number' || typeof value === 'boolean') return value;
   if (value === undefined || value === null) return value;
-  throw internalError('a table shows a field that is no text, number or boolean; give a function of the row');
+  throw internalError('a table field is not a text, number or boolean; give a function of the row');
 }
 
 function numberIn(value: CellValue): number | undefined {

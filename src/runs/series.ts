@@ -122,7 +122,7 @@ export function runSeries(folder: string) {
       if (size > metricsFile.mostBytes) {
         throw new LinnetError(
           'FORMAT',
-          `the metrics in ${folder} have ${size} bytes, at most ${metricsFile.mostBytes}`,
+          `the metrics in ${folder} have ${size} bytes, expected at most ${metricsFile.mostBytes}`,
         );
       }
       const { dev, ino } = await handle.stat();

@@ -44,7 +44,7 @@ export function checkAddress({ host = '127.0.0.1', keys = [] }: ListenOptions): 
   if (keys.length > 0 || isLoopback(host)) return;
   throw new LinnetError(
     'CONFIG',
-    `${host} is an address that other machines reach: give --api-key or --api-key-file, or stay on 127.0.0.1`,
+    `other machines can reach ${host}: give --api-key or --api-key-file, or listen on 127.0.0.1`,
   );
 }
 

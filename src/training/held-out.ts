@@ -69,7 +69,7 @@ export async function heldOutLoss(
   blocks: readonly ParameterBlock[],
   compile: GraphCompiler,
 ): Promise<HeldOutLoss> {
-  if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure on');
+  if (dataset.rows === 0) throw new LinnetError('INPUT', 'the held-out data has no rows to measure; hold out more');
   const { settings, parameters: start, weights } = job;
   const rows = microBatchRows(settings);
   const graph = lossGraph({ ...job, objective }, blocks);

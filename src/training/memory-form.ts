@@ -88,10 +88,10 @@ export function chooseForm(
   const fitting = forms.find(({ memoryBytes }) => memoryBytes <= limit);
   if (fitting !== undefined) return fitting;
   const smallest = Math.min(...forms.map(({ memoryBytes }) => memoryBytes));
-  const helps = [...remedies, `${option} of at least ${formatBytes(smallest)}, where the machine has it`];
+  const helps = [...remedies, `${option} of at least ${formatBytes(smallest)}, if the machine has it`];
   throw new LinnetError(
     'CONFIG',
-    `${work} takes about ${formatBytes(smallest)}, and the limit is ${formatBytes(limit)}. What helps: ${helps.join('; ')}`,
+    `${work} needs about ${formatBytes(smallest)}, above the limit of ${formatBytes(limit)}. What helps: ${helps.join('; ')}`,
   );
 }
 

@@ -38,36 +38,31 @@ const defaults = {
 
 /** Every setting with its bounds and its description, none with a default: a form of them shows which were left out. */
 export const settingFields = {
-  steps: described(whole(1), 'count', 'optimizer steps in all', 'from `epochs`'),
+  steps: described(whole(1), 'count', 'total optimizer steps', 'from `epochs`'),
   epochs: described(whole(1), 'count', 'passes over the data', defaults.epochs),
   learningRate: described(z.number().min(1e-12).max(10), 'rate', 'peak learning rate', '2e-5'),
   schedule: described(
     z.enum(scheduleNames),
     'name',
-    `after the warm-up: ${scheduleNames.join(', ')}`,
+    `learning rate after warm-up: ${scheduleNames.join(', ')}`,
     defaults.schedule,
   ),
   warmup: described(whole(), 'steps', 'optimizer steps of linear warm-up', defaults.warmup),
-  warmupShare: described(share, 'share', 'linear warm-up as a share of all optimizer steps, in place of `warmup`'),
+  warmupShare: described(share, 'share', 'linear warm-up as a share of all optimizer steps, instead of `warmup`'),
   batch: described(whole(1, 65536), 'rows', 'sequences per optimizer step', defaults.batch),
-  microBatch: described(
-    whole(1, 65536),
-    'rows',
-    'sequences per run of the engine, a divisor of `batch`',
-    'about 4096 tokens',
-  ),
+  microBatch: described(whole(1, 65536), 'rows', 'sequences per engine run, a divisor of `batch`', 'about 4096 tokens'),
   length: described(whole(1, 1048576), 'tokens', 'tokens per sequence', defaults.length),
   weightDecay: described(share, 'rate', 'decoupled weight decay of matrices', defaults.weightDecay),
   beta1: described(shareBelowOne, 'share', 'decay of the first moment', defaults.beta1),
   beta2: described(shareBelowOne, 'share', 'decay of the second moment', defaults.beta2),
-  clip: described(z.number().min(0), 'norm', 'largest norm of all gradients together, 0 for none', defaults.clip),
+  clip: described(z.number().min(0), 'norm', 'clip gradients to this total norm; 0 turns it off', defaults.clip),
   labelSmoothing: described(
     z.number().min(0).max(0.999),
     'share',
-    'share of each label that is spread evenly over all classes or tokens',
+    'share of each label spread evenly over all classes or tokens',
     defaults.labelSmoothing,
   ),
-  seed: described(z.int(), 'number', 'seed of the shuffle and of new weights', defaults.seed),
+  seed: described(z.int(), 'number', 'seed of the shuffle and new weights', defaults.seed),
 };
 
 /** Settings of a run, complete. */
@@ -142,7 +137,7 @@ export function learningRate(config: ScheduleConfig, update: number): number {
   if (warmup > total) {
     throw new LinnetError(
       'CONFIG',
-      `a warm-up of ${warmup} optimizer steps does not fit a run of ${total}; shorten the warm-up`,
+      `the warm-up has ${warmup} optimizer steps, but the run only ${total}; shorten the warm-up`,
     );
   }
   if (update < warmup) return (peak * update) / warmup;

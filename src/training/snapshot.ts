@@ -121,7 +121,7 @@ export async function readSnapshot(
     }
   }
   if (damage !== undefined) {
-    throw new LinnetError('FORMAT', `no snapshot in ${folder} is readable; begin the run anew`, { cause: damage });
+    throw new LinnetError('FORMAT', `no snapshot in ${folder} is readable; start the run over`, { cause: damage });
   }
   return undefined;
 }
@@ -134,13 +134,13 @@ async function readOne(path: string, blocks: readonly ParameterBlock[], identity
   const tensors = new Map<string, AnyTensor>();
   for (const name of file.names()) tensors.set(name, await file.read(name));
   if (contentHash(content, tensors) !== sha256) {
-    throw new LinnetError('FORMAT', `${path} is damaged: its SHA-256 is not that of its content`);
+    throw new LinnetError('FORMAT', `${path} is damaged: its SHA-256 does not match its content`);
   }
   const { update, cursor, tokens } = content;
   if (content.identity !== identity) {
     throw new LinnetError(
       'MISMATCH',
-      `${path} belongs to a run with another model, other data or other settings; resume with what it began with`,
+      `${path} belongs to a run with another model, data or settings; resume with the original ones`,
     );
   }
   const state: TrainingState = { parameters: new Map(), first: new Map(), second: new Map() };

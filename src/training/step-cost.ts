@@ -131,14 +131,14 @@ export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings,
   const remedies = [
     ...(microBatch > 1 ? ['a smaller `microBatch`'] : []),
     ...(fitting >= 64 ? [`\`length\` ${formatCount(fitting)} with micro-batches of one row`] : []),
-    ...(trainingBytes > weightBytes / 2 ? ['low-rank updates (`lora`), which train few parameters'] : []),
+    ...(trainingBytes > weightBytes / 2 ? ['low-rank updates (`lora`), which train fewer parameters'] : []),
     `\`memory\` of at least ${formatBytes(cost.bytes)}`,
   ];
   throw new LinnetError(
     'CONFIG',
-    `a step of ${microBatch} × ${formatCount(length)} tokens takes about ${formatBytes(cost.bytes)} (weights ` +
+    `a step of ${microBatch} × ${formatCount(length)} tokens needs about ${formatBytes(cost.bytes)} (weights ` +
       `${formatBytes(weightBytes)}, gradients and moments ${formatBytes(trainingBytes)}, results ${formatBytes(resultBytes)}), ` +
-      `and the limit is ${formatBytes(limit)}. What fits: ${remedies.join('; ')}`,
+      `above the limit of ${formatBytes(limit)}. What fits: ${remedies.join('; ')}`,
   );
 }
 

@@ -124,7 +124,7 @@ describe('train', () => {
     expect(totalUpdates(dataset, parseTrainingSettings({ batch: 4, epochs: 3 }))).toBe(
       Math.floor((dataset.rows * 3) / 4),
     );
-    expect(() => totalUpdates(dataset, parseTrainingSettings({ batch: 4096 }))).toThrow(/less than one batch/);
+    expect(() => totalUpdates(dataset, parseTrainingSettings({ batch: 4096 }))).toThrow(/do not fill a batch/);
   });
 });
 

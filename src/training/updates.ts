@@ -54,7 +54,7 @@ export function totalUpdates(dataset: Pick<RowSource, 'rows' | 'length'>, settin
   if (total > 0) return total;
   throw new LinnetError(
     'INPUT',
-    `${dataset.rows} rows of ${dataset.length} tokens are less than one batch of ${settings.batch}; use a smaller batch or length, or name steps`,
+    `${dataset.rows} rows of ${dataset.length} tokens do not fill a batch of ${settings.batch}; give a smaller batch or length, or set steps`,
   );
 }
 
@@ -106,7 +106,7 @@ export function updatesOf(job: LoopJob, program: TrainingProgram, { state, updat
       if (!Number.isFinite(result.loss) || !Number.isFinite(result.gradientNorm)) {
         throw new LinnetError(
           'RUNTIME',
-          `the loss is ${result.loss} at update ${done + 1}; lower the learning rate, or clip`,
+          `the loss is ${result.loss} at update ${done + 1}; lower the learning rate or clip gradients`,
         );
       }
       done++;
@@ -159,10 +159,10 @@ export function assertInputs({ objective, dataset, feature }: LoopJob): void {
     if (name === feature?.name) continue;
     const input = Object.hasOwn(dataset.inputs, name) ? dataset.inputs[name] : undefined;
     if (input?.dtype === dtype && String(input.shape) === String(shape)) continue;
-    const found = input === undefined ? 'nothing of that name' : `${input.dtype} [${input.shape.join(',')}]`;
+    const found = input === undefined ? 'nothing with that name' : `${input.dtype} [${input.shape.join(',')}]`;
     throw new LinnetError(
       'CONFIG',
-      `the objective reads "${name}", ${dtype} [${shape.join(',')}] a row; the data set gives ${found}`,
+      `the objective reads "${name}", ${dtype} [${shape.join(',')}] per row; the data set gives ${found}`,
     );
   }
 }

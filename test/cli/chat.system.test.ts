@@ -79,7 +79,7 @@ describe('linnet chat', () => {
   it('goes on after mistakes', async () => {
     const { stdout, exitCode } = await chat(['/save', '/nothing', '/undo', '/help', '', '/quit', 'never read']);
     expect(exitCode).toBe(0);
-    expect(stdout).toMatch(/give a file.*\/nothing is not a command.*nothing to take back.*\/quit ends/s);
+    expect(stdout).toMatch(/give a file.*\/nothing is not a command.*no turn to remove.*\/quit ends/s);
   });
 });
 
@@ -97,7 +97,7 @@ describe('linnet chat --tools', () => {
     expect(run.exitCode, run.stderr).toBe(0);
     expect(run.stdout).toMatch(called);
     expect(run.stdout).toMatch(/tokens in 1 turns/);
-    expect(run.stdout).toMatch(/taken back\n.*tokens in 0 turns/);
+    expect(run.stdout).toMatch(/removed the last turn\n.*tokens in 0 turns/);
   });
 
   it('reads the call and its result, and saves them with the session', async () => {

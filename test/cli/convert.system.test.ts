@@ -197,7 +197,7 @@ describe('is refused', () => {
     [['--steps', '4'], /expected optimizer steps of transfer, logits, long/],
     [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget are two ways to say the same/],
     [['--group', '4', '--state', '8KiB'], /--group and --state are two ways to say the same/],
-    [['--memory', 'none'], /--memory is "none"; expected an amount .*window is --window-memory/],
+    [['--memory', 'none'], /--memory is "none"; expected an amount .*window's memory, give --window-memory/],
     [['--window-memory', 'some'], /expected one of learned, none/],
     [['--memory', '100MiB'], /a step of .* tokens takes about .*the limit is 100 MiB/],
     [['--state', 'little'], /expected an amount such as/],

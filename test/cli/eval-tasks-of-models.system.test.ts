@@ -100,7 +100,7 @@ describe('eval tasks of several models', () => {
     expect(single).toMatchObject({ code: 'INPUT' });
     await mkdir(at('empty'));
     const none = errorOf(await runCaptured(['eval', 'tasks', good, at('empty'), '--json']));
-    expect(none.message).toMatch(/--tasks, what to ask, and --data/);
+    expect(none.message).toMatch(/--tasks, the tasks to run, and --data/);
     const broken = await results('broken', [true]);
     await writeFile(join(broken, 'results_2026-01-02.json'), '{"results": 3}');
     const format = errorOf(await runCaptured(['eval', 'tasks', good, broken, '--json']));

@@ -293,7 +293,7 @@ describe('a model that does not fit', () => {
   it('says what was not checked, and refuses to generate answers', async () => {
     const { stdout } = await linnet(...measures.check[0], '--memory', '290MiB');
     expect(stdout).toMatch(
-      /Not checked, since the engine of the model does not fit: step = parallel, tree = parallel, /,
+      /Not checked, since the model's engine does not fit in memory: step = parallel, tree = parallel, /,
     );
     const task = join(folder, 'written.yaml');
     await writeFile(
@@ -308,7 +308,7 @@ describe('a model that does not fit', () => {
     const { exitCode, stderr } = await linnet(...words, '--memory', '290MiB');
     expect([exitCode, stderr]).toEqual([
       3,
-      expect.stringMatching(/not generated, as those of written are; .*in int4 about/),
+      expect.stringMatching(/not generated, as those of written are; .*int4: about/),
     ]);
   });
 });

@@ -198,7 +198,7 @@ describe('a classifier', () => {
       stateBytes: null,
     });
     const people = await linnet('inspect', folder);
-    expect(people.stdout).toMatch(/kind +classifier: tells 2 labels apart, "bad", "good"/);
+    expect(people.stdout).toMatch(/kind +classifier with 2 labels: "bad", "good"/);
     expect(people.stdout).toContain('linnet eval accuracy');
     for (const words of [
       ['generate', folder, '--prompt', 'a'],

@@ -95,7 +95,7 @@ describe('linnet runs', () => {
     expect((await linnet('runs', folder)).stdout).toContain('There are no runs');
     expect((await linnet('runs', join(folder, 'none'))).exitCode).toBe(3);
     const port = await linnet('runs', folder, '--port', '1');
-    expect([port.exitCode, port.stderr]).toEqual([2, expect.stringContaining('give --serve')]);
+    expect([port.exitCode, port.stderr]).toEqual([2, expect.stringContaining('needs --serve')]);
     expect((await linnet('runs', '--help')).stdout).toMatch(/\[folder\][^]*linnet runs --serve/);
   });
 

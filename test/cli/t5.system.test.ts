@@ -76,7 +76,7 @@ describe('t5', () => {
     expect([first.tokens, second.tokens].flat()).toEqual(whole.tokens);
     const again = await runCaptured([...words, ...prompt, ...session]);
     expect(again).toMatchObject({ exitCode: 2 });
-    expect(again.stderr).toMatch(/the session has its text already/);
+    expect(again.stderr).toMatch(/the session already has its input text/);
     const drafted = await runJson(...words, ...prompt, '--max-tokens', '30', '--speculate', 'lookup');
     expect(drafted).toMatchObject({ tokens: whole.tokens, text: whole.text });
     expect(drafted).toHaveProperty('speculation.steps');
@@ -95,7 +95,7 @@ describe('t5', () => {
 
   it.each(['base', 'some'])('has the same bits however it is read: %s', async (name) => {
     const { stdout } = await runCaptured(['check', place(name)]);
-    expect(stdout).toMatch(/the same bits in every way[^]*reads a text and writes another, bits alone are checked/);
+    expect(stdout).toMatch(/the same bits in every way[^]*Encoder-decoders: only the bits are checked/);
     const refused = await runCaptured(['check', place(name), '--memory', '20MiB']);
     expect([refused.exitCode, refused.stderr]).toEqual([3, expect.stringMatching(/the limit is 20 MiB/)]);
   });

@@ -142,13 +142,13 @@ describe('finetune', () => {
     started.child.kill('SIGINT');
     const { run } = await started.ended;
     expect(run.exitCode, run.stderr).toBe(130);
-    expect(run.stderr).toMatch(/a snapshot of optimizer step \d+ is in .*stopped\.run.*--resume/);
+    expect(run.stderr).toMatch(/optimizer step \d+ is saved in .*stopped\.run.*--resume/);
     expect(lastJson(run)).toMatchObject({ error: { code: 'ABORTED' } });
     expect(existsSync(out)).toBe(false);
     expect((await readRun(`${out}.run`)).record.status).toBe('interrupted');
 
     await expectRefusal(tuning(out), '--resume');
-    await expectRefusal([...tuning(out, '--resume'), '--clip', '0.5'], 'other settings');
+    await expectRefusal([...tuning(out, '--resume'), '--clip', '0.5'], 'another model, data or settings');
     const otherModel = join(folder, 'other');
     await saveTinyModel(otherModel, 2);
     const fromOther = tuning(out, '--resume').map((word) => (word === model ? otherModel : word));

@@ -200,8 +200,8 @@ describe('opening refuses', () => {
       (m) => (m.folds['unit keys'] = 'model.onnx'),
       /which its configuration does not ask/,
     ],
-    ['another size', (m) => (m.files['model.onnx.data'].bytes += 1), /has \d+ bytes, linnet\.json says/],
-    ['another checksum', (m) => (m.files['model.onnx'].sha256 = '0'.repeat(64)), /its checksum differs/],
+    ['another size', (m) => (m.files['model.onnx.data'].bytes += 1), /has \d+ bytes, but linnet\.json says/],
+    ['another checksum', (m) => (m.files['model.onnx'].sha256 = '0'.repeat(64)), /does not match its checksum/],
     ['a file that is not there', (m) => (m.files['more.txt'] = { bytes: 1, sha256: '0'.repeat(64) }), /cannot open/],
   ])('%s in linnet.json', async (_, change, message) => {
     const dir = await withManifest(change);

@@ -258,7 +258,7 @@ describe('opening refuses', () => {
       },
       /medusa\.onnx\.data is not the file that linnet\.json describes: its checksum differs/,
     ],
-    ['a lost end', (file) => truncate(file, 1000), /medusa\.onnx\.data has 1000 bytes, linnet\.json says \d+/],
+    ['a lost end', (file) => truncate(file, 1000), /medusa\.onnx\.data has 1000 bytes, but linnet\.json says \d+/],
     ['weights that are gone', (file) => rm(file), /cannot open .*medusa\.onnx\.data/],
   ])('%s in the weights of heads', async (_, damage, message) => {
     const dir = await altered({});

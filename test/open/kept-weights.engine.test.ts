@@ -105,7 +105,7 @@ it('removes weights whose graphs another version wrote, and says to start again'
     key === 'openRows' ? undefined : value,
   );
   await writeFile(manifest, JSON.stringify(older));
-  await expect((await open())?.engine(model)).rejects.toThrow('of another version of Linnet and were removed');
+  await expect((await open())?.engine(model)).rejects.toThrow('from another version of Linnet and were removed');
   await using engine = await (await open())?.engine(model);
   expect(engine).toBeDefined();
 });

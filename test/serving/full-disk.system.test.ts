@@ -23,6 +23,6 @@ it('answers 507 with a reason, and leaves no folder', async () => {
     .write({ owner: '', id: 'one' }, session, { expected: 0 })
     .catch((e: unknown) => e);
   const { status, message } = asApiError(failure);
-  expect([status, message]).toEqual([507, expect.stringContaining('no room left')]);
+  expect([status, message]).toEqual([507, expect.stringContaining('no disk space left')]);
   expect(readdirSync(folder)).toEqual([]);
 });

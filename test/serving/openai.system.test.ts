@@ -212,7 +212,7 @@ describe('errors', () => {
     const image = [{ type: 'image_url', image_url: { url: 'data:,' } }];
     const asked = { messages: [{ role: 'user', content: image }] };
     await expect(create(asked)).rejects.toMatchObject({ status: 400 });
-    await expect(create(asked)).rejects.toThrow('images and other files are not read');
+    await expect(create(asked)).rejects.toThrow('images and other files are not supported');
     const called = [{ role: 'assistant', content: 'x', tool_calls: [{ id: 'a', type: 'function' }] }];
     await expect(create({ messages: called })).rejects.toMatchObject({
       status: 400,

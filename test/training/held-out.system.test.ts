@@ -136,8 +136,8 @@ describe('held-out loss', () => {
   it('is refused where nothing is held out', async () => {
     const wrong = (options: Partial<FinetuneOptions>): Promise<unknown> =>
       finetune(at('llama'), { ...training, ...options, out: at('never') });
-    await expect(wrong({ heldOut: 0 })).rejects.toThrow('`evaluateEvery` measures on data that is held out');
-    await expect(wrong({ evaluateEvery: undefined })).rejects.toThrow('`patience` counts measurements');
+    await expect(wrong({ heldOut: 0 })).rejects.toThrow('`evaluateEvery` needs held-out data');
+    await expect(wrong({ evaluateEvery: undefined })).rejects.toThrow('`patience` counts held-out measurements');
   });
 });
 

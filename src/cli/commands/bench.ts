@@ -13,16 +13,17 @@ const benchmarks = { decode, prefill, verify, speculate };
 
 export const bench = defineCommand({
   description:
-    'Times a model or an exported folder. What is compared takes turns, so that a machine whose speed drifts treats all alike.\n\n' +
-    'decode: steps of one token, and memory, against the context; a model with softmax layers is measured linearized (augmented), ' +
-    'too. States are filled with random numbers as if the context had been read. The bandwidth share is the bytes of weights that a ' +
-    'token reads, times tokens per second, over the bandwidth of reading memory in order, measured in the same run.\n\n' +
-    'prefill: reading random prompts into an empty state, chunk by chunk.\n\n' +
-    'verify: steps over random token trees with the logits of all nodes, as verification of drafts needs them; with Medusa heads ' +
-    'in the folder, the time of a draft, too.\n\n' +
-    'speculate: the same prompts token by token, with drafts of the Medusa heads in the folder (or its layer of multi-token prediction), and with drafting that switches ' +
-    'itself off (auto). Prompts are stretches of --data, repeated where that is shorter, or of text that the model writes. Ratios ' +
-    'are medians over neighbouring runs. The answer is no (exit code 1) if a greedy text differs from that of sequential decoding.',
+    'Times a model or an exported folder. Compared variants take turns, so that a drifting machine slows all ' +
+    'alike.\n\ndecode: time of one-token steps, and memory, by context; a model with softmax layers is also ' +
+    'measured linearized (augmented). States are filled with random numbers as if the context had been read. ' +
+    'The bandwidth share is the bytes of weights a token reads, times tokens per second, over the bandwidth ' +
+    'of sequential memory reads, measured in the same run.\n\nprefill: time to read random prompts into an ' +
+    'empty state, chunk by chunk.\n\nverify: time of steps over random token trees with the logits of all ' +
+    'nodes, as verifying drafts needs them, and of drafting if the folder has Medusa heads.\n\nspeculate: ' +
+    "the same prompts token by token, with drafts from the folder's Medusa heads (or its multi-token " +
+    'prediction layer), and with drafting that switches itself off (auto). Prompts are stretches of --data, ' +
+    'repeated if it is shorter, or of text the model writes. Ratios are medians over neighboring runs. Exit ' +
+    'code 1 if a greedy text differs from sequential decoding.',
   examples: [
     'linnet bench decode linnet:tiny-llama',
     'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --profile --json',
@@ -41,7 +42,7 @@ export const bench = defineCommand({
     for (const [key, value] of Object.entries(values)) {
       const isAbsent = [value].flat().every((each) => each === undefined || each === false);
       if (isAbsent || !(key in measurementOptions) || benchmark.takes.some((option) => option === key)) continue;
-      throw new UsageError(`bench ${what} takes no ${flagName(key)}`);
+      throw new UsageError(`bench ${what} does not take ${flagName(key)}`);
     }
     await requireOpeningMemory(values.model, { memory: values.memory });
     return await benchmark.run(context, values);

@@ -33,7 +33,7 @@ function named(argument: string, what: string): string {
 
 const chatCommands: Readonly<Record<string, ChatCommand>> = {
   '/save': {
-    help: '/save FILE saves the session; --session FILE takes it up again',
+    help: '/save FILE saves the session; --session FILE continues it',
     async run(conversation, argument, context) {
       const file = named(argument, 'a file');
       await conversation.save(file);
@@ -41,27 +41,27 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
     },
   },
   '/fork': {
-    help: '/fork NAME keeps the conversation as it is now under a name',
+    help: '/fork NAME keeps a copy of the conversation',
     run(conversation, argument, context) {
       const name = named(argument, 'a name');
       conversation.fork(name);
-      context.print(`kept as ${name}; /switch ${name} comes back to here`);
+      context.print(`kept as ${name}; /switch ${name} returns here`);
     },
   },
   '/switch': {
     help: '/switch NAME goes to a fork',
     run(conversation, argument, context) {
       const found = conversation.switchTo(named(argument, 'a name'));
-      context.print(found ? `at ${argument}` : `there is no fork ${argument}; /state names them`);
+      context.print(found ? `at ${argument}` : `no fork is called ${argument}; /state lists them`);
     },
   },
   '/undo': {
-    help: '/undo takes back the last turn',
+    help: '/undo removes the last turn',
     run: (conversation, _, context) =>
-      context.print(conversation.undo() ? 'the last turn is taken back' : 'there is nothing to take back'),
+      context.print(conversation.undo() ? 'removed the last turn' : 'there is no turn to remove'),
   },
   '/state': {
-    help: '/state says how long the text is and what its state takes',
+    help: '/state shows the length of the text and the size of its state',
     run(conversation, _, context) {
       const { tokens, stateBytes, turns, forks } = conversation.state;
       const named = forks.length === 0 ? 'no forks' : `forks: ${forks.join(', ')}`;
@@ -74,7 +74,7 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
       for (const { help } of Object.values(chatCommands)) context.print(help);
     },
   },
-  '/quit': { help: '/quit ends, as Ctrl-D and the end of the input do' },
+  '/quit': { help: '/quit ends the chat, like Ctrl-D and the end of input' },
   '/exit': { help: '/exit does the same' },
 };
 
@@ -113,17 +113,17 @@ export const chatCommand = defineCommand({
       toolChoice: withDefault(
         called('name', text),
         'auto',
-        'functions that the answer to a line must call: "required" for any, the name of one, or "auto" for none',
+        'functions each answer must call: "required" for any, a function\'s name, or "auto" to let the model decide',
       ),
     }),
     ...engineOptions,
   },
   async run(context, options) {
     if (options.tools === undefined && (options.toolCommand ?? options.toolFormat) !== undefined) {
-      throw new UsageError('--tool-command and --tool-format are for calls; name the functions with --tools');
+      throw new UsageError('--tool-command and --tool-format need --tools, a file of functions');
     }
     if (options.yes && options.toolCommand === undefined)
-      throw new UsageError('--yes confirms --tool-command; give one');
+      throw new UsageError('--yes needs --tool-command, the command to confirm');
     const tools = options.tools === undefined ? [] : await readTools(options.tools);
     const required = requiredTools(tools, options.toolChoice);
     const folder = await fetchedModel(context, options.model, options);
@@ -140,7 +140,7 @@ export const chatCommand = defineCommand({
       toolFormat,
     });
     if (options.session !== undefined) await conversation.load(options.session);
-    if (model.template === undefined) context.note('the model has no chat template: it continues what is written');
+    if (model.template === undefined) context.note('the model has no chat template: it continues your text');
     while (!context.signal.aborted) {
       const line = await context.ask('> ');
       if (line === undefined || !(await oneLine(context, conversation, line, options))) break;
@@ -156,7 +156,7 @@ function requiredTools(tools: readonly ToolFunction[], choice: string): readonly
   const required = choice === 'required' ? tools : tools.filter(({ name }) => name === choice);
   if (required.length > 0) return required;
   throw new UsageError(
-    `there is no function "${choice}"; --tools has ${tools.map(({ name }) => name).join(', ') || 'none'}`,
+    `--tool-choice is "${choice}", which --tools does not define; it has ${tools.map(({ name }) => name).join(', ') || 'none'}`,
   );
 }
 
@@ -182,7 +182,7 @@ async function oneLine(
     let turn = await streamAnswer(context, conversation.say(line, context.signal));
     for (let rounds = 0; turn.calls.length > 0; rounds++) {
       if (rounds === mostRounds) {
-        context.note(`the model has called ${mostRounds} times in a row; go on with a line`);
+        context.note(`the model called functions ${mostRounds} times in a row; type a line to continue`);
         break;
       }
       const results = [];

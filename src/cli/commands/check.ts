@@ -38,12 +38,13 @@ function formatError(value: number): string {
 
 export const check = defineCommand({
   description:
-    'Checks a model. Leak: changing later tokens must not change earlier outputs, in every layer and at the edges of ' +
-    'groups. Parity: the formula in float64, the parallel form that trains and the step form that decodes must agree, ' +
-    'token trees included. Of an encoder, which reads both sides: padding must change nothing, and the formula in float64 ' +
-    'and the form that runs must agree. Bits: a token must be the same to the last bit alone, in a chain, a tree, a batch and in a prompt of ' +
-    'any chunks, where the engine says so; of an exported folder and of T5 this alone is checked. Exit code 1 if any of it fails. ' +
-    'The text is random; no data is needed.',
+    'Checks a model. Leak: changing later tokens must not change earlier outputs, in every layer and at ' +
+    'group edges. Parity: the formula in float64, the parallel form for training and the step form for ' +
+    'decoding must agree, token trees included. Encoders read both sides: padding must change nothing, and ' +
+    'the formula in float64 must agree with the form that runs. Bits: a token must be the same to the last ' +
+    'bit alone, in a chain, in a tree, in a batch and in prompts of any chunk size, if the engine promises ' +
+    'so; exported folders and T5 get only this check. Exit code 1 if any check fails. The text is random; no ' +
+    'data is needed.',
   examples: [
     'linnet check runs/augmented',
     'linnet check runs/augmented --json',
@@ -52,7 +53,11 @@ export const check = defineCommand({
   ],
   arguments: { model: folderOf('the model') },
   options: {
-    maxLength: withDefault(integer(8, 65536, 'tokens'), 1024, 'longest sequence; later edges of groups go unchecked'),
+    maxLength: withDefault(
+      integer(8, 65536, 'tokens'),
+      1024,
+      'longest sequence; group edges beyond it are not checked',
+    ),
     seed: withDefault(seed32, 1, 'seed of the random tokens and parameters'),
     ...formOptions,
     ...engineOptions,
@@ -70,7 +75,7 @@ export const check = defineCommand({
       await using opened = await open(folder, { ...running, kind: writerKinds });
       const bits = await checkedBits(await opened.engine(), seed);
       context.print(describeBits(bits));
-      if (weights) context.print('Of a model that reads a text and writes another, bits alone are checked.');
+      if (weights) context.print('Encoder-decoders: only the bits are checked.');
       return { json: { ok: bits.ok, sameBits: bits.sameBits, ...plan }, negative: !bits.ok };
     }
     const { model } = weights;
@@ -108,7 +113,7 @@ export const check = defineCommand({
     if (report.unchecked.length > 0) {
       const tests = [...report.unchecked, 'the same bits in every way of reading'].join(', ');
       context.print(
-        `Not checked, since the engine of the model does not fit: ${tests}. An export of fewer bits may fit.`,
+        `Not checked, since the model's engine does not fit in memory: ${tests}. An export in fewer bits may fit.`,
       );
     }
     return {
@@ -146,9 +151,7 @@ function describeBits({ sameBits, claimed }: CheckedBits): string {
   const ways = Object.entries(sameBits);
   const names = (same: boolean): string => ways.flatMap(([way, is]) => (is === same ? [way] : [])).join(', ');
   const [equal, other] = [names(true), names(false)];
-  if (other === '') return `A token has the same bits in every way of reading it: ${equal}.`;
-  const promise = claimed
-    ? 'though the engine says that they are the same'
-    : 'equal up to rounding, as the engine says';
-  return `A token has other bits than alone: ${other} (${promise}).${equal === '' ? '' : ` The same: ${equal}.`}`;
+  if (other === '') return `A token has the same bits however it is read: ${equal}.`;
+  const promise = claimed ? 'although the engine promises the same' : 'equal up to rounding, as the engine promises';
+  return `A token's bits differ from those it has alone: ${other} (${promise}).${equal === '' ? '' : ` The same: ${equal}.`}`;
 }

@@ -20,9 +20,9 @@ const { textField, pairField } = optionsOf(labelShape);
 
 export const classify = defineCommand({
   description:
-    'Prints the class of a text and the probabilities of all classes, or the number of a regression head. Takes classifiers ' +
-    'of finetune --objective classify and of Hugging Face. --pair gives a second text, for models of pairs of sentences. ' +
-    '--data classifies all texts of files, one result per row.',
+    "Prints a text's class and the probabilities of all classes, or the number from a regression head. " +
+    'Accepts classifiers from finetune --objective classify and from Hugging Face. --pair adds a second ' +
+    'text, for models of sentence pairs. --data classifies all texts in files, one result per row.',
   examples: [
     'linnet classify runs/sentiment --text "A joy from start to end."',
     'linnet classify runs/paraphrase --text "Birds sing." --pair "There is birdsong." --json',
@@ -31,20 +31,20 @@ export const classify = defineCommand({
   ],
   arguments: { model: required(modelFolder, 'folder of the classifier') },
   options: {
-    text: optional(anyText, 'the text; - is the standard input'),
-    pair: optional(anyText, 'a second text that belongs to it'),
+    text: optional(anyText, 'the text; - reads standard input'),
+    pair: optional(anyText, 'second text of the pair'),
     data: optionalList(called('files', path), '.jsonl, .csv, .tsv or .parquet files of texts'),
     textField,
     pairField,
-    out: optional(filePath, 'with --data: where results go, one JSON line per text'),
+    out: optional(filePath, 'with --data: output file, one JSON line per text'),
     memory: memoryOption,
     ...engineOptions,
   },
   async run(context, { model: folder, text, pair, data, out, memory, device, threads, ...fields }) {
     if ((text === undefined) === (data === undefined)) throw new UsageError('give either --text or --data');
     if (data !== undefined && pair !== undefined)
-      throw new UsageError('--pair is of --text; of --data, give --pair-field');
-    if (data === undefined && out !== undefined) throw new UsageError('--out is of --data');
+      throw new UsageError('--pair goes with --text; with --data, give --pair-field');
+    if (data === undefined && out !== undefined) throw new UsageError('--out needs --data');
     await requireOpeningMemory(folder, { memory });
     await using model = await open(folder, { kind: 'classifier', device, threads });
     if (text !== undefined) {
@@ -56,7 +56,7 @@ export const classify = defineCommand({
     const results = answers.map(reported);
     if (out !== undefined) {
       await writeFileAtomic(out, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
-      context.print(`${formatCount(answers.length)} texts classified; results are in ${out}`);
+      context.print(`classified ${formatCount(answers.length)} texts; results are in ${out}`);
       return { json: { texts: answers.length, out } };
     }
     for (const { label, probability, value } of answers) {

@@ -20,12 +20,12 @@ const columns: readonly Column<TemporaryFile>[] = [
 
 export const clean = defineCommand({
   description:
-    'Lists what commands that were killed left half written in a folder and below: files and folders under temporary names ' +
-    'that Linnet gives, with the process that wrote them. With --yes those whose process is gone are removed; nothing else ' +
-    'ever is. A command removes by itself what an earlier run of it left at its --out.',
+    'Lists the half-written files and folders that killed commands left in a folder and its subfolders, ' +
+    "under Linnet's temporary names, with the process that wrote them. --yes removes those whose process is " +
+    'gone, and nothing else. A command removes by itself what an earlier run left at its --out.',
   examples: ['linnet clean runs', 'linnet clean runs --yes'],
-  arguments: { folder: required(folderPath, 'folder of runs') },
-  options: { yes: flag('remove what is listed as gone') },
+  arguments: { folder: required(folderPath, 'folder to search') },
+  options: { yes: flag('remove files whose process is gone') },
   async run(context, { folder, yes }) {
     const files = await findTemporaryFiles(folder);
     const gone = files.filter(({ writer }) => writer === 'gone');

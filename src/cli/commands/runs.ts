@@ -36,9 +36,9 @@ const columns: readonly Column<RunSummary>[] = [
 
 export const runsCommand = defineCommand({
   description:
-    'Lists the runs whose records are in a folder and below, the newest first: pretrain, finetune, distill, medusa train, ' +
-    'convert, sweep. With --serve a page on this machine follows those under way and compares curves; it reads records ' +
-    'and changes nothing. Ctrl-C ends it.',
+    'Lists the recorded runs in a folder and its subfolders, newest first: pretrain, finetune, distill, ' +
+    'medusa train, convert, sweep. --serve serves a page on this machine that follows current runs and ' +
+    'compares curves; it reads records and changes nothing. Ctrl-C ends it.',
   examples: [
     'linnet runs',
     'linnet runs runs/study --json',
@@ -47,16 +47,16 @@ export const runsCommand = defineCommand({
   ],
   arguments: { folder: withDefault(folderPath, 'runs', 'folder to look in') },
   options: {
-    csv: optional(filePath, 'write the list there, as comma-separated values'),
+    csv: optional(filePath, 'write the list to this file, as comma-separated values'),
     serve: flag('serve a page that follows the runs'),
-    port: optional(integer(0, 65535, 'number'), 'port of the page (default: 8081); 0 takes a free one'),
+    port: optional(integer(0, 65535, 'number'), 'port of the page; 0 takes a free one (default: 8081)'),
   },
   writes: ['csv'],
   async run(context, { folder, csv, serve, port }) {
-    if (port !== undefined && !serve) throw new UsageError('--port is of the page; give --serve too');
+    if (port !== undefined && !serve) throw new UsageError('--port needs --serve, which serves the page');
     const { runs, unreadable, isComplete } = await watchRuns(folder).list();
     for (const { name, reason } of unreadable) context.note(`warning: ${name} cannot be read: ${reason}`);
-    if (!isComplete) context.note(`warning: ${folder} holds more than is looked at; name a folder below it`);
+    if (!isComplete) context.note(`warning: ${folder} has too many folders to search; name a folder below it`);
     if (csv !== undefined) await writeFileAtomic(csv, runsCsv(runs));
     const json = { folder, runs: runs.map(({ id: _, ...run }) => run), unreadable };
     if (!serve) {
@@ -66,7 +66,7 @@ export const runsCommand = defineCommand({
     }
     const page = await readPage({ name: 'runs' });
     if (page === undefined) {
-      context.note('no web page: it has not been built (npm run build, with development dependencies)');
+      context.note('no web page: build it with npm run build (needs development dependencies)');
     }
     await using dashboard = await startDashboard(folder, { port, page });
     context.print(`${formatCount(runs.length)} runs at ${dashboard.url}/`);

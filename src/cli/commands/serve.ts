@@ -54,7 +54,7 @@ export const serveCommand = defineCommand({
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),
     servedModelName: repeated(
       called('names', textList(mostNameCharacters)),
-      'comma-separated model names for clients; an answer repeats the requested name (default: the ' + 'folder)',
+      'comma-separated model names for clients; answers repeat the requested name (default: the ' + 'folder)',
     ),
     anyModel: flag('answer requests for any model name'),
     apiKey: repeated(called('key', text), 'API key that requests must present; repeat to accept several'),
@@ -70,42 +70,47 @@ export const serveCommand = defineCommand({
     speculate: withDefault(
       choice([...drafters, 'mtp'], 'drafter'),
       'off',
-      'decode several tokens per step where that is faster, drafted by lookup (repetitions in the text), suffix (earlier texts of the ' +
-        'API key, too), recycle (tokens that the model considered), auto (suffix, then recycle), mtp (its layer of multi-token ' +
-        'prediction) or off',
+      'decode several tokens per step if that is faster, drafted by lookup (repetitions in the text), suffix (also earlier texts of the ' +
+        'API key), recycle (tokens the model considered), auto (suffix, then recycle), mtp (its multi-token ' +
+        'prediction layer) or off',
     ),
     ...engineOptions,
     engine: withDefault(
       choice(enginePlacements, 'place'),
       'auto',
-      'where the engine runs: in a thread of its own, inline on the thread that answers, or auto: inline with one ' +
+      'where the engine runs: on its own thread, inline on the thread that answers, or auto: inline with one ' +
         'thread and up to 16 MiB of weights',
     ),
     ...settings({
       memory: memoryOption,
-      cors: repeated(called('origin', text), 'origin whose pages may call the API; * is all'),
+      cors: repeated(called('origin', text), 'origin whose pages may call the API; * allows all'),
       rate: optional(integer(1, 1 << 20), 'requests per minute and key (default: no limit)'),
-      stateCache: withDefault(byteCount, 256 * 2 ** 20, 'memory for states of earlier prompts; 0 keeps none', '256MiB'),
-      maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; further ones get 429'),
+      stateCache: withDefault(
+        byteCount,
+        256 * 2 ** 20,
+        'memory for states of earlier prompts; 0 caches none',
+        '256MiB',
+      ),
+      maxQueue: withDefault(integer(0, 1 << 20), 64, 'requests that may wait; others get 429'),
       promptChunk: optional(
         integer(1, 1024, 'tokens'),
-        'tokens of a prompt per step, between steps of other texts (default: 128; 64 with layers of a delta rule)',
+        'prompt tokens per step, between steps of other texts (default: 128; 64 with delta-rule layers)',
       ),
-      timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time that a request may take'),
+      timeout: withDefault(integer(1, 86400, 'seconds'), 600, 'time limit of a request'),
       drainTimeout: withDefault(
         integer(0, 3600, 'seconds'),
         8,
-        'time that running requests have to finish once the server is told to end',
+        'time for running requests to finish after a signal to stop',
       ),
       drainDelay: withDefault(
         integer(0, 3600, 'seconds'),
         0,
-        'time for load balancers to notice before a server that is told to end refuses new requests',
+        'time between a signal to stop and refusing new requests, for load balancers to notice',
       ),
       sessionCache: withDefault(
         byteCount,
         256 * 2 ** 20,
-        'memory for recently used sessions; the others are on disk or in Redis',
+        'memory for recently used sessions; others stay on disk or in Redis',
         '256MiB',
       ),
       sessionTtl: optional(
@@ -114,17 +119,17 @@ export const serveCommand = defineCommand({
       ),
       metricsNames: optional(
         wordList(metricDialects),
-        `/metrics under the names of these servers too: ${metricDialects.join(', ')}`,
+        `also report /metrics under the names of these servers: ${metricDialects.join(', ')}`,
       ),
       openMetrics: flag('allow /metrics and /load without a key'),
-      noUi: flag('serve no web page at /'),
+      noUi: flag('do not serve the web page at /'),
     }),
   },
   replaced: { '--inline': '--engine inline', '--alias': '--served-model-name' },
   async run(context, options) {
     if (options.deterministic && options.speculate !== 'off') {
       throw new UsageError(
-        '--deterministic drafts nothing: the clock decides how much is drafted; leave out --speculate',
+        '--deterministic cannot draft, since the clock decides how much is drafted; leave out --speculate',
       );
     }
     const keys = await keysOf(options);
@@ -160,7 +165,7 @@ export const serveCommand = defineCommand({
       const { chatTemplate } = options;
       const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
       const [option] = ofTexts.find(([, value]) => value !== undefined && value !== 'off') ?? [];
-      if (option !== undefined) throw new OptionsError(`\`${option}\` is of models that write texts`);
+      if (option !== undefined) throw new OptionsError(`\`${option}\` needs a model that generates text`);
       const server = await startEncoderServer(model, { http, maxRequests: parallel + maxQueue });
       context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
@@ -183,7 +188,7 @@ export const serveCommand = defineCommand({
     });
     context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${stateOf(engine)}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
-    else if (!noUi) context.note('no web page: it has not been built (npm run build, with development dependencies)');
+    else if (!noUi) context.note('no web page: build it with npm run build (needs development dependencies)');
     return await untilStopped(context, server, model.name);
   },
 });
@@ -229,7 +234,8 @@ async function keysOf({ apiKey, apiKeyFile }: { apiKey: readonly string[]; apiKe
   const lines =
     apiKeyFile === undefined ? [] : (await readTextFile(apiKeyFile)).split(/\r?\n/).map((line) => line.trim());
   const keys = [...apiKey, ...lines.filter((line) => line !== '' && !line.startsWith('#'))];
-  if (apiKeyFile !== undefined && keys.length === apiKey.length) throw new UsageError(`${apiKeyFile} holds no key`);
+  if (apiKeyFile !== undefined && keys.length === apiKey.length)
+    throw new UsageError(`${apiKeyFile} has no API key; write one per line`);
   if (new Set(keys).size !== keys.length) throw new UsageError('an API key is given twice');
   return keys;
 }

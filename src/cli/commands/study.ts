@@ -26,19 +26,19 @@ export function studyCommand(study: AnyStudy): CliCommand {
   const shapes = 'shape' in schema ? [schema] : schema.options;
   return defineCommand({
     description:
-      `${description}\n\nResults are kept in the output folder, a file a trial: stopped (Ctrl-C) or killed, the same command goes on, ` +
-      `inside a trial too. At the end there are a table, report.html, charts and results.json.`,
+      `${description}\n\nKeeps each trial's result in a file of the output folder: after Ctrl-C or a crash, the same command continues, ` +
+      `even within a trial. Finally writes a table, report.html, charts and results.json.`,
     examples,
     arguments: {},
     options: {
-      plan: optional(filePath, 'the plan, a .json file; its paths count from its folder'),
-      out: optional(folderPath, 'where results go (default: runs/ and the name of the plan; without a plan, nowhere)'),
-      queue: optional(redisUrl, 'lets machines with `linnet work` run the trials, one each at a time'),
+      plan: optional(filePath, 'the plan, a .json file; its paths are relative to its folder'),
+      out: optional(folderPath, "folder for results (default: runs/ and the plan's name; none without a plan)"),
+      queue: optional(redisUrl, 'let machines running `linnet work` run the trials, one each at a time'),
       memory: memoryOption,
       ...engineOptions,
       ...storeOptions,
       ...settings({
-        known: optional(filePath, 'results of other runs, JSON lines; trials among them are not run again'),
+        known: optional(filePath, 'results of other runs, JSON lines; skip the trials among them'),
         snapshotEvery: withDefault(called('steps', integer(1)), 200, 'optimizer steps between snapshots of a trial'),
       }),
     },

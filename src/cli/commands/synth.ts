@@ -24,9 +24,9 @@ import { choice, seed32 } from '../framework/option-values.ts';
 
 export const synth = defineCommand({
   description:
-    'Writes a model of a published size with random weights, to measure speed and memory without its checkpoint: what ' +
-    'a step costs does not depend on what the weights are. Its text is nonsense, in bytes. Weights pass through one by ' +
-    'one; the folder appears when it is complete.',
+    'Writes a model of a published size with random weights, to measure speed and memory without its ' +
+    'checkpoint: the cost of a step does not depend on the values of the weights. The text it generates is ' +
+    'nonsense, in bytes. Weights are written one by one; the folder appears once it is complete.',
   examples: [
     'linnet synth --like tinyllama-1.1b --dtype int4 --out runs/1.1b-int4',
     'linnet synth --like llama-2-7b --mixer softmax --dtype int4 --out runs/7b-softmax',
@@ -45,9 +45,9 @@ export const synth = defineCommand({
     format: withDefault(
       choice(['exported', 'checkpoint'], 'kind'),
       'exported',
-      'exported, as of linnet export, or checkpoint, a Hugging Face folder',
+      'exported, as linnet export writes it, or checkpoint, a Hugging Face folder',
     ),
-    seed: withDefault(seed32, 1, 'of the weights'),
+    seed: withDefault(seed32, 1, 'seed of the weights'),
     out: folderFor('the model'),
     replace: replaceOption,
   },

@@ -24,13 +24,15 @@ import { openTaskScorer, planTaskScorer } from '../options/task-scorer.ts';
 
 export const work = defineCommand({
   description:
-    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, tasks of ' +
-    '`linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as there are; models, plans and data must be at the same ' +
-    'paths on all. Ctrl-C or SIGTERM gives the job at hand back, and when a machine dies its job goes to another. Who ' +
-    'writes into the queue decides what is read from the disks of the workers: keep that Redis to yourself.\n\n' +
-    'Without a queue it does its part of a plan, the command line of a study or a conversion (`convert --plan --json` prints ' +
-    'one): results go into a store that all machines reach, and a job with a result is not done again, so that a killed worker is ' +
-    'started again. When all parts are done, the same without --index, or the command itself with --store, gathers them.',
+    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, ' +
+    'tasks of `linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as ' +
+    'you like; models, plans and data must have the same paths on all. Ctrl-C or SIGTERM returns the current ' +
+    'job, and if a machine dies, another takes its job. Anyone who can write to the queue decides what ' +
+    'workers read from their disks: keep that Redis private.\n\nWithout a queue, it does its part of a plan, ' +
+    'the command line of a study or conversion (`convert --plan --json` prints one): results go into a store ' +
+    'that all machines reach, and finished jobs are skipped, so a killed worker is simply started again. ' +
+    'When all parts are done, gather them with the same command without --index, or with the planned command ' +
+    'and --store.',
   examples: [
     'linnet work --queue redis://10.0.0.5:6379',
     'linnet work --queue redis://10.0.0.5:6379 --folder /shared/linnet-work --threads 8',
@@ -39,12 +41,15 @@ export const work = defineCommand({
   ],
   arguments: {},
   options: {
-    queue: optional(redisUrl, 'the Redis of the queue'),
-    planFile: optional(filePath, 'in place of a queue: a JSON file, {"command": ["convert", "models/smol", …]}'),
-    index: optional(shareOfWork, 'with --plan-file: the part to do, such as 0/3 (default: all, and what comes after)'),
-    store: optional(storePlace, 'with --plan-file: where results go, a folder or s3://bucket/prefix'),
-    folder: withDefault(folderPath, 'runs/work', 'where jobs keep snapshots; others go on from a shared one'),
-    lock: withDefault(integer(1, 86_400, 'seconds'), 30, 'silence of a worker after which its job goes to another'),
+    queue: optional(redisUrl, "address of the queue's Redis"),
+    planFile: optional(filePath, 'instead of a queue: a JSON file, {"command": ["convert", "models/smol", …]}'),
+    index: optional(
+      shareOfWork,
+      'with --plan-file: the part to do, such as 0/3 (default: all, then gather the results)',
+    ),
+    store: optional(storePlace, 'with --plan-file: place for results, a folder or s3://bucket/prefix'),
+    folder: withDefault(folderPath, 'runs/work', 'folder for snapshots; if shared, other workers continue from them'),
+    lock: withDefault(integer(1, 86_400, 'seconds'), 30, "time after which a silent worker's job goes to another"),
     memory: memoryOption,
     ...engineOptions,
   },
@@ -79,7 +84,7 @@ export const work = defineCommand({
         context.note(`${event}: ${kind} ${id.slice(0, 12)}`);
       },
     });
-    context.print(`${formatCount(done)} jobs done`);
+    context.print(`finished ${formatCount(done)} jobs`);
     return { json: { done } };
   },
 });

@@ -106,7 +106,7 @@ export function settings(shape: ParameterShape): ParameterShape {
 const ignoring = settings({
   ignore: repeated(
     called('field', text),
-    'field of config.json to ignore, where one is refused that might change the results, and you know that it does not',
+    'ignore this refused field of config.json, if you know that it does not change the results',
   ),
 });
 
@@ -116,7 +116,7 @@ export const engineOptions = {
     device: withDefault(
       choice(['cpu', 'cuda', 'webgpu']),
       'cpu',
-      'cpu, cuda (docs/reference/dependencies.md says what that needs) or webgpu',
+      'cpu, cuda (see docs/reference/dependencies.md) or webgpu',
     ),
   }),
   threads: optional(integer(1, 1024), 'engine threads (default: one per core)'),
@@ -230,7 +230,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         await tidyUp(context, file);
       }
       if (definition.options.device === engineOptions.device && chosenText.device === 'webgpu' && imitatesGpu()) {
-        context.note('this machine has no GPU: the processor imitates one, which is slower than --device cpu');
+        context.note('this machine has no GPU: the processor emulates one, which is slower than --device cpu');
       }
       try {
         const result = await ignoringFields(ignore, () => definition.run(context, values, set));
@@ -257,11 +257,11 @@ function fieldHelp(schema: z.ZodType): string {
   return [schema.description ?? '', need].filter((part) => part !== '').join(' ');
 }
 
-const resultFile = optional(filePath, 'write the results there, as JSON with command, versions and machine');
+const resultFile = optional(filePath, 'write the results to this file, as JSON with command, versions and machine');
 /** Removes and names partial output of killed earlier runs at `out`. */
 async function tidyUp(context: CommandContext, out: string): Promise<void> {
   for (const { path, bytes, pid } of await removeAbandoned(out)) {
-    context.note(`removed ${path} (${formatBytes(bytes)}), which process ${pid} left half written when it was killed`);
+    context.note(`removed ${path} (${formatBytes(bytes)}), left half written by killed process ${pid}`);
   }
 }
 
@@ -274,7 +274,7 @@ const replacement = z.object({ out: z.string().optional(), replace: z.boolean().
 function asFlags(error: unknown, nameOf: (key: string) => string | undefined): unknown {
   if (!(error instanceof LinnetError)) return error;
   const isSilent = error.code === 'ABORTED' && nameOf('resume') !== undefined && !error.message.includes('resume');
-  const toContinue = isSilent ? '. To continue, do the same again with `resume`' : '';
+  const toContinue = isSilent ? '. To continue, run the same again with `resume`' : '';
   const message = inFlags(error.message + toContinue, nameOf);
   if (error instanceof OptionsError) return new UsageError(message, { cause: error });
   return message === error.message ? error : new LinnetError(error.code, message, { cause: error });

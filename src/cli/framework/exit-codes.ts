@@ -4,12 +4,12 @@ import { type ErrorCode, LinnetError } from '../../errors.ts';
 /** Meaning of every exit code, in the words of `linnet --help`. */
 export const exitCodes = {
   success: { code: 0, meaning: 'success' },
-  negative: { code: 1, meaning: 'the command ran, and its answer is no (a leak was found, a comparison failed)' },
+  negative: { code: 1, meaning: 'the command ran and answers no (a leak was found, a comparison failed)' },
   usage: { code: 2, meaning: 'the command line is wrong' },
   input: { code: 3, meaning: 'a file, model, text or configuration cannot be used' },
   engine: { code: 4, meaning: 'ONNX Runtime failed or lacks the device' },
   internal: { code: 70, meaning: 'a bug in linnet' },
-  unwritten: { code: 74, meaning: 'what was made could not be written (the disk is full, read-only or broken)' },
+  unwritten: { code: 74, meaning: 'the output could not be written (the disk is full, read-only or broken)' },
   interrupted: { code: 130, meaning: 'stopped by Ctrl-C or SIGTERM' },
   closedOutput: { code: 141, meaning: 'the reader of the output went away' },
 } as const;
@@ -54,11 +54,11 @@ export function reportError(error: unknown): ReportedError {
     return { outcome: outcomes[error.code], code: error.code, message: error.message };
   }
   if (!(error instanceof Error))
-    return { outcome: 'internal', code: 'INTERNAL', message: 'internal: something was thrown that is not an error' };
+    return { outcome: 'internal', code: 'INTERNAL', message: 'internal: a value that is not an Error was thrown' };
   if (error.name === 'AbortError') return { outcome: 'interrupted', code: 'ABORTED', message: error.message };
   // A full disk or a folder without permission is not our bug, wherever it shows.
   if ('syscall' in error && 'code' in error && typeof error.code === 'string') {
-    const advice = error.code === 'EMFILE' ? '; raise the limit of this shell, for example: ulimit -n 1024' : '';
+    const advice = error.code === 'EMFILE' ? "; raise this shell's limit, for example: ulimit -n 1024" : '';
     return { outcome: 'input', code: error.code, message: `${error.message}${advice}` };
   }
   return { outcome: 'internal', code: 'INTERNAL', message: `internal: ${error.message}` };

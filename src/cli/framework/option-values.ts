@@ -65,7 +65,7 @@ function withUnit(units: Readonly<Record<string, number>>): z.ZodType<number, st
 /** An amount of memory: `256MiB`, or a number of MiB. */
 export const byteCount: ValueKind<number> = {
   schema: withUnit({ '': 2 ** 20, b: 1, kib: 2 ** 10, mib: 2 ** 20, gib: 2 ** 30 }),
-  expects: 'an amount such as 64KiB, 256MiB or 2GiB; a number alone counts MiB',
+  expects: 'an amount such as 64KiB, 256MiB or 2GiB; a plain number counts MiB',
   placeholder: 'bytes',
 };
 
@@ -109,7 +109,7 @@ export function numberChoice<const T extends number>(numbers: readonly T[]): Val
 
 export const text: ValueKind<string> = {
   schema: filledText,
-  expects: 'a text that is not empty',
+  expects: 'a non-empty text',
   placeholder: 'text',
 };
 
@@ -120,7 +120,7 @@ const parts = z.string().transform((text) => text.split(',').map((part) => part.
 export function textList(most: number): ValueKind<string[]> {
   return {
     schema: parts.pipe(z.array(filledText.max(most))),
-    expects: `texts of 1 to ${most} characters with commas between them`,
+    expects: `comma-separated texts of 1 to ${most} characters`,
     placeholder: 'texts',
   };
 }
@@ -149,7 +149,7 @@ function numberList(digits: string, expects: string, placeholder: string): Value
     .string()
     .regex(new RegExp(`^\\s*${digits}(\\s*,\\s*${digits})*\\s*$`))
     .transform((value) => value.split(',').map(Number));
-  return { schema, expects: `${expects} with commas between them, such as 64,1024`, placeholder };
+  return { schema, expects: `comma-separated ${expects}, such as 64,1024`, placeholder };
 }
 
 /** Such as contexts or widths. */
@@ -173,7 +173,7 @@ export const indexList: ValueKind<number[]> = {
       );
       return [...new Set(indices)].sort((a, b) => a - b);
     }),
-  expects: 'indices and ascending ranges with commas between them, such as 0-3,5',
+  expects: 'comma-separated indices and ascending ranges, such as 0-3,5',
   placeholder: 'list',
 };
 
@@ -182,7 +182,7 @@ export const partList: ValueKind<AttentionPart[]> = {
   schema: parts
     .pipe(z.array(z.enum(attentionParts)))
     .transform((given) => attentionParts.filter((part) => given.includes(part))),
-  expects: `${attentionParts.join(', ')}, with commas between them`,
+  expects: `${attentionParts.join(', ')}, separated by commas`,
   placeholder: 'parts',
 };
 
@@ -209,5 +209,5 @@ export const indexRange: ValueKind<IndexRange> = {
 export function wordList<const T extends string>(words: readonly T[]): ValueKind<T[]> {
   const { schema, expects } = choice(words);
   const list = parts.pipe(z.array(schema));
-  return { schema: list, expects: `${expects}, several with commas between them`, placeholder: 'names' };
+  return { schema: list, expects: `${expects}, separated by commas`, placeholder: 'names' };
 }

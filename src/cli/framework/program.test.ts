@@ -83,7 +83,7 @@ describe('parameters', () => {
     [['--max-tokens', '11'], '--max-tokens is "11"; expected a whole number from 1 to 10'],
     [['--max-tokens', '-1'], '--max-tokens is "-1"; expected a whole number from 1 to 10'],
     [['--max-tokens', ''], '--max-tokens is ""; expected'],
-    [['--stop', 'a', '--stop', ''], '--stop is ""; expected a text that is not empty'],
+    [['--stop', 'a', '--stop', ''], '--stop is ""; expected a non-empty text'],
     [['--max-token', '3'], "unknown option '--max-token' (did you mean --max-tokens?)"],
     [['--max-tokens'], "option '--max-tokens <count>' argument missing"],
     [['--out', ''], '--out is ""; expected a path'],

@@ -90,7 +90,7 @@ function usageMessage({ code, message }: CommanderError, command: CliCommand | u
   if (code === 'commander.help') return 'name a command';
   const [, unknown] = /unknown option '(--[^'=]*)/.exec(message) ?? [];
   const instead = unknown === undefined ? undefined : command?.insteadOf(unknown);
-  if (instead !== undefined) return `${unknown} is no option here; write ${instead}`;
+  if (instead !== undefined) return `unknown option ${unknown}; write ${instead}`;
   return message.replace(/^error: /, '').replace(/\n\(Did you mean/, ' (did you mean');
 }
 

@@ -15,14 +15,14 @@ export async function checkResultFile(path: string): Promise<void> {
   const folder = dirname(resolve(path));
   const parent = await stat(folder).catch(() => undefined);
   if (parent?.isDirectory() !== true) {
-    throw new LinnetError('NOT_FOUND', `the results cannot be written: there is no folder ${folder}`);
+    throw new LinnetError('NOT_FOUND', `cannot write the results: there is no folder ${folder}`);
   }
   if ((await stat(path).catch(() => undefined)) === undefined) return;
   const found = await readRegularFile(path, mostBytes)
     .then((bytes) => parseJsonObject(bytes, path).format)
     .catch(() => undefined);
   if (found === format) return;
-  throw new LinnetError('PATH', `${path} exists and holds no results of Linnet; name another file`);
+  throw new LinnetError('PATH', `${path} exists and does not hold Linnet's results; name another file`);
 }
 
 /** Writes results with the command line, versions and machine that they come from. */

@@ -111,9 +111,9 @@ describe('rare options and fields of a plan', () => {
 
   it.each([
     [['--size', '9'], /--size is "9"; expected a whole number from 1 to 8/],
-    [['--set', 'size=9'], /--set is for fields of a plan; write --size/],
-    [['--set', 'loud'], /--set is for fields of a plan; write --loud/],
-    [['--set', 'data=3'], /--set is for fields of a plan; write --data/],
+    [['--set', 'size=9'], /--set sets fields of the plan; for this option, write --size/],
+    [['--set', 'loud'], /--set sets fields of the plan; for this option, write --loud/],
+    [['--set', 'data=3'], /--set sets fields of the plan; for this option, write --data/],
     [['--set', 'seeds'], /--set is "seeds"; expected key=value/],
     [['--set', 'seds=3'], /--set has no "seds" \(did you mean seeds\?\); --help-all lists options/],
     [['--rate', '1'], /^linnet: --rate excludes --data/],
@@ -124,9 +124,9 @@ describe('rare options and fields of a plan', () => {
   });
 
   it.each([
-    ['--sizes', '--sizes is no option here; write --size'],
-    ['--loudd', '--loudd is no option here; write --loud'],
-    ['--tiny', '--tiny is no option here; write --size 1'],
+    ['--sizes', 'unknown option --sizes; write --size'],
+    ['--loudd', 'unknown option --loudd; write --loud'],
+    ['--tiny', 'unknown option --tiny; write --size 1'],
     ['--dat', "unknown option '--dat' (did you mean --data?)"],
     ['--nothing', "unknown option '--nothing'"],
   ])('are named where %s is asked for', async (flag, message) => {

@@ -24,7 +24,7 @@ export function readSettings(
     const path = name.split('.');
     if (!Object.hasOwn(fields, path[0])) {
       const flag = nameOf(name);
-      if (flag !== undefined) throw new UsageError(`--set is for fields of a plan; write ${flag}`);
+      if (flag !== undefined) throw new UsageError(`--set sets fields of the plan; for this option, write ${flag}`);
       const near = nearName(name, Object.keys(fields));
       const meant = near === undefined ? '' : ` (did you mean ${near}?)`;
       throw new UsageError(`--set has no ${JSON.stringify(name)}${meant}; --help-all lists options`);

@@ -6,9 +6,9 @@ import { choice, filePath } from '../framework/option-values.ts';
 const formats = toolFormats.map(({ name }) => name);
 
 export const chatOptions = {
-  chatTemplate: optional(filePath, "chat template to use in place of the model's"),
+  chatTemplate: optional(filePath, "chat template to use instead of the model's"),
   toolFormat: optional(
     choice(formats),
-    `how the model writes calls of functions: ${formats.join(', ')} (default: by its chat template)`,
+    `how the model writes function calls: ${formats.join(', ')} (default: by its chat template)`,
   ),
 };

@@ -11,7 +11,7 @@ const limit = (kind: ValueKind<number>) =>
 
 export const memoryOption = limit(byteCount);
 
-const planOption = settings({ plan: flag('print form and memory of every stage, then exit') });
+const planOption = settings({ plan: flag('print the form and memory of every stage, then exit') });
 
 /** Of commands whose stages have no optimizer steps. */
 export const formOptions = { memory: memoryOption, ...planOption };
@@ -20,8 +20,8 @@ export const formOptions = { memory: memoryOption, ...planOption };
 export const windowMemoryOptions = <Name extends string>(names: readonly Name[]) => ({
   windowMemory: optional(
     choice(names),
-    `what remembers the tokens that have left the window: ${names.join(', ')} (default: learned)`,
+    `memory of the tokens that left the window: ${names.join(', ')} (default: learned)`,
   ),
-  memory: limit({ ...byteCount, expects: `${byteCount.expects}; the memory of a window is --window-memory` }),
+  memory: limit({ ...byteCount, expects: `${byteCount.expects}; for a window's memory, give --window-memory` }),
   ...planOption,
 });

@@ -22,7 +22,7 @@ export const folderOf = (what: string): z.ZodType<string, string> =>
 export const modelNamed = (what: string): z.ZodType<string, string> =>
   required(
     called('model', path),
-    `${what}: a folder, a .gguf file, or a name of the hub (owner/name) or URL, which is fetched first`,
+    `${what}: a folder, a .gguf file, or a hub name (owner/name) or URL, which is fetched first`,
   );
 
 /** The option `--out`, where `what` goes. */
@@ -41,12 +41,12 @@ export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmente
 
 export const blockOption = optional(
   numberChoice(blockSizes),
-  `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; in larger blocks a model is smaller and ` +
-    `decodes faster, and its weights are rounded more (default: 32; 64 from three billion parameters on)`,
+  `weights per scale of int4, also in mixed: ${blockSizes.join(', ')}; larger blocks make a model smaller and ` +
+    `faster to decode, but round its weights more (default: 32; 64 from three billion parameters)`,
 );
 
 /** @throws UsageError for a block size of a type without blocks */
 export function requireBlocks(dtype: StorageType, block: BlockSize | undefined): void {
   if (block === undefined || hasBlocks(dtype)) return;
-  throw new UsageError(`--block is for --dtype int4 and mixed, not ${dtype}`);
+  throw new UsageError(`--block needs --dtype int4 or mixed, not ${dtype}`);
 }

@@ -77,7 +77,7 @@ export async function requireOpeningMemory(
     const narrow = engineMemory(model.parameters, 'int4');
     if (!isFull) helps.push('an export of it');
     else if (narrow < whole) {
-      helps.push(`an export of fewer bits (in int4 about ${formatBytes(narrow)})`);
+      helps.push(`an export in fewer bits (int4: about ${formatBytes(narrow)})`);
       if ('dtype' in limits) helps.push('`dtype` int4');
     }
   }

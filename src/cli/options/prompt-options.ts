@@ -20,8 +20,8 @@ const thinkingValue: ValueKind<number> = {
 
 export const promptOptions = {
   prompt: optional(anyText, 'text to continue; - reads standard input'),
-  chat: flag("send the prompt as a user's message, through the model's chat template"),
-  system: optional(text, 'with --chat: a system message before it'),
+  chat: flag("send the prompt as a user message through the model's chat template"),
+  system: optional(text, 'with --chat: system message before the prompt'),
   thinking: optional(
     thinkingValue,
     'with --chat: limit of thinking tokens before the answer, or "off" (default: no limit)',
@@ -63,14 +63,16 @@ export function promptSource(options: PromptValues, context: CommandContext): Pr
   if (promptTokens !== undefined) sources.push(ofTokens('tokens', promptTokens));
   if (promptFile !== undefined)
     sources.push(promptFile === standardInputName ? piped : ofText(() => readTextFile(promptFile)));
-  if (sources.length > 1) throw new UsageError('give one of --prompt, --prompt-tokens and --prompt-file, not several');
+  if (sources.length > 1)
+    throw new UsageError('--prompt, --prompt-tokens and --prompt-file exclude each other; give only one');
   const source = sources.at(0) ?? (context.input.isPiped() ? piped : ofTokens('none', []));
-  if (system !== undefined && !chat) throw new UsageError('--system is the system message of --chat');
-  if (thinking !== undefined && !chat) throw new UsageError('--thinking bounds the thoughts of an answer; add --chat');
-  if (chat && parseSpecial) throw new UsageError('--chat never reads control tokens from a message; leave out one');
+  if (system !== undefined && !chat) throw new UsageError('--system needs --chat');
+  if (thinking !== undefined && !chat) throw new UsageError('--thinking needs --chat');
+  if (chat && parseSpecial)
+    throw new UsageError('--chat does not take --parse-special: control tokens in messages are text; leave out one');
   if ((chat || parseSpecial) && source.kind !== 'text') {
     const needing = chat ? '--chat' : '--parse-special';
-    throw new UsageError(`${needing} needs a text: --prompt, --prompt-file or a pipe`);
+    throw new UsageError(`${needing} needs text: give --prompt, --prompt-file or a pipe`);
   }
   return source;
 }
@@ -81,7 +83,7 @@ const patienceMs = 2000;
 /** The standard input without the line break that `echo` ends with. */
 async function readInput(context: CommandContext): Promise<string> {
   const waiting = setTimeout(() => {
-    context.note('reading the prompt from the standard input; --prompt "" begins without one');
+    context.note('reading the prompt from standard input; --prompt "" starts without one');
   }, patienceMs);
   try {
     return (await context.input.read()).replace(/\n$/, '');

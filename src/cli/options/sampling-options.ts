@@ -10,12 +10,12 @@ export const samplingOptions = {
   ),
   topP: optional(
     decimal(1e-9, 1, 'share'),
-    `sample from the most probable tokens whose probabilities add up to this (default: ${ofModel('1')})`,
+    `sample from the most probable tokens that together reach this probability (default: ${ofModel('1')})`,
   ),
   ...settings({
     topK: optional(
       integer(0, 1 << 24),
-      `choose among this many most probable tokens; 0 is all (default: ${ofModel('0')})`,
+      `sample from this many most probable tokens; 0 is all (default: ${ofModel('0')})`,
     ),
     minP: optional(
       decimal(0, 1, 'share'),
@@ -23,10 +23,14 @@ export const samplingOptions = {
     ),
     repetitionPenalty: optional(
       decimal(0.01, 100, 'factor'),
-      `above 1, the last 64 tokens become less probable (default: ${ofModel('1')})`,
+      `above 1, makes the last 64 tokens less probable (default: ${ofModel('1')})`,
     ),
-    presencePenalty: withDefault(decimal(-100, 100), 0, 'taken off the logits of tokens that are among the last 64'),
-    frequencyPenalty: withDefault(decimal(-100, 100), 0, 'taken off them for each time that a token is there'),
+    presencePenalty: withDefault(decimal(-100, 100), 0, 'subtract this from the logits of tokens among the last 64'),
+    frequencyPenalty: withDefault(
+      decimal(-100, 100),
+      0,
+      'subtract this from those logits for each occurrence of the token',
+    ),
   }),
 };
 

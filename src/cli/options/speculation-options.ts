@@ -26,21 +26,21 @@ export const speculationOptions = {
   speculate: withDefault(
     choice(['off', 'medusa', 'mtp', 'lookup', 'suffix', 'recycle', 'draft', 'auto'], 'drafter'),
     'off',
-    'decode several tokens per step, drafted by medusa (heads in the model folder), mtp (its layer of multi-token ' +
-      'prediction), lookup (repetitions in the text), suffix (the most frequent of them), recycle (tokens that the model ' +
-      'considered), draft (a smaller model), auto (all that the model has, while they pay) or off',
+    'decode several tokens per step, drafted by medusa (heads in the model folder), mtp (its multi-token prediction ' +
+      'layer), lookup (repetitions in the text), suffix (the most frequent repetitions), recycle (tokens the model ' +
+      'considered), draft (a smaller model), auto (all available drafters, while they pay) or off',
   ),
   ...settings({
     draft: optional(modelFolder, 'smaller model with the same vocabulary, for draft and auto'),
     tree: optional(
       filePath,
-      'candidate tree of medusa: JSON of rank paths (default: that of the model folder, else trees grow by what comes true)',
+      "candidate tree of medusa: JSON of rank paths (default: the model folder's, else trees grow where drafts are accepted)",
     ),
     acceptance: withDefault(
       choice(['exact', 'rejection', 'typical'], 'rule'),
       'exact',
-      'exact: the text of sequential decoding; rejection: its distribution, other draws; typical: likely enough ' +
-        'tokens, more per step, another distribution',
+      'exact: the text of sequential decoding; rejection: its distribution with other draws; typical: likely enough ' +
+        'tokens, more per step, in another distribution',
     ),
   }),
 };
@@ -128,10 +128,10 @@ function checkOptions({ speculate, draft, tree }: SpeculationRequest): void {
     throw new UsageError('--speculate draft needs --draft, the folder of a smaller model');
   }
   if (draft !== undefined && speculate !== 'draft' && speculate !== 'auto') {
-    throw new UsageError(`--draft is given with --speculate ${speculate}; expected --speculate draft or auto`);
+    throw new UsageError(`--draft does not go with --speculate ${speculate}; give --speculate draft or auto`);
   }
   if (tree !== undefined && speculate !== 'medusa' && speculate !== 'auto') {
-    throw new UsageError(`--tree is given with --speculate ${speculate}; expected --speculate medusa or auto`);
+    throw new UsageError(`--tree does not go with --speculate ${speculate}; give --speculate medusa or auto`);
   }
 }
 

@@ -14,15 +14,18 @@ export const shareOfWork: ValueKind<Share> = {
       return { index, count };
     })
     .refine(({ index, count }) => index < count),
-  expects: 'a part of all parts, counted from 0, such as 0/3',
+  expects: 'a part number counted from 0 and the number of parts, such as 0/3',
   placeholder: 'part',
 };
 
 export const storePlace = called('place', text);
 
 export const storeOptions = settings({
-  store: optional(storePlace, 'results that machines give each other (linnet work): a folder, or s3://bucket/prefix'),
-  index: optional(shareOfWork, 'do only this part of the work, such as 0/3, and leave its results in store'),
+  store: optional(
+    storePlace,
+    'place to exchange results with other machines (linnet work): a folder, or s3://bucket/prefix',
+  ),
+  index: optional(shareOfWork, 'do only this part of the work, such as 0/3, and leave its results in --store'),
 });
 
 /** The folder of the work, of its own for each part. */

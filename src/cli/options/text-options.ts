@@ -4,7 +4,7 @@ import { called, text } from '../framework/option-values.ts';
 
 export const documentSources = requiredList(
   called('sources', text),
-  '.txt and .jsonl files, npm:PACKAGE for a corpus package, or - for the standard input',
+  '.txt and .jsonl files, npm:PACKAGE for a corpus package, or - for standard input',
 );
 
-export const fieldOption = withDefault(called('name', text), 'text', 'field of a .jsonl line that holds the text');
+export const fieldOption = withDefault(called('name', text), 'text', 'field of .jsonl lines that holds the text');

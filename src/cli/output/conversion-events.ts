@@ -31,7 +31,7 @@ function conversionPrinter(context: CommandContext): (event: ConversionEvent) =>
       context.note(`${event.stage}: ${event.description}${steps}`);
     } else if (event.kind === 'skipped') {
       close();
-      context.note(`${event.stage} is left out: ${event.reason}`);
+      context.note(`skipped ${event.stage}: ${event.reason}`);
     } else if (event.kind === 'step') {
       open(event.stage, 'steps').update(event.done, event.total, `loss ${formatFixed(event.loss, 4)}`);
     } else {

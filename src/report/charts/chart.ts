@@ -25,7 +25,7 @@ const NARROW_LABEL = 110;
  */
 export async function lineChart(chart: LineChartDescription): Promise<Chart> {
   const { lines } = chart;
-  if (lines.length === 0) throw new LinnetError('INPUT', 'a line chart was given no lines; give at least one');
+  if (lines.length === 0) throw new LinnetError('INPUT', 'the line chart has no lines; give at least one');
   for (const line of lines) {
     for (const point of line.points) checkPoint(line.name, point, chart);
   }
@@ -84,7 +84,7 @@ function nothing([x, y]: readonly [number, number]): SvgElement[] {
 export async function barChart(chart: BarChartDescription): Promise<Chart> {
   const { categories, bars, horizontal = false } = chart;
   if (bars.length === 0 || categories.length === 0) {
-    throw new LinnetError('INPUT', 'a bar chart was given no bars; give at least one category and one group of bars');
+    throw new LinnetError('INPUT', 'the bar chart has no bars; give at least one category and one group of bars');
   }
   for (const { name, values } of bars) {
     if (values.length === categories.length) continue;

@@ -43,7 +43,7 @@ function classifySchema(limits: ServerLimits) {
 
 type Texts = z.output<ReturnType<typeof classifySchema>>;
 
-/** Classes of texts, in the shape of vLLM's server. */
+/** Classifies texts, in the shape of vLLM's server. */
 async function classify(serving: EncoderServing, { abort }: ApiRequest, fields: Texts): Promise<Response> {
   const name = answeredName(serving, fields.model);
   const asked = (typeof fields.input === 'string' ? [fields.input] : fields.input).map((text) => ({ text }));
@@ -66,7 +66,7 @@ async function classify(serving: EncoderServing, { abort }: ApiRequest, fields: 
 
 function predictSchema(limits: ServerLimits) {
   const sequence = z.array(z.string()).min(1).max(2);
-  const error = `expected a text, a list of two that belong together, or up to ${limits.prompts} lists of one text or two`;
+  const error = `expected a text, a pair of texts, or up to ${limits.prompts} lists of one or two texts`;
   return z.object({
     inputs: z.union([z.string(), sequence, z.array(sequence).min(1).max(limits.prompts)], { error }),
     raw_scores: maybe(z.boolean()),
@@ -103,7 +103,7 @@ async function classesOf(
   { truncate = false, field, signal }: { readonly truncate?: boolean; readonly field: string; signal: AbortSignal },
 ): Promise<{ readonly answers: ScoredClassification[]; readonly tokens: number }> {
   if (model.reader.classifier === undefined) {
-    throw new ApiError('not_supported_error', `${model.name} is an encoder without classes: ask for /v1/embeddings`);
+    throw new ApiError('not_supported_error', `${model.name} is an encoder without classes: use /v1/embeddings`);
   }
   const longest = Math.min(model.reader.longest, limits.textTokens);
   const most = truncate ? longest : Infinity;
@@ -190,11 +190,11 @@ function encoderApi({ kind, reader }: EncoderServing['model']): ApiDefinition<En
     kind === 'classifier' ? ['a classifier', '/classify, /predict, /v1/embeddings'] : ['an encoder', '/v1/embeddings'];
   const paths = new Set(encoderRoutes.map(({ path }) => path));
   return {
-    summary: 'A model that reads texts and writes none: classes, vectors, tokens.',
+    summary: 'A model that reads texts without generating any: classes, vectors, tokens.',
     routes: encoderRoutes,
     refused: {
       paths: textRoutes.map(({ path }) => path).filter((path) => !paths.has(path)),
-      why: `this model is ${name} and writes no text: it answers ${can}`,
+      why: `this model is ${name} and generates no text: it answers ${can}`,
     },
     meta: () => ({
       kind,

@@ -50,7 +50,7 @@ export function checkPage({ method, headers }: Request, origins: readonly string
   if (isLocal && host !== undefined && !isLoopback(host.replace(/:\d+$/, ''))) {
     throw new ApiError(
       'permission_error',
-      'this server answers requests to localhost only; --host and --api-key open it',
+      'this server answers requests to localhost only; start it with --host and --api-key to open it',
     );
   }
   const origin = headers.get('origin');
@@ -58,7 +58,10 @@ export function checkPage({ method, headers }: Request, origins: readonly string
   if (origin !== null && origins.includes(origin)) return;
   const isForeign = isLocal && origin !== null && hostOf(origin) !== (host ?? '');
   if (headers.get('sec-fetch-site') !== 'cross-site' && !isForeign) return;
-  throw new ApiError('permission_error', 'a page of another site asks this; --cors lets pages of an origin ask');
+  throw new ApiError(
+    'permission_error',
+    "the request comes from another site's page; start the server with --cors to allow its origin",
+  );
 }
 
 function hostOf(origin: string): string | undefined {
@@ -95,7 +98,9 @@ export class RequestRate {
     } catch (reason) {
       const wait =
         typeof reason === 'object' && reason !== null && 'msBeforeNext' in reason ? Number(reason.msBeforeNext) : 1000;
-      throw new ApiError('rate_limit_error', 'too many requests in a minute', { retryAfter: Math.ceil(wait / 1000) });
+      throw new ApiError('rate_limit_error', 'too many requests in a minute; try again later', {
+        retryAfter: Math.ceil(wait / 1000),
+      });
     }
   }
 }

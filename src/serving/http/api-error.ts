@@ -65,7 +65,7 @@ const typeByCode: Partial<Record<ErrorCode, ApiErrorType>> = {
   ABORTED: 'unavailable_error',
 };
 
-const noRoom = 'there is no room left to keep states; delete sessions, or make room';
+const noRoom = 'there is no disk space left for states; delete sessions or free space';
 
 /** The store of sessions cannot be reached, or has no room. */
 export class StoreError extends ApiError {
@@ -88,5 +88,5 @@ export function asApiError(error: unknown): ApiError {
   }
   const type = error instanceof LinnetError ? typeByCode[error.code] : undefined;
   if (type !== undefined && error instanceof LinnetError) return new ApiError(type, error.message);
-  return new ApiError('server_error', 'the server failed; its log says more');
+  return new ApiError('server_error', 'the server failed; see its log');
 }

@@ -144,7 +144,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
       app,
       onMethodNotAllowed: (c, methods) => {
         const allow = methods.join(', ');
-        const error = new ApiError('method_not_allowed_error', `this address answers ${allow} only`);
+        const error = new ApiError('method_not_allowed_error', `this endpoint answers only ${allow}`);
         return c.json(errorBody(c, error), error.status, { allow });
       },
     }),
@@ -181,7 +181,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
   });
   app.notFound((c) => {
     const { method, path } = c.req;
-    const advice = known.has(`/v1${path}`) ? `; end the client's base URL in /v1` : '';
+    const advice = known.has(`/v1${path}`) ? `; end the client's base URL with /v1` : '';
     const message = `there is no ${method} ${path.slice(0, 100)} here${advice}`;
     return c.json(errorBody(c, new ApiError('not_found_error', message)), 404);
   });

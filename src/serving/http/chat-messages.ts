@@ -14,7 +14,7 @@ const textPart = z.object({
 });
 
 const content = z.union([z.string(), z.array(textPart).max(1024)], {
-  error: 'expected a text, or parts of type "text"; images and other files are not read',
+  error: 'expected a text, or parts of type "text"; images and other files are not supported',
 });
 
 const madeCall = z.object({

@@ -48,7 +48,7 @@ export async function vectorsOf(
 ): Promise<{ readonly vectors: readonly Float32Array[]; readonly tokens: number }> {
   const { width, longest } = serving.embeddings;
   if (dimensions !== undefined && dimensions !== width) {
-    refuse(`embeddings of this model have ${width} numbers`, 'dimensions');
+    refuse(`this model's embeddings have ${width} numbers; leave out "dimensions"`, 'dimensions');
   }
   const inputs = await whenEncoded(() => inputsOf(given, serving, truncate ? longest : Infinity), signal);
   const vectors: Float32Array[] = [];

@@ -17,11 +17,7 @@ export class ServerMetrics {
     'status',
   );
   readonly #seconds = this.#histogram('request_seconds', 'Time until the response began', latencies, 'endpoint');
-  readonly #rejected = this.#counter(
-    'rejected_total',
-    'Requests that were not answered, by the type of their error',
-    'reason',
-  );
+  readonly #rejected = this.#counter('rejected_total', 'Failed requests, by type of error', 'reason');
 
   constructor() {
     collectDefaultMetrics({ register: this.registry });
@@ -41,13 +37,17 @@ export class ServerMetrics {
   watch(runner: Runner): void {
     // The state of an encoder-decoder model depends on its source.
     const bytes = runner.engine.stateBytes;
-    if (bytes !== undefined) this.#gauge('state_bytes', 'Bytes of the state of a new text', () => bytes);
+    if (bytes !== undefined) this.#gauge('state_bytes', 'State bytes of a new text', () => bytes);
     this.#gauge('requests_waiting', 'Requests in the queue', () => runner.waiting);
     this.#gauge('texts_running', 'Texts being read or decoded', () => runner.active);
-    this.#gauge('state_usage', 'Share of rows taken, or of states held without a row, the larger', () => runner.usage);
+    this.#gauge(
+      'state_usage',
+      'Share of rows in use, or of states held without a row, whichever is larger',
+      () => runner.usage,
+    );
     if (bytes !== undefined) {
       const kept = boundaryEvery * Math.floor((runner.prefixes?.maxBytes ?? 0) / bytes);
-      const help = 'Tokens of beginnings that the prefix cache can know: a beginning may end at any token';
+      const help = 'Prefix granularity of the cache in tokens: a prefix may end at any token';
       const about = { block_size: '1', num_gpu_blocks: String(kept) };
       new Gauge({
         name: 'linnet_prefix_cache_info',
@@ -80,7 +80,7 @@ export class ServerMetrics {
     const decodeSeconds = this.#counter('decode_seconds_total', 'Time spent in decode rounds');
     const rounds = this.#counter('decode_rounds_total', 'Decode rounds');
     const rows = this.#histogram('batch_rows', 'Texts in a decode round', [1, 2, 4, 8, 16, 32, 64]);
-    const cancelled = this.#counter('cancelled_total', 'Requests cancelled, by what they were at', 'stage');
+    const cancelled = this.#counter('cancelled_total', 'Canceled requests, by phase', 'stage');
     const rate = (name: string, help: string, of: Counter | Histogram, per: Counter): void => {
       this.#gauge(name, help, async () => {
         const [total, count] = [await totalOf(of), await totalOf(per)];
@@ -101,7 +101,7 @@ export class ServerMetrics {
         promptTokens.inc(read);
         promptSeconds.inc(seconds);
       },
-      admitted: this.#times('queue_seconds', 'Time that requests waited before they began'),
+      admitted: this.#times('queue_seconds', 'Time requests waited to begin'),
       cancelled(stage) {
         cancelled.inc({ stage });
       },
@@ -115,14 +115,14 @@ export class ServerMetrics {
     const whole = this.#times('text_seconds', 'Time from a request to the end of a text');
     const reading = this.#times('text_prompt_seconds', 'Time spent reading the prompt of a text');
     const writing = this.#times('text_decode_seconds', 'Time of the decode rounds of a text');
-    const texts = this.#counter('texts_total', 'Texts written, by why they ended', 'finished_reason');
-    const drafts = this.#counter('drafts_total', 'Rounds of a text that verified drafts');
+    const texts = this.#counter('texts_total', 'Texts written, by finish reason', 'finished_reason');
+    const drafts = this.#counter('drafts_total', 'Rounds per text that verified drafts');
     const drafted = this.#counter('draft_tokens_total', 'Tokens drafted');
-    const right = this.#counter('draft_tokens_accepted_total', 'Tokens drafted that were right');
+    const right = this.#counter('draft_tokens_accepted_total', 'Accepted draft tokens');
     const prompts = this.#counter('prefix_tokens_total', 'Tokens of prompts');
-    const reused = this.#counter('prefix_tokens_reused_total', 'Tokens of prompts that a kept state had read');
+    const reused = this.#counter('prefix_tokens_reused_total', 'Prompt tokens reused from a cached state');
     let longest = 0;
-    this.#gauge('text_tokens_max', 'Tokens of the longest text, with its prompt', () => longest);
+    this.#gauge('text_tokens_max', 'Tokens of the longest text, including its prompt', () => longest);
     return {
       firstTokens,
       nextTokens(tokens, seconds) {

@@ -74,7 +74,7 @@ export function checkLength(field: string, tokens: number, most: number): void {
   if (tokens <= most) return;
   throw new ApiError(
     'exceed_context_size_error',
-    `the ${field} has ${tokens} tokens, which exceeds the available context size of ${most}; ask with less`,
+    `the ${field} has ${tokens} tokens, which exceeds the available context size of ${most}; shorten it`,
     { param: field, details: { n_prompt_tokens: tokens, n_ctx: most } },
   );
 }

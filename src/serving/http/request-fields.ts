@@ -84,7 +84,7 @@ export class BodyBudget {
   /** @throws ApiError where other bodies have taken the bytes */
   take(bytes: number): void {
     if (this.#taken + bytes > this.#most) {
-      throw new ApiError('unavailable_error', 'too many large requests are on their way; try again', { retryAfter: 1 });
+      throw new ApiError('unavailable_error', 'too many large requests at once; try again', { retryAfter: 1 });
     }
     this.#taken += bytes;
   }
@@ -111,7 +111,8 @@ export async function withBody<T>(
   { most, bodies, judge }: BodyBounds,
   use: (bytes: Buffer) => T | Promise<T>,
 ): Promise<T> {
-  const tooLarge = (): ApiError => new ApiError('payload_too_large_error', `a body may have ${most} bytes here`);
+  const tooLarge = (): ApiError =>
+    new ApiError('payload_too_large_error', `the body is too large; expected at most ${most} bytes`);
   const named = request.headers.get('content-length');
   if (Number(named ?? 0) > most) throw tooLarge();
   // Node holds a request to the length that it names.

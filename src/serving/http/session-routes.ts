@@ -67,7 +67,7 @@ async function importSession(
 ): Promise<Response> {
   const { raw, key, params, abort } = request;
   if (!/^application\/octet-stream\b/i.test(raw.headers.get('content-type') ?? '')) {
-    throw new ApiError('unsupported_media_type_error', 'a session is sent as "content-type: application/octet-stream"');
+    throw new ApiError('unsupported_media_type_error', 'send a session as "content-type: application/octet-stream"');
   }
   // It may be anyone's: its header is judged before more is kept, and it is checked as a whole before it is used.
   const judge = (beginning: Buffer) => checkSessionHeader(beginning, model.fingerprint);

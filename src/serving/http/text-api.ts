@@ -44,11 +44,11 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
   // A state that grows ends with its memory, and with the lengths it was trained at texts get worse.
   const longest = decoder.mixers.some(growsWithText) ? sizes.trainedLength : positions.limit;
   return {
-    summary: "The APIs of OpenAI and Ollama, tokens and templates as llama.cpp's server has them, and sessions.",
+    summary: "OpenAI's and Ollama's APIs, llama.cpp server's token and template endpoints, and sessions.",
     routes: continues ? textRoutes : sourceRoutes,
     refused: {
       paths: continues ? [] : continuingRoutes.map(({ path }) => path),
-      why: 'this model reads a text and writes another: use /v1/completions',
+      why: 'this model is an encoder-decoder, not a chat model: use /v1/completions',
     },
     meta: ({ runner }) => ({
       n_embd: sizes.width,

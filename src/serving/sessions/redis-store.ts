@@ -88,7 +88,7 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
       if (bytes.length > mostBytes) {
         throw new LinnetError(
           'INPUT',
-          `the session has ${bytes.length} bytes, and Redis keeps ${mostBytes} in a value`,
+          `the session has ${bytes.length} bytes, but a Redis value holds at most ${mostBytes}`,
         );
       }
       const key = keyOf(name);
@@ -122,7 +122,7 @@ async function redisAnswer<T>(key: string, asked: Promise<T>, milliseconds = pat
   } catch (cause) {
     const message = cause instanceof Error ? cause.message : '';
     if (message.includes('WRONGTYPE')) {
-      throw new LinnetError('FORMAT', `the key ${key} of Redis holds a value of another type; delete it`, { cause });
+      throw new LinnetError('FORMAT', `the Redis key ${key} holds a value of another type; delete it`, { cause });
     }
     throw new StoreError(/\bOOM\b/.test(message), cause);
   }

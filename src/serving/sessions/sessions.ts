@@ -96,7 +96,7 @@ export class Sessions {
       this.#counts.set(owner, known);
     }
     if (known.count >= mostSessions) {
-      throw new ApiError('rate_limit_error', `there are ${known.count} sessions, the most there may be; delete some`);
+      throw new ApiError('rate_limit_error', `there are ${known.count} sessions, the maximum; delete some`);
     }
     known.count++;
   }
@@ -105,7 +105,8 @@ export class Sessions {
   #claim(name: SessionName, signal: AbortSignal): void {
     checkId(name);
     const key = `${name.owner} ${name.id}`;
-    if (this.#busy.has(key)) throw new ApiError('conflict_error', `another request works on session ${name.id}`);
+    if (this.#busy.has(key))
+      throw new ApiError('conflict_error', `another request is using session ${name.id}; try again later`);
     if (signal.aborted) throw cancelled();
     signal.addEventListener('abort', () => this.#busy.delete(key), { once: true });
     this.#busy.add(key);
@@ -127,5 +128,5 @@ function missing({ id }: SessionName): ApiError {
 }
 
 function stale({ id }: SessionName): ApiError {
-  return new ApiError('conflict_error', `session ${id} was changed meanwhile; look at it and try again`);
+  return new ApiError('conflict_error', `session ${id} was changed in the meantime; reread it and try again`);
 }

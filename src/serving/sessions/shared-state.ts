@@ -83,7 +83,7 @@ function redisPrefixes(
       if (stored === undefined) return undefined;
       const { state, tokens: read } = stored.session;
       if (state.length === lengths[best] && Array.from(read).every((token, i) => tokens[i] === token)) return state;
-      throw new LinnetError('MISMATCH', 'a shared beginning is not of the tokens that its key says');
+      throw new LinnetError('MISMATCH', 'a shared prefix has other tokens than its key says');
     } catch (error) {
       if (error instanceof LinnetError) await store.delete(entries[best]);
       throw error;

@@ -164,13 +164,13 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
           if (kept === undefined) await shared?.keep(await jobOf(at), found);
           await take(at, found, true);
         } else if (kept !== undefined) {
-          const wrong = 'the store of results holds something else than the result of a trial';
+          const wrong = "the result store holds something other than a trial's result";
           await take(at, validated(schema, kept, 'FORMAT', wrong), false);
         } else missing.push(at);
       }
       if (queue !== undefined) {
         const planned = { plan: given, planFile: resolve(queue.planFile), snapshotEvery };
-        const wrong = 'the queue holds something else than the result of a trial';
+        const wrong = "the queue holds something other than a trial's result";
         await runJobs(queue.url, await Promise.all(missing.map((at) => jobOf(at, planned))), {
           signal,
           onResult: (index, result) => take(missing[index], validated(schema, result, 'FORMAT', wrong), false),
@@ -216,7 +216,7 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
       if (share !== undefined) {
         const { length } = await measure();
         const json = { study: name, share, store: resultStore, trials: length, of: total };
-        return { text: `${length} of ${total} trials have their results in ${resultStore}`, json, negative: false };
+        return { text: `${resultStore} has the results of ${length} of ${total} trials`, json, negative: false };
       }
       const reported = async (run?: Run) => {
         const made = await definition.report(await measure(run), { plan, trials });
@@ -270,7 +270,7 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
         }
         throw new LinnetError(
           'MISMATCH',
-          `with the text and the models that this worker finds, ${planFile} has no such trial: give all machines the same files`,
+          `${planFile} has no such trial with this worker's text and models: give all machines the same files`,
         );
       };
     },

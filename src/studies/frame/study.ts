@@ -98,7 +98,7 @@ export const measuredNumber = z
 /** Names of models, methods and tasks in plans. */
 export const planName = z
   .string()
-  .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of letters, digits, spaces and + - . ·, at most 63 of them');
+  .regex(/^[\p{L}\d][\p{L}\d+·. -]{0,62}$/u, 'a name of at most 63 letters, digits, spaces and + - . ·');
 
 /** Things of a plan by name, at least one. */
 export function byName<Schema extends z.ZodType>(schema: Schema) {
@@ -111,7 +111,7 @@ export const planSeeds = z
   .min(1)
   .superRefine((seeds, context) => {
     if (new Set(seeds).size === seeds.length) return;
-    context.addIssue({ code: 'custom', message: `a seed is listed twice; ${seeds.join(', ')}` });
+    context.addIssue({ code: 'custom', message: `a seed is listed twice in ${seeds.join(', ')}` });
   });
 
 /** Fills in the defaults of a plan. @throws LinnetError `CONFIG` naming every field that is wrong */

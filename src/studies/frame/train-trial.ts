@@ -49,7 +49,7 @@ export function requireVocabulary(name: string, { sizes }: Model, { vocabularySi
   if (vocabularySize <= sizes.vocabulary) return;
   throw new LinnetError(
     'MISMATCH',
-    `the tokenizer has ${vocabularySize} tokens, the vocabulary of model "${name}" is ${sizes.vocabulary}`,
+    `the tokenizer has ${vocabularySize} tokens, but the vocabulary of model "${name}" has ${sizes.vocabulary}`,
   );
 }
 

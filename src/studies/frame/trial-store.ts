@@ -58,7 +58,7 @@ export async function openTrials(path: string) {
       if (isHere && stored.identity === (await identity())) return measuredOf(stored, place, schema, source);
       throw new LinnetError(
         'MISMATCH',
-        `${source} is of another trial, or was measured with another model, text or budget than the plan says now; ` +
+        `${source} belongs to another trial, or to another model, text or budget than the current plan's; ` +
           'name another --out, or delete the file to measure it again',
       );
     },

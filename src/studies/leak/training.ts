@@ -163,7 +163,7 @@ function nextByteQuestions(text: string): EvaluationData {
   const tokens = documentTokens(byteTokenizer(), text, false);
   const places = tokens.length - contextBytes - 1;
   if (places < 1) {
-    const message = `${tokens.length} bytes of held-out text are too few; give at least 10,000 characters`;
+    const message = `the held-out text has only ${tokens.length} bytes; give at least 10,000 characters of text`;
     throw new LinnetError('INPUT', message);
   }
   const count = Math.min(questions, places);

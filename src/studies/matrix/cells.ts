@@ -142,7 +142,7 @@ async function checkedForward({ model, parameters, texts, compile }: RunCell): P
   found.add(together, single);
   const error = found.relative;
   const ok = single.every(Number.isFinite) && error <= limits.model;
-  return { ok, error, ...(!ok && { note: 'a padded row has other logits than the row alone' }) };
+  return { ok, error, ...(!ok && { note: "a padded row's logits differ from the row's alone" }) };
 }
 
 /** Finite differences in float32 have no more than two or three digits. */
@@ -152,7 +152,7 @@ async function checkedBackward({ model, parameters, texts, random, compile }: Ru
   const { gradient, difference, magnitude, finite } = await runBackward(model, parameters, texts, random, compile);
   if (!finite) return { ok: false, note: 'a gradient is not finite' };
   if (model.mixers.some(hasSurrogateGradient)) {
-    const note = "the authors' surrogate of the gradient is not the derivative; it is finite";
+    const note = "the authors' surrogate gradient is not the derivative; it is finite";
     return { ok: magnitude > 0, note };
   }
   const ok = magnitude > 0 && Math.abs(gradient - difference) <= backwardLimit * magnitude;

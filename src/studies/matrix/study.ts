@@ -14,7 +14,7 @@ const planSchema = z.strictObject({
   version: z.literal(1).default(1),
   families: z.array(z.string()).optional().describe('families of models (default: all)'),
   mixers: z.array(z.string()).optional().describe('names of presets (default: all)'),
-  seed: z.int().min(0).default(1).describe('of weights and texts'),
+  seed: z.int().min(0).default(1).describe('seed of weights and texts'),
 });
 
 type Plan = z.output<typeof planSchema>;
@@ -23,10 +23,11 @@ type Cell = CellPlace & { readonly probe: SupportProbe; readonly seed: number };
 export const matrixStudy = studyOf<Plan, Cell, CellPlace, CellResult>({
   name: 'matrix',
   description:
-    'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and direction: forwards ' +
-    '(a padded row must have the logits of the row alone), backwards (gradients against finite differences) and, where the ' +
-    'attention is causal, decoding (steps and trees against the parallel form). "–" is what cannot exist. Exit code 1 if ' +
-    'something does not work. support.md in the output folder is the page docs/reference/support.md.',
+    'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and ' +
+    'direction: forward (a padded row must have the logits of the row alone), backward (gradients against ' +
+    'finite differences) and, if the attention is causal, decoding (steps and trees against the parallel ' +
+    'form). "–" marks impossible combinations. Exit code 1 if something fails. support.md in the output ' +
+    'folder is the page docs/reference/support.md.',
   examples: [
     'linnet study matrix --out runs/matrix',
     `linnet study matrix --set 'families=["llama"]' --set 'mixers=["augmented"]' --json`,
@@ -66,10 +67,11 @@ const forms = ['forward', 'backward', 'decode'] as const;
 function reportMatrix(rows: readonly SupportRow[]): StudyReport {
   const failed = rows.filter((row) => forms.some((form) => row[form] === false));
   const about =
-    'Every mixer in every attention that can have it, in tiny models with random weights that switch every branch on. Forward: ' +
-    'finite logits, and a padded row of a batch has those of the row alone. Backward: gradients of all parameters against finite ' +
+    'Every mixer in every attention it can replace, in tiny models with random weights that switch every branch on. Forward: ' +
+    'finite logits, the same for a padded row of a batch as for the row alone. Backward: gradients of all parameters against finite ' +
     'differences along a random direction. Decode: steps and token trees have the logits of the parallel form.';
-  const caption = 'A dash is what cannot exist. Error: the largest of forward and decode over the largest logit.';
+  const caption =
+    'A dash marks impossible combinations. Error: the largest error of forward and decode over the largest logit.';
   return {
     json: { rows },
     negative: failed.length > 0,
@@ -77,7 +79,7 @@ function reportMatrix(rows: readonly SupportRow[]): StudyReport {
     subtitle: 'Found by running all of them',
     sections: [
       resultSection('Every cell', [], cellTable(rows), caption),
-      resultSection('How many work', [], countTable(rows), `Mixers that work, of those that can exist there. ${about}`),
+      resultSection('How many work', [], countTable(rows), `Share of possible mixers that work. ${about}`),
     ],
     conclusion: failed.map(({ family, mixer, note = 'failed' }) => `${family}, ${mixer}: ${note}`).join('\n'),
     files: { markdown: { name: 'support.md', content: supportPage(rows) } },

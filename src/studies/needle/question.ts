@@ -24,7 +24,7 @@ export async function readHaystack(documents: AsyncIterable<Document>): Promise<
     }
   }
   if (sentences.length > 0) return sentences;
-  throw new LinnetError('INPUT', 'the text for the haystack has no sentence; give prose');
+  throw new LinnetError('INPUT', 'the haystack text has no sentence; give prose');
 }
 
 export type NeedleQuestion = ReturnType<typeof needleQuestion>;
@@ -52,7 +52,8 @@ export function needleQuestion(
   sentences: readonly string[],
   { task, length, depth, answerTokens = needleTasks[task].answerTokens, seed }: NeedleOptions,
 ) {
-  if (!(depth >= 0 && depth <= 1)) throw new LinnetError('INPUT', `a depth of ${depth}: expected a share from 0 to 1`);
+  if (!(depth >= 0 && depth <= 1))
+    throw new LinnetError('INPUT', `the depth is ${depth}; expected a share from 0 to 1`);
   const random = new Random(seed);
   const plan = needleTasks[task].draw(random);
   const first = random.integer(sentences.length);
@@ -72,8 +73,8 @@ export function needleQuestion(
   if (count === 0) {
     throw new LinnetError(
       'INPUT',
-      `${task} needs ${made(1).tokens} tokens with one sentence and ${answerTokens} for the answer, the length is ${length}; ` +
-        'ask for longer texts or leave fewer tokens for the answer',
+      `${task} needs ${made(1).tokens} tokens with one sentence, plus ${answerTokens} for the answer, but the length is ${length}; ` +
+        'give a longer length or fewer answer tokens',
     );
   }
   const { context, tokens } = made(count);

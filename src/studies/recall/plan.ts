@@ -38,34 +38,34 @@ export const recallPlan = z
     version: z.literal(1).default(1),
     task: z.literal('mqar').default('mqar'),
     title: filledText.max(200).default('Associative recall'),
-    models: z.array(filledText).default([]).describe('model folders that are measured as they are'),
+    models: z.array(filledText).default([]).describe('model folders to measure as they are'),
     config: z
       .record(z.string(), z.json())
       .optional()
-      .describe('config.json of the models that are trained; its vocabulary is that of the task'),
+      .describe('config.json of the models to train; the task sets its vocabulary'),
     sizes: z
       .record(filledText.max(63), z.record(z.string(), z.json()))
       .optional()
-      .describe('fields of the configuration by the name of a size (default: one size)'),
+      .describe('configuration fields by size name (default: one size)'),
     deviation: z
       .number()
       .positive()
       .max(10)
       .optional()
-      .describe('standard deviation of random weights (default: that of the family, which is small for narrow models)'),
-    initial: initial.describe('where parameters start, of every method, by the ends of their names'),
-    first: methodSchema.optional().describe('the mixer of the first layer, whatever the method'),
+      .describe("standard deviation of random weights (default: the family's, which is small for narrow models)"),
+    initial: initial.describe('initial values of parameters for every method, by the ends of their names'),
+    first: methodSchema.optional().describe("the first layer's mixer for every method"),
     methods: z.record(filledText.max(63), methodSchema).default({}).describe('mixers by name'),
-    seeds: planSeeds.default([0]).describe('of weights and rows'),
+    seeds: planSeeds.default([0]).describe('seeds of weights and rows'),
     lessons: z
       .array(z.strictObject({ ...shape, steps: count, batch: count, learningRate: positiveNumber }))
       .default([])
-      .describe('one after the other, each with its own optimizer: short rows first let recall be learned at all'),
+      .describe('consecutive trainings, each with its own optimizer; without short rows first, recall is not learned'),
     tests: z
       .array(z.strictObject({ ...shape, rows: count }))
       .min(1)
       .default(shapesOfTests)
-      .describe('rows that are measured'),
+      .describe('rows to measure'),
   })
   .superRefine(({ models, config, methods, lessons }, context) => {
     const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
@@ -116,7 +116,8 @@ export function startingAt(parameters: Weights, initial: Readonly<RecallInitialV
   const started = new Map(parameters);
   for (const [end, values] of Object.entries(initial)) {
     const found = [...parameters].filter(([name]) => name.endsWith(`.${end}`));
-    if (found.length === 0) throw new LinnetError('CONFIG', `"initial" names ${end}, which no parameter ends with`);
+    if (found.length === 0)
+      throw new LinnetError('CONFIG', `"initial" has ${end}, but no parameter's name ends with it`);
     for (const [name, drawn] of found) started.set(name, startOf(name, drawn, values));
   }
   return started;
@@ -133,7 +134,7 @@ function startOf(
   }
   const pattern = typeof values === 'number' ? [values] : values;
   if (data.length % pattern.length !== 0) {
-    const message = `"initial" has ${pattern.length} numbers for ${name} of ${data.length} elements; give a divisor of them`;
+    const message = `"initial" has ${pattern.length} numbers for ${name} with ${data.length} elements; give a divisor`;
     throw new LinnetError('CONFIG', message);
   }
   const repeated = data.map((_, at) => pattern[at % pattern.length]);

@@ -46,9 +46,10 @@ const testSeed = 0x7e57;
 export const recallStudy = studyOf<RecallPlan, RecallTrial, Place, Measured>({
   name: 'recall',
   description:
-    'Pairs of a key and a value, then the keys again, at distances that follow a power law (MQAR); a model answers with the ' +
-    'values. With "config" and "methods" a model of every mixer, size and seed is trained from random weights, and accuracy ' +
-    'is laid against the bytes of the state; "models" are measured as they are. docs/notes/recall.md has results.',
+    'Gives a model pairs of a key and a value, then the keys again at power-law distances (MQAR), and counts ' +
+    'the right values. With "config" and "methods", trains a model of every mixer, size and seed from random ' +
+    'weights and compares accuracy with the bytes of the state; measures "models" as they are. ' +
+    'docs/notes/recall.md has results.',
   examples: [
     'linnet study recall --plan node_modules/linnet/assets/sweeps/mqar.json --out runs/mqar',
     `linnet study recall --set 'models=["linnet:tiny-llama"]' --set 'tests=[{"length": 64, "pairs": 8, "rows": 64}]' --json`,
@@ -175,7 +176,7 @@ function recallChart(results: readonly Result[]) {
   const { length, pairs } = longest(results[0]);
   return lineChart({
     title: `Associative recall, ${pairs} pairs in ${formatCount(length)} tokens, against memory`,
-    description: 'Share of right answers on the longest rows, against the bytes of the state of all layers.',
+    description: 'Share of right answers on the longest rows, against the state size of all layers.',
     x: { label: 'state', scale: 'log2', format: formatBytes },
     y: { label: 'accuracy', min: 0, max: 1, format: fixed(1) },
     lines: groupedBy(results, ({ method }) => method).map((group) => {

@@ -32,19 +32,19 @@ const planSchema = z.strictObject({
   data: z
     .array(filledText)
     .default([])
-    .describe('.txt or .jsonl files whose documents begin the prompts; without any, prompts are random tokens'),
+    .describe('.txt or .jsonl files whose documents begin the prompts; if empty, prompts are random tokens'),
   prompts: whole(1, 10_000).default(8).describe('number of prompts'),
   promptLength: tokens
     .default(16)
-    .describe('longest prompt, BOS included; lengths vary below it, so that all places in a group are met'),
+    .describe('longest prompt, BOS included; lengths vary below it to cover all places in a group'),
   maxTokens: tokens.default(256).describe('tokens decoded after each prompt'),
   drafts: z
     .enum(['reference', 'medusa'])
     .default('reference')
     .describe('reference: from the sequential text, by hitRate; medusa: from the heads in the folder'),
-  hitRate: share.default(0.6).describe('chance that a rank holds the right token if no better rank does'),
+  hitRate: share.default(0.6).describe('probability that a rank holds the right token if no better rank does'),
   tree: filledText.optional().describe('JSON of rank paths (default: the tree of the heads, or 64 nodes)'),
-  seed: whole(0, 0xffffffff).default(1).describe('of drafts and random prompts'),
+  seed: whole(0, 0xffffffff).default(1).describe('seed of drafts and random prompts'),
 });
 
 type Plan = z.output<typeof planSchema>;
@@ -64,11 +64,11 @@ interface RulesTrial {
 export const rulesStudy = studyOf<Plan, RulesTrial, Place, Measured>({
   name: 'rules',
   description:
-    'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that differ: under ' +
-    "the exact rule, under the paper's rule at group boundaries, and with a convolution that takes the flattened tree " +
-    'for a text or does not mask it. The trees hold the right tokens as often as hitRate says, so that no drafter is ' +
-    'needed and all rules verify the same; with drafts "medusa" they are those of the Medusa heads in the folder. Exit ' +
-    'code 1 if the exact rule differs anywhere.',
+    'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that ' +
+    "differ: under the exact rule, under the paper's rule at group boundaries, and with a convolution that " +
+    'reads the flattened tree as a text or does not mask it. The trees hold the right tokens with ' +
+    'probability hitRate, so that no drafter is needed and all rules verify the same trees; with drafts ' +
+    '"medusa", the folder\'s Medusa heads draft them. Exit code 1 if the exact rule differs anywhere.',
   examples: [
     `linnet study rules --set model=runs/augmented --set 'data=["stories.jsonl"]'`,
     'linnet study rules --set model=runs/augmented --set prompts=20 --set maxTokens=256 --json',
@@ -160,6 +160,6 @@ async function textPrompts(model: string, plan: Plan): Promise<number[][]> {
   }
   throw new LinnetError(
     'INPUT',
-    `${plan.data.join(', ')} has ${prompts.length} documents with text, ${plan.prompts} prompts were asked for`,
+    `${plan.data.join(', ')} has ${prompts.length} documents with text, expected ${plan.prompts} for as many prompts`,
   );
 }

@@ -74,7 +74,7 @@ export async function compareRules(
   options: CompareRulesOptions = {},
 ): Promise<RuleAgreement[]> {
   const { rules = verificationRules, signal, onProgress } = options;
-  if (prompts.length === 0) throw new LinnetError('INPUT', 'rules are compared on prompts; none was given');
+  if (prompts.length === 0) throw new LinnetError('INPUT', 'no prompts were given; comparing rules needs at least one');
   const total = prompts.length * (1 + rules.length);
   let done = 0;
   const advance = (): void => {

@@ -25,7 +25,7 @@ function summarize(results: readonly SweepResult[]) {
 export function classificationFindings(results: readonly SweepResult[]): SweepFindings {
   const rows = summarize(results);
   const caption =
-    'Percent: mean ± standard deviation over the seeds, of validation rows. A task with two measures counts with their ' +
+    'Percent on validation rows: mean ± standard deviation over the seeds. A task with two measures counts with their ' +
     'mean in the average.';
   return {
     json: { rows, trials: results },

@@ -98,7 +98,7 @@ const forms: Readonly<Record<'head' | 'text', (given: TaskModel) => PreparedForm
       given,
       'encoder-decoder',
       ({ family }) =>
-        `model "${name}" has the form "text", which is of encoder-decoder models; a ${family} model gets a "head"`,
+        `model "${name}" has the form "text", which needs an encoder-decoder; for a ${family} model, give "head"`,
     );
     const { targets, targetOf } = textLabels(task, labels);
     const pairs = train.map((row) => ({ source: sourceText(task, row), target: targets[targetOf(row.label)] }));

@@ -117,7 +117,7 @@ const classificationPlan = z
     const refuse = (message: string): void => context.addIssue({ code: 'custom', message });
     if (new Set(names).size !== names.length) refuse(`a task is listed twice; ${names.join(', ')}`);
     if (data === undefined && tasks.some((task) => typeof task === 'string')) {
-      refuse('tasks of GLUE need "data", the folder that holds it');
+      refuse('GLUE tasks need "data", the folder that holds GLUE');
     }
   });
 

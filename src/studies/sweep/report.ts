@@ -50,8 +50,8 @@ export async function textFindings(results: readonly SweepResult[], heldOutToken
     const chart = await perplexityChart(model, methods);
     charts[model.replace(/[^\p{L}\d+-]+/gu, '-')] = chart;
     const caption =
-      'Mean ± standard deviation over the seeds; that of the change is of the differences seed by seed, and is smaller ' +
-      'where seeds move both alike.';
+      "Mean ± standard deviation over the seeds; the change's is taken over the differences seed by seed, and is smaller " +
+      'if seeds move both alike.';
     const { title, blocks } = resultSection(model, [chart], methodTable(methods), caption);
     sections.push({ title, blocks: [...blocks, ...(await curveBlocks(group))] });
   }
@@ -166,7 +166,7 @@ async function curveBlocks(rows: readonly SweepRow[]): Promise<Block[]> {
     }))
     .filter(({ points }) => points.length > 1);
   const block = async (title: string, label: string, shown: readonly ChartLine[], caption: string): Promise<Block> => {
-    const description = `${caption} A line a method, against the optimizer steps.`;
+    const description = `${caption} One line per method, by optimizer step.`;
     const y = { label, unit: 'nats per token' };
     const chart = await lineChart({ title, description, x: { label: 'optimizer steps' }, y, lines: shown });
     return { kind: 'chart', chart, caption };
@@ -175,14 +175,13 @@ async function curveBlocks(rows: readonly SweepRow[]): Promise<Block[]> {
   for (let start = 0; start < lines.length; start += mostCurves) {
     const shown = lines.slice(start, start + mostCurves);
     const which = lines.length > mostCurves ? `, methods ${start + 1} to ${start + shown.length}` : '';
-    const caption = 'Means over the seeds, and over neighbouring steps.';
+    const caption = 'Means over the seeds and over neighboring steps.';
     blocks.push(await block(`Training loss: ${model}${which}`, 'loss', shown, caption));
   }
   const differences = hiddenDifferences(lines.slice(0, mostCurves));
   if (differences === undefined) return blocks;
   const title = `Training loss minus that of ${differences.from}: ${model}`;
-  const caption =
-    'Differences where lines of the picture above run on one another; below zero is better than the method subtracted.';
+  const caption = 'Differences between the lines that overlap above; below zero is better than the subtracted method.';
   return [...blocks, await block(title, 'difference of the loss', differences.lines, caption)];
 }
 

@@ -151,7 +151,7 @@ function maskedRows({ family, sizes }: EncoderModel, tokenizer: Tokenizer, { len
   if (ids === undefined) {
     throw new LinnetError(
       'CONFIG',
-      `a ${family} model learns by masked tokens, and the tokenizer has no CLS, SEP and mask token; give the configuration a ` +
+      `a ${family} model learns from masked tokens, but the tokenizer has no CLS, SEP and mask tokens; give the configuration a ` +
         `vocab_size of at least ${tokenizer.vocabularySize + 3}, whose last three ids stand for them, not ${sizes.vocabulary}`,
     );
   }

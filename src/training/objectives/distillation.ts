@@ -29,7 +29,10 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   const shapes = ({ parameters }: CausalModel): string =>
     JSON.stringify([...parameters].filter(([, { role }]) => consequencesOf(role).group !== 'mixers'));
   if (teacher.family !== student.family || shapes(teacher) !== shapes(student)) {
-    throw new LinnetError('MISMATCH', 'teacher and student are not the same model up to their mixers');
+    throw new LinnetError(
+      'MISMATCH',
+      'teacher and student differ in more than their mixers; give a model and its linearized copy',
+    );
   }
   const layers = student.mixers.flatMap((mixer, layer) =>
     JSON.stringify(mixer) === JSON.stringify(teacher.mixers[layer]) ? [] : [layer],
@@ -40,11 +43,12 @@ export function transferredLayers(teacher: CausalModel, student: CausalModel): n
   if (isSoftmax(student) && !isSoftmax(teacher)) {
     throw new LinnetError(
       'MISMATCH',
-      'the student has softmax attention in every layer and the teacher has not: they are swapped; name the original first, ' +
-        'then what linearize made of it',
+      'teacher and student are swapped: only the student has softmax attention in every layer; give the original first, ' +
+        'then the result of linearize',
     );
   }
-  if (layers.length === 0) throw new LinnetError('MISMATCH', 'teacher and student have the same mixers');
+  if (layers.length === 0)
+    throw new LinnetError('MISMATCH', 'teacher and student have the same mixers; nothing to distill');
   return layers;
 }
 
@@ -75,7 +79,7 @@ export function transferredParameters(
   if (names.size > 0) return names;
   throw new LinnetError(
     'CONFIG',
-    'the mixers of the student have nothing to learn; train the projections to queries and keys too ("trainQk")',
+    'the student\'s mixers have no parameters to learn; also train the projections to queries and keys ("trainQk")',
   );
 }
 

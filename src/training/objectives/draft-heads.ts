@@ -28,8 +28,8 @@ function mtpOf(model: GeneratingModel): MtpLayer {
   if (model.kind === 'causal' && model.mtp !== undefined) return model.mtp;
   throw new LinnetError(
     'CONFIG',
-    `this ${model.family} model has no layer of multi-token prediction; those of qwen3_5 and qwen3_next have, with ` +
-      '`mtp_num_hidden_layers` of 1 or more in config.json; train Medusa heads (without `mtp`)',
+    `this ${model.family} model has no multi-token prediction layer; expected qwen3_5 or qwen3_next with ` +
+      '`mtp_num_hidden_layers` of at least 1 in config.json; train Medusa heads instead (without `mtp`)',
   );
 }
 
@@ -179,7 +179,7 @@ function lossOf(
   if (n <= medusa.heads) {
     throw new LinnetError(
       'CONFIG',
-      `rows of ${n} tokens are too short for ${medusa.heads} heads; use a length above ${medusa.heads}`,
+      `rows of ${n} tokens are too short for ${medusa.heads} heads; give a length above ${medusa.heads}`,
     );
   }
   const heads =

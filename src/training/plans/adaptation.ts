@@ -36,18 +36,18 @@ export const adaptationShape = {
   loraTrain: described(
     z.array(z.enum(parameterGroups)).readonly().optional(),
     'groups',
-    `what \`lora\` trains whole besides, with commas: ${parameterGroups.join(', ')}`,
+    `parameter groups \`lora\` also trains in full, comma-separated: ${parameterGroups.join(', ')}`,
   ),
   mixerLrFactor: described(
     z.number().min(0).max(1e4).default(1),
     'factor',
-    'what the learning rate is multiplied by for parameters of mixers: α, λ, filter weights, feature maps',
+    'factor on the learning rate of mixer parameters: α, λ, filter weights, feature maps',
   ),
   loraSave: described(
     z.enum(['merged', 'adapter']).optional(),
     'form',
-    'what `lora` saves: merged (a model, in floats) or adapter (a PEFT folder, for linnet merge) ' +
-      '(default: merged; adapter of a GGUF in codes)',
+    'form `lora` saves: merged (a model, in floats) or adapter (a PEFT folder, for linnet merge) ' +
+      '(default: merged; adapter for a GGUF in codes)',
   ),
 };
 
@@ -80,8 +80,8 @@ export function chosenAdaptation(
   const choice = options.lora ?? (preset && parseLoraChoice(preset.choice));
   const whole = options.loraTrain ?? (choice && preset?.whole) ?? [];
   if (choice !== undefined) return { choice, whole };
-  if (whole.length > 0) throw new OptionsError('`loraTrain` is of low-rank adaptation; give `lora` too');
-  if (options.loraSave === 'adapter') throw new OptionsError('an adapter, as `loraSave` says, needs `lora`');
+  if (whole.length > 0) throw new OptionsError('`loraTrain` needs `lora`');
+  if (options.loraSave === 'adapter') throw new OptionsError('`loraSave` is adapter, which needs `lora`');
   return undefined;
 }
 

@@ -46,17 +46,17 @@ export const transferShape = {
     .default('attention')
     .meta({
       description:
-        'attention: every layer by itself mixes as the original does; logits: the model predicts what the original predicts, ' +
-        'all of the changed attention is trained',
+        "attention: each layer learns to mix like the original's; logits: the model learns the original's predictions, " +
+        'training all of the changed attention',
     }),
   teacherTop: described(
     whole(0, 4096).optional(),
     'count',
-    'stage logits: most likely tokens of the original that are kept of every position, 6 bytes each, so that it reads a row once; ' +
-      '0 keeps none, and compares all tokens in every step',
-    'where rows are read more than once 64, else 0',
+    "stage logits: cache this many of the original's most likely tokens per position, 6 bytes each, so that it reads a row once; " +
+      '0 caches none and compares all tokens in every step',
+    '64 if rows are read more than once, else 0',
   ),
-  trainQk: offByDefault.meta({ description: 'train the projections to queries and keys too' }),
+  trainQk: offByDefault.meta({ description: 'also train the projections to queries and keys' }),
 };
 const distillSchema = z.strictObject({ ...transferShape, ...trainingShape });
 /** The options of `distill`; all but `data` and `out` may be left out. */
@@ -117,7 +117,7 @@ async function digestOf(value: StoredParameter): Promise<string> {
 function distillation(options: DistillOptions) {
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
-  if (parsed.recompute && parsed.stage !== 'logits') throw new OptionsError('`recompute` is of stage logits');
+  if (parsed.recompute && parsed.stage !== 'logits') throw new OptionsError('`recompute` needs stage logits');
   refuseLabelSmoothing(checked);
   const prepare =
     (taught: ModelWeights<CausalModel>, converted: ModelWeights<CausalModel>, reads: boolean) =>

@@ -115,7 +115,10 @@ async function pairsOfTexts(
 ): Promise<HeadsText> {
   const { dataset, heldOut, summary, configuration } = await loadPairs(options, settings, model, tokenizer);
   if (heldOut === undefined && dataset.rows < 2) {
-    throw new LinnetError('INPUT', 'one pair cannot be both trained on and measured on; give more pairs');
+    throw new LinnetError(
+      'INPUT',
+      'got one pair, expected at least two: one to train on and one to measure; give more pairs',
+    );
   }
   const kept = heldOut === undefined ? dataset.rows - setAside(dataset.rows) : dataset.rows;
   const measured = (rows: PairDataset) => ({
@@ -146,7 +149,7 @@ function splitRows(dataset: PackedDataset): { training: PackedDataset; heldOut: 
   if (kept < 1) {
     throw new LinnetError(
       'INPUT',
-      'one row of text cannot be both trained on and measured on; give more text, or a smaller `length`',
+      'got one row, expected at least two: one to train on and one to measure; give more text or a smaller `length`',
     );
   }
   const { length, documents, padId, starts, counts, tokens } = dataset;

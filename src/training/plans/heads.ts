@@ -24,22 +24,22 @@ export const headsShape = {
   heads: described(
     whole(1, medusaLimits.heads).default(4),
     'count',
-    'heads; head i guesses the token i positions after the next one',
+    'number of heads; head i guesses the token i positions after the next one',
   ),
   mtp: offByDefault.meta({
     description:
-      "train the model's own layer of multi-token prediction (Qwen3.5, Qwen3-Next) in place of heads, to guess as far as --heads says",
+      "train the model's own multi-token prediction layer (Qwen3.5, Qwen3-Next) instead of heads, to guess --heads tokens ahead",
   }),
-  headLayers: described(whole(1, medusaLimits.layers).default(1), 'count', 'residual blocks of a head'),
+  headLayers: described(whole(1, medusaLimits.layers).default(1), 'count', 'residual blocks per head'),
   headDecay: described(
     z.number().min(0.01).max(1).default(medusaTrainingDefaults.decay),
     'factor',
-    'the loss of head i weighs this to the power i',
+    "weight of head i's loss, to the power i",
   ),
   joint: z
     .boolean()
     .default(false)
-    .meta({ description: 'train the model too (Medusa-2): its own loss plus that of the heads' }),
+    .meta({ description: "also train the model (Medusa-2), on its own loss plus the heads'" }),
   headWeight: described(
     z.number().min(0).max(100).optional(),
     'factor',
@@ -48,13 +48,13 @@ export const headsShape = {
   baseRate: described(
     share.optional(),
     'factor',
-    'learning rate of the model over that of the heads with `joint` ' +
+    "learning rate of the model relative to the heads' with `joint` " +
       `(default: ${medusaTrainingDefaults.joint.rateFactor})`,
   ),
   hiddenStates: described(
     z.enum(['auto', ...hiddenStatePlaces]).default('auto'),
     'place',
-    `where hidden states of a frozen model are kept: auto, ${hiddenStatePlaces.join(', ')}`,
+    `where to keep hidden states of a frozen model: auto, ${hiddenStatePlaces.join(', ')}`,
   ),
 };
 const headsSchema = z.strictObject({ ...headsShape, ...pairShape, ...trainingShape });
@@ -168,7 +168,7 @@ export async function trainHeads(
 /** @throws OptionsError for options of joint training where the model is frozen */
 function medusaOf({ heads, headLayers, headDecay, mtp, joint, headWeight, baseRate }: ParsedOptions): MedusaTraining {
   if (!joint && (headWeight ?? baseRate) !== undefined) {
-    throw new OptionsError('`headWeight` and `baseRate` are of joint training; give `joint` too');
+    throw new OptionsError('`headWeight` and `baseRate` need `joint`');
   }
   const { weight, rateFactor } = medusaTrainingDefaults.joint;
   return {

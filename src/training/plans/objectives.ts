@@ -37,7 +37,7 @@ export const objectiveShape = {
     z.enum(objectiveNames).optional(),
     'name',
     'causal: the next token; masked: masked tokens; seq2seq: a target text, or spans cut out of plain text; classify: ' +
-      'labels of texts; regress: numbers of texts (default: by the kind of model, for a classifier by its head)',
+      'labels of texts; regress: numbers of texts (default: by the kind of model; for classifiers, by the head)',
   ),
   ...recomputeShape,
   ...labelShape,
@@ -177,7 +177,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     if (labels.length < 2) {
       throw new LinnetError(
         'CONFIG',
-        `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs two different labels or more`,
+        `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs at least two different labels`,
       );
     }
     const summary = `texts of ${formatCount(labels.length)} classes`;

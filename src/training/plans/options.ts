@@ -13,7 +13,7 @@ const memorySize = described(
     .optional(),
   'size',
   'memory limit, such as 8GiB: larger steps are split, or refused before they start (default: three ' +
-    'quarters of the memory that is available)',
+    'quarters of the available memory)',
 );
 
 /** Bytes of a size as `memorySize` has it; without one, three quarters of the memory that is available now. */
@@ -28,12 +28,12 @@ export const runShape = {
     'sources',
     '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
   ),
-  field: described(filledText.default('text'), 'name', 'field of a .jsonl line that holds the text'),
-  heldOut: described(whole().default(0), 'count', 'hold out the last documents for evaluation'),
+  field: described(filledText.default('text'), 'name', 'field of .jsonl lines that holds the text'),
+  heldOut: described(whole().default(0), 'count', 'hold out this many last documents for evaluation'),
   packing: described(
     z.enum(['stream', 'document']).default('stream'),
     'name',
-    'stream: documents one after the other; document: one per sequence, cut or padded',
+    'stream: join documents one after the other; document: one per sequence, cut or padded',
   ),
   out: described(filledText, 'folder', 'output folder of the trained model'),
   replace: offByDefault.meta({ description: 'replace the folder if it exists' }),
@@ -43,26 +43,22 @@ export const runShape = {
     'element type of the saved weights: F32, F16 or BF16',
   ),
   run: described(filledText.optional(), 'folder', 'run folder: record, metrics, snapshots (default: OUT.run)'),
-  snapshotEvery: described(whole(1).default(100), 'steps', 'optimizer steps from one snapshot to the next'),
+  snapshotEvery: described(whole(1).default(100), 'steps', 'optimizer steps between snapshots'),
   memory: memorySize,
   resume: offByDefault.meta({
     description:
-      'continue the run in the run folder from its newest snapshot; give the same options as before, or more `steps`',
+      'continue from the newest snapshot in the run folder; give the same options as before, or more `steps`',
   }),
   evaluateEvery: described(
     whole(1).optional(),
     'steps',
-    'measure the loss on the held-out documents every so many optimizer steps, and after the last one',
+    'measure the held-out loss every this many optimizer steps, and after the last one',
   ),
-  patience: described(
-    whole(1).optional(),
-    'count',
-    'stop after this many measurements without a new lowest held-out loss',
-  ),
+  patience: described(whole(1).optional(), 'count', 'stop after this many measurements without a lower held-out loss'),
   keep: described(
     z.enum(['best', 'last']).default('best'),
     'name',
-    'what is saved with `evaluateEvery`: best, the parameters of the lowest held-out loss, or last',
+    'parameters to save with `evaluateEvery`: best (lowest held-out loss) or last',
   ),
 };
 
@@ -71,7 +67,7 @@ export const settingsShape = {
   recipe: described(
     z.enum(recipeNames).optional(),
     'name',
-    `settings of a run of the paper, in place of the defaults below: ${recipeNames.join(', ')}`,
+    `use the paper's settings instead of the defaults below: ${recipeNames.join(', ')}`,
   ),
   ...z.object(settingFields).partial().shape,
 };
@@ -83,7 +79,7 @@ export const recomputeShape = {
     .default(false)
     .meta({
       description:
-        'compute the results of each layer anew for its gradient, instead of keeping those of all layers: less memory for long rows, ' +
+        "recompute each layer's results for its gradient instead of keeping all layers': less memory for long rows, " +
         'about a quarter more time',
     }),
 };
@@ -111,10 +107,10 @@ export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.
 export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsShape>): TrainingSettings {
   const { recipe, steps, epochs, warmup, warmupShare, batch, microBatch } = options;
   if (steps !== undefined && epochs !== undefined) {
-    throw new OptionsError('`steps` and `epochs` exclude each other; give one of them');
+    throw new OptionsError('`steps` and `epochs` exclude each other; give only one');
   }
   if (warmup !== undefined && warmupShare !== undefined) {
-    throw new OptionsError('`warmup` and `warmupShare` exclude each other; give one of them');
+    throw new OptionsError('`warmup` and `warmupShare` exclude each other; give only one');
   }
   if (batch !== undefined && microBatch !== undefined && batch % microBatch !== 0) {
     throw new OptionsError(`\`microBatch\` is ${microBatch}; expected a divisor of \`batch\`, ${batch}`);
@@ -124,5 +120,6 @@ export function settingsOf(options: Pick<TrainingOptions, keyof typeof settingsS
 
 /** For plans whose loss is not a cross-entropy of labels. @throws OptionsError if labels are to be smoothed */
 export function refuseLabelSmoothing({ labelSmoothing }: Pick<TrainingSettings, 'labelSmoothing'>): void {
-  if (labelSmoothing > 0) throw new OptionsError('`labelSmoothing` is of training on labels, tokens and target texts');
+  if (labelSmoothing > 0)
+    throw new OptionsError('`labelSmoothing` does not go with this objective; expected labels, tokens or target texts');
 }

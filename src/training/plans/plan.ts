@@ -130,7 +130,7 @@ export function requireFewSteps(steps: number): void {
   if (steps <= mostSteps) return;
   throw new LinnetError(
     'CONFIG',
-    `the training would take ${formatCount(steps)} optimizer steps, and at most ${formatCount(mostSteps)} are made; ` +
+    `the training would take ${formatCount(steps)} optimizer steps, expected at most ${formatCount(mostSteps)}; ` +
       'give fewer `steps` or `epochs`, or a larger `batch`',
   );
 }
@@ -139,5 +139,5 @@ export function requireFewSteps(steps: number): void {
 export function paceWarning(secondsPerStep: number, stepsLeft: number): string | undefined {
   const seconds = secondsPerStep * stepsLeft;
   if (!(seconds > longSeconds)) return undefined;
-  return `at ${formatDuration(secondsPerStep)} a step, the ${formatCount(stepsLeft)} steps that are left take about ${formatCount(Math.round(seconds / 86400))} days`;
+  return `at ${formatDuration(secondsPerStep)} a step, the remaining ${formatCount(stepsLeft)} steps take about ${formatCount(Math.round(seconds / 86400))} days`;
 }

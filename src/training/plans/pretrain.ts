@@ -66,7 +66,7 @@ export async function pretrain(
     if (tokenizer.vocabularySize > model.sizes.vocabulary) {
       throw new LinnetError(
         'MISMATCH',
-        `the tokenizer has ${tokenizer.vocabularySize} tokens, vocab_size of the configuration is ${model.sizes.vocabulary}`,
+        `the tokenizer has ${tokenizer.vocabularySize} tokens, but the configuration's vocab_size is ${model.sizes.vocabulary}`,
       );
     }
     requireWeights(model.parameters, parsed.memory);

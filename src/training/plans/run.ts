@@ -95,10 +95,10 @@ export async function runPlan<Details extends object = object>(
   const folder = runFolder(options);
   const requireResume = (): void => {
     if (!isRecorded(folder) || resume) return;
-    const kept = replace ? '; `replace` is about the result alone, remove the run to begin it anew' : '';
+    const kept = replace ? '; `replace` covers only the result: to start over, remove the run' : '';
     throw new LinnetError(
       'PATH',
-      `${folder} holds a run; continue it with \`resume\`, or name another folder with \`run\`${kept}`,
+      `${folder} already holds a run; continue it with \`resume\`, or name another folder with \`run\`${kept}`,
     );
   };
   requireResume();
@@ -129,7 +129,7 @@ async function recordedTraining<Details extends object>(
   requireFewSteps(steps);
   if (trainedLength !== undefined && given.length > trainedLength) {
     hooks.onWarning?.(
-      `rows have ${given.length} tokens, the model was trained for ${trainedLength}: positions beyond are new to it`,
+      `rows have ${given.length} tokens, but the model was trained for ${trainedLength}: later positions are new to it`,
     );
   }
   const limit = memoryLimit(options.memory);
@@ -185,10 +185,8 @@ async function recordedTraining<Details extends object>(
     const outcome = await sameRun(folder, described, () => trainPlan?.(job, folder) ?? train(job));
     if (!outcome.finished) {
       const state =
-        outcome.updates > 0
-          ? `a snapshot of optimizer step ${outcome.updates} is in ${folder}`
-          : 'nothing was trained yet';
-      throw new LinnetError('ABORTED', `stopped; ${state}. To continue, do the same again with \`resume\``);
+        outcome.updates > 0 ? `optimizer step ${outcome.updates} is saved in ${folder}` : 'nothing was trained yet';
+      throw new LinnetError('ABORTED', `stopped; ${state}. To continue, run the same again with \`resume\``);
     }
     const details = await save(out, outcome.parameters);
     await opened?.remove();
@@ -223,12 +221,10 @@ async function evaluationOf(
 ): Promise<EvaluationPlan | undefined> {
   if (every === undefined) {
     if (patience === undefined) return undefined;
-    throw new OptionsError(
-      '`patience` counts measurements on held-out data; say by `evaluateEvery` how often to measure',
-    );
+    throw new OptionsError('`patience` counts held-out measurements; set their interval with `evaluateEvery`');
   }
   if (heldOut === 0 || rows === undefined) {
-    throw new OptionsError('`evaluateEvery` measures on data that is held out; say by `heldOut` how much');
+    throw new OptionsError('`evaluateEvery` needs held-out data; set its amount with `heldOut`');
   }
   return { ...(await rows()), every, patience, keep, onEvaluation };
 }

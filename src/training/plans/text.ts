@@ -64,20 +64,19 @@ export function withoutHeldOut<T>(
   what = 'examples',
 ): readonly T[] {
   if (all.length > heldOut) return all.slice(0, all.length - heldOut);
-  throw new LinnetError('INPUT', `there are ${all.length} ${what}, and \`heldOut\` leaves none to train on`);
+  throw new LinnetError(
+    'INPUT',
+    `\`heldOut\` leaves none of the ${all.length} ${what} to train on; give more data or a smaller \`heldOut\``,
+  );
 }
 
 export const pairShape = {
   sourceField: described(
     filledText.optional(),
     'name',
-    'of encoder-decoder models: field or column of the text to read; without it, spans are cut out of plain text',
+    'encoder-decoders: field or column of the text to read; without it, spans are cut out of plain text',
   ),
-  targetField: described(
-    filledText.optional(),
-    'name',
-    'of encoder-decoder models: field or column of the text to generate',
-  ),
+  targetField: described(filledText.optional(), 'name', 'encoder-decoders: field or column of the text to generate'),
 };
 
 export type LoadPairsOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut'> &
@@ -94,7 +93,7 @@ export interface LoadedPairs {
 /** @throws OptionsError for one of the fields of a pair without the other */
 export function checkPairFields({ sourceField, targetField }: Pick<LoadPairsOptions, keyof typeof pairShape>): void {
   if ((sourceField === undefined) === (targetField === undefined)) return;
-  throw new OptionsError('`sourceField` and `targetField` go together; give both, or none for plain text');
+  throw new OptionsError('`sourceField` and `targetField` go together; give both, or neither for plain text');
 }
 
 /**

@@ -49,7 +49,7 @@ const localOptions = {
 const normalize = z
   .enum(normalizations)
   .optional()
-  .describe('weights of the local branch by their sum, the global branch, or local and global together');
+  .describe('divide by the sum of weights: in the local branch, the global branch, or both together');
 
 const castling = z
   .boolean()

@@ -26,7 +26,7 @@ const rowsOption = {
   rows: linformerSchema.shape.rows
     .unwrap()
     .optional()
-    .describe('rows that linformer projects to: per block (default: 8), or in all if bidirectional (default: 64)'),
+    .describe('rows that linformer projects to: per block (default: 8), or in total if bidirectional (default: 64)'),
 };
 
 const lengthOption = {

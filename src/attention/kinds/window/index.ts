@@ -34,7 +34,7 @@ const sinksOption = {
   sinks: windowSchema.shape.sinks
     .unwrap()
     .optional()
-    .describe(`s, the first positions, which are always read (default: ${defaultSinks})`),
+    .describe(`s, number of first positions that are always read (default: ${defaultSinks})`),
 };
 const sinkLogitOption = {
   sinkLogit: z.boolean().optional().describe('a learned logit per head in the denominator of softmax, as in gpt-oss'),

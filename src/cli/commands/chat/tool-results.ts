@@ -15,14 +15,14 @@ const listed = z
   .min(1)
   .max(mostTools)
   .refine((tools) => new Set(tools.map((tool) => tool.function.name)).size === tools.length, {
-    error: 'expected functions of distinct names',
+    error: 'expected functions with distinct names',
   });
 
 /** Functions of a JSON file, as OpenAI's `tools`. @throws LinnetError `FORMAT` naming wrong fields, or as `readTextFile` */
 export async function readTools(path: string): Promise<readonly ToolFunction[]> {
   const json = await readTextFile(path);
   checkJsonLimits(new TextEncoder().encode(json), path);
-  const refusal = `${path} is not a list of functions, as "tools" of a request to OpenAI`;
+  const refusal = `${path} is not a list of functions like "tools" in an OpenAI request`;
   const tools = validated(listed, parseJson(json, path), 'FORMAT', refusal);
   return tools.map(({ function: { name, description, parameters } }) => ({ name, description, parameters }));
 }

@@ -21,10 +21,9 @@ const defaultLength = 256;
 
 export const evalAccuracy = defineCommand({
   description:
-    'Measures a classifier, as finetune --objective classify makes it, on labelled texts it was not trained on: the ' +
-    "share of texts that it gets right with its standard error, F1, Matthews's correlation, and which class is taken for " +
-    'which. A regression head, as finetune --objective regress makes it, is measured by the correlations of Pearson and ' +
-    'Spearman.',
+    'Measures a classifier from finetune --objective classify on labeled texts it was not trained on: ' +
+    "accuracy with its standard error, F1, Matthews's correlation, and a confusion table. A regression head " +
+    "from finetune --objective regress is measured by Pearson's and Spearman's correlations.",
   examples: [
     'linnet eval accuracy runs/sentiment --data dev.tsv --text-field sentence',
     'linnet eval accuracy runs/news --data test.csv --text-field 3 --label-field 1 --json',
@@ -36,7 +35,7 @@ export const evalAccuracy = defineCommand({
     ...optionsOf(labelShape),
     length: optional(
       integer(1, 1 << 20, 'tokens'),
-      `longer texts are cut to this (default: ${defaultLength}, or the model's length if that is less)`,
+      `cut longer texts to this (default: ${defaultLength}, or the model's length if shorter)`,
     ),
     ...formOptions,
     ...engineOptions,

@@ -53,10 +53,11 @@ const writingType = 'int4';
 
 export const evalAgreement = defineCommand({
   description:
-    'Compares converted models with their original where it writes: the original continues prompts out of the text greedily, ' +
-    'all models read these continuations, and their predictions are compared position by position. Recall is the share of ' +
-    'tokens of a passage that are predicted when it comes again after other text. Of the first converted model, p is the ' +
-    'probability of its KL by chance if the true one is at most 0.001 nats; of the others, if it is at most that of the first.',
+    'Compares converted models with their original on text the original writes: it continues prompts from ' +
+    'the data greedily, all models read these continuations, and their predictions are compared position by ' +
+    "position. Recall is the share of a passage's tokens that are predicted when it returns after other " +
+    'text. For the first converted model, p is the chance of its KL if the true KL is at most 0.001 nats; ' +
+    "for the others, if it is at most the first one's.",
   examples: [
     'linnet eval agreement models/stories runs/converted --data stories.jsonl --json',
     'linnet eval agreement models/stories runs/converted runs/without-memory --data book.txt --prompts 100',
@@ -66,7 +67,7 @@ export const evalAgreement = defineCommand({
   },
   options: {
     data: documentSources,
-    prompts: withDefault(integer(1, 1 << 16), 200, 'prompts, at random from the text'),
+    prompts: withDefault(integer(1, 1 << 16), 200, 'prompts, taken at random from the text'),
     length: withDefault(integer(1, 1 << 20, 'tokens'), 256, 'tokens of a prompt'),
     tokens: withDefault(integer(1, 1 << 16), 64, 'tokens of a continuation'),
     ...formOptions,
@@ -74,7 +75,7 @@ export const evalAgreement = defineCommand({
     ...settings({
       field: fieldOption,
       distances: optional(called('counts', countList), 'tokens between a passage and its return (default: 16,64,256)'),
-      seed: withDefault(integer(0), 0, 'of the choice of prompts'),
+      seed: withDefault(integer(0), 0, 'seed of the choice of prompts'),
     }),
   },
   writesResults: true,
@@ -174,7 +175,7 @@ export const evalAgreement = defineCommand({
     }
     const [{ model, ...result }] = rows;
     context.note(
-      `${formatCount(texts.length)} prompts; ${model} writes ${formatFixed(result.greedyLength, 1)} tokens as ${folder}`,
+      `${formatCount(texts.length)} prompts; ${model} follows ${folder} for ${formatFixed(result.greedyLength, 1)} tokens`,
     );
     const asked = { original: folder, prompts: texts.length, length, tokens, seed, ...plan };
     return { json: { ...result, ...asked, ...(rows.length > 1 && { models: rows }) } };

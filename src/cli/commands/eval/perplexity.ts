@@ -41,10 +41,10 @@ import { open } from '../../../open/index.ts';
 
 export const evalPerplexity = defineCommand({
   description:
-    'Measures the perplexity of a model: exp of the mean −log p of all predicted tokens. A .jsonl file is a collection ' +
-    'of documents, each of which is BOS + text cut to --length tokens. Other text is read to its end through a window ' +
-    'of --length tokens that moves on by --stride; a token counts once, in the window that sees it first. Several models ' +
-    'are measured on the same text one after the other, and compared.',
+    'Measures perplexity: exp of the mean −log p over all predicted tokens. A .jsonl file is a collection of ' +
+    'documents, each read as BOS + text cut to --length tokens. Other text is read to its end through a ' +
+    'window of --length tokens that advances by --stride; a token counts once, in the first window that sees ' +
+    'it. Several models are measured on the same text, one after the other, and compared.',
   examples: [
     'linnet eval perplexity linnet:tiny-llama --data stories.jsonl --length 512',
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',
@@ -58,14 +58,17 @@ export const evalPerplexity = defineCommand({
   options: {
     data: documentSources,
     length: withDefault(integer(2, 1 << 20, 'tokens'), 512, 'tokens the model reads at once, BOS included'),
-    documents: optional(indexRange, 'only these documents, counted from 0 over all sources (default: all)'),
+    documents: optional(indexRange, 'read only these documents, counted from 0 over all sources (default: all)'),
     without: optional(choice(branches, 'branch'), `switch a branch of all mixers off: ${branches.join(', ')}`),
     ...formOptions,
     ...engineOptions,
     ...settings({
       stride: optional(integer(1, 1 << 20, 'tokens'), 'step of the window over plain text (default: half of --length)'),
-      mode: optional(choice(['documents', 'text']), 'as described above (default: by the names of the files)'),
-      limitDocuments: optional(integer(1), 'only the first documents'),
+      mode: optional(
+        choice(['documents', 'text']),
+        'documents, or text in a sliding window, as above (default: by file names)',
+      ),
+      limitDocuments: optional(integer(1), 'read only this many first documents'),
       field: fieldOption,
     }),
   },
@@ -123,7 +126,9 @@ export const evalPerplexity = defineCommand({
       { header: 'tokens', value: 'tokens', format: formatCount },
     ]);
     if (rows.some(({ tokens }) => tokens !== first.tokens)) {
-      context.note('the models split the text into other numbers of tokens: perplexities per token cannot be compared');
+      context.note(
+        'the models split the text into different numbers of tokens: perplexities per token cannot be compared',
+      );
     }
     return { json: { models: rows, ...asked } };
   },
@@ -137,7 +142,7 @@ async function openMeasure(
 ) {
   if (await isExport(folder)) {
     if (without !== undefined) {
-      throw new UsageError('--without is for models that are not exported: the graph of an export has its branches');
+      throw new UsageError("--without needs a model that is not exported: an export's graph has fixed branches");
     }
     const plan = await requireOpeningMemory(folder, { memory, results: scoredBytes });
     const opened = await open(folder, compile);
@@ -167,7 +172,7 @@ async function openMeasure(
 
 function selectedRange(range: IndexRange | undefined, limit: number | undefined): IndexRange | undefined {
   if (range !== undefined && limit !== undefined) {
-    throw new UsageError('--documents and --limit-documents say the same thing; give one of them');
+    throw new UsageError('--documents and --limit-documents both select documents; give only one');
   }
   return limit === undefined ? range : { first: 0, last: limit - 1 };
 }
@@ -187,7 +192,7 @@ async function* selectDocuments(
   if (range === undefined) return;
   const { first, last } = range;
   if (index <= first) {
-    throw new LinnetError('INPUT', `there are ${index} documents; --documents asks for ${first}-${last}`);
+    throw new LinnetError('INPUT', `--documents is ${first}-${last}, but there are only ${index} documents`);
   }
-  context.note(`warning: there are ${index} documents; of ${first}-${last} only ${first}-${index - 1} are read`);
+  context.note(`warning: there are only ${index} documents; reading ${first}-${index - 1} of ${first}-${last}`);
 }

@@ -35,10 +35,11 @@ import { open } from '../../../open/index.ts';
 
 export const evalPositions = defineCommand({
   description:
-    'Measures perplexity by position: documents are joined to one text of --length tokens, which is read from its ' +
-    'beginning in chunks, as decoding reads a prompt; positions are taken together in ranges that double. With --after, the ' +
-    'same tokens are scored after less and after more of what precedes them, so that only their position differs. Several models ' +
-    'are laid side by side, exported ones among them; they must share their tokenizer for the numbers to be comparable.',
+    'Measures perplexity by position: joins documents into one text of --length tokens, read from its ' +
+    'beginning in chunks, as decoding reads a prompt, and groups positions in ranges that double. --after ' +
+    'scores the same tokens after less and after more of the preceding text, so that only their position ' +
+    'differs. Compares several models, also exported ones; their numbers are comparable only if they share a ' +
+    'tokenizer.',
   examples: [
     'linnet eval positions --models linnet:tiny-llama runs/window --data book.txt --length 32768 --chart positions.svg',
     'linnet eval positions --models runs/window --data book.txt --after 512,4096,32768,131072 --json',
@@ -52,12 +53,12 @@ export const evalPositions = defineCommand({
       'tokens of the text, BOS included (default: 8192, or as many as --after and `scored` need)',
     ),
     after: optional(called('counts', countList), 'tokens read before the last `scored` ones, such as 512,4096,32768'),
-    chart: optional(filePath, 'where a chart goes, as SVG'),
+    chart: optional(filePath, 'file for a chart, as SVG'),
     ...formOptions,
     ...engineOptions,
     ...settings({
       field: fieldOption,
-      scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens that are scored after each of --after'),
+      scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens scored after each of --after'),
     }),
   },
   writesResults: true,
@@ -65,7 +66,10 @@ export const evalPositions = defineCommand({
   async run(context, { models, data, field, length: asked, after, scored, chart, memory, plan: onlyPlan, ...compile }) {
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {
-      throw new LinnetError('INPUT', 'a chart is of ranges of positions; leave out --chart or --after');
+      throw new LinnetError(
+        'INPUT',
+        '--chart shows ranges of positions, which --after does not measure; leave out one',
+      );
     }
     const lengths = after?.map((depth) => depth + scored) ?? [length];
     const planOf = (folder: string): Promise<FormPlan> =>
@@ -164,5 +168,5 @@ async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Token
     filled = Math.min(length, filled + part.length);
     if (filled === length) return tokens;
   }
-  throw new LinnetError('INPUT', `the text has ${filled} tokens, ${length} are needed; give more text or read less`);
+  throw new LinnetError('INPUT', `the text has ${filled} tokens, expected ${length}; give more text or read less`);
 }

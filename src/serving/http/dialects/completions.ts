@@ -51,7 +51,7 @@ export const completions: Dialect<Fields> = {
     const prompts = promptsOf(fields);
     const turn = await sessionTurn(fields, at);
     if (turn !== undefined && (prompts.length !== 1 || (echo && logprobs !== undefined))) {
-      refuse('a session takes one prompt, whose log-probabilities it does not tell', 'session_id');
+      refuse('a session takes one prompt, without its log-probabilities', 'session_id');
     }
     const bos = turn === undefined && fields.add_special_tokens === false ? false : undefined;
     const request = { asked, text: logprobs, prompt: echo ? logprobs : undefined, bos, session: turn?.session };
@@ -68,7 +68,7 @@ export const completions: Dialect<Fields> = {
 function checkSourceFields(fields: Fields): void {
   for (const name of ['echo', 'session_id', 'prompt_logprobs'] as const) {
     if (fields[name] === undefined || fields[name] === false) continue;
-    refuse(`this model writes about its prompt: it has no "${name}"`, name);
+    refuse(`this model is an encoder-decoder, which does not support "${name}"; leave it out`, name);
   }
 }
 

@@ -105,7 +105,7 @@ async function* piecesOf(record: TextRecord, run: TextRun, keep?: Keep): Pieces 
     }
   } catch (error) {
     if (record.job.state === undefined || !(error instanceof BrokenLogitsError)) throw error;
-    const advice = 'the session holds numbers after which there is no next token; begin another';
+    const advice = "the session's state has no finite next-token probabilities; begin another session";
     throw new ApiError('invalid_request_error', advice);
   }
 }
@@ -156,5 +156,5 @@ function lengthWarning({ model: { trainedLength } }: Serving, records: readonly 
   let longest = 0;
   for (const { prompt } of records) longest = Math.max(longest, prompt.length);
   if (longest <= trainedLength) return {};
-  return { 'x-linnet-warning': `a prompt has ${longest} tokens; the model was trained for ${trainedLength}` };
+  return { 'x-linnet-warning': `a prompt has ${longest} tokens, but the model was trained for ${trainedLength}` };
 }

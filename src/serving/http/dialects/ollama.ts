@@ -72,7 +72,8 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
   async ask(fields, at) {
     const { serving } = at;
     const { prompt: text = '', system = '', raw = false, context = [] } = fields;
-    if (raw && (system !== '' || context.length > 0)) refuse('a raw prompt has no "system" and no "context"', 'raw');
+    if (raw && (system !== '' || context.length > 0))
+      refuse('a raw prompt takes no "system" or "context"; leave them out', 'raw');
     checkInVocabulary(context, serving.model.vocabulary, 'context');
     const turns = [
       { role: 'system', content: system },

@@ -19,11 +19,11 @@ import { jsonSchemaField, textFields, askedText } from './text-fields.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
-  type: z.enum(['input_text', 'output_text', 'text'], { error: 'only parts that are text are supported' }),
+  type: z.enum(['input_text', 'output_text', 'text'], { error: 'only text parts are supported' }),
   text: z.string(),
 });
 
-const texts = z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or parts that are text' });
+const texts = z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or text parts' });
 
 const call = { call_id: z.string().max(256), name: z.string().max(256), arguments: z.string() };
 
@@ -87,7 +87,7 @@ function schema(limits: ServerLimits) {
     stream,
     stop,
     input: z.union([z.string(), z.array(item).min(1).max(limits.messages)], {
-      error: 'expected a text, or items of type "message" with texts, or of functions',
+      error: 'expected a text, or "message" items with text, or function items',
     }),
     instructions: maybe(z.string()),
     max_output_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
@@ -219,7 +219,7 @@ async function storedResponse({ responses: store }: Serving, owner: string, id: 
   try {
     return { session, ...noteSchema.parse(JSON.parse(session.note)) };
   } catch (cause) {
-    throw new LinnetError('FORMAT', `response ${id} is damaged in its store`, { cause });
+    throw new LinnetError('FORMAT', `stored response ${id} is damaged; begin a new one`, { cause });
   }
 }
 
@@ -393,7 +393,7 @@ export const storedResponseRoutes: readonly Route<Serving>[] = [
   route('get', path, 'Gives an earlier answer', async (serving: Serving, { key, params }) =>
     Response.json((await storedResponse(serving, key, params.id)).body),
   ),
-  route('delete', path, 'Forgets an answer', async ({ responses: store }: Serving, { key, params: { id } }) => {
+  route('delete', path, 'Deletes an answer', async ({ responses: store }: Serving, { key, params: { id } }) => {
     if (!(await store.delete({ owner: key, id }))) throw noResponse(id);
     return Response.json({ id, object: 'response', deleted: true });
   }),

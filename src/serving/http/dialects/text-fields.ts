@@ -161,9 +161,9 @@ export async function askedText(
   } = fields;
   const { repetition_penalty: repetitionPenalty, logit_bias: logitBias, min_tokens: leastTokens = 0 } = fields;
   const { model, runner } = serving;
-  if (bestOf !== wanted) refuse('"best_of" other than n is not supported', 'best_of');
+  if (bestOf !== wanted) refuse('"best_of" must equal "n"', 'best_of');
   if (promptTop !== undefined && fields.stream === true) {
-    refuse('a stream has no "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
+    refuse('a stream cannot have "prompt_logprobs"; leave out one of them', 'prompt_logprobs');
   }
   checkInVocabulary(stopIds, model.vocabulary, 'stop_token_ids');
   checkInVocabulary(Object.keys(logitBias ?? {}).map(Number), model.vocabulary, 'logit_bias');
@@ -214,9 +214,9 @@ export async function askedText(
 /** Tokens before which nothing ends a text. @throws ApiError for more than are asked for, and beside a grammar */
 function checkLeastTokens(least: number, asked: number, json: unknown): void {
   if (least > asked) {
-    refuse(`"min_tokens" is ${least} and the text may have ${asked} tokens; ask for fewer`, 'min_tokens');
+    refuse(`"min_tokens" is ${least}, but the text may have only ${asked} tokens; ask for fewer`, 'min_tokens');
   }
-  if (json !== undefined) refuse('JSON and calls end when they are complete; leave out "min_tokens"', 'min_tokens');
+  if (json !== undefined) refuse('JSON and function calls end when complete; leave out "min_tokens"', 'min_tokens');
 }
 
 type JsonFields = Some<'response_format' | 'json_schema' | 'ignore_eos'>;
@@ -238,7 +238,7 @@ export async function sessionTurn(
   const { session_id: id, session_version: version, seed, n = 1, prompt_logprobs: scored } = fields;
   if (id === undefined) return undefined;
   if (n !== 1 || scored !== undefined) {
-    refuse('a turn on a session has one choice, and no log-probabilities of its prompt', 'session_id');
+    refuse('a session turn allows one choice and no prompt log-probabilities', 'session_id');
   }
   const { model, sessions, runner } = serving;
   const turn = await sessions.begin({ owner: request.key, id }, request.abort.signal, version);

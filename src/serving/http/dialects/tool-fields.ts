@@ -74,12 +74,12 @@ export function callingOf(
   { tools: given = [], choice = 'auto', parallel = true, schema }: ToolRequest,
 ): Calling | undefined {
   if (given.length === 0) {
-    if (choice !== 'none' && choice !== 'auto') refuse('there are no "tools" to choose from', 'tool_choice');
+    if (choice !== 'none' && choice !== 'auto') refuse('"tool_choice" needs "tools"; give some', 'tool_choice');
     return undefined;
   }
   const tools = given.map(({ name, description, parameters }): ToolFunction => ({ name, description, parameters }));
   const twice = tools.find(({ name }, place) => tools.findIndex((other) => other.name === name) !== place);
-  if (twice !== undefined) refuse(`there are two functions "${twice.name}"`, 'tools');
+  if (twice !== undefined) refuse(`two functions are called "${twice.name}"; rename one`, 'tools');
   const named = typeof choice === 'object' ? choice.name : undefined;
   const callable = named === undefined ? tools : tools.filter(({ name }) => name === named);
   if (callable.length === 0)
