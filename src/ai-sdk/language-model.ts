@@ -45,7 +45,7 @@ export interface LinnetSettings extends OpenOptions {
 /** The parts of an opened model that calls share. */
 interface Ready {
   readonly model: LanguageModel;
-  /** Of messages, which are told again with every call. */
+  /** Tokens of earlier messages, which every call sends again. */
   readonly memory: TextMemory;
   readonly runner: Runner;
   readonly calls: ToolCalls;

@@ -85,7 +85,7 @@ interface RunJobsOptions extends Stoppable {
 /**
  * Adds jobs to the queue and waits for all of their results. Jobs that were done before have theirs at once.
  *
- * @param url of the Redis
+ * @param url the Redis server
  * @throws LinnetError `ABORTED` when the signal fires: the jobs stay in the queue, and asking again finds their results;
  *   an error of a worker; `NOT_FOUND` without bullmq and ioredis
  */
@@ -153,7 +153,7 @@ interface WorkOptions {
 /**
  * Takes jobs, one at a time, until the signal fires. Folders that a killed worker left of jobs that are done go first.
  *
- * @param url of the Redis
+ * @param url the Redis server
  * @returns how many were done
  * @throws LinnetError as `openRedis`; `NOT_FOUND` without bullmq and ioredis
  */

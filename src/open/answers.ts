@@ -11,7 +11,7 @@ export interface Asking {
 
 /**
  * The result of reading the answer to a request.
- * @param name of the file, for errors
+ * @param name the file's name, for errors
  * @throws LinnetError `NOT_FOUND` where no answer comes, or a refusal, `ABORTED`, and as `read`
  */
 export async function fetchAnswer<T>(

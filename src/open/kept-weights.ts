@@ -34,7 +34,7 @@ type KeptType = (typeof keptTypes)[number];
 
 /** The kept weights of a checkpoint. */
 export interface KeptWeights {
-  /** Of the checkpoint. */
+  /** The checkpoint's fingerprint. */
   readonly fingerprint: string;
   /** The engine of the checkpoint's model. @throws LinnetError `FORMAT` for graphs of another version of Linnet, which are removed */
   engine(model: GeneratingModel): Promise<StepEngine>;
@@ -84,7 +84,7 @@ export async function keptWeights(
       const [encoded, fingerprint] = (await readInFolder(kept, checkpointFile, 1024, 'own')).toString().split(' ');
       return encoded === state ? await stored(fingerprint) : undefined;
     } catch {
-      return undefined; // damaged files, and those of another version of Linnet, are written again
+      return undefined; // damaged files and files from another version of Linnet are written again
     }
   };
   const written = await read();
@@ -92,7 +92,7 @@ export async function keptWeights(
   try {
     await mkdir(folderOfAll, { recursive: true, mode: 0o700 });
     await using _lock = await lockFolder(folderOfAll);
-    const other = await read(); // of another process
+    const other = await read(); // written by another process
     if (other !== undefined) return other;
     await makeRoom(folderOfAll, kept);
     process.stderr.write(`linnet: keeping ${path} as ${dtype} in ${kept}\n`);
@@ -102,9 +102,7 @@ export async function keptWeights(
     return await stored(fingerprint);
   } catch (error) {
     // Faults of the weights themselves come again.
-    process.stderr.write(
-      `linnet: ${path} cannot be cached as ${dtype} and is encoded at each start: ${reasonOf(error)}\n`,
-    );
+    process.stderr.write(`linnet: ${path} is not cached as ${dtype}, so encoded at each start: ${reasonOf(error)}\n`);
     return undefined;
   }
 }

@@ -34,7 +34,7 @@ export interface WriterParts<Self> extends ModelSurroundings {
   /** Makes the engine, which is disposed of with the model; called once, when it is first needed. */
   readonly engine: () => Promise<StepEngine>;
   readonly sessionFiles?: SessionFiles;
-  /** Of an exported model: how it is stored. */
+  /** How an exported model is stored. */
   readonly manifest?: ExportManifest;
   /** Medusa heads in the files of the model; absent in browsers. */
   readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
@@ -126,7 +126,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
 
   /**
    * Log-likelihoods of continuations given a context, in the order of the continuations. Spaces at the end of the context
-   * count to the continuation, which words begin with; tokens are those of context and continuation as one text.
+   * belong to the continuation, since words begin with them; context and continuation are tokenized as one text.
    * @throws LinnetError `INPUT` for an empty continuation
    */
   async score(context: string, continuations: readonly string[]): Promise<ContinuationScore[]> {

@@ -70,8 +70,8 @@ export async function placeOfModel(given: string, base?: string): Promise<NamedP
 }
 
 /**
- * The path of a model that is here: as it was given (relative ones from `base`), in the package, or where `linnet download` puts a model
- * of the hub, by its name or the address of its page.
+ * The path of a local model: as given (relative to `base`), in the package, or where `linnet download` puts a hub model, given by its
+ * name or page address.
  * @throws LinnetError `NOT_FOUND` as `placeOfModel`, and for a model of the hub that has not been downloaded
  */
 export async function modelHere(given: string, base?: string): Promise<string> {

@@ -3,7 +3,7 @@ import { afterEach, describe, expect, it, vi } from 'vitest';
 import { Random } from '../random.ts';
 import { PrivateFolder } from './private-folder.ts';
 
-/** A private file system of which a call in ten fails; `null` is a folder. */
+/** A private file system where one call in ten fails; `null` is a folder. */
 class FaultyFileSystem {
   readonly files = new Map<string, Uint8Array<ArrayBuffer> | null>();
   readonly #random: Random;

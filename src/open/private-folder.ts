@@ -36,7 +36,7 @@ export class PrivateFolder {
   }
 
   /**
-   * @param name of the folder within the origin
+   * @param name the folder's name within the origin
    * @returns undefined where the browser has no such file system, or does not let the page use it
    */
   static async open(name: string): Promise<PrivateFolder | undefined> {

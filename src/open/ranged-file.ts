@@ -1,4 +1,4 @@
-/** A file behind a URL of which parts are read, by ranges of HTTP. The server is not trusted: no more than the asked bytes is read. */
+/** A file behind a URL, read in parts by HTTP ranges. The server is not trusted: never reads more than the requested bytes. */
 import type { GgufFile } from '../checkpoint/gguf/weights.ts';
 import { LinnetError } from '../errors.ts';
 import type { FetchFilesOptions } from './fetch-options.ts';

@@ -111,7 +111,7 @@ function allocate(name: string, bytes: number): Uint8Array<ArrayBuffer> {
   try {
     return new Uint8Array(bytes);
   } catch (error) {
-    throw new LinnetError('RUNTIME', `not enough memory for the ${bytes} bytes of ${quoteName(name)}`, {
+    throw new LinnetError('RUNTIME', `no memory left for the ${bytes} bytes of ${quoteName(name)}`, {
       cause: error,
     });
   }
@@ -155,7 +155,7 @@ declare const caches: CacheStorageApi | undefined;
 export class CacheStorageWeights implements WeightCache {
   readonly #name: string;
 
-  /** @param name of the cache within the origin; `caches.delete(name)` empties it */
+  /** @param name the cache's name within the origin; `caches.delete(name)` empties it */
   constructor(name = 'linnet-weights') {
     this.#name = name;
   }

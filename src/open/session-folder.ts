@@ -7,7 +7,7 @@ import { type PrivateFile, PrivateFolder } from './private-folder.ts';
 import { sha256Of } from './remote-folder.ts';
 
 const ending = '.session';
-/** Of a name, escaped: file systems have 255 bytes, endings of names included. */
+/** Longest escaped name: file systems allow 255 bytes, ending included. */
 const longestName = 240;
 
 /** @throws LinnetError `CONFIG` where the browser has no private file system */
@@ -42,7 +42,7 @@ function nameOf(escaped: string): string {
   try {
     return decodeURIComponent(escaped);
   } catch {
-    return escaped; // of somebody else
+    return escaped; // not written by Linnet
   }
 }
 

@@ -85,7 +85,7 @@ export class TextReader implements AsyncDisposable {
   }
 
   /**
-   * @param text of one token or more, and of no more than the model reads
+   * @param text at least one token, at most as many as the model reads
    * @throws LinnetError `RUNTIME` after disposal
    */
   async #run(what: string, { tokens: own, pairStart }: LaidOutText, result: Result): Promise<Float32Array> {
@@ -143,7 +143,7 @@ function classification({ labels, isRegression }: ClassifierModel, logits: Float
   return { ...best, classes, ...(isRegression && { value: logits[0] }) };
 }
 
-/** The sum of the last hidden states of a text's own tokens, [1,width]: its direction is that of their mean. */
+/** The sum of the last hidden states of a text's own tokens, [1,width]; it has the direction of their mean. */
 function hiddenSum(model: Model, source: ParameterSource, texts: ClassifiedTexts): Value {
   const [, n] = texts.tokens.shape.map(Number);
   const hidden = model.kind === 'causal' ? parallelHidden(model, source, texts.tokens) : model.encode(source, texts); // [1,n,width]

@@ -124,8 +124,7 @@ async function openProgram(
   settings: WebEngineSettings,
 ): Promise<Program> {
   const bytes = fetched.get(file);
-  if (bytes === undefined)
-    throw new LinnetError('FORMAT', `${EXPORT_FILE} uses ${file} for two purposes; export again`);
+  if (bytes === undefined) throw new LinnetError('FORMAT', `${EXPORT_FILE} uses ${file} twice; export again`);
   const started = performance.now();
   const dataFile = dataFileOf(file === exportedFiles.mtp ? exportedFiles.model : file);
   const weights = [...fetched].filter(([name]) => name === dataFile);
@@ -159,7 +158,7 @@ async function requireHalfPrecision(): Promise<void> {
  * server must allow (HTTP ranges); it is neither verified nor cached. Its result has the same names and does the same as in Node; sessions are
  * saved by name in the origin's private file system: `savedSessions` lists them.
  *
- * @param url of the folder or file, absolute or relative to the page
+ * @param url the folder or file, absolute or relative to the page
  * @throws LinnetError `INPUT` if it is not an http(s) URL, `NOT_FOUND` if a file cannot be fetched, `FORMAT` if a file is
  *   malformed, has not the size and SHA-256 that linnet.json says, or is not the graph that the configuration asks for,
  *   `CONFIG` if the model or an option is not supported, `MISMATCH` for a device that the export was not made for,

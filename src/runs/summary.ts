@@ -40,7 +40,7 @@ export async function summarizeRun(
     state,
     error: record.error,
     model: words.model ?? null,
-    // Of the model that came out; of a run under way, that will come out.
+    // The mixer of the resulting model, also for current runs.
     mixer: clipped(fieldOf(results, 'mixer') ?? last.mixer ?? configuration.mixer ?? words.mixer),
     ...progressOf(record, groups),
     // The mean of a finished run's last tenth; of a run under way, the last step's loss.
@@ -111,7 +111,7 @@ function numberOf(value: unknown, field: string): number | undefined {
   return typeof found === 'number' && Number.isFinite(found) ? found : undefined;
 }
 
-/** Fields of lines of training, as against those of results. */
+/** Fields of training lines; result lines have others. */
 const trainingFields: ReadonlySet<string> = new Set('update loss gradientNorm learningRate seconds tokens'.split(' '));
 
 /** Trials of a study, or optimizer steps: done, and planned. */

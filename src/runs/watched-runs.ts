@@ -41,7 +41,7 @@ export interface RunCurves {
 
 interface KnownRun {
   readonly series: RunSeries;
-  /** Of the record's file: when it was written, and its size. */
+  /** Write time and size of the record's file. */
   stamp: string;
   record: RunRecord;
 }

@@ -17,7 +17,7 @@ export interface EnginePlacement {
 }
 
 /**
- * @param folder of a model, or of an export; or a GGUF file
+ * @param folder a model's or export's folder, or a GGUF file
  * @param wanted `auto`: models of at most 16 MiB inline with one thread, others in a thread of their own
  * @param threads requested number; kept in any case
  */

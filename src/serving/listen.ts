@@ -13,7 +13,7 @@ export interface ListenOptions {
   readonly host?: string;
   /** 0 takes a free one. Default 8080. */
   readonly port?: number;
-  /** Keys of which every request must bring one; none lets everyone on this machine ask. */
+  /** Every request must present one of these keys; without any, everyone on this machine may ask. */
   readonly keys?: readonly string[];
   /** Seconds that a draining server still takes requests, while `/health` tells load balancers to look elsewhere. Default 0. */
   readonly drainDelay?: number;

@@ -37,7 +37,7 @@ export interface EvaluationPlan {
   readonly every: number;
   /** Ends the run after this many measurements without a new lowest loss; default: never. */
   readonly patience?: number;
-  /** The run's final parameters: the ones of the lowest loss, or the last. */
+  /** The run's final parameters: at the lowest loss, or the last. */
   readonly keep: 'best' | 'last';
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
 }
@@ -80,7 +80,7 @@ export async function heldOutLoss(
       const runs: WeightedRun[] = [];
       for (let start = 0; start < dataset.rows; start += rows) {
         const filled = Math.min(rows, dataset.rows - start);
-        // The graph has a fixed number of rows: the last batch is filled up with rows of no weight.
+        // The graph has a fixed number of rows: rows without weight fill the last batch.
         const visits = Array.from({ length: rows }, (_, i) => ({ row: i < filled ? start + i : 0, epoch: 0 }));
         const feeds = (): Record<string, Tensor> => {
           const batch = withoutWeight(dataset.batch(visits), filled, rows);
@@ -115,7 +115,7 @@ interface MeasuredParameters {
   readonly parameters: Blocks;
 }
 
-/** Keeps the best parameters of a job that asks for them; of others nothing. @param folder of the snapshots, where there are any */
+/** Keeps the best parameters if the plan asks for them. @param folder the snapshot folder, if any */
 export function bestParameters(
   plan: EvaluationPlan | undefined,
   folder: string | undefined,
@@ -123,14 +123,14 @@ export function bestParameters(
 ) {
   const keepsBest = plan?.keep === 'best';
   let best: MeasuredParameters | undefined;
-  /** The best one at the snapshot before, which a damaged newest snapshot falls back to. */
+  /** The best one at the previous snapshot, the fallback for a damaged newest one. */
   let before: number | undefined;
   return {
-    /** The run's final parameters in place of its last ones. */
+    /** The run's final parameters, instead of its last ones. */
     get kept(): MeasuredParameters | undefined {
       return best;
     },
-    /** Restores the best of a resumed run. Where its file is gone, the next measurement is the best so far. */
+    /** Restores the best of a resumed run. If its file is gone, the next measurement becomes the best. */
     async restore(evaluations: readonly Evaluation[]): Promise<void> {
       const measured = lowest(evaluations);
       if (!keepsBest || folder === undefined || measured === undefined) return;
@@ -138,7 +138,7 @@ export function bestParameters(
       if (parameters !== undefined) best = { measured, parameters };
       before = measured.update;
     },
-    /** Takes in a measurement, the last of all. */
+    /** Records the latest measurement. */
     async take(measured: Evaluation, parameters: Blocks, evaluations: readonly Evaluation[]): Promise<void> {
       const isBest = lowest(evaluations) === measured;
       if (keepsBest && (isBest || best === undefined)) {
@@ -147,7 +147,7 @@ export function bestParameters(
       }
       plan?.onEvaluation?.({ ...measured, isBest });
     },
-    /** Writes a snapshot, then removes files that neither it nor the previous one refers to. */
+    /** Writes a snapshot, then removes files that neither it nor the previous one references. */
     async snapshot(write: () => Promise<void>): Promise<void> {
       await write();
       const now = best?.measured.update;

@@ -9,7 +9,7 @@ import { blockForSize, type WeightType } from '../quantization/sources.ts';
 import { memoryLimit } from './plans/options.ts';
 import { processBytes } from './step-cost.ts';
 
-/** With all weights in memory, or with those of one layer at a time. */
+/** All weights in memory, or one layer's at a time. */
 export type MemoryForm = 'whole' | 'layers';
 
 /** Bytes of a weight in the runtime's own form of int4: codes, and a scale and a sum of each block. */
@@ -28,7 +28,7 @@ const openedBytes: Readonly<Record<WeightType, (block: BlockSize) => number>> = 
   int4: (block) => codedBytes({ bits: 4, size: block, minima: false }),
 };
 
-/** The memory of an engine that is made of a checkpoint, at its peak. @param block of int4 */
+/** Peak memory of creating an engine from a checkpoint. @param block int4 block size */
 export function engineMemory(parameters: ParameterShapes, dtype: WeightType, block = blockForSize(parameters)): number {
   return processBytes + openedBytes[dtype](block) * parameterCount(parameters);
 }
@@ -69,10 +69,10 @@ export interface FormPlan {
 
 /**
  * The faster form that fits.
- * @param bytes of each form that the work has
+ * @param bytes memory of each form of the work
  * @param remedies completes "What helps:"
  * @param option that sets the limit
- * @throws LinnetError `CONFIG` where neither fits
+ * @throws LinnetError `CONFIG` if neither fits
  */
 export function chooseForm(
   work: string,

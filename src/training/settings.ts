@@ -9,7 +9,7 @@ export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
 /** The shape of the learning rate after the warm-up. */
 export type ScheduleName = (typeof scheduleNames)[number];
 
-/** A field with its texts for a command line or form: a word for its value, and a sentence without an end. */
+/** A field with its texts for a command line or form: a word for its value, and a description without a period. */
 export const described = <Schema extends z.ZodType>(
   schema: Schema,
   placeholder: string,
@@ -36,7 +36,7 @@ const defaults = {
   seed: 0,
 };
 
-/** Every setting with its bounds and its description, none with a default: a form of them shows which were left out. */
+/** All settings with bounds and descriptions, without defaults, so that a form shows which were left out. */
 export const settingFields = {
   steps: described(whole(1), 'count', 'total optimizer steps', 'from `epochs`'),
   epochs: described(whole(1), 'count', 'passes over the data', defaults.epochs),
@@ -80,7 +80,7 @@ export const trainingSchema = z
 
 /** Settings with all defaults filled in. */
 export type TrainingSettings = z.infer<typeof trainingSchema>;
-/** Settings as they are given: defaults stand in for those that are left out. */
+/** Settings as given; the rest get defaults. */
 export type TrainingInput = Partial<TrainingSettings>;
 
 /** Checks settings and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong */
@@ -97,7 +97,7 @@ export function warmupSteps(
   return warmupShare === undefined ? warmup : Math.round(warmupShare * total);
 }
 
-/** Tokens that one run of the graph works on. Speed is the same from one to eight thousand tokens on CPU, memory is not. */
+/** Tokens per graph run. On CPU, speed is equal from one to eight thousand tokens; memory is not. */
 const microBatchTokens = 4096;
 
 /** Rows of a micro-batch: given, or the largest divisor of the batch that stays within `microBatchTokens`. */
@@ -115,7 +115,7 @@ export interface ScheduleConfig {
   readonly peak: number;
   /** Optimizer steps over which the rate rises linearly from 0; optimizer step 0 then has rate 0. */
   readonly warmup: number;
-  /** Optimizer steps in all: where `linear` and `cosine` reach 0. */
+  /** Total optimizer steps: where `linear` and `cosine` reach 0. */
   readonly total: number;
 }
 

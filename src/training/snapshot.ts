@@ -1,7 +1,7 @@
 /**
  * Snapshots of a run: everything that the next optimizer step depends on, in one safetensors file, written under a temporary
  * name and renamed, with the SHA-256 of all that it holds. A run that was killed at any moment continues from its newest
- * whole snapshot, and ends with the weights of an unbroken run, bit for bit.
+ * whole snapshot, and ends with the weights of an uninterrupted run, bit for bit.
  */
 import { createHash } from 'node:crypto';
 import { readdir } from 'node:fs/promises';
@@ -59,7 +59,7 @@ const evaluationsName = 'evaluations';
 
 /**
  * Writes a snapshot and removes the ones before the previous one.
- * @param identity of the run: settings, model and data; `readSnapshot` refuses another
+ * @param identity the run's settings, model and data; `readSnapshot` refuses another
  */
 export async function writeSnapshot(
   folder: string,

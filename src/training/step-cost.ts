@@ -13,43 +13,43 @@ import type { ParameterBlock } from './parameter-blocks.ts';
 import { segmentedGradientsCost } from './segmented-gradients.ts';
 import { microBatchGraph, type StepJob } from './step-program.ts';
 
-/** A job before its data and weights are read; weights that are there are not looked at. */
+/** A job before its data and weights are read; given weights are ignored. */
 export interface PlannedJob extends StepJob {
-  /** Of weights that are in memory and not in the graph. Default: none. */
+  /** Weights in memory outside the graph. Default: none. */
   readonly otherWeightBytes?: number;
-  /** Whether its graphs are compiled as `lean`. Default: as `runsLean` of the model. */
+  /** Whether its graphs are compiled as `lean`. Default: `runsLean` of the model. */
   readonly lean?: boolean;
 }
 
 export interface StepCost {
   /** Rows of a micro-batch. */
   readonly microBatch: number;
-  /** Everything below together, and the process itself. */
+  /** Sum of everything below, plus the process itself. */
   readonly bytes: number;
-  /** Weights of the model and of a teacher, also frozen ones. */
+  /** Weights of the model and its teacher, including frozen ones. */
   readonly weightBytes: number;
-  /** Gradients, their sum over micro-batches, moments and new values of trained parameters. */
+  /** Trained parameters' gradients, their sum over micro-batches, moments and new values. */
   readonly trainingBytes: number;
-  /** Results of a micro-batch that are alive at once. */
+  /** Largest set of a micro-batch's results alive at once. */
   readonly resultBytes: number;
-  /** Additions and multiplications in products of matrices, of all micro-batches. */
+  /** Additions and multiplications in matrix products, over all micro-batches. */
   readonly operations: number;
 }
 
 /** Node, the engine's library, tokenizer and text. */
 export const processBytes = 240 * 2 ** 20;
-/** More rows of a micro-batch than fill this with results make no step faster. */
+/** Beyond this many bytes of results, more rows per micro-batch make no step faster. */
 const usefulResultBytes = 2 ** 32;
 
-/** Models above this many bytes have results of megabytes, and run without the memory of earlier runs. */
+/** Models above this many bytes have megabytes of results, and run without memory kept from earlier runs. */
 const mostKeptBytes = 2 ** 28;
 
-/** Whether graphs of a model are compiled as `lean`. */
+/** Whether a model's graphs are compiled as `lean`. */
 export function runsLean(parameters: ParameterShapes, device: Device = 'cpu'): boolean {
   return device === 'cpu' && 4 * parameterCount(parameters) > mostKeptBytes;
 }
 
-/** Factor of the results of a graph: an engine that does not run lean keeps memory of earlier runs. */
+/** Factor on a graph's results: an engine that does not run lean keeps memory from earlier runs. */
 export function timesKept(lean: boolean): number {
   return lean ? 1 : 2;
 }
@@ -66,10 +66,10 @@ export function stepCost(job: PlannedJob): StepCost {
   const { trainable = () => true } = job;
   const trained = 4 * parameterCount(selectParameters(job.model.parameters, trainable));
   const microBatch = microBatchRows(job.settings);
-  // The fused graph reads moments, and one that accumulates reads the sum of gradients so far.
+  // The fused graph reads moments; an accumulating one also reads the gradient sum so far.
   const sums = microBatch < job.settings.batch ? 1 : 0;
   const weightBytes = inputBytes - (fused ? 2 : sums) * trained + (job.otherWeightBytes ?? 0);
-  // Moments, and new values next to those that the run began with; results leave the engine as copies.
+  // Moments, and new values next to the initial ones; results leave the engine as copies.
   const [trainingBytes, resultBytes] = [(3 + sums) * trained, Math.max(timesKeptOf(job) * peakBytes, 2 * outputBytes)];
   return {
     microBatch,
@@ -93,12 +93,12 @@ function segmentedStepCost(
   const { bytes: resultBytes, operations } = segmentedGradientsCost(loss, names, weights, settings.batch / microBatch);
   const trained = new Set(blocks.map(({ parameter }) => parameter));
   const trainedBytes = 4 * parameterCount(selectParameters(model.parameters, (name) => trained.has(name)));
-  const trainingBytes = 5 * trainedBytes; // as they began, as they are, two moments, gradients
+  const trainingBytes = 5 * trainedBytes; // initial values, current values, two moments, gradients
   const bytes = processBytes + trainingBytes + resultBytes;
   return { microBatch, weightBytes: 0, trainingBytes, resultBytes, bytes, operations };
 }
 
-/** The settings with the largest micro-batch that fits and is of use, and their cost; of one row that does not fit, its cost. */
+/** Settings with the largest useful micro-batch that fits, and their cost; if one row does not fit, one row's cost. */
 export function fitStep(job: PlannedJob, limit: number): { settings: TrainingSettings; cost: StepCost } {
   const { settings } = job;
   const most = microBatchRows(settings);
@@ -115,7 +115,7 @@ export function fitStep(job: PlannedJob, limit: number): { settings: TrainingSet
   return { settings, cost: stepCost(job) };
 }
 
-/** As `fitStep`. @throws LinnetError as `requireMemory` */
+/** Like `fitStep`. @throws LinnetError as `requireMemory` */
 export function requireFit(job: PlannedJob, limit: number): ReturnType<typeof fitStep> {
   const step = fitStep(job, limit);
   requireMemory(step.cost, step.settings, limit);
@@ -142,15 +142,15 @@ export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings,
   );
 }
 
-/** Products of small matrices, and all that is no product, take about as long as a third of the products. */
+/** Small matrix products and everything else add about a third of the products' time. */
 const overhead = 1.35;
 
-/** Seconds that operations take. @param rate operations a second, as of `measureOperations` */
+/** Seconds for a number of operations. @param rate operations per second, from `measureOperations` */
 export function operationSeconds(operations: number, rate: number): number {
   return (overhead * operations) / rate;
 }
 
-/** Operations per second that the engine reaches in a product of large matrices on this machine. */
+/** Operations per second of a large matrix product in the engine on this machine. */
 export async function measureOperations(options: CompileOptions = {}): Promise<number> {
   const [rows, width] = [512, 2048];
   const graph = new Graph('rate');

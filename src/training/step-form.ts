@@ -18,7 +18,7 @@ import type { TrainingJob } from './trainer.ts';
 export const stepForms = ['whole', 'layers', 'updates'] as const;
 export type StepForm = (typeof stepForms)[number];
 
-/** Rank and α of updates, as of the paper's fine-tuning. */
+/** Rank and α of updates, as in the paper's fine-tuning. */
 const updateScale = { rank: 8, alpha: 16 } as const;
 
 /** A step in its form. */

@@ -34,13 +34,13 @@ export interface TrainingState {
 }
 
 export interface StepResult {
-  /** Mean of the objective per weighted prediction, before the optimizer step; nats where it is −log p. */
+  /** Mean objective per weighted prediction, before the optimizer step; nats if it is −log p. */
   readonly loss: number;
-  /** Norm of all gradients together, before clipping. */
+  /** Joint norm of all gradients, before clipping. */
   readonly gradientNorm: number;
 }
 
-/** The model to train, by which loss, and how. */
+/** The model to train, its loss and settings. */
 export interface StepJob {
   /** Names and shapes of all parameters. */
   readonly model: Pick<ModelDescription, 'parameters'>;
@@ -48,7 +48,7 @@ export interface StepJob {
   readonly objective: Objective;
   /** Where training starts. Not written to. */
   readonly parameters: Weights;
-  /** Frozen parameters that are not among `parameters`: read layer by layer, in which gradients are computed then. */
+  /** Frozen parameters outside `parameters`, read layer by layer; gradients are then computed layer by layer too. */
   readonly weights?: SegmentWeights;
   /** Steps, rates, batch, length and the rest, with defaults filled in. */
   readonly settings: TrainingSettings;
@@ -60,7 +60,7 @@ export interface StepJob {
 
 /** A job, and the form of its programs. */
 export interface ProgramJob extends StepJob {
-  /** Whether programs keep frozen parameters, on a device with its own memory. Default: they are read where they lie. */
+  /** Whether programs keep frozen parameters, on a device with its own memory. Default: read in place. */
   readonly keepFrozen?: boolean;
   /** Largest block in bytes; see parameter-blocks.ts. */
   readonly blockBytes?: number;
@@ -71,7 +71,7 @@ export interface ProgramJob extends StepJob {
 const usualFusedBytes = 2 ** 26;
 
 export const stateParts = ['parameters', 'first', 'second'] as const;
-/** What names of inputs begin with, by the part of the state, and for sums of gradients. */
+/** Prefixes of input names for each part of the state and for gradient sums. */
 const prefixes = { parameters: '', first: 'm ', second: 'v ', sum: 'sum ' } as const;
 
 /** Names of outputs: inputs and outputs of a graph must differ. */
@@ -79,7 +79,7 @@ function updated(part: keyof typeof prefixes, name: string): string {
   return `new ${prefixes[part]}${name}`;
 }
 
-/** An optimizer step over the micro-batches of a batch. @param weight of all their predictions */
+/** An optimizer step over the micro-batches of a batch. @param weight sum over all their predictions */
 type Step = (
   state: TrainingState,
   batches: readonly BatchTensors[],
@@ -108,13 +108,13 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
     return program;
   };
 
-  /** The objective's inputs, of which a data set may give more, and the total weight. */
+  /** The objective's inputs (a data set may give more), and the total weight. */
   function batchInputs(batch: BatchTensors, weight: number): Record<string, Tensor> {
     const inputs = Object.keys(objective.inputs).map((name) => [name, batch[name]] as const);
     return { ...Object.fromEntries(inputs), total_weight: float32([], [weight]) };
   }
 
-  /** The same with parameters that are not trained. */
+  /** `batchInputs` plus frozen parameters. */
   function batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
     return { ...onlyInputs(program, Object.fromEntries(job.parameters)), ...batchInputs(batch, weight) };
   }
@@ -166,7 +166,7 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
       return { loss, sums };
     };
 
-  /** @param updates the optimizer step of a block whose parameter decays (true) or does not */
+  /** @param updates optimizer steps for blocks with weight decay (true) and without */
   const byBlocks =
     (gradients: Gradients, updates: ReadonlyMap<boolean, Program>): Step =>
     async (state, batches, weight, learningRate, update) => {
@@ -219,7 +219,7 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
     return {
       blocks,
       /**
-       * One optimizer step. The state's maps are replaced, their tensors are not written to.
+       * One optimizer step. Replaces the state's maps without writing to their tensors.
        * @param batches the micro-batches of a batch, by input name; the loss is the mean over all their weighted predictions
        * @param update counted from 0, for the bias correction
        */
@@ -241,7 +241,7 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
   }
 }
 
-/** The graph of a micro-batch, which is the whole step where `fused`. @throws LinnetError `CONFIG` if nothing is trainable */
+/** A micro-batch's graph, the whole step if `fused`. @throws LinnetError `CONFIG` if nothing is trainable */
 export function microBatchGraph(job: ProgramJob): {
   graph: Graph;
   blocks: readonly ParameterBlock[];
@@ -256,7 +256,7 @@ export function microBatchGraph(job: ProgramJob): {
   return { graph: (fused ? fusedGraph : gradientGraph)(job, blocks), blocks, fused };
 }
 
-/** Micro-batches of an optimizer step; one is fused with it into a graph. */
+/** Micro-batches per optimizer step; a single one is fused with the step into one graph. */
 function microBatches(settings: TrainingSettings): number {
   return settings.batch / microBatchRows(settings);
 }
@@ -345,12 +345,12 @@ export function fusedGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): 
   return graph;
 }
 
-/** The loss alone, for data that is not trained on; divided by `total_weight` as in training. */
+/** The loss alone, for held-out data; divided by `total_weight` as in training. */
 export function lossGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Graph {
   return beginGraph('held-out loss', job, blocks).graph;
 }
 
-/** Loss and gradients of a micro-batch; with several of them, added to the sums so far. */
+/** A micro-batch's loss and gradients, added to the sums so far if there are several. */
 function gradientGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Graph {
   const { graph, loss, inputs } = beginGraph('gradients', job, blocks);
   const found = gradients(loss, inputs);
@@ -364,7 +364,7 @@ function gradientGraph(job: ProgramJob, blocks: readonly ParameterBlock[]): Grap
 const flatInputs = ['parameter', 'first', 'second', 'gradient'] as const;
 const flatResults = ['new parameter', 'new first', 'new second'] as const;
 
-/** The optimizer step of a block of any size, as a row of numbers; its gradient counts `factor` times. */
+/** The optimizer step for a block of any size, flattened; its gradient is multiplied by `factor`. */
 function blockUpdateGraph(optimizer: AdamWConfig, decays: boolean): Graph {
   const graph = new Graph('block update');
   const [parameter, first, second, gradient] = flatInputs.map((name) => graph.input(name, 'float32', ['N']));

@@ -68,7 +68,7 @@ export interface LoopStart {
 
 /**
  * The optimizer steps of a job, one after the other.
- * @param program of the job
+ * @param program the job's program
  */
 export function updatesOf(job: LoopJob, program: TrainingProgram, { state, update, cursor }: LoopStart) {
   const { settings, dataset, feature } = job;

@@ -13,7 +13,7 @@ export interface DraftedTree {
 /** A part of a call: those with the same index are one call. */
 export interface CallPiece {
   readonly index: number;
-  /** Of the first piece. */
+  /** In the first piece only. */
   readonly id?: string;
   readonly name?: string;
   readonly json: string;
@@ -31,7 +31,7 @@ export interface AnswerPiece {
   readonly stateBytes?: number;
   /** Tokens of the prompt that had been read before. */
   readonly cached?: number;
-  /** Of the last piece. */
+  /** In the last piece only. */
   readonly tokensPerSecond?: number;
   readonly written?: number;
   readonly rounds?: number;

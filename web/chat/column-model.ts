@@ -34,7 +34,7 @@ export interface ColumnSnapshot {
 }
 
 export interface ColumnStart {
-  /** Of a conversation that has been kept. */
+  /** Key of a saved conversation. */
   readonly key?: string;
   readonly name?: string;
   readonly conversation?: ConversationTree;

@@ -58,7 +58,7 @@ function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
     if (isPlace(parent, id) && isText(text)) {
       if (author === 'user') return { id, key, parent, author, text };
       if (author === 'model') {
-        // Of an answer that was cut, the last call is cut too.
+        // If the answer was cut, so was its last call.
         const whole = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
         const made = whole.map(({ id, name, json }) => ({ id, name, json }));
         const ended = isFinish(finish) && (finish !== 'calls' || made.length > 0);

@@ -20,7 +20,7 @@ const user = (text: string) => ({ author: 'user' as const, text });
 const model = (text: string) => ({ author: 'model' as const, text });
 const texts = (conversation: ConversationTree) => shownPath(conversation).map(({ text }) => text);
 
-/** A question with two answers, the first of which was gone on from. */
+/** A question with two answers; the conversation continued from the first. */
 function branched(): ConversationTree {
   const asked = addTurn(emptyConversation, undefined, user('a'));
   const first = addTurn(addTurn(asked, 0, model('b')), 1, user('c'));

@@ -1,5 +1,5 @@
 /**
- * A conversation with branches: turns in a tree, of which one path is shown. Asking again, or changing what was asked,
+ * A conversation with branches: a tree of turns with one path shown. Asking again, or changing a question,
  * makes a branch; nothing is lost. Values are never changed, only made anew.
  */
 
@@ -55,7 +55,7 @@ export interface Turn extends TurnFacts {
   readonly parent: number | undefined;
   readonly author: Author;
   readonly text: string;
-  /** Of a turn of results: one for each call of the turn before. */
+  /** In a turn of results: one for each call of the previous turn. */
   readonly results?: readonly string[];
 }
 

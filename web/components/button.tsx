@@ -13,9 +13,9 @@ export interface ButtonProps {
   readonly kind?: 'plain' | 'primary' | 'danger' | 'quiet';
   readonly type?: 'button' | 'submit';
   readonly disabled?: boolean;
-  /** Of a button that switches something on and off. */
+  /** State of a toggle button. */
   readonly pressed?: boolean;
-  /** Of a button that shows and hides something. */
+  /** State of a button that shows and hides something. */
   readonly expanded?: boolean;
   readonly children?: ComponentChildren;
 }

@@ -6,7 +6,7 @@ import { themeColours, watchScheme } from './scheme.tsx';
 export interface HeatLayer {
   /** [T,T] */
   readonly weights: Float32Array;
-  /** Of the colours of series. */
+  /** Index of a series color. */
   readonly series: number;
 }
 

@@ -30,7 +30,7 @@ export interface LineChartProps {
   readonly formatX?: (value: number) => string;
   /** Pixels. Default 140. */
   readonly height?: number;
-  /** `zero`: the axis of values begins at zero. `data`: it is that of the values. `log`: so is its logarithm. Default `zero`. */
+  /** Value axis: `zero` starts at zero, `data` spans the values, `log` spans them logarithmically. Default `zero`. */
   readonly range?: keyof typeof ranges;
   /** Ticks at multiples of powers of two, as bytes want them. Default false. */
   readonly isBinary?: boolean;
@@ -46,7 +46,7 @@ const ranges = {
   log: { scale: 'log10' },
 } as const satisfies Record<string, Partial<ChartAxis>>;
 
-/** Colours of drawings by those of the page. */
+/** Maps drawing colors to the page's. */
 const themed = new Map<string | number, string>([
   ...Object.entries(CHART_INK).map(([name, ink]) => [ink, `var(--${name})`] as const),
   ...lightSeries.map((ink, at) => [ink, `var(--series-${at % 6})`] as const),

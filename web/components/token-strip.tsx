@@ -6,7 +6,7 @@ import { visibleToken } from './tokens.ts';
 export interface BarPart {
   /** From 0 to 1: shares of the height. */
   readonly share: number;
-  /** Of the colours of series. */
+  /** Index of a series color. */
   readonly series: number | 'muted';
 }
 

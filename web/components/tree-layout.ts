@@ -15,7 +15,7 @@ const aboveRoots = -1;
 
 /**
  * Lays out a tree or forest; siblings keep their order.
- * @param parents of every node, -1 for a root; a parent comes before its children, anything else counts as a root
+ * @param parents each node's parent, -1 for a root; parents come before their children, anything else counts as a root
  */
 export function layoutTree(parents: ArrayLike<number>): TreeLayout {
   const children = new Map<number, number[]>([[aboveRoots, []]]);

@@ -129,7 +129,7 @@ export interface TreeProblem {
   /** L. */
   readonly committed: number;
   readonly parents: readonly number[];
-  /** Of the text, then of the nodes. */
+  /** Rows of the text, then of the nodes. */
   readonly rows: Rows;
 }
 

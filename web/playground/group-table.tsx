@@ -6,7 +6,7 @@ import type { ShownLayer } from './views-protocol.ts';
 
 export interface GroupTableProps {
   readonly layer: ShownLayer;
-  /** Of the layer with softmax attention, after the text. */
+  /** Bytes of the layer with softmax attention, after the text. */
   readonly softmaxBytes: number;
   /** What the token reads, by branch. */
   readonly rows: BranchWeights;

@@ -51,7 +51,7 @@ export class ModelHost {
       threads,
       ...(source.kind === 'url' ? { cache: await browserWeights() } : { fetch: fetchFrom(source.files) }),
     };
-    // Files that were dropped are those of one page.
+    // Dropped files belong to one page.
     const key = source.kind === 'url' ? `${new URL(url, location.href).href} ${threads}` : crypto.randomUUID();
     const { model: opened, release } = await this.#models.take(key, () =>
       open(url, { ...options, onProgress: (progress) => onProgress({ type: 'opening', ...progress }) }),

@@ -67,7 +67,7 @@ export type AnswerProgress =
       readonly type: 'written';
       /** Text that has become certain. */
       readonly text: string;
-      /** Tokens of the text so far, those of the prompt included. */
+      /** Tokens so far, prompt included. */
       readonly length: number;
       readonly stateBytes: number;
       /** What was guessed in the round, with speculation. */

@@ -17,7 +17,7 @@ export class SharedModels {
   readonly #held = new Map<string, Held>();
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param key of models that are the same; `open` is called for the first of them */
+  /** @param key equal for equal models; `open` is called for the first of them */
   async take(key: string, open: () => Promise<LanguageModel>): Promise<SharedModel> {
     const held = this.#held.get(key) ?? { opened: open(), users: 0 };
     this.#held.set(key, held);

@@ -1,7 +1,7 @@
 /** What the page and the worker say to each other about training. */
 import type { SamplerInput } from '../../src/web.ts';
 
-/** Settings that the page offers; all others are those of `linnet finetune`. */
+/** Settings on the page; all others are as in `linnet finetune`. */
 export interface TrainSettings {
   readonly steps: number;
   readonly learningRate: number;

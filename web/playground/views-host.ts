@@ -17,7 +17,7 @@ import type { Program } from '../../src/runtime/program.ts';
 import type { OpenedSource } from './train-host.ts';
 import type { Looked, Moved, ShownLayer, ViewMixer } from './views-protocol.ts';
 
-/** Of drawn parameters: the same for everybody. */
+/** Seed of random parameters, the same for everybody. */
 const seed = 1;
 
 /** Longer texts are cut: a map has a place for every pair of tokens. */
@@ -25,7 +25,7 @@ const mostTokens = 64;
 
 export class ViewsHost {
   readonly #opened: () => OpenedSource;
-  /** Of the last text: other mixers are compared with the same maps. */
+  /** The last text's maps, which other mixers are compared with. */
   #softmax: { readonly trainable: TrainableModel; readonly text: string; readonly maps: AttentionMaps } | undefined;
   #held: { readonly source: OpenedSource; readonly trainable: Promise<TrainableModel> } | undefined;
 

@@ -19,7 +19,7 @@ export interface ViewMixer {
 
 /** One layer's weights. */
 export interface ShownLayer {
-  /** Of the mixer, for people. */
+  /** Readable description of the mixer. */
   readonly mixer: string;
   /** H. */
   readonly heads: number;

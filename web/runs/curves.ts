@@ -22,7 +22,7 @@ export interface ChartKind {
   readonly title: string;
   /** The curve of a group; undefined where it has none. */
   readonly of: (curves: Readonly<Record<string, Curve>>) => Curve | undefined;
-  /** Of the groups whose loss measures this alone. */
+  /** Only for groups whose loss measures this quantity. */
   readonly quantity?: string;
   /** Whether smoothing helps. */
   readonly isNoisy: boolean;
@@ -55,7 +55,7 @@ export function chartKindsOf(all: readonly RunCurves[]): ChartKind[] {
   return [...losses, ...otherKinds];
 }
 
-/** Seconds are those of a step, tokens are counted from the beginning. */
+/** Seconds are per step; tokens count from the beginning. */
 function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): Curve | undefined {
   if (tokens === undefined || seconds === undefined || tokens.x.length < 2) return undefined;
   const count = Math.min(tokens.x.length, seconds.x.length);

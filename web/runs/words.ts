@@ -1,4 +1,4 @@
-/** Numbers as the page writes them; those of src/report/quantities.ts where a report has them too. */
+/** Numbers as the page formats them; src/report/quantities.ts formats numbers that reports share. */
 import {
   formatCount,
   formatDuration,

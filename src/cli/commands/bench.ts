@@ -13,17 +13,14 @@ const benchmarks = { decode, prefill, verify, speculate };
 
 export const bench = defineCommand({
   description:
-    'Times a model or an exported folder. Compared variants take turns, so that a drifting machine slows all ' +
-    'alike.\n\ndecode: time of one-token steps, and memory, by context; a model with softmax layers is also ' +
-    'measured linearized (augmented). States are filled with random numbers as if the context had been read. ' +
-    'The bandwidth share is the bytes of weights a token reads, times tokens per second, over the bandwidth ' +
-    'of sequential memory reads, measured in the same run.\n\nprefill: time to read random prompts into an ' +
-    'empty state, chunk by chunk.\n\nverify: time of steps over random token trees with the logits of all ' +
-    'nodes, as verifying drafts needs them, and of drafting if the folder has Medusa heads.\n\nspeculate: ' +
-    "the same prompts token by token, with drafts from the folder's Medusa heads (or its multi-token " +
-    'prediction layer), and with drafting that switches itself off (auto). Prompts are stretches of --data, ' +
-    'repeated if it is shorter, or of text the model writes. Ratios are medians over neighboring runs. Exit ' +
-    'code 1 if a greedy text differs from sequential decoding.',
+    'Times a model or an exported folder. Compared variants take turns, so that a drifting machine slows all alike.\n\ndecode: time of one-token ' +
+    'steps, and memory, by context; a model with softmax layers is also measured linearized (augmented). States are filled with random numbers as if ' +
+    'the context had been read. The bandwidth share is the bytes of weights a token reads, times tokens per second, over the bandwidth of sequential ' +
+    'memory reads, measured in the same run.\n\nprefill: time to read random prompts into an empty state, chunk by chunk.\n\nverify: time of steps ' +
+    'over random token trees with the logits of all nodes, as verifying drafts needs them, and of drafting if the folder has Medusa ' +
+    "heads.\n\nspeculate: the same prompts token by token, with drafts from the folder's Medusa heads (or its multi-token prediction layer), and with " +
+    'drafting that switches itself off (auto). Prompts are stretches of --data, repeated if it is shorter, or of text the model writes. Ratios are ' +
+    'medians over neighboring runs. Exit code 1 if a greedy text differs from sequential decoding.',
   examples: [
     'linnet bench decode linnet:tiny-llama',
     'linnet bench decode runs/1.1b-int4 --context 64,1024,131072 --profile --json',

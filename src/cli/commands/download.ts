@@ -9,13 +9,11 @@ import { announced, endpointOption, hubOf } from '../options/hub-options.ts';
 
 export const download = defineCommand({
   description:
-    'Fetches the configuration, tokenizer and safetensors weights of one commit of a model from the Hugging ' +
-    'Face hub, or the GGUF file that --include names, and verifies every digest the hub publishes. The ' +
-    'folder appears once it is complete. Ctrl-C keeps what has arrived; the same command resumes. Makes no ' +
-    'request if the commit is already there. With --dataset, fetches the rows of a data set (.parquet, ' +
-    '.jsonl, .csv, .tsv), all of them or by configuration and split, into the folder where eval tasks --data ' +
-    'data finds them, next to earlier downloads. For private and gated models, set HF_TOKEN to an access ' +
-    'token; HF_ENDPOINT names another hub.',
+    'Fetches the configuration, tokenizer and safetensors weights of one commit of a model from the Hugging Face hub, or the GGUF file that --include ' +
+    'names, and verifies every digest the hub publishes. The folder appears once it is complete. Ctrl-C keeps what has arrived; the same command ' +
+    'resumes. Makes no request if the commit is already there. With --dataset, fetches the rows of a data set (.parquet, .jsonl, .csv, .tsv), all of ' +
+    'them or by configuration and split, into the folder where eval tasks --data data finds them, next to earlier downloads. For private and gated ' +
+    'models, set HF_TOKEN to an access token; HF_ENDPOINT names another hub.',
   examples: [
     'linnet download HuggingFaceTB/SmolLM2-135M --out runs/smollm',
     'linnet download HuggingFaceTB/SmolLM2-135M --revision main --include "*.md" --json',

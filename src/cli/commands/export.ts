@@ -16,11 +16,10 @@ import { called, choice, countList } from '../framework/option-values.ts';
 
 export const exportCommand = defineCommand({
   description:
-    'Writes a model that generates text as a self-contained folder of ONNX files: the step graph with its ' +
-    "weights, T5's encoder for several text lengths, Medusa heads if the model has them, configuration and " +
-    'tokenizer, and linnet.json, which describes them. Copies weights from file to file one by one; ' +
-    'linnet.json records the error of each matrix. `linnet eval agreement MODEL EXPORT` measures what the ' +
-    'storage type costs. Commands that decode accept the folder in place of a model.',
+    "Writes a model that generates text as a self-contained folder of ONNX files: the step graph with its weights, T5's encoder for several text " +
+    'lengths, Medusa heads if the model has them, configuration and tokenizer, and linnet.json, which describes them. Copies weights from file to file ' +
+    'one by one; linnet.json records the error of each matrix. `linnet eval agreement MODEL EXPORT` measures what the storage type costs. Commands ' +
+    'that decode accept the folder in place of a model.',
   examples: [
     'linnet export linnet:tiny-llama --dtype w8a8 --out runs/tiny-w8a8',
     'linnet export runs/augmented --dtype int4 --block 128 --out runs/augmented-int4 --replace',

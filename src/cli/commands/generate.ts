@@ -67,14 +67,12 @@ type GenerateValues = z.output<z.ZodObject<typeof generateOptions>>;
 
 export const generateCommand = defineCommand({
   description:
-    'Continues a prompt and streams the text. A text prompt gets a BOS token if the tokenizer adds one; ' +
-    'token ids are read as given; without a prompt, the text starts after BOS. --chat sends the prompt as a ' +
-    "user message through the model's chat template. --session restores the state from a file, if it exists, " +
-    'and saves it at the end, even after Ctrl-C; a prompt then continues the saved text. --speculate drafts ' +
-    'several tokens per step without changing the text, unless --acceptance allows it (with int4 and w8a8, ' +
-    'only if "linnet inspect" reports the same bits). --json-schema constrains the text to JSON of that ' +
-    'schema. --beams prints the best text of a beam search. T5 reads the prompt and writes another text. The ' +
-    'last line break of a piped prompt is dropped.',
+    'Continues a prompt and streams the text. A text prompt gets a BOS token if the tokenizer adds one; token ids are read as given; without a prompt, ' +
+    "the text starts after BOS. --chat sends the prompt as a user message through the model's chat template. --session restores the state from a file, " +
+    'if it exists, and saves it at the end, even after Ctrl-C; a prompt then continues the saved text. --speculate drafts several tokens per step ' +
+    'without changing the text, unless --acceptance allows it (with int4 and w8a8, only if "linnet inspect" reports the same bits). --json-schema ' +
+    'constrains the text to JSON of that schema. --beams prints the best text of a beam search. T5 reads the prompt and writes another text. The last ' +
+    'line break of a piped prompt is dropped.',
   examples: [
     'linnet generate linnet:tiny-llama --prompt "Once upon a time" --max-tokens 100',
     'linnet generate runs/augmented --prompt "Call me" --temperature 0.8 --top-p 0.95 --seed 7 --stop "."',

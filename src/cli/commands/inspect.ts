@@ -39,11 +39,9 @@ import {
 
 export const inspect = defineCommand({
   description:
-    "Shows a model's family, sizes, mixers, Medusa heads and tokenizer, a session's memory next to the " +
-    "key-value cache of a softmax model of the same sizes, and the cost of an exported folder's storage " +
-    'type. Reads only the headers of weights. Identifies other files (an adapter, a session, heads, a ' +
-    'tokenizer, a run, weights quantized elsewhere, a checkout without its large files) and names the ' +
-    'command that takes them.',
+    "Shows a model's family, sizes, mixers, Medusa heads and tokenizer, a session's memory next to the key-value cache of a softmax model of the same " +
+    "sizes, and the cost of an exported folder's storage type. Reads only the headers of weights. Identifies other files (an adapter, a session, " +
+    'heads, a tokenizer, a run, weights quantized elsewhere, a checkout without its large files) and names the command that takes them.',
   examples: [
     'linnet inspect linnet:tiny-llama',
     'linnet inspect runs/augmented --json',

@@ -36,13 +36,11 @@ const limitFlag = '--memory';
 
 export const linearizeCommand = defineCommand({
   description:
-    'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, ' +
-    'tokenizer included. All weights are kept; new parameters start neutral (α = 0, λ = 1, filter weights ' +
-    '0). The result predicts badly until it is fine-tuned. --mixer linformer uses the block form for causal ' +
-    'attention, and the published form, which reads the whole text, in encoders and between two texts. In ' +
-    'T5, encoder and decoder change unless --attention says otherwise; attention between two texts has no ' +
-    'convolution, and uses only the global branch of local, global and augmented. Mixers ignore sizes they ' +
-    'do not use, such as --kernel, --group and --features.',
+    'Replaces the attention of some or all layers and saves the model as a new Hugging Face folder, tokenizer included. All weights are kept; new ' +
+    'parameters start neutral (α = 0, λ = 1, filter weights 0). The result predicts badly until it is fine-tuned. --mixer linformer uses the block ' +
+    'form for causal attention, and the published form, which reads the whole text, in encoders and between two texts. In T5, encoder and decoder ' +
+    'change unless --attention says otherwise; attention between two texts has no convolution, and uses only the global branch of local, global and ' +
+    'augmented. Mixers ignore sizes they do not use, such as --kernel, --group and --features.',
   examples: [
     'linnet linearize linnet:tiny-llama --mixer augmented --out runs/augmented',
     'linnet linearize linnet:tiny-llama --mixer augmented --group 32 --kernel 15 --layers 0-1,3 --out runs/hybrid',

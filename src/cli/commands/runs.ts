@@ -36,9 +36,8 @@ const columns: readonly Column<RunSummary>[] = [
 
 export const runsCommand = defineCommand({
   description:
-    'Lists the recorded runs in a folder and its subfolders, newest first: pretrain, finetune, distill, ' +
-    'medusa train, convert, sweep. --serve serves a page on this machine that follows current runs and ' +
-    'compares curves; it reads records and changes nothing. Ctrl-C ends it.',
+    'Lists the recorded runs in a folder and its subfolders, newest first: pretrain, finetune, distill, medusa train, convert, sweep. --serve serves a ' +
+    'page on this machine that follows current runs and compares curves; it reads records and changes nothing. Ctrl-C ends it.',
   examples: [
     'linnet runs',
     'linnet runs runs/study --json',

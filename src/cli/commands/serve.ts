@@ -37,10 +37,9 @@ const mostNameCharacters = 512;
 
 export const serveCommand = defineCommand({
   description:
-    'Serves a model over the OpenAI API: completions, chats, sessions. It generates many texts at once, each as if it ' +
-    'were alone, and answers only this machine unless --host and --api-key say otherwise. A classifier answers with ' +
-    'classes, an encoder with vectors. After Ctrl-C or SIGTERM, running texts have up to --drain-timeout seconds to ' +
-    'finish. Requests are logged on stderr as JSON, without user content.',
+    'Serves a model over the OpenAI API: completions, chats, sessions. It generates many texts at once, each as if it were alone, and answers only ' +
+    'this machine unless --host and --api-key say otherwise. A classifier answers with classes, an encoder with vectors. After Ctrl-C or SIGTERM, ' +
+    'running texts have up to --drain-timeout seconds to finish. Requests are logged on stderr as JSON, without user content.',
   examples: [
     'linnet serve linnet:tiny-llama',
     'linnet serve LiquidAI/LFM2-350M --port 8000',
@@ -70,9 +69,8 @@ export const serveCommand = defineCommand({
     speculate: withDefault(
       choice([...drafters, 'mtp'], 'drafter'),
       'off',
-      'decode several tokens per step if that is faster, drafted by lookup (repetitions in the text), suffix (also earlier texts of the ' +
-        'API key), recycle (tokens the model considered), auto (suffix, then recycle), mtp (its multi-token ' +
-        'prediction layer) or off',
+      'decode several tokens per step if that is faster, drafted by lookup (repetitions in the text), suffix (also earlier texts of the API key), ' +
+        'recycle (tokens the model considered), auto (suffix, then recycle), mtp (its multi-token prediction layer) or off',
     ),
     ...engineOptions,
     engine: withDefault(

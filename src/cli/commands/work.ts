@@ -24,15 +24,12 @@ import { openTaskScorer, planTaskScorer } from '../options/task-scorer.ts';
 
 export const work = defineCommand({
   description:
-    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, ' +
-    'tasks of `linnet eval tasks --queue`, layers of `linnet convert --queue`. Run it on as many machines as ' +
-    'you like; models, plans and data must have the same paths on all. Ctrl-C or SIGTERM returns the current ' +
-    'job, and if a machine dies, another takes its job. Anyone who can write to the queue decides what ' +
-    'workers read from their disks: keep that Redis private.\n\nWithout a queue, it does its part of a plan, ' +
-    'the command line of a study or conversion (`convert --plan --json` prints one): results go into a store ' +
-    'that all machines reach, and finished jobs are skipped, so a killed worker is simply started again. ' +
-    'When all parts are done, gather them with the same command without --index, or with the planned command ' +
-    'and --store.',
+    'Takes jobs from a queue in Redis, one at a time, until it is stopped: trials of `linnet study --queue`, tasks of `linnet eval tasks --queue`, ' +
+    'layers of `linnet convert --queue`. Run it on as many machines as you like; models, plans and data must have the same paths on all. Ctrl-C or ' +
+    'SIGTERM returns the current job, and if a machine dies, another takes its job. Anyone who can write to the queue decides what workers read from ' +
+    'their disks: keep that Redis private.\n\nWithout a queue, it does its part of a plan, the command line of a study or conversion (`convert --plan ' +
+    '--json` prints one): results go into a store that all machines reach, and finished jobs are skipped, so a killed worker is simply started again. ' +
+    'When all parts are done, gather them with the same command without --index, or with the planned command and --store.',
   examples: [
     'linnet work --queue redis://10.0.0.5:6379',
     'linnet work --queue redis://10.0.0.5:6379 --folder /shared/linnet-work --threads 8',

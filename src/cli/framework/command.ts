@@ -185,7 +185,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         target.addOption(rare.includes(key) ? option.helpGroup('Rare options:').hideHelp(!everything) : option);
       }
       if (writesResults) target.addOption(parserOption('out', resultFile));
-      // Of commands without a plan it names the flag to write instead.
+      // Without a plan, its error names the flag to write instead.
       target.addOption(parserOption('set', setOption).hideHelp(Object.keys(fields).length === 0));
       const rows = Object.entries(fields).map(([key, schema]) => fieldRow(`${key}=…`, fieldHelp(schema)));
       const terms = new Map(rows.map(({ option, term }) => [option, term]));

@@ -35,7 +35,7 @@ const command = defineCommand({
 
 const { data, out, ...others } = optionsOf(shape);
 
-/** The same options, of which all but two are rare, and a plan. */
+/** The same options, all but two rare, and a plan. */
 const withSettings = defineCommand({
   description: 'Says what it was given.',
   examples: ['linnet it --data x --out y --size 3'],

@@ -72,7 +72,7 @@ function valueKind(schema: unknown, placeholder: string | undefined): ValueKind<
   return kind(finite(schema.minValue), finite(schema.maxValue), 'number');
 }
 
-/** A bound that says something: integers have those of exact numbers besides. */
+/** A meaningful bound; integer schemas also carry the bounds of safe integers. */
 function finite(bound: number | null): number | undefined {
   return bound === null || !Number.isFinite(bound) || Math.abs(bound) === Number.MAX_SAFE_INTEGER ? undefined : bound;
 }

@@ -10,8 +10,8 @@ export interface SetField {
 
 /**
  * Reads `--set`: `a.b=1` sets a field of a, to JSON or a text.
- * @param fields of the plan
- * @param nameOf the flag of an option by its key
+ * @param fields the plan's fields
+ * @param nameOf maps an option's key to its flag
  * @throws UsageError
  */
 export function readSettings(
@@ -53,7 +53,7 @@ export function flagName(key: string): string {
   return `--${key.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)}`;
 }
 
-/** A text of the library with the names of the command line where it has keys in backquotes. @param nameOf undefined for other words */
+/** Replaces keys in backquotes by their flags in a library text. @param nameOf undefined for other words */
 export function inFlags(text: string, nameOf: (key: string) => string | undefined): string {
   return text.replace(/`(\w+)`/g, (quoted, key: string) => nameOf(key) ?? quoted);
 }

@@ -23,7 +23,7 @@ export const keptLayers: ValueKind<KeptChoice> = {
   placeholder: 'layers',
 };
 
-/** The layers of a choice. @param layers of the model that have attention */
+/** The layers of a choice. @param layers the model's attention layers */
 export function keptOf(choice: KeptChoice, layers: readonly number[]): KeptLayers {
   return 'every' in choice ? { layers: layers.filter((_, i) => (i + 1) % choice.every === 0) } : choice;
 }

@@ -13,7 +13,7 @@ export const memoryOption = limit(byteCount);
 
 const planOption = settings({ plan: flag('print the form and memory of every stage, then exit') });
 
-/** Of commands whose stages have no optimizer steps. */
+/** Options for commands whose stages have no optimizer steps. */
 export const formOptions = { memory: memoryOption, ...planOption };
 
 /** `memory` and `windowMemory` of commands that make windows; `windowMemory` is `memory` of the library. */

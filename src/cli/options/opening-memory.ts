@@ -23,14 +23,14 @@ export interface OpeningLimits {
   readonly results?: (model: Model) => number;
 }
 
-/** The memory of an opened model at its peak. @param dtype of a checkpoint; default: codes of its files, else f32 */
+/** Peak memory of an opened model. @param dtype a checkpoint's type; default: the codes in its files, else f32 */
 export async function openingMemory(folder: string, dtype?: WeightType): Promise<number> {
   if (await isExport(folder)) return exportMemory(folder);
   await using weights = await openAnyWeights(folder);
   return checkpointMemory(weights, dtype);
 }
 
-/** Of an export, whose model may need more. */
+/** Peak memory of an opened export, plus results of the model's work. */
 async function exportMemory(folder: string, results?: OpeningLimits['results']): Promise<number> {
   const { manifest, model } = await readExportedFolder(folder);
   const bytes = Object.values(manifest.files).reduce((sum, file) => sum + file.bytes, 0);
@@ -52,7 +52,7 @@ export interface LayeredMemory {
 /**
  * Whether a model is opened whole or, where its engine does not fit, read layer by layer.
  * @param limits have `dtype` if the command does
- * @param layered of work that has this form, for checkpoints
+ * @param layered layer-by-layer memory, for checkpoints and work that has this form
  * @throws LinnetError `CONFIG` where neither fits
  */
 export async function requireOpeningMemory(

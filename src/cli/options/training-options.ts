@@ -1,4 +1,4 @@
-/** The options that every training command has: those of training plans, the learning rate by its short name. */
+/** Options shared by all training commands: the training plans' options, with a short name for the learning rate. */
 import { runShape, settingsShape } from '../../training/plans/options.ts';
 import { engineOptions, settings } from '../framework/command.ts';
 import { optionsOf } from '../framework/schema-options.ts';

@@ -115,7 +115,7 @@ export function stateFormula({ mixers, sizes }: ModelDescription): string[] {
 interface HeadsSummary {
   readonly heads: number;
   readonly layers: number;
-  /** Of an exported folder: bytes of their weights. */
+  /** Bytes of the heads' weights, in exported folders. */
   readonly weightBytes?: number;
   readonly tree?: MedusaTree;
 }

@@ -115,7 +115,7 @@ export function reportForms(
   return reportLimit(context, { stages, memoryLimitBytes: limit });
 }
 
-/** @param plan of any stages */
+/** @param plan with any kind of stages */
 function reportLimit(
   context: CommandContext,
   plan: Pick<WorkPlan, 'memoryLimitBytes'> & { readonly stages: unknown },

@@ -11,7 +11,7 @@ const DEFAULT_HEIGHT = 360;
 const NARROW_WIDTH = 350;
 const NARROW_HEIGHT = 300;
 const TITLE_LINE = 20;
-/** Width of bold letters over that of others. */
+/** Width ratio of bold to regular letters. */
 const BOLD = 1.12;
 const TEXT_LINE = 15;
 /** Pixels between tick labels that stand beside each other. */

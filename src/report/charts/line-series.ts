@@ -17,7 +17,7 @@ const MOST_NAMED = 8;
 const WIDEST_NAME = 190;
 const NAME_GAP = 8;
 const NAME_HEIGHT = 15;
-/** Of the range of all values: nearer than this, two lines are one to the eye. */
+/** Share of the value range below which two lines look like one. */
 const NEAR = 0.015;
 
 /** Spreads under lines, lines with their markers, over the axes of a plot. */
@@ -55,7 +55,7 @@ function finiteRuns(points: readonly ChartPoint[]): ChartPoint[][] {
   return runs.filter((run) => run.length > 0);
 }
 
-/** Of many points in one column of pixels, the first, the highest, the lowest and the last. */
+/** Keeps the first, highest, lowest and last point of crowded pixel columns. */
 function thinned(points: readonly Point[]): readonly Point[] {
   const columns = groupedBy(points, ([x]) => Math.round(x));
   if (points.length < 4 * columns.length) return points;

@@ -74,7 +74,7 @@ function openedAt({ created }: ServedModel): string {
   return new Date(1000 * created).toISOString();
 }
 
-/** @param capabilities of the model, by Ollama's names */
+/** @param capabilities the model's capabilities by Ollama's names */
 export function ollamaFacts(
   capabilities: (model: ServedModel) => readonly string[],
 ): readonly Route<EmbeddingServing>[] {

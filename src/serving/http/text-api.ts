@@ -14,7 +14,7 @@ import type { Route } from './route.ts';
 import { sessionRoutes } from './session-routes.ts';
 import { templateRoutes, tokenRoutes } from './token-routes.ts';
 
-/** Routes of models that write about a source, of which they read nothing further. */
+/** Routes of encoder-decoders, which read their source once. */
 const sourceRoutes: readonly Route<Serving>[] = [...dialectRoutes(['/v1/completions'], completions), ...tokenRoutes];
 
 /** Routes of models that continue their prompt. */

@@ -24,7 +24,7 @@ const tokenizeSchema = (limits: ServerLimits) =>
 
 type Tokenizing = z.output<ReturnType<typeof tokenizeSchema>>;
 
-/** Both the shape of llama.cpp (`content`, `with_pieces`) and that of vLLM (`prompt` or `messages`, `count`). */
+/** Accepts llama.cpp's fields (`content`, `with_pieces`) and vLLM's (`prompt` or `messages`, `count`). */
 async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: Tokenizing): Promise<Response> {
   const { model, limits } = serving;
   const { content, prompt, messages } = fields;

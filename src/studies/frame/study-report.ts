@@ -17,7 +17,7 @@ export interface StudyReport {
   readonly negative?: boolean;
   /** Numbers for the record of the run. */
   readonly summary?: Readonly<Record<string, number | null>>;
-  /** Of the page `report.html`. */
+  /** Title of `report.html`. */
   readonly title: string;
   readonly subtitle?: string;
   /** Parts of the page; their tables are printed too. */

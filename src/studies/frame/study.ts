@@ -40,7 +40,7 @@ export interface PlanSource {
 /** Refuses the folder of a model that does not fit into memory. */
 export type ModelCheck = (folder: string) => Promise<unknown>;
 
-/** @param file the plan's file; without one, paths count from the current folder. @param check of models before they are opened */
+/** @param file the plan's file; without one, paths count from the current folder. @param check checks models before they are opened */
 export function planSource(file?: string, check?: ModelCheck): PlanSource {
   const folder = file === undefined ? '.' : dirname(file);
   return {

@@ -42,7 +42,7 @@ export async function openTrials(path: string) {
     snapshotFolder,
     /**
      * The result of an earlier run; undefined where there is none.
-     * @param identity of the trial, computed only where there is a result
+     * @param identity the trial's identity, computed only if there is a result
      * @throws LinnetError `MISMATCH` for the result of another trial of the same name, `FORMAT` for a damaged file
      */
     async find<Measured>(

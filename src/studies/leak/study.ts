@@ -32,9 +32,8 @@ type Place = Readonly<{ strength: number; seed: number }>;
 export const leakStudy = studyOf<Plan, LeakTraining, Place, LeakRun>({
   name: 'leak',
   description:
-    'Shows what a convolution that reads the future does to training (paper, Figure 4): trains the same ' +
-    'small model on the same batches with the future masked to several degrees. Unmasked, the loss ' +
-    'collapses; asked for a byte without the bytes after it, the model knows nothing.',
+    'Shows what a convolution that reads the future does to training (paper, Figure 4): trains the same small model on the same batches with the ' +
+    'future masked to several degrees. Unmasked, the loss collapses; asked for a byte without the bytes after it, the model knows nothing.',
   examples: [
     'linnet study leak --out runs/leak',
     "linnet study leak --set 'strengths=[0, 0.5, 0.9, 1]' --set 'seeds=[1, 2]' --set steps=200 --out runs/mask-strength",

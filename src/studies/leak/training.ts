@@ -158,7 +158,7 @@ function degree(K: number, strength: number, at: number): number {
   return at > convolutionReach(K) ? 1 - strength : 1;
 }
 
-/** Stretches of held-out text, of which only the last byte is asked for: the model is given nothing behind it. */
+/** Stretches of held-out text that ask only for their last byte: the model sees nothing after it. */
 function nextByteQuestions(text: string): EvaluationData {
   const tokens = documentTokens(byteTokenizer(), text, false);
   const places = tokens.length - contextBytes - 1;

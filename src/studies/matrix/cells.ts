@@ -42,7 +42,7 @@ export type SupportRow = CellPlace & CellResult;
 /** Small enough that the tiny texts cross groups. */
 const sizes = { group: 4, kernel: 5, features: 8, rows: 2, block: 4, hashes: 3, bits: 3 };
 
-/** The mixers of the matrix: all presets, those of two names by the later one. */
+/** The matrix's mixers: all presets; a mixer with two names keeps the later one. */
 export function supportMixers(): string[] {
   const byMixer = new Map(
     mixerPresetNames().map((name) => [JSON.stringify(mixerPreset(name, takenOptions(name, sizes))), name]),

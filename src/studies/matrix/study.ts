@@ -23,11 +23,10 @@ type Cell = CellPlace & { readonly probe: SupportProbe; readonly seed: number };
 export const matrixStudy = studyOf<Plan, Cell, CellPlace, CellResult>({
   name: 'matrix',
   description:
-    'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and ' +
-    'direction: forward (a padded row must have the logits of the row alone), backward (gradients against ' +
-    'finite differences) and, if the attention is causal, decoding (steps and trees against the parallel ' +
-    'form). "–" marks impossible combinations. Exit code 1 if something fails. support.md in the output ' +
-    'folder is the page docs/reference/support.md.',
+    'Runs every mixer, with and without the masked convolution, in a tiny random model of every family and direction: forward (a padded row must have ' +
+    'the logits of the row alone), backward (gradients against finite differences) and, if the attention is causal, decoding (steps and trees against ' +
+    'the parallel form). "–" marks impossible combinations. Exit code 1 if something fails. support.md in the output folder is the page ' +
+    'docs/reference/support.md.',
   examples: [
     'linnet study matrix --out runs/matrix',
     `linnet study matrix --set 'families=["llama"]' --set 'mixers=["augmented"]' --json`,

@@ -62,7 +62,7 @@ describe('measureNeedles', () => {
       [3000, 0.5, 1, 0],
     ]);
     const none = await cells(false);
-    // Of five right ones among eight, at least two are taken whatever is said.
+    // With five right ones among eight, any five choices include at least two.
     const least = asked.answer === 'choose' && asked.task === 'variable-tracking' ? 0.4 : 0;
     for (const { score } of none) expect(score).toBeCloseTo(least, 12);
     expect(needleChance(asked.task)).toBeGreaterThan(0);

@@ -85,7 +85,7 @@ describe('needleQuestion', () => {
   });
 });
 
-/** Of the wrong candidates of `multi-key`, the first three are hidden under other names. */
+/** The first three wrong candidates of `multi-key` are hidden under other names. */
 function hiddenOf(task: string, candidate: string, wrong: readonly string[]): number {
   return task === 'multi-key' && wrong.indexOf(candidate) < 3 ? 1 : 0;
 }

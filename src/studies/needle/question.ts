@@ -37,15 +37,15 @@ export interface NeedleOptions {
   readonly depth: number;
   /** Tokens left for an answer. Default: the task's number. */
   readonly answerTokens?: number;
-  /** Of the needles, of where the haystack begins and of where the other needles go. */
+  /** Seeds the needles, the haystack's beginning and the places of the other needles. */
   readonly seed: number;
 }
 
 /**
  * Makes a question. Equal arguments give equal questions; another depth moves the needles in the same haystack, another
  * length makes it longer.
- * @param sentences of the haystack, of which as many are taken as fit, again from the first after the last
- * @throws LinnetError `INPUT` where not even one sentence fits, or for a depth outside 0…1
+ * @param sentences the haystack's sentences; as many as fit are taken, starting over after the last
+ * @throws LinnetError `INPUT` if not even one sentence fits, or for a depth outside 0…1
  */
 export function needleQuestion(
   tokenizer: Tokenizer,

@@ -46,7 +46,7 @@ type Plan = z.output<typeof planSchema>;
 type Place = Readonly<{ model: string; length: number; depth: number }>;
 
 const measuredSchema = needleCell.extend({
-  /** Tokens that the model read, and those of contexts read before. */
+  /** Tokens the model read, and context tokens it reused. */
   tokensRead: z.int(),
   tokensReused: z.int(),
 });
@@ -64,10 +64,9 @@ interface NeedleTrial extends NeedleSettings {
 export const needleStudy = studyOf<Plan, NeedleTrial, Place, Measured>({
   name: 'needle',
   description:
-    "Hides sentences in a long text and asks for their content, by the text's length and the first sentence's " +
-    "depth: RULER's tasks with its wording. Texts are prose as long as the length allows. With the answer generate, counts the share " +
-    'of right answers in the generated text; with choose, the share of right ones among the most probable of eight ' +
-    'candidates, for models that cannot answer.' +
+    "Hides sentences in a long text and asks for their content, by the text's length and the first sentence's depth: RULER's tasks with its wording. " +
+    'Texts are prose as long as the length allows. With the answer generate, counts the share of right answers in the generated text; with choose, the ' +
+    'share of right ones among the most probable of eight candidates, for models that cannot answer.' +
     `\n\nTasks: ${needleTaskNames.map((name) => `${name}, ${needleTasks[name].description}`).join('; ')}.`,
   examples: [
     `linnet study needle --set 'models=["linnet:tiny-llama"]' --set 'lengths=[512, 1024]' --set 'depths=[0, 0.5, 1]' --set answer=choose`,

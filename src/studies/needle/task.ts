@@ -123,10 +123,9 @@ export const needleTasks: Readonly<Record<NeedleTaskName, NeedleTask>> = {
 
 /** Words of names that a haystack does not hold, as in "quiet-anchor": 4,096 pairs. */
 const adjectives =
-  'amber bitter bold brave brisk calm candid clever cold copper crimson curly dapper dim dusty eager early faint fierce ' +
-  'fleet fond frosty gentle giddy glad golden grand hasty hollow humble icy ivory jolly keen late lively loud lucky mellow ' +
-  'merry misty modest narrow neat noble odd pale patient plain proud quick quiet rapid rosy royal rugged salty shy silent ' +
-  'silver sleepy slender smooth solid';
+  'amber bitter bold brave brisk calm candid clever cold copper crimson curly dapper dim dusty eager early faint fierce fleet fond frosty gentle ' +
+  'giddy glad golden grand hasty hollow humble icy ivory jolly keen late lively loud lucky mellow merry misty modest narrow neat noble odd pale ' +
+  'patient plain proud quick quiet rapid rosy royal rugged salty shy silent silver sleepy slender smooth solid';
 
 const nouns =
   'acorn anchor apron arrow badger barrel basket beacon bell bottle bridge bucket button candle carpet castle cellar chimney ' +

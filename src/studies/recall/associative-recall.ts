@@ -23,7 +23,7 @@ export const recallResult = z.strictObject({
   questions: count,
   /** Accuracy by the distance of the value, in ranges that double: 1 … 31, 32 … 63, and so on. */
   byDistance: z.array(z.strictObject({ from: count, to: count, accuracy: share, questions: count })).readonly(),
-  /** Of all layers in float32, where the row has been read. */
+  /** State of all layers in float32 after reading the row. */
   stateBytes: count,
 });
 

@@ -21,7 +21,7 @@ import { trainTrial } from '../frame/train-trial.ts';
 import { associativeRecall, type AssociativeRecallResult, recallResult } from './associative-recall.ts';
 import { recallConfigs, type RecallMethod, recallMethods, type RecallPlan, recallPlan, startingAt } from './plan.ts';
 
-/** Of a model folder, its path is the method; the size is empty in plans without sizes. */
+/** For a model folder, the method is its path; the size is empty in plans without sizes. */
 type Place = Readonly<{ method: string; size: string; seed: number }>;
 
 interface RecallTrial extends Place {
@@ -40,16 +40,15 @@ const measuredSchema = z.strictObject({
 });
 type Measured = z.output<typeof measuredSchema>;
 
-/** Seeds of test rows: far from those of lessons. */
+/** Seeds of test rows, far from the lessons' seeds. */
 const testSeed = 0x7e57;
 
 export const recallStudy = studyOf<RecallPlan, RecallTrial, Place, Measured>({
   name: 'recall',
   description:
-    'Gives a model pairs of a key and a value, then the keys again at power-law distances (MQAR), and counts ' +
-    'the right values. With "config" and "methods", trains a model of every mixer, size and seed from random ' +
-    'weights and compares accuracy with the bytes of the state; measures "models" as they are. ' +
-    'docs/notes/recall.md has results.',
+    'Gives a model pairs of a key and a value, then the keys again at power-law distances (MQAR), and counts the right values. With "config" and ' +
+    '"methods", trains a model of every mixer, size and seed from random weights and compares accuracy with the bytes of the state; measures "models" ' +
+    'as they are. docs/notes/recall.md has results.',
   examples: [
     'linnet study recall --plan node_modules/linnet/assets/sweeps/mqar.json --out runs/mqar',
     `linnet study recall --set 'models=["linnet:tiny-llama"]' --set 'tests=[{"length": 64, "pairs": 8, "rows": 64}]' --json`,

@@ -64,11 +64,10 @@ interface RulesTrial {
 export const rulesStudy = studyOf<Plan, RulesTrial, Place, Measured>({
   name: 'rules',
   description:
-    'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that ' +
-    "differ: under the exact rule, under the paper's rule at group boundaries, and with a convolution that " +
-    'reads the flattened tree as a text or does not mask it. The trees hold the right tokens with ' +
-    'probability hitRate, so that no drafter is needed and all rules verify the same trees; with drafts ' +
-    '"medusa", the folder\'s Medusa heads draft them. Exit code 1 if the exact rule differs anywhere.',
+    'Decodes prompts greedily token by token, then by verifying token trees, and counts the tokens that differ: under the exact rule, under the ' +
+    "paper's rule at group boundaries, and with a convolution that reads the flattened tree as a text or does not mask it. The trees hold the right " +
+    'tokens with probability hitRate, so that no drafter is needed and all rules verify the same trees; with drafts "medusa", the folder\'s Medusa ' +
+    'heads draft them. Exit code 1 if the exact rule differs anywhere.',
   examples: [
     `linnet study rules --set model=runs/augmented --set 'data=["stories.jsonl"]'`,
     'linnet study rules --set model=runs/augmented --set prompts=20 --set maxTokens=256 --json',

@@ -129,16 +129,16 @@ export type SweepPlan = TextPlan | ClassificationPlan;
 /** Names in the plan, whether the convolution was added, and the seed. */
 export type SweepPlace = Readonly<{
   model: string;
-  /** Of classifiers. */
+  /** For classifiers. */
   task?: string;
   method: string;
-  /** Of models of text, which are run plain too. */
+  /** For text models, which also run plain. */
   augmented?: boolean;
   seed: number;
 }>;
 
 export const sweepMeasured = z.strictObject({
-  /** Of the held-out text: exp of the mean −log p of its tokens, of the masked ones, or of those cut out. */
+  /** exp of the mean −log p over the held-out text's tokens, masked tokens or cut-out tokens. */
   perplexity: measuredNumber.optional(),
   /** The measures of a task, of its validation rows. */
   measures: z.partialRecord(z.enum(measureNames), measuredNumber).optional(),

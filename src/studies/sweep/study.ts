@@ -39,11 +39,10 @@ export interface SweepTrial extends SweepPlace {
 export const sweepStudy = studyOf<SweepPlan, SweepTrial, SweepPlace, SweepMeasured>({
   name: 'sweep',
   description:
-    'Tells which method is better, and whether the difference exceeds noise: trains every method of the ' +
-    'plan, plain and with the masked convolution, in every model, with every seed, on the same budget, then ' +
-    'measures perplexity on held-out text. docs/study.md describes the plan.\n\nWith the objective classify, ' +
-    "fine-tunes classifiers for GLUE or the plan's tasks: every model with every method, task and seed; then " +
-    'measures accuracy, F1, Matthews or correlations on the validation rows.',
+    'Tells which method is better, and whether the difference exceeds noise: trains every method of the plan, plain and with the masked convolution, ' +
+    'in every model, with every seed, on the same budget, then measures perplexity on held-out text. docs/study.md describes the plan.\n\nWith the ' +
+    "objective classify, fine-tunes classifiers for GLUE or the plan's tasks: every model with every method, task and seed; then measures accuracy, " +
+    'F1, Matthews or correlations on the validation rows.',
   examples: [
     'linnet study sweep --plan node_modules/linnet/assets/sweeps/quick.json --out runs/quick',
     'linnet study sweep --plan node_modules/linnet/assets/sweeps/seven-methods.json --out runs/seven --json',

@@ -81,7 +81,7 @@ export function topDivergence(taught: Value, logits: Value): Value {
 export interface CachedLogitsOptions {
   readonly teacher: CausalModel;
   readonly student: CausalModel;
-  /** As of `logitsObjective`. */
+  /** See `logitsObjective`. */
   readonly trained: ReadonlySet<string>;
   /** Result of `transferParameters`. */
   readonly parameters: Weights;

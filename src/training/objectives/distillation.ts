@@ -89,7 +89,7 @@ export function transferredParameters(
  * The student's backbone runs on the teacher's mixed values. All parameters shared with the teacher are frozen, so that its
  * layers read the teacher's hidden states, and where q and k are frozen too, the runtime finds both backbones to be one.
  *
- * @param trained names of `transferredParameters`; the teacher's own are those of `transferParameters`
+ * @param trained names in `transferredParameters`; `transferParameters` names the teacher's own
  */
 export function transferObjective(
   teacher: CausalModel,

@@ -41,7 +41,7 @@ function initializeMtp(model: GeneratingModel, seed: number): WeightMap {
 
 /**
  * The loss of `passes` passes; like `nextTokenLoss` it is divided by the weight of all tokens later.
- * @param hidden of the model [B,n,width]
+ * @param hidden the model's hidden states [B,n,width]
  */
 function mtpLoss(
   model: GeneratingModel,
@@ -64,7 +64,7 @@ function mtpLoss(
   return addAll(losses);
 }
 
-/** decay^distance Σ −log p(token t + 1 + distance) · weight. @param logits of the positions whose row reaches that far [B*(n − distance),V] */
+/** decay^distance Σ −log p(token t + 1 + distance) · weight. @param logits at positions whose row reaches that far [B*(n − distance),V] */
 function lossAhead(
   logits: Value,
   { labels, weights }: Pick<NextTokenValues, 'labels' | 'weights'>,
@@ -103,7 +103,7 @@ export const medusaTrainingDefaults = { decay: 0.8, joint: { weight: 0.2, rateFa
 /** A model that heads are trained for. */
 export interface HeadsSubject {
   readonly model: GeneratingModel;
-  /** Of the model, and of heads to begin with; without heads, fresh ones. */
+  /** The model's parameters, and initial heads; without heads, fresh ones. */
   readonly parameters: Weights;
   /** Number and depth of heads, and how they are trained. */
   readonly medusa: MedusaTraining;

@@ -105,7 +105,7 @@ export async function planDistill(teacher: string, student: string, options: Dis
   return await planTraining('distill', await prepare(original, converted, false)(settings), parsed, settings);
 }
 
-/** Of the numbers of a parameter, which are read in pieces. */
+/** SHA-256 of a parameter's numbers, read in pieces. */
 async function digestOf(value: StoredParameter): Promise<string> {
   const hash = createHash('sha256');
   for await (const { buffer, byteOffset, byteLength } of value.pieces('F32')) {

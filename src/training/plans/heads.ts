@@ -66,7 +66,7 @@ export type HeadsOptions = z.input<typeof headsSchema>;
 export interface TrainedHeads {
   readonly model: GeneratingModel;
   readonly medusa: MedusaTraining;
-  /** Of model and heads. */
+  /** Parameters of model and heads. */
   readonly parameters: ParameterMap;
   readonly heldOut: readonly HeldOutTokens[];
 }
@@ -100,7 +100,7 @@ export interface HeadsDetails {
  * multi-token prediction that the model has (its weights go on, or begin fresh), and saves model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
  * plain text with spans cut out. The last `heldOut` texts or, by default, the last twentieth is held out.
  *
- * @param folder of the model, which is left as it is unless `joint` is set
+ * @param folder the model's folder; `joint` also trains the model
  * @throws OptionsError and LinnetError as `finetune`; `CONFIG` for a model that generates no text
  * @example
  * await trainHeads('runs/augmented', { data: ['stories.jsonl'], heads: 4, steps: 500, out: 'runs/medusa' });

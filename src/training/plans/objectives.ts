@@ -193,7 +193,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
 
 interface PlannedHead {
   readonly objective: 'classify' | 'regress';
-  /** Of the classes; undefined for regression. */
+  /** Class names; undefined for regression. */
   readonly labels: readonly string[] | undefined;
   /** Description of the texts, after their number. */
   readonly summary: string;

@@ -72,7 +72,7 @@ export const settingsShape = {
   ...z.object(settingFields).partial().shape,
 };
 
-/** Of plans that train causal models. */
+/** For plans that train causal models. */
 export const recomputeShape = {
   recompute: z
     .boolean()

@@ -29,9 +29,9 @@ export interface TrainingPlan<Details extends object = object>
     TrainingJob,
     'model' | 'parameters' | 'weights' | 'dataset' | 'objective' | 'trainable' | 'rateFactor' | 'variant'
   > {
-  /** Of the weights that training starts from; undefined where they follow from the seed. */
+  /** Identity of the initial weights; undefined if the seed determines them. */
   readonly origin?: string;
-  /** The held-out part, as rows of the same kind; absent where nothing can be measured on them. */
+  /** The held-out part, as rows of the same kind; absent if nothing can be measured on them. */
   readonly heldOutRows?: () => Promise<HeldOutRows>;
   /** Tokens of the longest text that the model was trained for; longer rows are trained, with a warning. */
   readonly trainedLength?: number;
@@ -40,7 +40,7 @@ export interface TrainingPlan<Details extends object = object>
   /** Further fields of the record, next to model, settings and data. */
   readonly configuration?: Readonly<Record<string, JsonValue>>;
   readonly feature?: PlannedFeature;
-  /** Of weights that are in memory and not in the graph of a step. Default: none. */
+  /** Weights in memory outside a step's graph. Default: none. */
   readonly otherWeightBytes?: number;
   /** Default: `train`; `folder` is the run's. */
   readonly train?: (job: TrainingJob, folder: string) => Promise<TrainingOutcome>;
@@ -78,7 +78,7 @@ export interface PlannedStage {
   readonly batch: number;
   readonly tokens: number;
   readonly memoryBytes: number;
-  /** Whether all weights are in memory, or those of one layer at a time. */
+  /** Whether all weights are in memory, or one layer's at a time. */
   readonly form: MemoryForm;
   readonly diskBytes: number;
   readonly seconds: number;

@@ -1,4 +1,4 @@
-/** Carrying out a plan: a run that is recorded, can be resumed, and ends with a saved folder. */
+/** Carries out a plan as a recorded, resumable run that ends with a saved folder. */
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -25,7 +25,7 @@ export interface PlannedRun {
   readonly summary: string;
   /** The run folder. */
   readonly folder: string;
-  /** Optimizer steps in all. */
+  /** Total optimizer steps. */
   readonly steps: number;
   /** Tokens per optimizer step. */
   readonly stepTokens: number;
@@ -37,9 +37,9 @@ export interface PlannedRun {
 
 /** Watching and stopping a plan; nothing here changes the result. */
 export interface TrainingHooks {
-  /** Stops after the optimizer step at hand, with a snapshot; the call then fails with `ABORTED`. */
+  /** Stops after the current optimizer step, with a snapshot; the call then fails with `ABORTED`. */
   readonly signal?: AbortSignal;
-  /** For the record: the words of the command that asks for this. Default: none. */
+  /** The command line, for the record. Default: none. */
   readonly command?: readonly string[];
   /** Called when model and data are loaded. */
   readonly onPlan?: (run: PlannedRun) => void;
@@ -49,7 +49,7 @@ export interface TrainingHooks {
   readonly onUpdate?: (event: UpdateEvent) => void;
   /** Called after every measurement on held-out data. */
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
-  /** Receives warnings before a long wait: a step that hardly fits in memory, a training of many days. */
+  /** Receives warnings before a long wait: a step that barely fits in memory, a training that takes days. */
   readonly onWarning?: (message: string) => void;
   /** Called when `out` is complete. */
   readonly onSaved?: (out: string) => void;
@@ -63,17 +63,17 @@ export interface TrainingResult<Details extends object = object> {
   readonly run: string;
   /** Mean loss of the last tenth of all optimizer steps (at least one), steps before a resume included. */
   readonly loss?: number;
-  /** Loss on held-out data of the parameters that were saved, where it was measured. */
+  /** Held-out loss of the saved parameters, if measured. */
   readonly heldOutLoss?: number;
-  /** The optimizer step whose parameters were saved, where these are the best and not the last. */
+  /** The optimizer step whose parameters were saved, if they are the best and not the last. */
   readonly best?: number;
   /** Optimizer steps done. */
   readonly steps: number;
   /** Tokens seen. */
   readonly tokens: number;
-  /** Of this process, compilation left out; undefined if it made no step. */
+  /** This process's speed without compilation; undefined if it made no step. */
   readonly tokensPerSecond?: number;
-  /** Of this process, from the start of training to the saved folder. */
+  /** This process's time from the start of training to the saved folder. */
   readonly seconds: number;
   /** Further results of the plan. */
   readonly details: Details;
@@ -202,18 +202,18 @@ async function recordedTraining<Details extends object>(
   return result;
 }
 
-/** The recorded configuration of a run that is resumed; empty where none is. */
+/** The recorded configuration of a resumed run, else empty. */
 export async function resumedConfiguration(options: TrainingOptions): Promise<Readonly<Record<string, JsonValue>>> {
   const folder = runFolder(options);
   return options.resume && isRecorded(folder) ? (await readRunRecord(folder)).configuration : {};
 }
 
-/** The micro-batch of a run that is resumed, which must make the same sums. */
+/** A resumed run's micro-batch, which must give the same sums. */
 export function recordedMicroBatch({ settings }: Readonly<Record<string, JsonValue>>): number | undefined {
   return z.looseObject({ microBatch: z.int().optional() }).safeParse(settings).data?.microBatch;
 }
 
-/** The evaluation on held-out data; undefined where none is asked for. @throws OptionsError where there is no such data */
+/** The held-out evaluation; undefined if not asked for. @throws OptionsError without held-out data */
 async function evaluationOf(
   { evaluateEvery: every, patience, keep, heldOut }: TrainingOptions,
   rows: TrainingPlan['heldOutRows'],

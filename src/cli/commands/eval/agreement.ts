@@ -53,11 +53,10 @@ const writingType = 'int4';
 
 export const evalAgreement = defineCommand({
   description:
-    'Compares converted models with their original on text the original writes: it continues prompts from ' +
-    'the data greedily, all models read these continuations, and their predictions are compared position by ' +
-    "position. Recall is the share of a passage's tokens that are predicted when it returns after other " +
-    'text. For the first converted model, p is the chance of its KL if the true KL is at most 0.001 nats; ' +
-    "for the others, if it is at most the first one's.",
+    'Compares converted models with their original on text the original writes: it continues prompts from the data greedily, all models read these ' +
+    "continuations, and their predictions are compared position by position. Recall is the share of a passage's tokens that are predicted when it " +
+    'returns after other text. For the first converted model, p is the chance of its KL if the true KL is at most 0.001 nats; for the others, if it is ' +
+    "at most the first one's.",
   examples: [
     'linnet eval agreement models/stories runs/converted --data stories.jsonl --json',
     'linnet eval agreement models/stories runs/converted runs/without-memory --data book.txt --prompts 100',

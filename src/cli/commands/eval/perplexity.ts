@@ -41,10 +41,9 @@ import { open } from '../../../open/index.ts';
 
 export const evalPerplexity = defineCommand({
   description:
-    'Measures perplexity: exp of the mean −log p over all predicted tokens. A .jsonl file is a collection of ' +
-    'documents, each read as BOS + text cut to --length tokens. Other text is read to its end through a ' +
-    'window of --length tokens that advances by --stride; a token counts once, in the first window that sees ' +
-    'it. Several models are measured on the same text, one after the other, and compared.',
+    'Measures perplexity: exp of the mean −log p over all predicted tokens. A .jsonl file is a collection of documents, each read as BOS + text cut to ' +
+    '--length tokens. Other text is read to its end through a window of --length tokens that advances by --stride; a token counts once, in the first ' +
+    'window that sees it. Several models are measured on the same text, one after the other, and compared.',
   examples: [
     'linnet eval perplexity linnet:tiny-llama --data stories.jsonl --length 512',
     'linnet eval perplexity runs/augmented --data stories.jsonl --documents 110-129 --json',

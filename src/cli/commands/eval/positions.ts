@@ -35,11 +35,9 @@ import { open } from '../../../open/index.ts';
 
 export const evalPositions = defineCommand({
   description:
-    'Measures perplexity by position: joins documents into one text of --length tokens, read from its ' +
-    'beginning in chunks, as decoding reads a prompt, and groups positions in ranges that double. --after ' +
-    'scores the same tokens after less and after more of the preceding text, so that only their position ' +
-    'differs. Compares several models, also exported ones; their numbers are comparable only if they share a ' +
-    'tokenizer.',
+    'Measures perplexity by position: joins documents into one text of --length tokens, read from its beginning in chunks, as decoding reads a prompt, ' +
+    'and groups positions in ranges that double. --after scores the same tokens after less and after more of the preceding text, so that only their ' +
+    'position differs. Compares several models, also exported ones; their numbers are comparable only if they share a tokenizer.',
   examples: [
     'linnet eval positions --models linnet:tiny-llama runs/window --data book.txt --length 32768 --chart positions.svg',
     'linnet eval positions --models runs/window --data book.txt --after 512,4096,32768,131072 --json',

@@ -20,10 +20,9 @@ const columns: readonly Column<Row>[] = [
 
 export const evalRouge = defineCommand({
   description:
-    'Scores predicted summaries against references by ROUGE-1, -2, -L and -Lsum, following the rouge-score ' +
-    'package: means over all pairs, and the 95 % interval of the F-measure from resampled pairs. Files have ' +
-    'one text per line (.txt), or JSON objects with a field (.jsonl). Line breaks separate sentences; .jsonl ' +
-    'can hold them.',
+    'Scores predicted summaries against references by ROUGE-1, -2, -L and -Lsum, following the rouge-score package: means over all pairs, and the 95 % ' +
+    'interval of the F-measure from resampled pairs. Files have one text per line (.txt), or JSON objects with a field (.jsonl). Line breaks separate ' +
+    'sentences; .jsonl can hold them.',
   examples: [
     'linnet eval rouge --predictions predicted.jsonl --references references.jsonl',
     'linnet eval rouge --predictions predicted.txt --references references.txt --stemmer --json',

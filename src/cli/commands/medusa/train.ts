@@ -18,12 +18,10 @@ const { heads, joint, mtp, ...headsSettings } = optionsOf(headsShape);
 
 export const medusaTrain = defineCommand({
   description:
-    "Trains Medusa heads, which guess several tokens ahead from a model's hidden state, and saves model and " +
-    'heads as a new folder. The model itself changes only with --joint. Heads of an encoder-decoder model ' +
-    'train on pairs (--source-field, --target-field) or, without these, on plain text with spans cut out. ' +
-    'Accuracy is measured on held-out text: --held-out documents or, without it, the last twentieth of the ' +
-    "rows. A frozen model's hidden states are computed once if rows are seen several times. Runs are " +
-    "recorded and resumed like finetune's.",
+    "Trains Medusa heads, which guess several tokens ahead from a model's hidden state, and saves model and heads as a new folder. The model itself " +
+    'changes only with --joint. Heads of an encoder-decoder model train on pairs (--source-field, --target-field) or, without these, on plain text ' +
+    "with spans cut out. Accuracy is measured on held-out text: --held-out documents or, without it, the last twentieth of the rows. A frozen model's " +
+    "hidden states are computed once if rows are seen several times. Runs are recorded and resumed like finetune's.",
   examples: [
     'linnet medusa train runs/augmented --data stories.jsonl --heads 4 --steps 500 --lr 1e-3 --out runs/medusa',
     'linnet medusa train runs/augmented --data stories.jsonl --held-out 50 --heads 4 --steps 500 --out runs/medusa --json',

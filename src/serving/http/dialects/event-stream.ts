@@ -22,7 +22,7 @@ export const dataFraming: Framing = {
 
 export const openAiFraming: Framing = { ...dataFraming, end: 'data: [DONE]\n\n' };
 
-/** Server-sent events with names, as those of /v1/responses. */
+/** Named server-sent events, as in /v1/responses. */
 export const namedFraming: Framing = {
   ...dataFraming,
   event: ({ type, ...chunk }, sequence_number) =>

@@ -18,7 +18,7 @@ export interface TextRecord {
   /** Tokens of the prompt that a state had read before. */
   cached: number;
   seconds: number;
-  /** Of the prompt's second token and those after it. */
+  /** Scores from the prompt's second token on. */
   scores: readonly TokenScore[];
   state?: SequenceState;
   ended?: EndEvent;

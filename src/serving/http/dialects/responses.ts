@@ -1,4 +1,4 @@
-/** POST /v1/responses: answers to input items, each of which a later request may go on from. */
+/** POST /v1/responses: answers to input items; later requests may continue from each answer. */
 import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
@@ -278,7 +278,7 @@ function outputOf(answered: Answered, record: TextRecord): object[] {
   return [...thought, ...text, ...calls.map((call, index) => callItem(call, of(index)))];
 }
 
-/** Of the last item: a stop string may cut a call short. */
+/** Status of the last item: a stop string may cut a call short. */
 function lastStatus({ isCut }: CalledAnswer, status: Status): Status {
   return isCut ? 'incomplete' : status;
 }
