@@ -26,7 +26,7 @@ export interface LinnetModel extends LanguageModelV3, AsyncDisposable {
 
 /**
  * A language model of the AI SDK that runs in this process: texts and streams, tools, structured output. It is opened at the
- * first call. States of conversations are kept between calls, so that a turn reads the new part alone.
+ * first call. Keeps conversation states between calls, so that a turn reads only the new part.
  *
  * @param source as `open` of `linnet` takes it
  * @throws LinnetError at the first call, as `open`; `CONFIG` for a model without a chat template

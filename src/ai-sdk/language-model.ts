@@ -34,7 +34,7 @@ import { OpenedOnce } from './opened-once.ts';
 export interface LinnetSettings extends OpenOptions {
   /** Name of the format in which calls of functions are written. Default: by the chat template. */
   readonly toolFormat?: string;
-  /** Bytes of states that are kept between calls. Default 256 MiB. */
+  /** Bytes of states kept between calls. Default 256 MiB. */
   readonly cacheBytes?: number;
   /** Texts at a time; others wait. Default 4. */
   readonly parallel?: number;
@@ -84,7 +84,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     throw internalError('an answer without an end');
   }
 
-  /** @throws LinnetError as `doGenerate`, before the stream where it can */
+  /** @throws LinnetError as `doGenerate`, before the stream if possible */
   async doStream(options: LanguageModelV3CallOptions): Promise<LanguageModelV3StreamResult> {
     const cancelled = new AbortController();
     const signals = [cancelled.signal, ...(options.abortSignal === undefined ? [] : [options.abortSignal])];
@@ -194,7 +194,7 @@ class ToldParts {
     } else yield { type: 'tool-input-delta', id: part.call.callId, delta: part.json };
   }
 
-  /** @param isWhole whether a call that is open has all its arguments */
+  /** @param isWhole whether an open call has all its arguments */
   *end(isWhole: boolean): Generator<LanguageModelV3StreamPart, void, undefined> {
     const open = this.#open;
     this.#open = undefined;
@@ -250,7 +250,7 @@ function samplingOf({
   return { temperature, topP, topK, presencePenalty, frequencyPenalty, seed: seed ?? random };
 }
 
-/** @throws LinnetError `INPUT` for a drafter that is not known */
+/** @throws LinnetError `INPUT` for an unknown drafter */
 function drafterOf({ providerOptions }: LanguageModelV3CallOptions): DrafterName | undefined {
   const given = providerOptions?.linnet?.speculate;
   requireOneOf(given, 'providerOptions.linnet.speculate', drafters);

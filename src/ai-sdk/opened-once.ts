@@ -1,4 +1,4 @@
-/** A model that is opened when it is first needed, once. */
+/** A model opened once, when first needed. */
 import { open, type OpenOptions } from '../open/index.ts';
 import type { LanguageModel } from '../open/language-model.ts';
 
@@ -31,7 +31,7 @@ export abstract class OpenedOnce implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     const model = this.#model;
     this.#model = undefined;
-    // A failure to open is for those who asked for the model.
+    // Callers who asked for the model get a failure to open.
     const opened = await model?.catch(() => undefined);
     await opened?.[Symbol.asyncDispose]();
   }

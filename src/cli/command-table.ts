@@ -1,4 +1,4 @@
-/** The table of commands. A command is loaded when it is named, so that `linnet --help` stays quick. */
+/** The table of commands. Loads a command only when named, so that `linnet --help` stays fast. */
 import { studyTable } from '../studies/registry.ts';
 import type { CliCommand } from './framework/command.ts';
 
@@ -14,7 +14,7 @@ export const commandGroups: Readonly<Record<string, string>> = {
   tokenizer: 'make tokenizers',
 };
 
-/** Commands of the version before under other words, and where their work is done now. */
+/** Commands of the previous version, with their replacements. */
 export const movedCommands: Readonly<Record<string, string>> = {
   sweep: '`linnet study sweep --plan FILE`',
   'study classification': '`linnet study sweep --plan FILE`',

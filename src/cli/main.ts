@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { exitCodes, reportError } from './framework/exit-codes.ts';
 
-/** Ends the process: 1 is the code of a command that ran and whose answer is no, so that nothing that fails may end with it. */
+/** Ends the process. Code 1 means a command ran and its answer is no, so failures must not use it. */
 function fail(error: unknown): never {
   const { outcome, message } = reportError(error);
   process.stderr.write(`linnet: ${message}\n`);
@@ -9,5 +9,5 @@ function fail(error: unknown): never {
 }
 process.on('uncaughtException', fail);
 
-// Loaded here, so that a failure to load is told as any other.
+// Loaded here, so that a loading failure is reported like any other.
 await import('./framework/process.ts').then(({ runProcess }) => runProcess()).catch(fail);

@@ -1,4 +1,4 @@
-/** Keeps the last opened resource open, such as the model of a row of jobs; opening another closes it first. */
+/** Keeps the last opened resource open, such as the model of consecutive jobs; opening another closes it first. */
 export class LastOpened<T extends AsyncDisposable> implements AsyncDisposable {
   #last: { readonly key: string; readonly thing: T } | undefined;
 

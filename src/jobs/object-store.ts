@@ -13,12 +13,12 @@ import { loadOptional } from '../files/optional-package.ts';
 export interface ObjectStore {
   /** For messages. */
   readonly place: string;
-  /** The content; undefined where there is none. @throws LinnetError `FORMAT` or `PATH` for one of more than `most` bytes */
+  /** The content, if any. @throws LinnetError `FORMAT` or `PATH` for one of more than `most` bytes */
   read(name: string, most: number): Promise<Uint8Array | undefined>;
   write(name: string, content: Uint8Array): Promise<void>;
 }
 
-/** The files of a folder, which is created if need be. @throws LinnetError `PATH` from the file system */
+/** A folder's files; creates the folder if needed. @throws LinnetError `PATH` from the file system */
 export async function openFolder(folder: string): Promise<ObjectStore> {
   const place = resolve(folder);
   await makeFolder(place);
@@ -73,7 +73,7 @@ export async function openBucket(url: string, environment = process.env): Promis
     async read(name, most) {
       const { status, body } = await request(client, addressOf(name), {}, most);
       if (status === 200) return body;
-      // A bucket that is missing has the same status, and no result will ever be in it.
+      // A missing bucket has the same status, and will never hold a result.
       if (status === 404 && !body.includes('NoSuchBucket')) return undefined;
       throw refused('read', `${url}/${name}`, status, body);
     },
@@ -85,7 +85,7 @@ export async function openBucket(url: string, environment = process.env): Promis
   };
 }
 
-/** The first of some variables that is set and not empty. @throws LinnetError `CONFIG`, without its value, which may be secret */
+/** The first non-empty variable. @throws LinnetError `CONFIG`, without its value, which may be secret */
 function firstSet(environment: NodeJS.ProcessEnv, names: readonly string[]): string | undefined {
   const name = names.find((one) => environment[one]);
   const value = name && environment[name];
@@ -107,7 +107,7 @@ function plainAddress(given: string): string {
   throw new LinnetError('CONFIG', `AWS_ENDPOINT_URL is not ${expected}`);
 }
 
-/** Sends a request, again after a moment where the server or the network fails. @param most bytes of a successful answer */
+/** Sends a request; retries shortly after a server or network failure. @param most bytes of a successful answer */
 async function request(
   client: AwsClient,
   address: string,

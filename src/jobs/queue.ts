@@ -28,7 +28,7 @@ export interface Job {
   readonly title: string;
 }
 
-/** Context of a handler, besides the data. */
+/** A handler's context. */
 interface JobContext {
   /** Fires when the worker is to stop: the handler then throws `ABORTED`, and the job goes to another. */
   readonly signal: AbortSignal;
@@ -54,13 +54,13 @@ type JobOutcome = z.infer<typeof outcomeSchema>;
 
 const codes = ['CONFIG', 'FORMAT', 'TENSOR', 'PATH', 'NOT_FOUND', 'MISMATCH', 'INPUT', 'RUNTIME'] as const;
 
-/** The outcome of a job that threw; undefined where another attempt may do better. */
+/** The outcome of a job that threw; undefined if another attempt may succeed. */
 function failure(error: unknown): JobOutcome | undefined {
   if (!(error instanceof LinnetError) || error.code === 'ABORTED') return undefined;
   return { error: { code: error.code, message: error.message.slice(0, 10_000) } };
 }
 
-/** The result in an outcome. @throws LinnetError the worker's error, or `FORMAT` for a value that is no outcome */
+/** The result in an outcome. @throws LinnetError the worker's error, or `FORMAT` for an invalid value */
 function resultOf(value: unknown, title: string): unknown {
   const parsed = outcomeSchema.safeParse(value);
   if (!parsed.success) throw new LinnetError('FORMAT', `the queue holds something other than a result for ${title}`);
@@ -96,7 +96,7 @@ export async function runJobs(url: string, jobs: readonly Job[], { signal, onRes
   const events = new QueueEvents(queueName, { connection: connection.duplicate() });
   queue.on('error', () => undefined);
   events.on('error', () => undefined);
-  // Every job that is waited for listens.
+  // Every awaited job adds a listener.
   queue.setMaxListeners(0);
   events.setMaxListeners(0);
   const stopped = new Promise<never>((_, reject) => {
@@ -138,7 +138,7 @@ export async function runJobs(url: string, jobs: readonly Job[], { signal, onRes
 
 /** How a worker works. */
 interface WorkOptions {
-  /** Stops: the job at hand goes back into the queue. */
+  /** Stops and returns the current job to the queue. */
   readonly signal: AbortSignal;
   /** Folder of the jobs' snapshots; several workers of a machine or of a shared disk may have the same. */
   readonly folder: string;
@@ -151,7 +151,7 @@ interface WorkOptions {
 }
 
 /**
- * Takes jobs, one at a time, until the signal fires. Folders that a killed worker left of jobs that are done go first.
+ * Takes jobs, one at a time, until the signal fires. First removes folders that killed workers left from finished jobs.
  *
  * @param url the Redis server
  * @returns how many were done
@@ -214,7 +214,7 @@ export async function takeJobs(
   return done;
 }
 
-/** Removes folders of jobs that are done: a killed worker leaves the folder of its job, which another may do elsewhere. */
+/** Removes folders of finished jobs: a killed worker leaves its job's folder, and another may do the job elsewhere. */
 async function removeDone(folder: string, queue: Bullmq.Queue): Promise<void> {
   const names = await readdir(folder).catch(() => []);
   try {

@@ -3,7 +3,7 @@
  * speaks S3. Every machine does its share of the jobs; a job that has a result is not done again.
  *
  * A file is one line of JSON, with the job's name and the SHA-256 of the rest, and the result as JSON. It is written as a whole,
- * so that a killed machine leaves none or a whole one. Contents are checked as if anyone had written them.
+ * so that a killed machine leaves none or a whole one. Contents are untrusted and checked.
  */
 import { z } from 'zod';
 import { LinnetError, OptionsError } from '../errors.ts';
@@ -24,7 +24,7 @@ const headSchema = z.strictObject({
 });
 const bodySchema = z.strictObject({ result: z.json() });
 
-/** The part of jobs that a machine does: those whose index leaves `index` when divided by `count`. */
+/** A machine's part of the jobs: every job whose number modulo `count` is `index`. */
 export interface Share {
   readonly index: number;
   readonly count: number;
@@ -62,7 +62,7 @@ export async function openResults(place: string): Promise<ResultStore> {
 /** Results by job among named contents. */
 export function resultStore(objects: ObjectStore) {
   return {
-    /** The result of a job; undefined where there is none. @throws LinnetError `FORMAT` for a damaged one */
+    /** A job's result, if any. @throws LinnetError `FORMAT` for a damaged one */
     async find(job: Job): Promise<unknown> {
       const id = jobId(job);
       const name = fileOf(id);

@@ -1,4 +1,4 @@
-/** Answers of servers that are not trusted: errors, and bodies of bounded size. Runs in browsers too. */
+/** Reads answers of untrusted servers: errors, and bodies of bounded size. Also runs in browsers. */
 import { LinnetError, reasonOf } from '../errors.ts';
 
 /** How files are asked for. */
@@ -12,7 +12,7 @@ export interface Asking {
 /**
  * The result of reading the answer to a request.
  * @param name the file's name, for errors
- * @throws LinnetError `NOT_FOUND` where no answer comes, or a refusal, `ABORTED`, and as `read`
+ * @throws LinnetError `NOT_FOUND` without an answer or on refusal, `ABORTED`, and as `read`
  */
 export async function fetchAnswer<T>(
   url: URL,

@@ -4,7 +4,7 @@ import type { WeightCache } from './remote-folder.ts';
 
 /** How far opening a model has come. */
 export interface OpeningProgress {
-  /** The file that is being fetched; undefined when all are there and the engine compiles. */
+  /** The file being fetched; undefined once all have arrived and the engine compiles. */
   readonly file: string | undefined;
   /** Bytes of all files so far. */
   readonly done: number;
@@ -16,7 +16,7 @@ export interface OpeningProgress {
 
 /** How files are fetched. */
 export interface FetchFilesOptions {
-  /** Called as files arrive and graphs are compiled. */
+  /** Called while files arrive and graphs are compiled. */
   readonly onProgress?: (progress: OpeningProgress) => void;
   /** Stops opening, with an error `ABORTED`: while files are fetched at once, else when the graph at hand is compiled. */
   readonly signal?: AbortSignal;

@@ -1,4 +1,4 @@
-/** Exported models in folders: everything that is read is checked. */
+/** Exported models in folders: checks everything it reads. */
 import { createHash } from 'node:crypto';
 import { lstat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
@@ -37,7 +37,7 @@ export interface ReadExportOptions {
    * the size alone.
    */
   readonly verify?: boolean;
-  /** Bytes checked so far, of all that are. */
+  /** Bytes checked so far, and in total. */
   readonly onProgress?: (done: number, total: number) => void;
 }
 
@@ -46,7 +46,7 @@ const alwaysVerifiedBytes = 64 << 20;
 
 /**
  * Reads the contents of an exported folder.
- * @throws LinnetError `NOT_FOUND` for a folder that is none or lacks a file, `FORMAT` for an invalid linnet.json or
+ * @throws LinnetError `NOT_FOUND` for a missing folder or file, `FORMAT` for an invalid linnet.json or
  *   file, `PATH` for links and as `openInFolder` refuses, `CONFIG` for an unusable configuration
  * @example
  * ```ts
@@ -118,7 +118,7 @@ function folderGraphs(
     const dataBytes = Object.hasOwn(manifest.files, dataFile) ? manifest.files[dataFile].bytes : 0;
     for (const { path: data, offset, length } of external) {
       if (data !== dataFile || offset + length > dataBytes) {
-        throw new LinnetError('FORMAT', `${source} has a weight outside ${dataFile}`);
+        throw new LinnetError('FORMAT', `${source} has a weight outside of ${dataFile}`);
       }
     }
     check(inputs, outputs);

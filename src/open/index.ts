@@ -222,7 +222,7 @@ function textReader(
   throw new LinnetError('CONFIG', `${origin} generates no text and always runs in float32; leave out \`dtype\``);
 }
 
-/** Actions on the weights, which are read then. */
+/** Actions on the weights, which read them. */
 function weightActions<Kind extends ModelKind>(
   kind: Kind,
   checkpoint: Checkpoint<Model>,

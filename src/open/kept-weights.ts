@@ -25,7 +25,7 @@ import { remove } from '../files/remove.ts';
 
 /** Parameters from which on weights are kept. */
 const leastKept = 2 ** 31;
-/** Checkpoints and types that are kept; those written first go. */
+/** Maximum number of kept checkpoints and types; the oldest go first. */
 const mostKept = 8;
 
 /** Types whose encoding takes minutes. */
@@ -36,7 +36,7 @@ type KeptType = (typeof keptTypes)[number];
 export interface KeptWeights {
   /** The checkpoint's fingerprint. */
   readonly fingerprint: string;
-  /** The engine of the checkpoint's model. @throws LinnetError `FORMAT` for graphs of another version of Linnet, which are removed */
+  /** The engine of the checkpoint's model. @throws LinnetError `FORMAT` for graphs from another version of Linnet, which are removed */
   engine(model: GeneratingModel): Promise<StepEngine>;
 }
 

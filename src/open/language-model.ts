@@ -31,14 +31,14 @@ export interface DraftHeads extends AsyncDisposable {
 
 /** Parts of a model that writes texts. */
 export interface WriterParts<Self> extends ModelSurroundings {
-  /** Makes the engine, which is disposed of with the model; called once, when it is first needed. */
+  /** Creates the engine, disposed of with the model; called once, when first needed. */
   readonly engine: () => Promise<StepEngine>;
   readonly sessionFiles?: SessionFiles;
   /** How an exported model is stored. */
   readonly manifest?: ExportManifest;
   /** Medusa heads in the files of the model; absent in browsers. */
   readonly heads?: { readonly present: () => Promise<boolean>; readonly open: () => Promise<DraftHeads> };
-  /** Makes the engine of the layer of multi-token prediction; absent where there is none. */
+  /** Creates the engine of the multi-token prediction layer, if there is one. */
   readonly mtp?: () => Promise<StepEngine>;
   readonly weights?: WeightActions<Self>;
 }
@@ -50,7 +50,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
 > {
   /** The model that predicts the next token. */
   readonly decoder: AutoregressiveModel;
-  /** Sampling where a text's options say nothing, before the program's own: of generation_config.json. */
+  /** Sampling defaults from generation_config.json; options come first, the program's defaults last. */
   readonly defaults: SamplerInput;
   /** How an exported model is stored; undefined for one that was not exported. */
   readonly manifest: ExportManifest | undefined;
@@ -76,7 +76,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
     return this.#grammars;
   }
 
-  /** The thoughts of the model before its answers; undefined where its template knows none. */
+  /** Format of thoughts before answers; undefined if the template has none. */
   get thinking(): Thinking | undefined {
     return this.template && Thinking.of(this.tokenizer, this.template);
   }
@@ -96,7 +96,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
 
   /**
    * A text to continue piece by piece, to fork, save and load.
-   * @param from where it goes on, and stays as it is. Default: an empty text
+   * @param from the text to continue, itself unchanged. Default: an empty text
    * @param options.runner runs its texts among others. Default: each text runs by itself
    */
   session(from?: Snapshot, options: { readonly runner?: Runner } = {}): Session {
@@ -137,7 +137,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
   }
 
   /**
-   * The model with another mixer in place of its attention; this one stays as it is.
+   * The model with another mixer instead of its attention; this one is unchanged.
    * @param mixer the name of a preset, or a configuration
    * @throws LinnetError `CONFIG` for an exported model, or a mixer that the model cannot have
    */
@@ -158,7 +158,7 @@ abstract class Writer<Described extends CausalModel | EncoderDecoderModel, Self>
   }
 
   /**
-   * The Medusa heads of the model, stored as it is. Dispose of them.
+   * The model's Medusa heads, stored in the same type. Dispose of them.
    * @throws LinnetError `NOT_FOUND` if there are none, `MISMATCH` for heads of another model, `CONFIG` in browsers
    */
   async heads(): Promise<DraftHeads> {

@@ -13,7 +13,7 @@ import { sha256Of } from './remote-folder.ts';
 export interface ModelFiles extends Pick<ExportReader, 'nameOf'> {
   /** Absolute path of the folder, or its URL. */
   readonly origin: string;
-  /** A file that is read whole. @throws LinnetError `NOT_FOUND` where there is none, `FORMAT` for more than `most` bytes */
+  /** Reads a whole file. @throws LinnetError `NOT_FOUND` if it is missing, `FORMAT` for more than `most` bytes */
   read(file: string, most: number): Promise<Uint8Array>;
   /** Makes sure, before any other file is read, that the files are the ones that linnet.json lists. */
   check(manifest: ExportManifest): Promise<void>;
@@ -30,7 +30,7 @@ export interface ExportedFolder {
   readonly fingerprint: string;
 }
 
-/** Largest graph and configuration that are read; the weights are elsewhere. */
+/** Largest graph and configuration to read; weights are elsewhere. */
 export const maximumReadBytes = 128 << 20;
 
 /** Reads the files. @throws LinnetError as `readExportedFolder` */
@@ -44,13 +44,13 @@ export async function readExport(files: ModelFiles): Promise<ExportedFolder> {
   return { path: files.origin, manifest, model, fingerprint };
 }
 
-/** A JSON file; undefined where there is none. */
+/** A JSON file, if it exists. */
 export async function readJson(files: ModelFiles, file: string): Promise<JsonObject | undefined> {
   const bytes = await readIfPresent(files, file);
   return bytes && parseJsonObject(bytes, files.nameOf(file));
 }
 
-/** A small file; undefined where there is none. */
+/** A small file, if it exists. */
 export function readIfPresent(files: ModelFiles, file: string): Promise<Uint8Array | undefined> {
   return ifFound(files.read(file, maximumReadBytes));
 }

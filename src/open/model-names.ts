@@ -17,7 +17,7 @@ import { listNames, nearName, quoteName } from '../files/name-list.ts';
 const shippedModels: Readonly<Record<string, string>> = { 'tiny-llama': '../../assets/tiny-llama' };
 const shippedPrefix = 'linnet:';
 
-/** "owner/name", as models of the hub are called, with a revision and a file of it. */
+/** A hub model, "owner/name", with a revision and a file. */
 const hubId =
   /^([A-Za-z0-9_][\w.-]*\/[A-Za-z0-9_][\w.-]*?)(?:@([\w.-][\w./-]*))?(?::((?:\w[\w.-]*\/){0,5}[\w.-]+\.gguf|\w+))?$/i;
 
@@ -25,7 +25,7 @@ const hubId =
 const hubPage =
   /^https:\/\/(?:www\.)?(?:huggingface\.co|hf\.co)\/([^/?#]+\/[^/?#@]+?)(?:(?:@|\/(?:tree|blob|resolve)\/)([^?#]+?)(?:\/([^?#]+\.gguf)(?:\?.*)?)?)?\/?$/i;
 
-/** A path that is there, or a model of the hub. */
+/** An existing path, or a hub model. */
 export type NamedPlace = { readonly path: string } | HubPlace;
 
 /** A model of the hub, or one file of it. */
@@ -53,7 +53,7 @@ export function includedFiles({ file }: HubPlace): string[] {
 
 /**
  * @param base folder that relative paths count from; default: the current one
- * @throws LinnetError `NOT_FOUND` for a path that is not there, and cannot be a model of the hub
+ * @throws LinnetError `NOT_FOUND` for a missing path that cannot be a hub model
  */
 export async function placeOfModel(given: string, base?: string): Promise<NamedPlace> {
   if (given.startsWith(shippedPrefix)) return { path: await shippedFolder(given.slice(shippedPrefix.length)) };
@@ -87,7 +87,7 @@ export async function modelHere(given: string, base?: string): Promise<string> {
   );
 }
 
-/** The folder of a model of the hub, if its revision has been downloaded and no file is missing or cut. @throws LinnetError as `examineDownload` */
+/** The folder of a hub model, if its revision is completely downloaded. @throws LinnetError as `examineDownload` */
 export async function keptModel({ id, revision, file }: HubPlace): Promise<string | undefined> {
   const { defaultModelFolder, examineDownload } = await import('../checkpoint/hub/hub.ts');
   const folder = defaultModelFolder(id, file);
@@ -117,7 +117,7 @@ async function isThere(path: string): Promise<boolean> {
   );
 }
 
-/** A path that is there and differs in a few letters of one of its last two names. */
+/** An existing path that differs by a few letters in one of its last two names. */
 async function nearPath(given: string): Promise<string | undefined> {
   const folder = dirname(given);
   if (await isThere(folder)) return sibling(folder, basename(given));

@@ -67,7 +67,7 @@ export interface ModelSurroundings {
   readonly fileBytes?: number;
   readonly tokenizer?: Tokenizer;
   readonly template?: ChatTemplate;
-  /** Sampling where a text's options and its program say nothing. Default: greedy. */
+  /** Sampling if neither a text's options nor its program set it. Default: greedy. */
   readonly defaults?: SamplerInput;
 }
 
@@ -83,7 +83,7 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
   readonly origin: string;
   /** SHA-256 of configuration and weights, which ties session files to the model. */
   readonly fingerprint: string;
-  /** The chat template; undefined where there is none. */
+  /** The chat template, if any. */
   readonly template: ChatTemplate | undefined;
   /** Unix time at which it was opened, in seconds. */
   readonly created = Math.floor(Date.now() / 1000);
@@ -172,7 +172,7 @@ export abstract class OpenedModel<Kind extends OpenedKind, Described> implements
     return this.toJSON();
   }
 
-  /** A part. @throws LinnetError `CONFIG` where the model has none */
+  /** A part. @throws LinnetError `CONFIG` if the model lacks it */
   protected have<T>(part: T | undefined, reason: string): T {
     if (part !== undefined) return part;
     throw new LinnetError('CONFIG', `${this.origin}: this ${this.family} model (${this.kind}) ${reason}`);

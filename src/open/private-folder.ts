@@ -11,7 +11,7 @@ interface FileApi {
   readonly kind: 'file';
   readonly name: string;
   getFile(): Promise<{ readonly size: number; readonly lastModified: number; arrayBuffer(): Promise<ArrayBuffer> }>;
-  /** Some browsers have none; the file appears when it is closed. */
+  /** Missing in some browsers; the file appears when closed. */
   createWritable?(): Promise<{
     write(bytes: Uint8Array<ArrayBuffer>): Promise<void>;
     close(): Promise<void>;
@@ -37,7 +37,7 @@ export class PrivateFolder {
 
   /**
    * @param name the folder's name within the origin
-   * @returns undefined where the browser has no such file system, or does not let the page use it
+   * @returns undefined if the browser has no such file system, or denies it to the page
    */
   static async open(name: string): Promise<PrivateFolder | undefined> {
     try {
@@ -49,7 +49,7 @@ export class PrivateFolder {
     }
   }
 
-  /** A file; undefined where there is none. */
+  /** A file, if it exists. */
   async read(name: string): Promise<Uint8Array<ArrayBuffer> | undefined> {
     try {
       const file = await (await this.#folder.getFileHandle(name)).getFile();
@@ -59,7 +59,7 @@ export class PrivateFolder {
     }
   }
 
-  /** Writes a file all at once, in place of one of that name. Whether there was room: else the old one stays. */
+  /** Replaces a file atomically. Returns whether there was room; if not, the old one stays. */
   async write(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
     try {
       const handle = await this.#folder.getFileHandle(name, { create: true });
@@ -81,7 +81,7 @@ export class PrivateFolder {
     return false;
   }
 
-  /** Forgets a file; does nothing if there is none. */
+  /** Removes a file, if it exists. */
   async delete(name: string): Promise<void> {
     await this.#folder.removeEntry(name).catch(() => undefined);
   }
@@ -99,7 +99,7 @@ export class PrivateFolder {
   }
 }
 
-/** A file with its size; undefined where another tab has removed it. */
+/** A file with its size; undefined if another tab removed it. */
 async function described(entry: FileApi): Promise<PrivateFile | undefined> {
   try {
     const { size, lastModified } = await entry.getFile();

@@ -4,12 +4,12 @@ import { LinnetError } from '../errors.ts';
 import type { FetchFilesOptions } from './fetch-options.ts';
 import { fetchAnswer, readBody } from './answers.ts';
 
-/** Bytes that are fetched at once, which later reads are answered from. */
+/** Bytes fetched at once and kept for later reads. */
 const chunkBytes = 1 << 23;
 
 /**
  * Opens a file.
- * @throws LinnetError `NOT_FOUND` where it cannot be fetched, `CONFIG` for a server that gives no ranges, `MISMATCH` where the file
+ * @throws LinnetError `NOT_FOUND` if it cannot be fetched, `CONFIG` for a server without ranges, `MISMATCH` if the file
  *   changes between reads, `FORMAT` for other bytes than were asked for, `ABORTED`
  */
 export async function rangedFile(url: URL, options: FetchFilesOptions): Promise<GgufFile> {

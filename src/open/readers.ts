@@ -1,4 +1,4 @@
-/** Opened models that read texts whole and write none: encoders and classifiers. For Node. */
+/** Opened models that only read texts: encoders and classifiers. For Node. */
 import type { MixerConfig } from '../attention/mixer.ts';
 import { LinnetError } from '../errors.ts';
 import { requireText } from '../files/arguments.ts';

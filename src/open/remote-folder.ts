@@ -134,7 +134,7 @@ export interface WeightCache {
   get(sha256: string): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Keeps a file, if there is room. */
   put(sha256: string, bytes: Uint8Array<ArrayBuffer>): Promise<void>;
-  /** Forgets a file; does nothing if there is none. */
+  /** Removes a file, if it exists. */
   delete(sha256: string): Promise<void>;
 }
 

@@ -1,4 +1,4 @@
-/** Session files that a browser keeps for this origin, by name, in the format of Node. Their content is checked where they are loaded. */
+/** Session files that a browser keeps for this origin, by name, in Node's format. Loading checks their content. */
 import { encodeSafetensors } from '../checkpoint/safetensors/encoding.ts';
 import { type ContentHash, decodeSessionWith, sessionParts } from '../decoding/state/session-format.ts';
 import type { SessionFiles } from '../engine/session-store.ts';
@@ -10,14 +10,14 @@ const ending = '.session';
 /** Longest escaped name: file systems allow 255 bytes, ending included. */
 const longestName = 240;
 
-/** @throws LinnetError `CONFIG` where the browser has no private file system */
+/** @throws LinnetError `CONFIG` if the browser has no private file system */
 async function sessionFolder(): Promise<PrivateFolder> {
   const folder = await PrivateFolder.open('linnet-sessions');
   if (folder !== undefined) return folder;
   throw new LinnetError('CONFIG', 'saved sessions need a file system, which this browser does not offer');
 }
 
-/** The file of a session. Any text is a name. @throws LinnetError `PATH` for one that is too long */
+/** A session's file. Any text is a name. @throws LinnetError `PATH` for an overlong name */
 function fileOf(name: string): string {
   const escaped = encodeURIComponent(name.replace(/\p{Surrogate}/gu, '\ufffd'));
   if (escaped.length <= longestName) return escaped + ending;
@@ -28,7 +28,7 @@ function fileOf(name: string): string {
 }
 
 /**
- * The sessions that pages of this origin have saved, of all models; the one that was saved last first.
+ * Sessions saved by this origin's pages, for all models, newest first.
  * @throws LinnetError `CONFIG` where the browser has no private file system
  */
 export async function savedSessions(): Promise<PrivateFile[]> {
@@ -56,13 +56,13 @@ export async function savedSession(name: string): Promise<Uint8Array<ArrayBuffer
   throw new LinnetError('NOT_FOUND', `there is no saved session ${JSON.stringify(name)}; savedSessions() lists them`);
 }
 
-/** Keeps a session file, such as one of a server; it is checked when it is loaded. @throws LinnetError as `save` of a session */
+/** Keeps a session file, such as a server's; loading checks it. @throws LinnetError as `save` of a session */
 export async function keepSession(name: string, bytes: Uint8Array<ArrayBuffer>): Promise<void> {
   if (await (await sessionFolder()).write(fileOf(name), bytes)) return;
   throw new LinnetError('RUNTIME', `the browser has no room for a session of ${bytes.length} bytes; delete others`);
 }
 
-/** Deletes a saved session; does nothing if there is none. @throws LinnetError `CONFIG` as `savedSessions` */
+/** Deletes a saved session, if it exists. @throws LinnetError `CONFIG` as `savedSessions` */
 export async function deleteSession(name: string): Promise<void> {
   await (await sessionFolder()).delete(fileOf(name));
 }
@@ -87,7 +87,7 @@ export function webSessionFiles(fingerprint: string): SessionFiles {
   };
 }
 
-/** Browsers hash in one go alone: all that is hashed, in memory. */
+/** Collects all input in memory, since browsers only hash in one go. */
 class GatheredHash implements ContentHash {
   readonly #pieces: Uint8Array<ArrayBuffer>[] = [];
 

@@ -22,11 +22,11 @@ import { writeFolderAtomic } from '../files/written-folder.ts';
 import { type HubPlace, hubPlace, includedFiles, keptModel, placeOfModel } from './model-names.ts';
 import { RemoteFolder } from './remote-folder.ts';
 
-/** How a model that is not on the disk gets there. */
+/** How to fetch a model that is not on disk. */
 export interface DownloadOptions extends TransferOptions {
   /** Where models of the hub come from. Default: huggingface.co, without a token. */
   readonly hub?: ModelSource;
-  /** Branch, tag or commit of a model of the hub, which is asked. Default: as the name says, else the downloaded one or "main". */
+  /** Branch, tag or commit to ask the hub for. Default: the name's, else the downloaded one or "main". */
   readonly revision?: string;
 }
 
@@ -34,7 +34,7 @@ export interface DownloadOptions extends TransferOptions {
  * The folder of a model, after a download if need be.
  *
  * @param given a name as `placeOfModel`, or a URL: `file:`, of a page of huggingface.co, or of an exported folder
- * @throws LinnetError `NOT_FOUND` if there is nothing of that name, `INPUT` for a name that is neither, and as
+ * @throws LinnetError `NOT_FOUND` if nothing has that name, `INPUT` for a name that is neither, and as
  *   `ModelSource.fetchFolder` and `downloadExport`
  */
 export async function folderOfModel(given: string | URL, options: DownloadOptions = {}): Promise<string> {
@@ -75,7 +75,7 @@ function sayPlan({ from, folder, files, bytes }: FetchPlan): void {
 
 /** How an exported folder is downloaded. */
 export interface ExportDownloadOptions extends TransferOptions {
-  /** Where it is kept. Default: a folder of `~/.cache/linnet` that is named by the URL. */
+  /** Place to keep it. Default: a folder in `~/.cache/linnet` named after the URL. */
   readonly folder?: string;
   /** Default: the global `fetch`. */
   readonly fetch?: typeof fetch;

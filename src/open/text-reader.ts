@@ -18,9 +18,9 @@ import type { Tokenizer } from '../tokenizer/tokenizer.ts';
 
 /** A classifier's result for a text. */
 export interface Classification {
-  /** The most probable class; the name of the number, of a regression head. */
+  /** The most probable class; for a regression head, the number's name. */
   readonly label: string;
-  /** Its probability; 1 for a regression head, which has one label only. */
+  /** Its probability; 1 for a regression head, which has only one label. */
   readonly probability: number;
   /** All classes in the order of the model's labels; the probabilities add up to 1. */
   readonly classes: readonly { readonly label: string; readonly probability: number }[];
@@ -44,7 +44,7 @@ export class TextReader implements AsyncDisposable {
   /** The model that reads the text: the model itself, or a classifier's backbone. */
   readonly backbone: Model;
   readonly classifier: ClassifierModel | undefined;
-  /** Most tokens that it reads of a text, those around it included. */
+  /** Maximum tokens read per text, including the special tokens around it. */
   readonly longest: number;
   readonly #parts: ReaderParts;
   readonly #programs = new Map<string, Promise<Program>>();

@@ -31,12 +31,12 @@ function pageUrl(): string | undefined {
   return typeof location === 'undefined' ? undefined : location.href;
 }
 
-/** Files of an export that are small and may be absent. */
+/** Small, optional files of an export. */
 const companionFiles = ['tokenizer.json', GENERATION_FILE, ...templateFiles];
 
 /**
  * The files of an exported folder behind a URL.
- * @param wanted the files to fetch, of those that linnet.json lists
+ * @param wanted the files to fetch from linnet.json's list
  * @throws LinnetError `INPUT` if it is not an http(s) URL
  */
 export function urlFiles(
@@ -73,14 +73,14 @@ export function urlFiles(
       const chosen = chosenDevice(manifest, options.device, origin);
       device = chosen === 'cpu' ? 'wasm' : chosen;
       if (device === 'webgpu' && manifest.dtype === 'f16') await requireHalfPrecision();
-      // Small files first, so that a broken folder is found out early.
+      // Small files first, to detect a broken folder early.
       const names = wanted(manifest).sort((a, b) => manifest.files[a].bytes - manifest.files[b].bytes);
       counted.total = names.reduce((sum, name) => sum + manifest.files[name].bytes, 0);
       for (const name of names) fetched.set(name, await folder.file(name, manifest.files[name]));
     },
     graphs: () => ({
       nameOf,
-      /** Lets go of the bytes of a graph, which the engine has copied; not of an encoder's, which is opened when a text is read. */
+      /** Releases a graph's bytes, which the engine has copied; keeps an encoder's, which is opened when a text is read. */
       async openGraph(file, role, check) {
         const isEncoder = role === 'encoder';
         if (!isEncoder) {
@@ -135,7 +135,7 @@ async function openProgram(
   return programOf(file, session, { nodes: undefined, modelBytes, creationMs: performance.now() - started });
 }
 
-/** The tokenizer of a folder; undefined where it has none. */
+/** A folder's tokenizer, if any. */
 export async function webTokenizer(files: ModelFiles): Promise<Tokenizer | undefined> {
   const tokenizerJson = await readJson(files, 'tokenizer.json');
   if (tokenizerJson === undefined) return undefined;

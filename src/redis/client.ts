@@ -1,4 +1,4 @@
-/** Connections to Redis. The client is a package of its own, loaded where an address of Redis is given and not before. */
+/** Connections to Redis. Loads the client package only when given a Redis address. */
 import type { Redis } from 'ioredis';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { loadOptional } from '../files/optional-package.ts';
@@ -12,7 +12,7 @@ export function isRedisUrl(place: string): boolean {
 
 /** How a connection behaves. */
 export interface RedisOptions {
-  /** Attempts at a command while the server is away; null goes on for ever. Default 2: about a second. */
+  /** Attempts at a command while the server is away; null retries forever. Default 2: about a second. */
   readonly retries?: number | null;
 }
 
@@ -43,7 +43,7 @@ export async function openRedis(url: string, { retries = 2 }: RedisOptions = {})
   }
 }
 
-/** The answer to a command. @throws Error where it takes more milliseconds: a server that hangs keeps its connections */
+/** The answer to a command. @throws Error if it takes longer: a hung server keeps its connections open */
 export async function answerWithin<T>(milliseconds: number, asked: Promise<T>): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<never>((_, reject) => {
@@ -58,7 +58,7 @@ export async function answerWithin<T>(milliseconds: number, asked: Promise<T>): 
   }
 }
 
-/** An address as it may be printed. @throws LinnetError `INPUT` if it is none */
+/** A printable address. @throws LinnetError `INPUT` for an invalid one */
 function withoutPassword(url: string): string {
   try {
     const { protocol, host, pathname } = new URL(url);

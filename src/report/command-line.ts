@@ -1,4 +1,4 @@
-/** The words of a command line as one would type them, for people who want to do the same again. */
+/** A command line as one would type it, to run it again. */
 
 /** One line for a POSIX shell; empty for no words. */
 export function commandLine(words: readonly string[]): string {

@@ -16,12 +16,12 @@ export type Block =
   | { readonly kind: 'text'; readonly text: string }
   | { readonly kind: 'table'; readonly table: Table; readonly caption?: string }
   | { readonly kind: 'chart'; readonly chart: Chart; readonly caption?: string }
-  /** Text as it is, line by line: generated text, commands, logs. */
+  /** Preformatted text: generated text, commands, logs. */
   | { readonly kind: 'preformatted'; readonly text: string; readonly caption?: string }
   /** Names and their values, in order. */
   | { readonly kind: 'facts'; readonly facts: readonly (readonly [name: string, value: string])[] };
 
-/** A part of a report under a heading of its own. */
+/** A section of a report with its heading. */
 export interface Section {
   readonly title: string;
   readonly blocks: readonly Block[];
@@ -143,12 +143,12 @@ function figure(content: string, caption?: string): string {
   return `<figure>\n${content}${line}\n</figure>`;
 }
 
-/** Content that may be wider than the page: scrolled on its own, by keyboard too. */
+/** Content that may be wider than the page and scrolls separately, also by keyboard. */
 function scrolling(content: string, name: string): string {
   return `<div class="scroll" role="region" tabindex="0" aria-label="${escapeMarkup(name)}">${content}</div>`;
 }
 
-/** A chart as it is drawn for the width of the page. */
+/** A chart drawn for the page's width. */
 function renderChart({ svg, narrow }: Chart): string {
   return narrow === undefined ? svg : `<div class="wide">${svg}</div><div class="narrow">${narrow.svg}</div>`;
 }

@@ -1,4 +1,4 @@
-/** Text inside HTML and SVG. Everything that is not markup of ours goes through `escapeMarkup`. */
+/** Text inside HTML and SVG. Everything but our own markup goes through `escapeMarkup`. */
 
 const ENTITIES: Readonly<Record<string, string>> = {
   '&': '&amp;',

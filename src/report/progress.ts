@@ -10,7 +10,7 @@ export interface Progress {
   /**
    * The first call sets the starting point, 0 or the units that a resumed task finished earlier; pace counts from there.
    * @param done units finished so far
-   * @param total units in all; 0 or NaN where unknown
+   * @param total units in all; 0 or NaN if unknown
    * @param info further text, such as `loss 2.31`
    */
   update(done: number, total: number, info?: string): void;
@@ -18,7 +18,7 @@ export interface Progress {
   finish(message?: string): void;
 }
 
-/** For callers that want none. */
+/** For callers without progress. */
 export const silentProgress: Progress = {
   update: () => undefined,
   finish: () => undefined,

@@ -71,7 +71,7 @@ export function provenanceFacts(): (readonly [name: string, value: string])[] {
 }
 
 /**
- * The commit of the checkout this package runs from, with `-dirty` where tracked files differ from it. Null where the
+ * The commit of the checkout this package runs from, with `-dirty` if tracked files differ from it. Null if the
  * package is installed without its history, or git is not there.
  */
 export async function describeCommit(root: string = packageRoot()): Promise<string | null> {

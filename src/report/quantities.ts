@@ -1,9 +1,9 @@
 /**
  * Quantities as people read them: bytes, durations, counts, ratios. One spelling for terminals, tables, charts and
- * reports. Values that are not finite print as `NaN`, `∞` or `−∞`; they are results too (a diverged loss).
+ * reports. Non-finite values print as `NaN`, `∞` or `−∞`; they are results too (a diverged loss).
  */
 
-/** Splits off the sign, so that every format is written for finite magnitudes only. */
+/** Splits off the sign, so that formats only handle finite magnitudes. */
 function withSign(value: number, spell: (magnitude: number) => string): string {
   if (Number.isNaN(value)) return 'NaN';
   if (!Number.isFinite(value)) return value > 0 ? '∞' : '−∞';
@@ -30,7 +30,7 @@ export const fixed =
   (value: number): string =>
     formatFixed(value, decimals);
 
-/** A number and its spread, a deviation or a standard error: `5.30 ± 0.21`, without it where there is none. */
+/** A number and its spread, a deviation or a standard error: `5.30 ± 0.21`, without a spread if there is none. */
 export function formatSpread(value: number, spread: number | undefined, decimals: number, isSigned = false): string {
   const sign = isSigned && value > 0 ? '+' : '';
   const error = spread === undefined || !Number.isFinite(spread) ? '' : ` ± ${formatFixed(spread, decimals)}`;
@@ -62,7 +62,7 @@ interface Scale {
   readonly suffix: string;
 }
 
-/** Three significant digits, but whole numbers from 100 on and for values that are whole. */
+/** Three significant digits, but whole numbers from 100 on and for whole values. */
 function threeDigits(value: number): string {
   if (Number.isInteger(value)) return String(value);
   return value.toFixed(value < 9.995 ? 2 : value < 99.95 ? 1 : 0);
@@ -102,7 +102,7 @@ export function formatBytes(bytes: number): string {
   return withSign(bytes, (magnitude) => scaled(magnitude, BYTE_SCALES, 1024));
 }
 
-/** A length in tokens or nodes, in binary thousands where it is a whole multiple: `16384` → `16K`, `1000` → `1,000`. */
+/** A length in tokens or nodes, in binary thousands if it is a whole multiple: `16384` → `16K`, `1000` → `1,000`. */
 export function formatTokens(count: number): string {
   if (Number.isInteger(count) && count !== 0 && count % 1024 === 0) {
     return count % (1024 * 1024) === 0 ? `${formatCount(count / 1024 / 1024)}M` : `${formatCount(count / 1024)}K`;

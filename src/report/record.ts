@@ -31,7 +31,7 @@ const recordSchema = z.object({
   status: z.enum(['running', 'finished', 'interrupted', 'failed']),
   /** Why it failed. */
   error: z.string().nullable(),
-  /** Results: losses, speed, memory. Absent in records of runs that are not finished. */
+  /** Results: losses, speed, memory. Absent in unfinished runs. */
   results: z.record(z.string(), z.json()).optional(),
 });
 
@@ -103,7 +103,7 @@ export interface Run {
 }
 
 /**
- * Starts a record in a folder, which is created if need be.
+ * Starts a record in a folder, creating it if needed.
  * @throws LinnetError `PATH` if the folder holds a run already (or cannot be written), `NOT_FOUND` if there is none to
  *   resume, `FORMAT` if the one to resume is damaged
  * @example
@@ -163,7 +163,7 @@ export function readRunRecord(dir: string): Promise<RunRecord> {
 
 /**
  * Reads a run back.
- * @throws LinnetError `NOT_FOUND` where there is no run, `FORMAT` naming file, line and problem
+ * @throws LinnetError `NOT_FOUND` if there is no run, `FORMAT` naming file, line and problem
  * @example
  * ```ts
  * const { record, metrics } = await readRun('runs/tuned');

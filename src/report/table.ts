@@ -17,18 +17,18 @@ export interface Column<Row> {
   readonly format?: (value: number) => string;
   /** Default: numbers to the right, anything else to the left, judged by the first cell that holds something. */
   readonly align?: Alignment;
-  /** Number to sort the column by where the cell is no plain number, such as "5.3 ± 0.2". Default: the number in the cell. */
+  /** Number to sort the column by if the cell is not a plain number, such as "5.3 ± 0.2". Default: the number in the cell. */
   readonly sortBy?: (row: Row) => number | undefined;
 }
 
 export type Alignment = 'left' | 'right';
 
-/** A table ready to print: every cell is text. All rows have as many cells as there are headers. */
+/** A printable table: every cell is text, and every row has one cell per header. */
 export interface Table {
   readonly headers: readonly string[];
   readonly alignments: readonly Alignment[];
   readonly rows: readonly (readonly string[])[];
-  /** The numbers in the cells, by which a reader may sort; undefined where a cell holds none. As many as there are cells. */
+  /** The number in each cell, for sorting; undefined if a cell has none. */
   readonly numbers?: readonly (readonly (number | undefined)[])[];
 }
 
@@ -55,7 +55,7 @@ export function makeTable<Row>(columns: readonly Column<Row>[], rows: readonly R
   };
 }
 
-/** A column of numbers with their spreads, which is sorted by the numbers. @param of number and spread of a row */
+/** A column of numbers with spreads, sorted by the numbers. @param of returns a row's number and spread */
 export function spreadColumn<Row>(
   header: string,
   of: (row: Row) => readonly [value: number, spread?: number] | undefined,

@@ -6,14 +6,14 @@ import { entriesOf } from '../files/regular-file.ts';
 export interface FoundRun {
   /** Absolute. */
   readonly folder: string;
-  /** Its path from the folder that was looked through, with `/`; of that folder itself its own name. */
+  /** Its path from the searched folder, with `/`; for that folder itself, its name. */
   readonly name: string;
 }
 
 export interface FoundRuns {
   /** By name. */
   readonly runs: readonly FoundRun[];
-  /** False where there is more than is looked at. */
+  /** False if there is more than was searched. */
   readonly isComplete: boolean;
 }
 

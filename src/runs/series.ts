@@ -8,9 +8,9 @@ import { openInFolder, readExactly } from '../files/regular-file.ts';
 import { parseLines } from '../files/run-folder.ts';
 import { type Metric, metricsFile } from '../report/record.ts';
 
-/** Points of a curve that are kept; beyond that, neighbours are averaged. */
+/** Points kept per curve; beyond that, neighbors are averaged. */
 const mostPoints = 1024;
-/** Groups of a run (stages of a conversion, trials of a study) and fields of a metric that are kept. */
+/** Groups of a run (stages of a conversion, trials of a study) and fields of a metric to keep. */
 const mostGroups = 512;
 const mostFields = 32;
 /** Bytes parsed at a time, and the longest line. */
@@ -74,7 +74,7 @@ interface GrowingGroup {
   last: Record<string, Metric[string]>;
 }
 
-/** Metrics of a run that are followed. */
+/** Metrics of a followed run. */
 export type RunSeries = ReturnType<typeof runSeries>;
 
 export function runSeries(folder: string) {
@@ -113,7 +113,7 @@ export function runSeries(folder: string) {
       })),
 
     /**
-     * Reads the lines added since. A file that was replaced, as by a run that goes on from a snapshot, is read anew.
+     * Reads the lines added since. Rereads a replaced file, as after a run continues from a snapshot.
      * @throws LinnetError `NOT_FOUND` without such a file, `FORMAT` for one that holds something else or is too large
      */
     async update(): Promise<void> {
@@ -136,7 +136,7 @@ export function runSeries(folder: string) {
         await readExactly(handle, bytes, offset, metricsFile.file);
         const end = bytes.lastIndexOf(0x0a) + 1;
         if (end === 0) {
-          if (bytes.length < chunkBytes) break; // a line that is being written
+          if (bytes.length < chunkBytes) break; // a line still being written
           throw new LinnetError('FORMAT', `a line of the metrics in ${folder} is longer than ${chunkBytes} bytes`);
         }
         const place = `${folder}/${metricsFile.file} from line ${lines + 1}`;

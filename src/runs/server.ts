@@ -24,8 +24,8 @@ const idPattern = /^[0-9a-f]{16}$/;
  * Serves the runs of a folder.
  *
  *     GET /api/runs        a `RunList`
- *     GET /api/runs/ID     `RunCurves`; 304 where nothing has come since the ETag that is named
- * @throws LinnetError `NOT_FOUND` or `PATH` for a folder that cannot be read, `INPUT` for a port that is taken
+ *     GET /api/runs/ID     `RunCurves`; 304 if nothing is newer than the given ETag
+ * @throws LinnetError `NOT_FOUND` or `PATH` for an unreadable folder, `INPUT` for a port in use
  */
 export async function startDashboard(folder: string, options: DashboardOptions = {}): Promise<RunningDashboard> {
   const { port = 8081, page } = options;
@@ -38,7 +38,7 @@ export async function startDashboard(folder: string, options: DashboardOptions =
 function makeApp(runs: WatchedRuns, page: PageFiles | undefined): Hono {
   const app = new Hono();
   app.use(async (c, next) => {
-    // A page of another site may reach this port by a name of its own that points here.
+    // Another site's page may reach this port through its own name that points here.
     if (!isLoopback((c.req.header('host') ?? '').replace(/:\d+$/, ''))) {
       return c.json({ error: { message: 'this server answers requests to localhost only' } }, 403);
     }

@@ -16,7 +16,7 @@ const mostCharacters = 2000;
 
 /**
  * The line of a run.
- * @param groups its curves, where they were read
+ * @param groups its curves, if they were read
  * @param now milliseconds, for the time of a run under way
  */
 export async function summarizeRun(
@@ -69,7 +69,7 @@ function kindOf({ command: [, first, second] }: RunRecord): string {
 }
 
 const squaredError = 'Squared error of mixed values';
-/** Quantities of losses that are no cross-entropy of tokens, by stage of a conversion, objective, stage or command. */
+/** Loss quantities other than token cross-entropy, by conversion stage, objective, stage or command. */
 const quantities: Readonly<Record<string, string>> = {
   transfer: squaredError,
   attention: squaredError,
@@ -82,7 +82,7 @@ const quantities: Readonly<Record<string, string>> = {
   'study recall': 'Loss, nats per answer',
 };
 
-/** The quantity that is the loss of a run, or of its stage, with its unit: curves of one quantity share an axis. */
+/** The loss quantity of a run or stage, with its unit: curves of one quantity share an axis. */
 export function lossQuantity(record: RunRecord, stage: string): string {
   const { objective, stage: ofTransfer } = record.configuration;
   const found = [stage, objective, ofTransfer, kindOf(record)].find(
@@ -101,7 +101,7 @@ function dataWords(data: unknown): string | null {
   return isList ? clipped(data.join(', ')) : null;
 }
 
-/** A field of a value that is not trusted. */
+/** A field of an untrusted value. */
 function fieldOf(value: unknown, field: string): unknown {
   return isJsonObject(value) ? value[field] : undefined;
 }
@@ -137,7 +137,7 @@ function totalSteps({ settings, read }: RunRecord['configuration']): number | nu
   return epochs && batch && rows ? Math.floor((rows * epochs) / batch) : null;
 }
 
-/** The last values of a run: of its own curves, or of the stage or trial that came last. */
+/** The last values of a run's own curves, or of its latest stage or trial. */
 function lastValues(groups: readonly CurveGroup[]) {
   const number = (field: string, own = groups): number | undefined =>
     numberOf(own.findLast(({ last }) => typeof last[field] === 'number')?.last, field);

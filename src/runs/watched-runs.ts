@@ -24,7 +24,7 @@ export interface RunList {
   readonly folder: string;
   readonly runs: readonly ListedRun[];
   readonly unreadable: readonly UnreadableRun[];
-  /** False where the folder holds more than is looked at. */
+  /** False if the folder holds more than was searched. */
   readonly isComplete: boolean;
 }
 
@@ -52,7 +52,7 @@ const mostKept = 200;
 /** The runs of a folder, followed. */
 export type WatchedRuns = ReturnType<typeof watchRuns>;
 
-/** Follows the runs of a folder. @param dir where runs are looked for */
+/** Follows the runs of a folder. @param dir folder to search for runs */
 export function watchRuns(dir: string) {
   const folder = resolve(dir);
   const known = new LRUCache<string, KnownRun>({ max: mostKept });
@@ -71,7 +71,7 @@ export function watchRuns(dir: string) {
 
   return {
     /**
-     * All runs as they are now, the newest first.
+     * The current state of all runs, newest first.
      * @throws LinnetError `NOT_FOUND` or `PATH` if the folder cannot be read
      */
     async list(): Promise<RunList> {

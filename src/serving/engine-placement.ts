@@ -1,4 +1,4 @@
-/** Where the engine of a server computes: on the thread that answers, or on one of its own. */
+/** Places a server's engine on the answering thread or on a separate one. */
 import { weightBytes } from '../checkpoint/weight-bytes.ts';
 
 /** Names of `serve --engine`. */
@@ -18,7 +18,7 @@ export interface EnginePlacement {
 
 /**
  * @param folder a model's or export's folder, or a GGUF file
- * @param wanted `auto`: models of at most 16 MiB inline with one thread, others in a thread of their own
+ * @param wanted `auto`: models of at most 16 MiB inline with one thread, others in a separate thread
  * @param threads requested number; kept in any case
  */
 export async function placeEngine(

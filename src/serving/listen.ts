@@ -25,11 +25,11 @@ export interface ListenOptions {
   readonly requestTimeout?: number;
 }
 
-/** The parts behind the API that are drained with it. */
+/** The parts behind the API, drained with it. */
 export interface Drained {
   /** Told first: requests are still taken. */
   readonly serving: { draining: boolean };
-  /** Takes no more requests, and resolves when those there are have ended. */
+  /** Stops accepting requests, and resolves when the running ones have ended. */
   settle(): Promise<void>;
 }
 
@@ -60,7 +60,7 @@ export async function listen(
     {
       headersTimeout: options.headersTimeout ?? 10_000,
       requestTimeout: options.requestTimeout ?? 60_000,
-      // How often sockets beyond those times are looked for.
+      // Interval for checking sockets beyond those times.
       connectionsCheckingInterval: Math.min(5_000, options.headersTimeout ?? 10_000),
       keepAliveTimeout: 5_000,
       maxHeaderSize: 16 << 10,

@@ -73,7 +73,7 @@ export function adamW(
   return { parameter: sub(kept, step), moments: { first, second } };
 }
 
-/** Larger gradients are summed row by row first: one sum of float32 squares loses small ones, of two million numbers 3 · 10⁻⁴. */
+/** Sums larger gradients row by row first: a single float32 sum of squares loses small ones, 3 · 10⁻⁴ over two million numbers. */
 const mostSummedAtOnce = 2 ** 16;
 
 /** ‖all gradients together‖₂, a scalar. */

@@ -42,7 +42,7 @@ export interface EvaluationPlan {
   readonly onEvaluation?: (evaluation: Evaluation & { readonly isBest: boolean }) => void;
 }
 
-/** Parameters by block name; a training step replaces them and writes to none. */
+/** Parameters by block name; training steps replace them without writing to them. */
 type Blocks = Weights;
 
 /** The lowest of some measurements, the first of equal ones. */

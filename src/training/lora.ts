@@ -42,7 +42,7 @@ export const loraChoiceSchema = z.strictObject({
 export type LoraChoice = z.output<typeof loraChoiceSchema>;
 
 /**
- * Groups of parameters that are trained whole next to the updates. The paper's LLaMA recipe trains all three: norms and
+ * Parameter groups trained in full next to the updates. The paper's LLaMA recipe trains all three: norms and
  * embeddings (after LongLoRA, arXiv 2309.12307), α and the convolution's filter weights.
  */
 export type WholeGroup = ParameterGroup;
@@ -90,7 +90,7 @@ export function trainLora<Job extends Subject>(job: Job, lora: Lora, whole: Read
   };
 }
 
-/** An adaptation as records of runs have it. */
+/** An adaptation as recorded in runs. */
 export function loraJson({ rank, alpha, matrices }: Lora, whole: ReadonlySet<string>) {
   return { rank, alpha, matrices: [...matrices.keys()], whole: [...whole] };
 }

@@ -1,4 +1,4 @@
-/** Work that runs whole, with all weights in memory, or layer by layer: chosen by what fits, and refused before a weight is read. */
+/** Chooses between running whole, with all weights in memory, and layer by layer; refuses before reading a weight. */
 import { LinnetError } from '../errors.ts';
 import { formatBytes } from '../report/quantities.ts';
 import { elementCount } from '../graph/tensor.ts';
@@ -52,10 +52,10 @@ export function memoryAfterEngine(parameters: ParameterShapes, block = blockForS
   return pieces.reduce((sum, bytes) => (bytes <= largestPiece ? sum + bytes : sum), 0);
 }
 
-/** Pieces of tensors that a copy from file to file holds, and those that wait to be collected (measured at 7B). */
+/** Tensor pieces held by a file-to-file copy, including uncollected garbage (measured at 7B). */
 const copiedBytes = 2 ** 26;
 
-/** The memory of a copy of a model with other parameters in place of some. */
+/** Memory for copying a model with some parameters replaced. */
 export function copyMemory(copied: { readonly parameters: ParameterShapes }, made: typeof copied): number {
   const fresh = selectParameters(made.parameters, (name) => !copied.parameters.has(name));
   return processBytes + copiedBytes + 4 * parameterCount(fresh);
@@ -91,11 +91,11 @@ export function chooseForm(
   const helps = [...remedies, `${option} of at least ${formatBytes(smallest)}, if the machine has it`];
   throw new LinnetError(
     'CONFIG',
-    `${work} needs about ${formatBytes(smallest)}, above the limit of ${formatBytes(limit)}. What helps: ${helps.join('; ')}`,
+    `${work} takes about ${formatBytes(smallest)}, and the limit is ${formatBytes(limit)}. What helps: ${helps.join('; ')}`,
   );
 }
 
-/** @param memory as `memoryLimit`. @throws LinnetError `CONFIG` where not even the weights of a model that is trained fit */
+/** @param memory as `memoryLimit`. @throws LinnetError `CONFIG` if not even the trained model's weights fit */
 export function requireWeights(parameters: ParameterShapes, memory: string | undefined): void {
   const whole = processBytes + 4 * parameterCount(parameters);
   chooseForm('a model in memory', { whole }, memoryLimit(memory), ['a smaller model']);

@@ -1,5 +1,5 @@
 /**
- * Parameters as graph inputs, cut into blocks of rows where they are large: an output above 32 MB page-faults on every
+ * Parameters as graph inputs, cut into blocks of rows if they are large: an output above 32 MB page-faults on every
  * step on CPU (105 ms for one of 40 MB against 41 ms for ten of 4 MB), and training returns every parameter.
  */
 import { LinnetError } from '../errors.ts';
@@ -12,7 +12,7 @@ const largestBlockBytes = 32 * 1024 * 1024;
 
 /** Rows `start`…`end`−1 of a parameter; a small parameter is one block. */
 export interface ParameterBlock {
-  /** Name of the graph input: the parameter's, followed by "#index" where there are several blocks. */
+  /** Name of the graph input: the parameter's, followed by "#index" if there are several blocks. */
   readonly name: string;
   readonly parameter: string;
   readonly shape: readonly number[];

@@ -15,7 +15,7 @@ export interface Recipe {
   /** Completes "settings of". */
   readonly of: string;
   readonly settings: Omit<TrainingInput, 'seed' | 'microBatch'>;
-  /** For `parseLoraChoice`, and the groups that are trained whole. */
+  /** For `parseLoraChoice`, and the groups trained in full. */
   readonly lora?: { readonly choice: string; readonly whole: readonly ('norms' | 'embeddings' | 'mixers')[] };
 }
 
@@ -34,7 +34,7 @@ const recipes: Readonly<Record<RecipeName, Recipe>> = {
   'gpt2-glue': { of: 'GPT-2 on GLUE', settings: glue },
   // C has batch 16; P 32. The convolution's K = 9 is a matter of the mixer.
   't5-glue': { of: 'T5 on GLUE', settings: glue },
-  // P compares BERT under the settings of the others and names none of its own.
+  // P compares BERT under the others' settings and names no separate ones.
   'bert-glue': { of: 'BERT on GLUE', settings: glue },
   'llama-lora': {
     of: 'LLaMA-2 by low-rank adaptation',

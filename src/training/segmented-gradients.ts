@@ -1,6 +1,6 @@
 /**
  * Gradients of a loss segment by segment: a pass forwards keeps the values at the cuts, a pass backwards computes each segment anew
- * and differentiates it. Weights that are not trained are read when their segment runs, and have no gradients.
+ * and differentiates it. Frozen weights are read when their segment runs, and get no gradients.
  */
 import { internalError } from '../errors.ts';
 import { type GraphCost, graphCost } from '../graph/cost.ts';
@@ -24,9 +24,9 @@ const upstream = 'upstream';
 const gradientOf = (name: string): string => `gradient of ${name}`;
 
 interface DifferentiatedSegment {
-  /** Computes the cut from those before; undefined for the loss, which the pass backwards computes. */
+  /** Computes the cut from earlier cuts; undefined for the loss, computed in the backward pass. */
   readonly forward: Segment | undefined;
-  /** Computes gradients of `wanted` inputs, trained ones and cuts that depend on some; undefined where there are none. */
+  /** Computes gradients of `wanted` inputs, trained ones and cuts that depend on some; undefined if there are none. */
   readonly backward: Segment | undefined;
   readonly wanted: readonly (readonly [string, Value])[];
   /** Equal for segments whose graphs backwards are equal. */
@@ -132,7 +132,7 @@ export async function compileSegmentedGradients(
     return program;
   };
   return {
-    /** The sum of the losses of batches, and of their gradients by the names of trained inputs; those that no loss depends on are missing. */
+    /** Sums of the batches' losses and gradients, by trained input; inputs that no loss depends on are missing. */
     async gradients(batches: readonly NamedTensors[]): Promise<{ readonly loss: number; readonly gradients: Weights }> {
       const states = batches.map((feeds) => ({
         feeds,

@@ -83,7 +83,7 @@ export type TrainingSettings = z.infer<typeof trainingSchema>;
 /** Settings as given; the rest get defaults. */
 export type TrainingInput = Partial<TrainingSettings>;
 
-/** Checks settings and fills in the defaults. @throws LinnetError `CONFIG` naming every field that is wrong */
+/** Checks settings and fills in the defaults. @throws LinnetError `CONFIG` naming every wrong field */
 export function parseTrainingSettings(input: TrainingInput): TrainingSettings {
   const entries = Object.fromEntries(Object.entries(input).filter(([, value]) => value !== undefined));
   return validated(trainingSchema, { ...defaults, ...entries }, 'CONFIG', 'invalid training settings');

@@ -54,7 +54,7 @@ const positionSchema = z.strictObject({
 type Described = z.output<typeof positionSchema>;
 
 const lossesName = 'losses';
-/** Update and loss of every measurement [n,2]; absent where there was none. */
+/** Update and loss of every measurement [n,2]; absent if there was none. */
 const evaluationsName = 'evaluations';
 
 /**
@@ -102,7 +102,7 @@ interface TrainingSnapshot {
 }
 
 /**
- * The newest whole snapshot, or undefined if there is none. A damaged one is passed over for the one before it.
+ * The newest whole snapshot, or undefined if there is none. Skips damaged ones.
  * @throws LinnetError `MISMATCH` if the snapshot belongs to a run of another model, other data or other settings;
  *   `FORMAT` if there are snapshots but none is readable
  */

@@ -122,7 +122,7 @@ export function requireFit(job: PlannedJob, limit: number): ReturnType<typeof fi
   return step;
 }
 
-/** @throws LinnetError `CONFIG` for a step over the limit, with what would fit */
+/** @throws LinnetError `CONFIG` for a step over the limit, naming steps that would fit */
 export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings, 'length'>, limit: number): void {
   if (cost.bytes <= limit) return;
   const { microBatch, weightBytes, trainingBytes, resultBytes } = cost;
@@ -136,9 +136,9 @@ export function requireMemory(cost: StepCost, { length }: Pick<TrainingSettings,
   ];
   throw new LinnetError(
     'CONFIG',
-    `a step of ${microBatch} × ${formatCount(length)} tokens needs about ${formatBytes(cost.bytes)} (weights ` +
+    `a step of ${microBatch} × ${formatCount(length)} tokens takes about ${formatBytes(cost.bytes)} (weights ` +
       `${formatBytes(weightBytes)}, gradients and moments ${formatBytes(trainingBytes)}, results ${formatBytes(resultBytes)}), ` +
-      `above the limit of ${formatBytes(limit)}. What fits: ${remedies.join('; ')}`,
+      `and the limit is ${formatBytes(limit)}. What fits: ${remedies.join('; ')}`,
   );
 }
 

@@ -1,6 +1,6 @@
 /**
  * The form of an optimizer step of a model in files: with all weights in memory; layer by layer; or layer by layer with low-rank
- * updates in place of matrices, for a model whose matrices do not fit with their gradients and moments.
+ * updates instead of matrices, for a model whose matrices do not fit with their gradients and moments.
  */
 import { type AnyParameter, segmentWeights } from '../checkpoint/stored-parameter.ts';
 import { internalError } from '../errors.ts';
@@ -31,7 +31,7 @@ export interface FormedStep {
 export interface Lesson {
   readonly model: CausalModel;
   readonly trained: ReadonlySet<string>;
-  /** @param changed names of parameters that change themselves: all that are trained, or those without updates */
+  /** @param changed names of parameters that change directly: all trained ones, or the ones without updates */
   readonly objective: (changed: ReadonlySet<string>) => Objective;
   /** All that the objective reads, as stored. */
   readonly parameters: ReadonlyMap<string, AnyParameter>;
@@ -82,8 +82,8 @@ export function jobInForm(
 }
 
 /**
- * The first of some forms that fits, with the largest micro-batch; where none does, the one that takes least.
- * @param besides memory that the cost of a step does not count
+ * The first of some forms that fits, with the largest micro-batch; if none fits, the smallest.
+ * @param besides memory not counted in a step's cost
  */
 export function fitForm(
   forms: readonly StepForm[],

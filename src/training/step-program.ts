@@ -305,9 +305,9 @@ function scalar(value: Tensor): number {
 }
 
 /**
- * A graph that gives out the mean loss of a micro-batch: its sum over the weight of the whole update, so that micro-batch losses
+ * A graph that outputs a micro-batch's loss: its sum divided by the whole update's weight, so that micro-batch losses
  * add up.
- * @returns the inputs of the blocks, too, in their order
+ * @returns also the blocks' inputs, in their order
  */
 function beginGraph(name: string, job: ProgramJob, blocks: readonly ParameterBlock[]) {
   const { objective, settings, parameters, weights, keepFrozen = false } = job;

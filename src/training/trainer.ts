@@ -26,7 +26,7 @@ import type { JsonObject } from '../files/json-object.ts';
 
 export { type RowFeature, totalUpdates, type UpdateEvent } from './updates.ts';
 
-/** A training run: model, data, objective, settings, and where it keeps its snapshots. */
+/** A training run: model, data, objective, settings and snapshot folder. */
 export interface TrainingJob extends LoopJob {
   /** Names and shapes of all parameters, and the configuration that a resumed run must agree with. */
   readonly model: Pick<ModelDescription, 'parameters' | 'toJson'>;
@@ -42,11 +42,11 @@ export interface TrainingJob extends LoopJob {
   readonly compile?: CompileOptions;
   /** Measurements on held-out data on the way. */
   readonly evaluation?: EvaluationPlan;
-  /** Stops after the optimizer step at hand, with a snapshot. */
+  /** Stops after the current optimizer step, with a snapshot. */
   readonly signal?: AbortSignal;
   /** Called once before the first update, with the number of optimizer steps already done: 0, or the snapshot's. */
   readonly onStart?: (update: number) => void | Promise<void>;
-  /** Called after every optimizer step, and awaited; `current` gives the parameters as they are then. */
+  /** Called after every optimizer step, and awaited; `current` gives the parameters at that step. */
   readonly onUpdate?: (event: UpdateEvent, current: () => Weights) => void | Promise<void>;
 }
 

@@ -33,7 +33,7 @@ export interface RowFeature {
   copyRow(row: number, target: Float32Array): Promise<void>;
 }
 
-/** A feature that is kept for later passes over the rows. Disposing of it leaves a file for a resumed run. */
+/** A feature kept for later passes over the rows. After disposal its file remains for a resumed run. */
 export interface KeptFeature extends RowFeature, AsyncDisposable {
   /** Deletes the file, if there is one: the run has ended. */
   remove(): Promise<void>;

@@ -58,7 +58,7 @@ describe('benchmarks of an exported folder', () => {
   ])('%s refuses %s, which another one has', async (what, option, ...value) => {
     const { exitCode, stderr } = await runCaptured(['bench', what, folder, option, ...value]);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain(`bench ${what} takes no ${option}`);
+    expect(stderr).toContain(`bench ${what} does not take ${option}`);
   });
 
   it('verify refuses two contexts', async () => {

@@ -68,7 +68,7 @@ describe('a conversion', () => {
       [['--keep', '0,9', '--steps', '0,4,0'], /layer 9 has no attention to keep/],
       [['--steps', '0,4,0', '--memory', '1MiB'], /in stage logits .* the limit is 1 MiB/],
       [['--budget', '0.001s'], /fewer than 4 optimizer steps/],
-      [['--group', '2'], /--target.*takes no --group/],
+      [['--group', '2'], /--target.*does not take --group/],
     ] as const) {
       const refused = await runCaptured(['convert', at('qwen3'), ...given, ...more, '--json', '--out', at('refused')]);
       expect(errorOf(refused).message).toMatch(message);
@@ -157,7 +157,7 @@ describe('a conversion', () => {
       },
     });
     expect(stopped.exitCode).toBe(130);
-    expect(stopped.stderr).toMatch(/linnet: .*To continue, do the same again with --resume$/m);
+    expect(stopped.stderr).toMatch(/linnet: .*To continue, run the same again with --resume$/m);
     expect(existsSync(at('resumed'))).toBe(false);
     const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
     expect(errorOf(again).message).toMatch(/holds a conversion; continue it with --resume, begin anew with --replace/);
@@ -195,8 +195,8 @@ describe('is refused', () => {
   it.each([
     [['--budget', 'soon'], /expected a time such as/],
     [['--steps', '4'], /expected optimizer steps of transfer, logits, long/],
-    [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget are two ways to say the same/],
-    [['--group', '4', '--state', '8KiB'], /--group and --state are two ways to say the same/],
+    [['--steps', '4,4,4', '--budget', '4s'], /--steps and --budget set the same thing/],
+    [['--group', '4', '--state', '8KiB'], /--group and --state set the same thing/],
     [['--memory', 'none'], /--memory is "none"; expected an amount .*window's memory, give --window-memory/],
     [['--window-memory', 'some'], /expected one of learned, none/],
     [['--memory', '100MiB'], /a step of .* tokens takes about .*the limit is 100 MiB/],

@@ -219,7 +219,7 @@ describe('other mistakes', () => {
     expect(errorOf(await linnet(...words, '--json')).message).toMatch(/name columns by their numbers/);
     const silent = await changed('silent', (folder) => rm(join(folder, 'tokenizer.json')));
     const { message } = errorOf(await linnet('generate', silent, '--prompt', 'a', '--json'));
-    expect(message).toMatch(/copy tokenizer.json .* there/);
+    expect(message).toMatch(/copy its model's tokenizer.json .* there/);
   });
 });
 

@@ -49,7 +49,7 @@ describe('eval perplexity', () => {
     const people = await linnet('eval', 'perplexity', base, augmented, ...words); // replaces results
     expect(people.stdout).toMatch(/model +perplexity +change \(%\)/);
     const refused = await linnet('eval', 'perplexity', base, ...words.slice(0, -1), book);
-    expect(refused.stderr).toMatch(/book.txt exists and holds no results/);
+    expect(refused.stderr).toMatch(/book.txt exists and does not hold Linnet's results/);
     const nowhere = await linnet('eval', 'perplexity', base, ...words.slice(0, -1), join(folder, 'absent/file'));
     expect(nowhere.stderr).toMatch(/there is no folder/);
   });
@@ -57,7 +57,7 @@ describe('eval perplexity', () => {
   it('warns of a range that is cut, and of windows beyond the trained length', async () => {
     const words = ['eval', 'perplexity', base, '--data', stories];
     const cut = await linnet(...words, '--documents', '1-9', '--length', '16');
-    expect(cut.stderr).toMatch(/warning: there are \d documents; of 1-9 only 1-\d are read/);
+    expect(cut.stderr).toMatch(/warning: there are only \d documents; reading 1-\d of 1-9/);
     const { trainedLength } = z.looseObject({ trainedLength: z.int() }).parse(await runJson('inspect', base));
     const long = await linnet(...words, '--length', String(trainedLength + 1));
     expect(long.stderr).toMatch(/warning: windows have \d+ tokens, .* was trained for/);
@@ -95,7 +95,7 @@ describe('eval perplexity', () => {
   it('names the documents there are when asked for others', async () => {
     const result = await linnet('eval', 'perplexity', base, '--data', stories, '--documents', '4-9');
     expect(result.exitCode).toBe(3);
-    expect(result.stderr).toContain('there are 4 documents');
+    expect(result.stderr).toContain('there are only 4 documents');
   });
 });
 

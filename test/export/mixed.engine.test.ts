@@ -177,7 +177,7 @@ describe('opening a mixed export refuses', () => {
       const file = join(folder, name);
       const bytes = await readFile(file);
       await writeFile(file, bytes.with(bytes.length >> 1, bytes[bytes.length >> 1] ^ 1));
-      await expect(opening(), name).rejects.toThrow(new RegExp(`${name} is not the file that linnet.json describes`));
+      await expect(opening(), name).rejects.toThrow(new RegExp(`${name} does not match its checksum in linnet.json`));
       await truncate(file, bytes.length - 1);
       await expect(opening(), name).rejects.toMatchObject({ code: 'FORMAT' });
       await rm(file);

@@ -65,7 +65,7 @@ describe('a server', () => {
     const failing = await opened((_, response) => response.writeHead(500).end());
     const silent = await opened(({ socket }) => socket.destroy());
     await Promise.all([
-      expect(failing.read('name', 100)).rejects.toThrow(/the server says 500/),
+      expect(failing.read('name', 100)).rejects.toThrow(/the server answered 500/),
       expect(silent.read('name', 100)).rejects.toMatchObject({ code: 'RUNTIME' }),
     ]);
   }, 30_000);

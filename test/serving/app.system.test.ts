@@ -25,7 +25,7 @@ it('names the methods of an address that is asked by another one', async () => {
   expect([session.status, session.headers.get('allow')]).toEqual([405, 'GET, HEAD, DELETE']);
   expect((await fetch(`${server.url}/v1/completion`, { method: 'PUT' })).status).toBe(404);
   const withoutVersion = await fetch(`${server.url}/chat/completions`, { method: 'POST' });
-  const message = "there is no POST /chat/completions here; end the client's base URL in /v1";
+  const message = "there is no POST /chat/completions here; end the client's base URL with /v1";
   expect([withoutVersion.status, await withoutVersion.json()]).toMatchObject([404, { error: { message } }]);
 });
 

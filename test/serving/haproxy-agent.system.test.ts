@@ -94,7 +94,7 @@ it('refuses a key for no server, and a file without one', async () => {
   await writeFile(file, '# none\n');
   for (const [words, message] of [
     [[file], 'name the servers that get the key'],
-    [[file, 'a:1'], 'has no API key'],
+    [[file, 'a:1'], 'holds no key'],
   ] as const) {
     expect(await (await startAgent(...words)).told).toContain(message);
   }

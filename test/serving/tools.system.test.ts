@@ -207,7 +207,7 @@ describe('chats that call functions', () => {
       /"not"/,
     ],
     [{ tool_choice: { type: 'function', function: { name: 'g' } } }, 'tool_choice', /no function "g"/],
-    [{ tools: [], tool_choice: 'required' }, 'tool_choice', /no "tools"/],
+    [{ tools: [], tool_choice: 'required' }, 'tool_choice', /needs "tools"/],
     [{ ignore_eos: true }, 'ignore_eos', /EOS/],
     [{ min_tokens: 4 }, 'min_tokens', /complete/],
   ])('refuse %j with 400', async (fields, param, message) => {

@@ -178,7 +178,7 @@ describe('finetune', () => {
   it.each([
     [{ steps: 2, epochs: 1 }, '`steps` and `epochs` exclude each other'],
     [{ warmup: 2, warmupShare: 0.1 }, '`warmup` and `warmupShare` exclude each other'],
-    [{ loraTrain: ['norms' as const] }, 'give `lora` too'],
+    [{ loraTrain: ['norms' as const] }, '`loraTrain` needs `lora`'],
     [{ sourceField: 'source' }, 'go together'],
     [{ batch: 0 }, '`batch`'],
     [{ objective: 'masked' as const }, 'needs a model of kind "encoder"'],

@@ -10,7 +10,7 @@ export interface DraftedTree {
   readonly next: string;
 }
 
-/** A part of a call: those with the same index are one call. */
+/** A part of a call: parts with the same index form one call. */
 export interface CallPiece {
   readonly index: number;
   /** In the first piece only. */
@@ -43,7 +43,7 @@ const connectionLost =
 /**
  * Pieces of a response.
  * @param signal ends the reading at once, whatever the connection does
- * @throws Error with the server's message where the stream reports one, or ends before it is done
+ * @throws Error with the server's message if the stream reports one, or ends early
  */
 export async function* readAnswer(
   body: ReadableStream<Uint8Array<ArrayBuffer>>,

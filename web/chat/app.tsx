@@ -1,4 +1,4 @@
-/** The page: sessions side by side, and what concerns all of them. */
+/** The page: sessions side by side, and their shared parts. */
 import { useCallback, useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { SchemeButton } from '../components/scheme.tsx';
@@ -52,7 +52,7 @@ export function ChatApp() {
   const [problem, setProblem] = useState<string | undefined>(undefined);
 
   const onProblem = useCallback((error: unknown) => {
-    // A window asks for a key that is needed.
+    // A dialog asks for a missing key.
     if (!(error instanceof KeyNeeded)) setProblem(messageOf(error));
   }, []);
 
@@ -93,7 +93,7 @@ export function ChatApp() {
   const row = useRef<HTMLElement>(null);
   const shownBefore = useRef(0);
   useEffect(() => {
-    // On a phone, a column that is added lies beside what is seen.
+    // On a phone, an added column lies outside the view.
     const isAdded = shownBefore.current > 0 && columns.length > shownBefore.current;
     if (isAdded) row.current?.lastElementChild?.scrollIntoView({ inline: 'nearest', block: 'nearest' });
     shownBefore.current = columns.length;

@@ -5,9 +5,9 @@ import type { Call } from './conversation.ts';
 
 export interface CallCardsProps {
   readonly calls: readonly Call[];
-  /** Results shown, one for each call; undefined where there are none. */
+  /** Results to show, one for each call, if any. */
   readonly results: readonly string[] | undefined;
-  /** Takes results; undefined where none can be given. */
+  /** Receives results; undefined if none can be given. */
   readonly onResults: ((results: readonly string[]) => void) | undefined;
 }
 

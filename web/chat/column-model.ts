@@ -16,7 +16,7 @@ import type { ContinuationRequest, Server } from './server.ts';
 import type { KeptConversation } from './kept-conversations.ts';
 import { defaultSettings, type Settings } from './settings.ts';
 
-/** A session of the server that the text goes on from. */
+/** The server's session to continue from. */
 export interface OpenedSession {
   readonly id: string;
   readonly text: string;
@@ -28,7 +28,7 @@ export interface ColumnSnapshot {
   readonly conversation: ConversationTree;
   readonly settings: Settings;
   readonly session: OpenedSession | undefined;
-  /** The turn that is being written. */
+  /** The turn being written. */
   readonly writing: number | undefined;
   readonly facts: LiveFacts;
 }
@@ -96,18 +96,18 @@ export class ColumnModel {
     return { key: this.key, changed: Date.now(), name, conversation, settings, session: session?.id };
   }
 
-  /** Takes in what another tab has added. */
+  /** Adds another tab's turns. */
   merge(other: ConversationTree): void {
     const conversation = mergeConversations(this.#snapshot.conversation, other);
     if (conversation !== this.#snapshot.conversation) this.#change({ conversation });
   }
 
-  /** Shows another branch. What is being written goes on. */
+  /** Shows another branch. Current writing continues. */
   show(turn: number): void {
     this.#change({ conversation: showTurn(this.#snapshot.conversation, turn) });
   }
 
-  /** Adds what the reader wrote, and has it answered; without a text, what is there is continued. */
+  /** Adds the reader's text and requests an answer; without a text, continues the conversation. */
   async send(server: Server, text: string): Promise<void> {
     const { conversation, writing } = this.#snapshot;
     if (writing !== undefined) return;
@@ -115,7 +115,7 @@ export class ColumnModel {
     else await this.#ask(server, text, conversation.leaf);
   }
 
-  /** Has another text answered in place of a turn of the reader, next to it. */
+  /** Requests an answer to another text in a branch next to a reader's turn. */
   async edit(server: Server, turn: number, text: string): Promise<void> {
     const { conversation, writing } = this.#snapshot;
     if (writing === undefined) await this.#ask(server, text, conversation.turns[turn].parent);

@@ -1,4 +1,4 @@
-/** One session: its facts, its text, what is seen beside it, and where one writes. */
+/** One session: its facts, its text, the panel next to it, and the input. */
 import type { ComponentChildren, RefObject } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { formatBytes, formatCount, formatNumber } from '../../src/report/quantities.ts';
@@ -19,9 +19,9 @@ export interface ColumnProps {
   readonly title: string;
   /** Undefined for the only column. */
   readonly onClose?: () => void;
-  /** Opens the conversation up to a turn in a column of its own. */
+  /** Opens the conversation up to a turn in a new column. */
   readonly onBeside: (model: ColumnModel, turn: number) => void;
-  /** Says what went wrong, other than an answer. */
+  /** Reports problems outside answers. */
   readonly onProblem: (error: unknown) => void;
 }
 
@@ -35,10 +35,10 @@ function useSnapshot(model: ColumnModel): ColumnSnapshot {
   return snapshot;
 }
 
-/** A column that is narrower has no room for what is beside the text; in pixels. */
+/** Pixels below which a column has no room for the panel next to the text. */
 const roomForInsight = 900;
 
-/** Whether a column has that room, as it is now. */
+/** Whether the column currently has that room. */
 function useRoom(column: RefObject<HTMLElement | null>): boolean {
   const [room, setRoom] = useState(false);
   useEffect(() => {
@@ -56,7 +56,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
   const [asking, setAsking] = useState<'settings' | 'save' | undefined>(undefined);
   const column = useRef<HTMLElement>(null);
   const room = useRoom(column);
-  /** As the reader wants it; else where there is room. */
+  /** The reader's choice, else whether there is room. */
   const [wanted, setWanted] = useState<boolean | undefined>(undefined);
   const insight = wanted ?? room;
   const busy = writing !== undefined;
@@ -198,7 +198,7 @@ function Welcome({ chat }: { readonly chat: boolean }) {
   );
 }
 
-/** Stays at its end while that grows, unless the reader has scrolled up. Markdown grows after what it was made for has been drawn. */
+/** Stays at its end while it grows, unless the reader has scrolled up. Markdown grows after its text was drawn. */
 function Log({ children }: { readonly children: ComponentChildren }) {
   const log = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
@@ -232,7 +232,7 @@ function Log({ children }: { readonly children: ComponentChildren }) {
 interface ComposerProps {
   readonly chat: boolean;
   readonly busy: boolean;
-  /** Whether there is a text to go on with, so that nothing need be written. */
+  /** Whether there is a text to continue without new input. */
   readonly canContinue: boolean;
   readonly onSend: (text: string) => void;
   readonly onStop: () => void;
@@ -269,7 +269,7 @@ function Composer({ chat, busy, canContinue, onSend, onStop }: ComposerProps) {
       {busy ? (
         <Button key="stop" name="Stop" icon="stop" kind="danger" onClick={onStop} />
       ) : (
-        // An element of its own: a click on Stop must not end as one on a button that has meanwhile become this one.
+        // A separate element: a click on Stop must not land on a button that replaced it meanwhile.
         <Button
           key="send"
           name={chat ? 'Send' : 'Continue'}

@@ -5,7 +5,7 @@ const format = 'linnet-conversation';
 /** More than anyone has said; a tree is drawn and searched in the square of them. */
 const mostTurns = 10_000;
 
-/** What a file holds besides the turns. */
+/** A file's fields besides the turns. */
 interface SavedConversation {
   readonly conversation: ConversationTree;
   readonly system: string;
@@ -19,7 +19,7 @@ export function writeConversation({ conversation, system }: SavedConversation): 
   return JSON.stringify({ format, version: 1, system, leaf, turns: kept }, undefined, 1);
 }
 
-/** @throws Error that says what is wrong with the file */
+/** @throws Error naming the problem of the file */
 export function readConversation(text: string): SavedConversation {
   let file: unknown;
   try {

@@ -1,4 +1,4 @@
-/** The conversations that are kept: found by their words, opened, named, copied, deleted. */
+/** The kept conversations: search, open, rename, copy, delete. */
 import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
@@ -8,7 +8,7 @@ import { type KeptConversation, titleOf } from './kept-conversations.ts';
 
 export interface ConversationListProps {
   readonly list: () => readonly KeptConversation[];
-  /** Keys of the conversations that are shown. */
+  /** Keys of the shown conversations. */
   readonly shown: ReadonlySet<string>;
   /** Whether another column can be opened. */
   readonly room: boolean;
@@ -97,7 +97,7 @@ export function ConversationList({
   );
 }
 
-/** What was asked last in the branch that is shown, beyond its first turn. */
+/** The last question of the shown branch, after its first turn. */
 function lastWords({ conversation }: KeptConversation): string {
   const last = shownPath(conversation).findLast(({ author }) => author === 'user');
   return last?.parent === undefined ? '' : ` · ${last.text.trim().replaceAll(/\s+/g, ' ').slice(0, 100)}`;

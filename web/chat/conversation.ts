@@ -8,7 +8,7 @@ export type Author = 'user' | 'model' | 'tool';
 
 export const authorNames: Readonly<Record<Author, string>> = { user: 'You', model: 'Model', tool: 'Results' };
 
-/** A call of a function, as far as it has been written. */
+/** A function call, as far as written. */
 export interface Call {
   readonly id: string;
   readonly name: string;
@@ -117,7 +117,7 @@ export function pathTo({ turns }: ConversationTree, id: number | undefined): Tur
   return path.reverse();
 }
 
-/** The turns that are shown. */
+/** The shown turns. */
 export function shownPath(conversation: ConversationTree): Turn[] {
   return pathTo(conversation, conversation.leaf);
 }
@@ -146,7 +146,7 @@ export function mergeConversations(ours: ConversationTree, theirs: ConversationT
     isNew = true;
   }
   if (!isNew) return ours;
-  // What follows the end of the branch that is shown is shown, too.
+  // Turns after the end of the shown branch are also shown.
   const { leaf } = ours;
   return leaf === undefined || childrenOf(ours, leaf).length > 0
     ? { ...ours, turns }

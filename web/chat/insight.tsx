@@ -1,4 +1,4 @@
-/** What one column shows beside its text: branches, token trees of the last rounds, speed and state. */
+/** The panel next to a column's text: branches, token trees of the last rounds, speed and state. */
 import { LineChart } from '../components/line-chart.tsx';
 import { TokenTreeView } from '../components/token-tree.tsx';
 import { formatBytes, formatCount, formatNumber, formatPercent } from '../../src/report/quantities.ts';

@@ -9,7 +9,7 @@ import { defaultSettings, type Settings } from './settings.ts';
 
 export interface KeptConversation {
   readonly key: string;
-  /** As the reader called it; empty where it has no name of its own. */
+  /** The reader's name for it; empty if none. */
   readonly name: string;
   /** Milliseconds since 1970. */
   readonly changed: number;
@@ -19,10 +19,10 @@ export interface KeptConversation {
   readonly session: string | undefined;
 }
 
-/** The part of the browser's `Storage` that is used. */
+/** The used part of the browser's `Storage`. */
 export type KeyValueStorage = Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>;
 
-/** A storage of the browser; where it is blocked, one that lasts as long as the page. */
+/** A browser storage; if blocked, one that lasts as long as the page. */
 export function browserStorage(name: 'localStorage' | 'sessionStorage'): KeyValueStorage {
   try {
     return globalThis[name];
@@ -51,7 +51,7 @@ export class KeptConversations {
   readonly #storage: KeyValueStorage;
   readonly #tab: KeyValueStorage;
 
-  /** @param tab what lasts as long as the tab */
+  /** @param tab storage that lasts as long as the tab */
   constructor(model: string, storage: KeyValueStorage, tab: KeyValueStorage) {
     this.#prefix = `linnet-conversation:${encodeURIComponent(model)}:`;
     this.#columns = `linnet-columns:${encodeURIComponent(model)}`;
@@ -70,7 +70,7 @@ export class KeptConversations {
     return storageKey.startsWith(this.#prefix) ? storageKey.slice(this.#prefix.length) : undefined;
   }
 
-  /** @throws Error where the browser has no room for it, or keeps nothing */
+  /** @throws Error if the browser has no room for it, or keeps nothing */
   keep({ key, name, changed, conversation, settings, session }: KeptConversation): void {
     const text = writeConversation({ conversation, system: settings.system });
     this.#storage.setItem(this.#prefix + key, JSON.stringify({ name, changed, settings, session, text }));
@@ -120,7 +120,7 @@ function readSettings(stored: Readonly<Record<string, unknown>>): Settings {
   return { ...defaultSettings, ...Object.fromEntries(fit) };
 }
 
-/** The name of a conversation, or the first words of the branch that is shown. */
+/** A conversation's name, or the first words of the shown branch. */
 export function titleOf({ name, conversation }: Pick<KeptConversation, 'name' | 'conversation'>): string {
   const words = shownPath(conversation).at(0)?.text.trim().replaceAll(/\s+/g, ' ') ?? '';
   return name !== '' ? name : words.length > 60 ? `${words.slice(0, 60)}…` : words;

@@ -5,7 +5,7 @@ import { Dialog } from '../components/dialog.tsx';
 import { TextField } from '../components/fields.tsx';
 
 export interface KeyDialogProps {
-  /** The key that the server has just refused; empty for none. */
+  /** The key the server just refused; empty for none. */
   readonly refused: string;
   readonly onClose: () => void;
   readonly onKey: (key: string) => void;

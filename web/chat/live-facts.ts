@@ -5,7 +5,7 @@ import type { AnswerPiece, DraftedTree } from './answer-stream.ts';
 export interface History {
   /** Tokens in the state. */
   readonly positions: readonly number[];
-  /** Tokens per second; null where it is not known yet. */
+  /** Tokens per second; null if not yet known. */
   readonly rates: readonly (number | null)[];
   readonly bytes: readonly (number | null)[];
 }

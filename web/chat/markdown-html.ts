@@ -79,7 +79,7 @@ const marked = new Marked({
   renderer: { html: ({ text }) => escapeHtml(text), image: ({ text }) => escapeHtml(text) },
 });
 
-/** @returns undefined for a text beyond the bounds: that is shown as it is */
+/** @returns undefined for a text beyond the bounds, which is shown unrendered */
 export function markdownToHtml(text: string): string | undefined {
   if (text.length > mostCharacters) return undefined;
   try {

@@ -6,7 +6,7 @@ import { type Settings, toolsOf } from './settings.ts';
 /** What the server serves. */
 export interface ServerFacts {
   readonly model: string;
-  /** Whether the model has a chat template; without one texts are continued as they are. */
+  /** Whether the model has a chat template; without one, texts are continued verbatim. */
   readonly chat: boolean;
 }
 
@@ -18,7 +18,7 @@ export class KeyNeeded extends Error {
   }
 }
 
-/** Texts to continue, and from where. */
+/** Texts to continue, and their starting points. */
 export interface ContinuationRequest {
   /** Turns so far; the last is to be answered, or continued. */
   readonly path: readonly Turn[];
@@ -49,7 +49,7 @@ export class Server {
   /** The answer, piece by piece. @throws Error with the server's message */
   async *answer(question: ContinuationRequest, signal: AbortSignal): AsyncGenerator<AnswerPiece, void, undefined> {
     const { path, settings, chat, session } = question;
-    // Turns go on from a copy of the session, so that they can be branched; the copy is not needed afterwards.
+    // Turns continue from a copy of the session, to allow branches; the copy is not needed afterwards.
     const copy = session === undefined ? undefined : await this.#fork(session);
     try {
       const { body } = await this.#ask(chat ? '/v1/chat/completions' : '/v1/completions', {

@@ -1,4 +1,4 @@
-/** Settings of a column, in a window. They hold for what is written from now on. */
+/** A dialog with a column's settings. They apply to texts written from now on. */
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
 import { chooseFile } from '../components/files.ts';

@@ -29,7 +29,7 @@ export const defaultSettings: Settings = {
   markdown: true,
 };
 
-/** Functions as requests have them. @throws Error for a text that is no list in JSON; the server checks the rest */
+/** Functions in request format. @throws Error if the text is not a JSON list; the server checks the rest */
 export function toolsOf({ tools }: Pick<Settings, 'tools'>): readonly unknown[] | undefined {
   if (tools.trim() === '') return undefined;
   try {

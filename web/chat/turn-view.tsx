@@ -1,4 +1,4 @@
-/** One turn of a conversation, with what can be done to it. */
+/** One turn of a conversation, with its actions. */
 import { useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { CallCards } from './call-cards.tsx';
@@ -11,7 +11,7 @@ export interface TurnActions {
   readonly again: (turn: number) => void;
   readonly edit: (turn: number, text: string) => void;
   readonly giveResults: (turn: number, results: readonly string[]) => void;
-  /** Opens the conversation up to a turn in a column of its own. */
+  /** Opens the conversation up to a turn in a new column. */
   readonly beside: (turn: number) => void;
 }
 
@@ -24,7 +24,7 @@ export interface TurnViewProps {
   readonly resultSiblings: readonly number[];
   /** Whether it is being written. */
   readonly writing: boolean;
-  /** Whether something is being written, so that nothing else can be. */
+  /** Whether an answer is being written, which blocks other writing. */
   readonly busy: boolean;
   readonly markdown: boolean;
   readonly actions: TurnActions;
@@ -104,7 +104,7 @@ function TurnArticle(props: TurnViewProps) {
   );
 }
 
-/** Folded: what a model thinks may be longer than what it says. */
+/** Folded, since thoughts may be longer than the answer. */
 function Thoughts({ text, growing }: { readonly text: string; readonly growing: boolean }) {
   const words = text.split(/\s+/).filter((word) => word !== '').length;
   return (
@@ -120,7 +120,7 @@ function Thoughts({ text, growing }: { readonly text: string; readonly growing: 
   );
 }
 
-/** While the last turn grows, the others stay as they are: the same element is not looked at again. */
+/** While the last turn grows, the others keep their elements and are not rendered again. */
 export function TurnView(props: TurnViewProps) {
   const { turn, siblings, results, resultSiblings, writing, busy, markdown, actions } = props;
   const around = [...siblings, ...resultSiblings].join();

@@ -35,7 +35,7 @@ export function Dialog({ title, onClose, children, footer }: DialogProps) {
         if (!isGone.current) onClose();
       }}
       onClick={({ target }) => {
-        // The backdrop is the dialog itself; what is inside lies on children of it.
+        // The backdrop is the dialog itself; its content lies on its children.
         if (target === dialog.current) onClose();
       }}
     >

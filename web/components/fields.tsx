@@ -47,7 +47,7 @@ export interface SliderProps extends FieldProps {
   readonly min: number;
   readonly max: number;
   readonly step: number;
-  /** How the value is written. Default: as it is. */
+  /** Formats the value. Default: unchanged. */
   readonly format?: (value: number) => string;
   readonly onValue: (value: number) => void;
 }
@@ -78,7 +78,7 @@ export interface NumberFieldProps extends FieldProps {
   readonly min: number;
   readonly max: number;
   readonly placeholder?: string;
-  /** Is given whole numbers in the range, or undefined for an empty field; nothing for what is neither. */
+  /** Called with whole numbers in the range, or undefined for an empty field; not called otherwise. */
   readonly onValue: (value: number | undefined) => void;
 }
 
@@ -141,7 +141,7 @@ export function TextField(props: TextFieldProps) {
 
 export interface ChoiceFieldProps<V extends string> extends FieldProps {
   readonly value: V;
-  /** Values and what they are called. */
+  /** Values with their labels. */
   readonly choices: Readonly<Record<V, string>>;
   readonly onValue: (value: V) => void;
 }

@@ -10,7 +10,7 @@ export function saveFile(file: Blob, name: string): void {
   setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
 }
 
-/** Asks for a file; undefined where the reader names none. */
+/** Asks for a file; undefined if the reader picks none. */
 export function chooseFile(): Promise<File | undefined> {
   const input = document.createElement('input');
   input.type = 'file';

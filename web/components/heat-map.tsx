@@ -2,7 +2,7 @@
 import { useEffect, useRef } from 'preact/hooks';
 import { themeColours, watchScheme } from './scheme.tsx';
 
-/** Weights that are drawn in one colour; of a cell with several, the largest counts. */
+/** Weights drawn in one color; a cell with several shows the largest. */
 export interface HeatLayer {
   /** [T,T] */
   readonly weights: Float32Array;
@@ -11,14 +11,14 @@ export interface HeatLayer {
 }
 
 export interface HeatMapProps {
-  /** What is seen, in a sentence; empty where the text beside it says so. */
+  /** Alternative text; empty if the text next to it says the same. */
   readonly title: string;
   /** T. */
   readonly length: number;
   readonly layers: readonly HeatLayer[];
   /** Edge of a cell in pixels. */
   readonly cell: number;
-  /** A row that is framed. */
+  /** The framed row. */
   readonly row?: number;
   /** Told the row that was clicked on; a choice by keyboard has to be somewhere else. */
   readonly onRow?: (row: number) => void;
@@ -67,7 +67,7 @@ function drawMap(
     const { weight, series } = largestAt(layers, at);
     if (weight === 0) continue;
     const [x, y] = [(at % length) * cell, Math.floor(at / length) * cell];
-    // Roots, so that small weights are seen beside large ones.
+    // Square roots keep small weights visible next to large ones.
     context.globalAlpha = 0.08 + 0.92 * Math.sqrt(Math.abs(weight) / most);
     context.fillStyle = colour(`--series-${series}`);
     context.fillRect(x, y, cell, cell);

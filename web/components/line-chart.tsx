@@ -1,4 +1,4 @@
-/** A chart of lines that grow while one looks, drawn as the charts of reports are, in the colours of the page. */
+/** A live line chart, drawn like report charts, in the page's colors. */
 import { useEffect, useRef, useState } from 'preact/hooks';
 import type { ChartAxis } from '../../src/report/charts/chart-description.ts';
 import { framed } from '../../src/report/charts/chart-frame.ts';
@@ -8,11 +8,11 @@ import type { SvgElement } from '../../src/report/charts/svg-element.ts';
 
 export interface GrowingLine {
   readonly name: string;
-  /** As long as the chart's `x`; null where there is no value. */
+  /** As long as the chart's `x`; null for no value. */
   readonly values: readonly (number | null)[];
   /** Which of the six styles it has, the same in every chart that shows it. Default: its place in the list. */
   readonly style?: number;
-  /** Draws dashes, so that lines differ without colour. */
+  /** Draws dashes, so that lines differ without color. */
   readonly dashed?: boolean;
 }
 
@@ -34,9 +34,9 @@ export interface LineChartProps {
   readonly range?: keyof typeof ranges;
   /** Ticks at multiples of powers of two, as bytes want them. Default false. */
   readonly isBinary?: boolean;
-  /** Draws a line on where it has no value, as where lines have values at places of their own. Default false. */
+  /** Connects a line across missing values, for lines with values at different places. Default false. */
   readonly joinsGaps?: boolean;
-  /** Shows the values under the pointer in place of the last ones. Default false. */
+  /** Shows the values under the pointer instead of the last ones. Default false. */
   readonly follows?: boolean;
 }
 
@@ -118,12 +118,12 @@ export function LineChart(props: LineChartProps) {
   );
 }
 
-/** Whether a value is drawn: there is one, and its logarithm where that is shown. */
+/** Whether a value is drawn: it exists, and so does its logarithm if shown. */
 function isShown(value: number | null, range: keyof typeof ranges): value is number {
   return value !== null && (range !== 'log' || value > 0);
 }
 
-/** The place in the list of what is drawn nearest to a pixel. */
+/** Index of the drawn value nearest to a pixel. */
 function nearest(x: readonly number[], pixelOf: (value: number) => number, pixel: number): number | undefined {
   const distances = x.map((value) => Math.abs(pixelOf(value) - pixel));
   const least = distances.reduce((a, b) => Math.min(a, b), Infinity);

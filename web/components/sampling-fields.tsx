@@ -8,10 +8,10 @@ export interface Sampling {
   readonly topP: number;
   /** 0 is not a bound. */
   readonly topK: number;
-  /** Absent where it is not offered. */
+  /** Absent if not offered. */
   readonly repetitionPenalty?: number;
   readonly maxTokens: number;
-  /** Undefined where another one is taken each time. */
+  /** Undefined for a new one each time. */
   readonly seed: number | undefined;
 }
 

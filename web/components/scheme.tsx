@@ -1,4 +1,4 @@
-/** Light and dark: what the system says, until the button says otherwise; the choice is kept in the browser. */
+/** Light and dark: follows the system until the button overrides it; the browser keeps the choice. */
 import { useState } from 'preact/hooks';
 import { Button } from './button.tsx';
 
@@ -53,7 +53,7 @@ export function SchemeButton() {
   );
 }
 
-/** Calls `changed` whenever the colours of the page change; returns how to stop. For what is drawn on a canvas. */
+/** Calls `changed` whenever the page's colors change; returns a function to stop. For canvas drawings. */
 export function watchScheme(changed: () => void): () => void {
   const system = matchMedia('(prefers-color-scheme: dark)');
   const observer = new MutationObserver(changed);
@@ -65,7 +65,7 @@ export function watchScheme(changed: () => void): () => void {
   };
 }
 
-/** Colours of the theme by name, as a canvas takes them: what `light-dark()` says now. */
+/** Theme colors by name, for a canvas: the current values of `light-dark()`. */
 export function themeColours(element: HTMLElement): (name: string) => string {
   const known = new Map<string, string>();
   return (name) => {

@@ -15,9 +15,9 @@ export interface TokenStripProps {
   readonly tokens: readonly string[];
   readonly chosen: number;
   readonly onChosen: (token: number) => void;
-  /** Bars over the tokens, one beside the other; each is a stack of parts. */
+  /** Bars over the tokens, side by side; each is a stack of parts. */
   readonly bars?: readonly (readonly BarPart[])[][];
-  /** What is said of a token beside its text, such as how much it is read. */
+  /** Note on a token besides its text, such as how much it is read. */
   readonly describe?: (token: number) => string;
 }
 

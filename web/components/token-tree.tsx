@@ -28,7 +28,7 @@ const characterWidth = 7.3;
 
 const boxWidth = (label: string): number => Math.max(18, [...label].length * characterWidth + 10);
 
-/** One sentence that says what the drawing shows. */
+/** Alternative text in one sentence. */
 function describeTokenTree({ tokens, accepted, next }: TokenTreeProps): string {
   const path = accepted.slice(1).map((node) => tokens[node]);
   const drafted = tokens.length - 1;
@@ -40,7 +40,7 @@ function describeTokenTree({ tokens, accepted, next }: TokenTreeProps): string {
 
 export function TokenTreeView(props: TokenTreeProps) {
   const { tokens, parents, accepted, next, sources = [] } = props;
-  // The token after the path hangs below its last node, as a node of its own.
+  // The token after the path is a separate node below its last node.
   const last = accepted[accepted.length - 1] ?? 0;
   const shownTokens = (next === undefined ? tokens : [...tokens, next]).map(visibleToken);
   const shownParents = next === undefined ? parents : [...parents, last];

@@ -1,4 +1,4 @@
-/** Texts of tokens as they are drawn: what cannot be seen gets a sign. */
+/** Token texts for display: invisible characters get a sign. */
 
 /** Spaces as ·, line breaks as ⏎, tabs as ⇥, other control characters as ␣; long ones cut. */
 export function visibleToken(text: string): string {

@@ -10,7 +10,7 @@ export interface TreeLayout {
   readonly width: number;
 }
 
-/** The parent of all roots, which is not drawn. */
+/** The undrawn parent of all roots. */
 const aboveRoots = -1;
 
 /**

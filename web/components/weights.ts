@@ -12,7 +12,7 @@ export const shownBranches: Readonly<Record<Branch, { readonly title: string; re
   convolution: { title: 'convolution', series: 2 },
 };
 
-/** The branches that are there, in the order in which they are shown. */
+/** The present branches in display order. */
 export function branchesOf(weights: BranchWeights): Branch[] {
   return branchNames.filter((branch) => weights[branch] !== undefined);
 }

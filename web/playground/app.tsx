@@ -1,4 +1,4 @@
-/** The page: the model that is open, and the views of it. */
+/** The page: the open model and its views. */
 import type { ComponentType } from 'preact';
 import { useCallback, useEffect, useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';

@@ -189,7 +189,7 @@ function sentence(rows: ReturnType<typeof rowsAt>, title: string, token: number)
   return `Position ${formatCount(token)} in ${title}: ${parts.join(', ')} of what it reads.`;
 }
 
-/** A bar per token: what is read of it, over the most that is read of any. */
+/** A bar per token: its attention, relative to the largest. */
 function barsOf(rows: ReturnType<typeof rowsAt>, length: number, muted: 'muted' | undefined): BarPart[][] {
   const each = Array.from({ length }, (_, at) => sizes(rows, at, at + 1));
   const most = Math.max(...each.map(total)) || 1;

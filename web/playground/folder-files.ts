@@ -5,7 +5,7 @@ type Folder = Extract<ChosenModel, { kind: 'files' }>;
 
 /**
  * The folder among what was dropped, or the files that were.
- * @returns undefined where nothing was dropped that is a file, such as text
+ * @returns undefined if no file was dropped, such as for text
  */
 export async function droppedFolder(items: DataTransferItemList): Promise<Folder | undefined> {
   // To be asked for at once: after the event the list is empty.
@@ -17,7 +17,7 @@ export async function droppedFolder(items: DataTransferItemList): Promise<Folder
   return { kind: 'files', name: directory?.name ?? 'dropped files', files: byName(files) };
 }
 
-/** Asks for a folder; undefined where the reader names none. */
+/** Asks for a folder; undefined if the reader picks none. */
 export function chooseFolder(): Promise<Folder | undefined> {
   const input = document.createElement('input');
   input.type = 'file';

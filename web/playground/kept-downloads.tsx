@@ -1,4 +1,4 @@
-/** How much of what was downloaded is kept in this browser, and a button that forgets it. */
+/** The size of this browser's kept downloads, and a button to delete them. */
 import { useEffect, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { FileSystemWeights } from '../../src/browser/file-system-weights.ts';

@@ -41,7 +41,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
 
   const look = (): void => {
-    savedSessions().then(setKept, () => setKept([])); // a browser that keeps none
+    savedSessions().then(setKept, () => setKept([])); // the browser keeps none
   };
   useEffect(look, []);
 

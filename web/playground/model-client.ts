@@ -54,7 +54,7 @@ export class ModelClient {
     return ++this.#texts;
   }
 
-  /** Opens a model in place of the one before; all texts are forgotten. */
+  /** Replaces the open model and drops all texts. */
   open(source: ChosenModel, threads: number | undefined, onProgress: OnProgress): Promise<ModelFacts> {
     return this.#ask('open', { name: 'open', source, threads }, onProgress);
   }

@@ -165,7 +165,7 @@ export class ModelHost {
     this.#writing?.abort();
   }
 
-  /** The open model, and where it came from. @throws LinnetError `INPUT` where there is none */
+  /** The open model and its source. @throws LinnetError `INPUT` if there is none */
   source(): OpenedSource {
     if (this.#opened !== undefined) return this.#opened;
     throw new LinnetError('INPUT', 'no model is open; open one first');

@@ -24,7 +24,7 @@ export interface ModelFacts {
   readonly cacheBytesPerToken: number;
 }
 
-/** How a text goes on. */
+/** How a text continues. */
 export interface WriteOptions {
   readonly maxTokens: number;
   readonly sampler: SamplerInput;
@@ -90,7 +90,7 @@ export type Request =
   /** Makes text `id` of a kept session. */
   | { readonly name: 'restore'; readonly id: number; readonly from: string }
   | { readonly name: 'forget'; readonly id: number }
-  /** Ends the writing or training that is under way. */
+  /** Ends current writing or training. */
   | { readonly name: 'stop' }
   | ViewRequest;
 

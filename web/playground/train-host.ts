@@ -12,7 +12,7 @@ import type { Answers, AnswerProgress } from './protocol.ts';
 import type { SharedModels } from './shared-models.ts';
 import type { TrainRequest } from './train-protocol.ts';
 
-/** The open model, and where it came from. */
+/** The open model and its source. */
 export interface OpenedSource {
   readonly model: LanguageModel;
   readonly url: string;
@@ -62,12 +62,12 @@ export class TrainHost {
     }
   }
 
-  /** Ends the training under way after the update at hand. */
+  /** Ends training after the current update. */
   stop(): void {
     this.#running?.abort();
   }
 
-  /** Ends the training under way, and lets go of what was trained. */
+  /** Ends training and releases its result. */
   async close(): Promise<void> {
     this.stop();
     await this.#last;

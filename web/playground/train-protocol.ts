@@ -13,7 +13,7 @@ export interface TrainSettings {
 }
 
 export type TrainRequest =
-  /** Trains the open model on a text, from its own parameters; what was trained before is forgotten. */
+  /** Trains the open model on a text from its own parameters, discarding earlier training. */
   | { readonly name: 'train'; readonly text: string; readonly settings: TrainSettings }
   /** Writes with the open model, or with the trained one. */
   | {

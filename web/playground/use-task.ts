@@ -1,4 +1,4 @@
-/** Work of a view, such as a text to be written: it may fail, and the page is busy meanwhile. */
+/** A view's work, such as writing a text: it may fail, and the page is busy meanwhile. */
 import { useState } from 'preact/hooks';
 import type { ViewProps } from './view-props.ts';
 

@@ -23,9 +23,9 @@ export interface ShownLayer {
   readonly mixer: string;
   /** H. */
   readonly heads: number;
-  /** G; 0 where one group never ends. */
+  /** G; 0 if one group never ends. */
   readonly group: number;
-  /** W and s, 1 and 0 where the mixer has none. */
+  /** W and s, 1 and 0 if the mixer has none. */
   readonly window: number;
   readonly sinks: number;
   /** [H,T,T] by branch. */

@@ -9,7 +9,7 @@ import { TrainHost } from './train-host.ts';
 import type { Answers, FromWorker, AnswerProgress, Request, ToWorker } from './protocol.ts';
 import type { ViewsHost } from './views-host.ts';
 
-/** A page's end, or the worker itself where it has one page. */
+/** A page's port, or the worker itself if it has one page. */
 interface Port {
   postMessage(message: FromWorker): void;
   addEventListener(type: 'message', listener: (event: MessageEvent<ToWorker>) => void): void;

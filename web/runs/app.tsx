@@ -1,4 +1,4 @@
-/** The page: the runs of a folder, and the curves of those that are chosen, as they grow. */
+/** The page: a folder's runs, and live curves of the chosen ones. */
 import { useEffect, useMemo, useState } from 'preact/hooks';
 import { CheckField, ChoiceField, Slider } from '../components/fields.tsx';
 import { LineChart } from '../components/line-chart.tsx';

@@ -20,7 +20,7 @@ export interface NamedCurve {
 /** A chart of the page. */
 export interface ChartKind {
   readonly title: string;
-  /** The curve of a group; undefined where it has none. */
+  /** A group's curve, if any. */
   readonly of: (curves: Readonly<Record<string, Curve>>) => Curve | undefined;
   /** Only for groups whose loss measures this quantity. */
   readonly quantity?: string;
@@ -89,7 +89,7 @@ export function curvesOf(
   return named.slice(-mostLines);
 }
 
-/** The curve over another axis; over steps where that is not known. */
+/** The curve over another axis, or over steps if unknown. */
 function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>>, axis: Axis): Curve {
   if (axis === 'tokens' && tokens !== undefined) return { x: curve.x.map((x) => interpolated(tokens, x)), y: curve.y };
   if (axis === 'minutes' && seconds !== undefined) {

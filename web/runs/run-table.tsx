@@ -17,7 +17,7 @@ interface Column {
   readonly show: (run: ListedRun) => ComponentChildren;
   readonly key: (run: ListedRun) => string | number | null;
   readonly isNumber?: boolean;
-  /** Words on several lines where the page is narrow. */
+  /** Words on several lines if the page is narrow. */
   readonly wraps?: boolean;
 }
 

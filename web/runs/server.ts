@@ -56,12 +56,12 @@ async function ask(path: string, headers: Readonly<Record<string, string>> = {})
   throw new Error(`The server answers ${response.status} to ${path}.`);
 }
 
-/** All runs. @throws Error for what the server does not answer */
+/** All runs. @throws Error if the server does not answer */
 export async function askRuns(): Promise<RunList> {
   return listSchema.parse(await (await ask('/api/runs')).json());
 }
 
-/** Asks for the curves of runs, and keeps what has not changed. */
+/** Requests the curves of runs, and keeps unchanged ones. */
 export class CurveClient {
   readonly #known = new Map<string, { readonly etag: string; readonly curves: RunCurves }>();
 

@@ -25,7 +25,7 @@ interface ChatCommand {
   readonly run?: (conversation: Conversation, argument: string, context: CommandContext) => void | Promise<void>;
 }
 
-/** @throws LinnetError `INPUT` where a command needs a word after it */
+/** @throws LinnetError `INPUT` if a command lacks its argument */
 function named(argument: string, what: string): string {
   if (argument !== '') return argument;
   throw new LinnetError('INPUT', `give ${what} after the command`);
@@ -149,7 +149,7 @@ export const chatCommand = defineCommand({
   },
 });
 
-/** @throws UsageError for a function that is not there */
+/** @throws UsageError for an unknown function */
 function requiredTools(tools: readonly ToolFunction[], choice: string): readonly ToolFunction[] | undefined {
   if (choice === 'auto') return undefined;
   const required = choice === 'required' ? tools : tools.filter(({ name }) => name === choice);

@@ -135,7 +135,7 @@ interface CheckedBits {
   readonly sameBits: SameBits;
   /** Whether the engine says that bits are the same. */
   readonly claimed: boolean;
-  /** False where the engine says so, and they are not. */
+  /** False if the engine promises equal bits and they differ. */
   readonly ok: boolean;
 }
 

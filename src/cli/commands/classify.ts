@@ -1,4 +1,4 @@
-/** `linnet classify`: the class of a text, of two, or of all texts of a file. */
+/** `linnet classify`: classifies a text, a pair of texts, or all texts in a file. */
 import { labelShape } from '../../data/datasets/labelled.ts';
 import { readRecords } from '../../data/files/records.ts';
 import { LinnetError, requireRunning } from '../../errors.ts';

@@ -1,4 +1,4 @@
-/** `linnet download`: fetches a model or data set from the Hugging Face hub, or goes on with an interrupted fetch. */
+/** `linnet download`: fetches a model or data set from the Hugging Face hub, or resumes an interrupted download. */
 import { defaultDatasetFolder, defaultModelFolder, type TransferOptions } from '../../checkpoint/hub/hub.ts';
 import { type HubPlace, hubPlace, includedFiles } from '../../open/model-names.ts';
 import { formatBytes, formatCount } from '../../report/quantities.ts';

@@ -1,4 +1,4 @@
-/** `linnet finetune`: trains a model further, by the objective that suits it or the one that is asked for. */
+/** `linnet finetune`: trains a model further, by its default or a chosen objective. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { adaptationShape } from '../../training/plans/adaptation.ts';

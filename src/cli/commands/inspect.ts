@@ -158,7 +158,7 @@ function describeBits(cause: string | undefined): string {
     : `equal up to rounding in trees, batches and chunks: ${cause}`;
 }
 
-/** Lines of a summary by name; those that are undefined are left out. */
+/** Summary lines by name; undefined ones are left out. */
 type Facts = Readonly<Record<string, string | undefined>>;
 
 function printFacts(context: CommandContext, facts: Facts): void {
@@ -257,7 +257,7 @@ function describeSizes({ sizes }: ModelDescription): string {
   return `${layers} layers of width ${width}, ${all} of width ${headWidth}${values}, vocabulary ${formatCount(vocabulary)}`;
 }
 
-/** BOS and EOS are reported even where there is none, the tokens of encoders only where they are. */
+/** Reports BOS and EOS even if absent, encoder tokens only if present. */
 function describeTokenizer(tokenizer: Tokenizer): string {
   const { vocabularySize, bosId, eosId, clsId, sepId, padId, maskId } = tokenizer;
   const encoderTokens = Object.entries({ CLS: clsId, SEP: sepId, PAD: padId, MASK: maskId });
@@ -294,7 +294,7 @@ function stateAt({ constant, perToken }: SessionMemory, length: number): number 
   return constant + perToken * length;
 }
 
-/** `stateBytes` is all there is where `stateBytesPerToken` is 0. All null for a model that cannot decode. */
+/** `stateBytes` is the whole state if `stateBytesPerToken` is 0. All null for a model that cannot decode. */
 function memoryJson(memory: SessionMemory | undefined): Record<string, unknown> {
   const perContext = (bytesAt: (length: number) => number): Record<string, number> =>
     Object.fromEntries(comparedContexts.map((length) => [String(length), bytesAt(length)]));

@@ -31,7 +31,7 @@ import { called, choice, indexList, integer, partList, text } from '../framework
 
 const { group, kernel, convolution, memory: _, decay, ...refinements } = optionsOf(presetShapes());
 
-/** Errors name the library's options, where `memory` is a window's. */
+/** Errors name the library's options, in which `memory` is a window's. */
 const limitFlag = '--memory';
 
 export const linearizeCommand = defineCommand({

@@ -43,7 +43,7 @@ export const pretrainCommand = defineCommand({
 
 const maximumConfigBytes = 16 << 20;
 
-/** The content of a file, or the name of a preset as it is. */
+/** A file's content, or the preset's name unchanged. */
 async function readConfig(nameOrFile: string): Promise<string | JsonObject> {
   if (modelPresetNames.includes(nameOrFile)) return nameOrFile;
   const bytes = await readRegularFile(nameOrFile, maximumConfigBytes).catch((cause: unknown) => {

@@ -1,4 +1,4 @@
-/** Definition of a command: arguments and options as zod schemas, which help and errors come from, too, and its function. */
+/** Definition of a command: arguments and options as zod schemas, which also give help and errors, and its function. */
 import { type Command as Commander, Help, Option } from 'commander';
 import { z } from 'zod';
 import { ignoringFields } from '../../checkpoint/ignored-fields.ts';
@@ -53,7 +53,7 @@ export function optional<T>(kind: ValueKind<T>, description: string): z.ZodType<
   return registered(kind.schema.optional(), kind, { description, required: false, values: 'once' });
 }
 
-/** A value with a default, which help shows. @param text the default as one would give it, where that is not its text */
+/** A value with a default, which help shows. @param text the default as one would type it, if it differs from its text */
 export function withDefault<T extends string | number>(
   kind: ValueKind<T>,
   value: T,
@@ -130,15 +130,15 @@ interface CommandDefinition<A extends ParameterShape, O extends ParameterShape> 
   readonly arguments: A;
   /** Options by key: `maxTokens` is `--max-tokens`. At most 15 are in --help. */
   readonly options: O;
-  /** Fields of a plan that `--set` sets, too, with JSON or a text; `run` gets those that were set. */
+  /** Plan fields that `--set` sets with JSON or text; `run` gets the ones that were set. */
   readonly fields?: Readonly<Record<string, z.ZodType>>;
   /** Flags that other command lines know, and the flag that does the same here. */
   readonly replaced?: Readonly<Record<string, string>>;
-  /** Flags that the options of the library have here, where it is not their own name. */
+  /** Flags of library options whose names differ here. */
   readonly flags?: Readonly<Record<string, string>>;
   /** The command measures: `--out FILE` writes its machine-readable result. */
   readonly writesResults?: boolean;
-  /** Keys of options that name files which are written at the end: whether they can be is found out first. */
+  /** Keys of options for files written at the end; whether they are writable is checked first. */
   readonly writes?: readonly (keyof O & string)[];
   /** Prints for people through the context and returns the machine-readable result. */
   run(
@@ -153,7 +153,7 @@ export interface CliCommand {
   readonly examples: readonly string[];
   /** Declares the command to the parser. @param everything whether help lists the settings */
   declare(target: Commander, everything: boolean): void;
-  /** What to write in place of a flag that the command has not; undefined where nothing is like it. */
+  /** The flag to write instead of an unknown one; undefined if nothing is similar. */
   insteadOf(flag: string): string | undefined;
   /** @throws UsageError naming the argument or option, the value given and the expected one */
   run(context: CommandContext, given: readonly string[], options: JsonObject): Promise<CommandResult>;
@@ -305,7 +305,7 @@ function parserOption(
     list: ` <${placeholder}...>`,
   };
   const option = new Option(`${flagName(key)}${forms[values]}`, inFlags(describedBy(schema), nameOf));
-  // The parser takes --no-x for the opposite of --x; here a switch is known by its own key, as every option.
+  // The parser treats --no-x as the opposite of --x; here a switch has its own key, like every option.
   option.negate = false;
   if (values === 'each') {
     option.argParser((value: string, previous: readonly string[] | undefined) => [...(previous ?? []), value]);

@@ -4,7 +4,7 @@ import { openProgress, type Progress, silentProgress } from '../../report/progre
 import { type Column, makeTable, textTable } from '../../report/table.ts';
 import type { JsonObject } from '../../files/json-object.ts';
 
-/** Characters by which a model's text could move the cursor, or worse; a file or pipe gets them as they are. */
+/** Characters that could move the cursor, or worse; files and pipes get them unchanged. */
 const terminalControls = /(?![\n\t])\p{Cc}/gu;
 
 interface OutputOptions {
@@ -23,7 +23,7 @@ export interface CommandContext {
   readonly command: readonly string[];
   /** Whether streamed output appears on a terminal, where a progress line would be drawn over it. */
   readonly streamsToTerminal: boolean;
-  /** Variables of the environment, where a setting may come from that does not belong into a command line. */
+  /** Environment variables, for settings that do not belong on a command line. */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Fires on Ctrl-C. A command that reads it promises to stop soon after; one that never does is ended at once. */
   readonly signal: AbortSignal;
@@ -34,12 +34,12 @@ export interface CommandContext {
   table<Row>(rows: readonly Row[], columns: readonly Column<Row>[]): void;
   /** Streams a part of the result for people, without a line break, on a terminal dimmed if asked. Nothing with `--json`. */
   stream(text: string, style?: { readonly dimmed: boolean }): void;
-  /** The next line of the input, after a prompt where a person reads it; undefined after the last. */
+  /** The next line of input, after a prompt if a person types it; undefined after the last. */
   ask(prompt: string): Promise<string | undefined>;
   readonly input: StandardInput;
   /** Says something about the work on stderr; nothing with `--quiet`. */
   note(line: string): void;
-  /** A progress line on stderr, where that is a terminal. */
+  /** A progress line on stderr, if that is a terminal. */
   progress(label: string, unit: string): Progress;
   /** Does a piece of work next to such a line, which ends with it, also when the work fails. */
   withProgress<T>(label: string, unit: string, work: (hooks: WorkHooks) => T | Promise<T>): Promise<T>;
@@ -123,9 +123,9 @@ export interface CliIo {
 }
 
 interface StandardInput {
-  /** Whether a shell connected a pipe or a file, so that somebody means it to be read. */
+  /** Whether stdin is a pipe or file, meant to be read. */
   isPiped(): boolean;
-  /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for input that is too large or not UTF-8 */
+  /** @throws LinnetError `INPUT` for a terminal, `FORMAT` for input too large or not UTF-8 */
   read(): Promise<string>;
 }
 

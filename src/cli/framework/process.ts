@@ -54,7 +54,7 @@ export async function runProcess(): Promise<void> {
   process.exitCode = exitCodes[outputClosed ? 'closedOutput' : outcome].code;
 }
 
-/** Asks for lines after a prompt, where a person reads it, until `signal` fires; undefined after the last. */
+/** Asks for lines, with a prompt if a person types them, until `signal` fires; undefined after the last. */
 function lineReader(
   input: NodeJS.ReadStream,
   output: NodeJS.WriteStream,

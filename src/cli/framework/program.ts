@@ -41,7 +41,7 @@ function isSet(variable: string | undefined): boolean {
   return variable !== undefined && variable !== '' && variable !== '0';
 }
 
-/** Parses and runs. Undefined where the parser has answered by itself. */
+/** Parses and runs. Undefined if the parser has answered by itself. */
 async function execute(words: readonly string[], io: CliIo, table: CommandTable): Promise<CommandResult | undefined> {
   // `help eval perplexity` is `eval perplexity --help`: the parser's own help command knows no groups.
   const whole = words[0] === 'help' ? [...words.slice(1), '--help'] : words;

@@ -1,4 +1,4 @@
-/** Options of a command out of the zod schemas that check the same values in the library: kinds, bounds and descriptions. */
+/** Derives command options from the library's zod schemas: kinds, bounds and descriptions. */
 import { z } from 'zod';
 import { internalError } from '../../errors.ts';
 import { flag, optional, optionalList, required, requiredList } from './command.ts';
@@ -10,7 +10,7 @@ type OptionsOf<Shape extends Readonly<Record<string, z.ZodType>>> = {
   [Name in keyof Shape]: z.ZodType<InputOf<Shape[Name]>, string | boolean | string[] | undefined>;
 };
 
-/** The input type of a schema; its output type where the input is unknown. */
+/** A schema's input type; its output type if the input is unknown. */
 type InputOf<Schema extends z.ZodType> = unknown extends z.input<Schema> ? z.output<Schema> : z.input<Schema>;
 
 /**

@@ -1,4 +1,4 @@
-/** Values of options of `convert`: steps of the stages, and which layers stay as they are. */
+/** Option values of `convert`: steps of the stages, and layers to leave unchanged. */
 import { z } from 'zod';
 import type { KeptLayers } from '../../conversion/options.ts';
 import { type StageSteps, trainingStageNames } from '../../conversion/stages.ts';

@@ -24,7 +24,7 @@ export function hubOf({ environment }: CommandContext, endpoint?: string): Model
   return hubSource({ endpoint: endpoint ?? (configured === '' ? HUB : configured), ...(token !== '' && { token }) });
 }
 
-/** Does a download that is announced by a line before it begins, and followed by a line of progress. */
+/** Runs a download with an announcement and a progress line. */
 export function announced<T>(context: CommandContext, download: (watching: TransferOptions) => Promise<T>): Promise<T> {
   const onPlan = ({ from, folder, files, bytes }: FetchPlan): void => {
     context.note(`fetching ${from}: ${formatCount(files)} files, ${formatBytes(bytes)}, to ${folder}`);

@@ -8,7 +8,7 @@ import { hasBlocks, type StorageType } from '../../export/manifest.ts';
 import { type BlockSize, blockSizes } from '../../graph/ops/quantized.ts';
 import { UsageError } from '../framework/exit-codes.ts';
 
-/** A model that is here, by its folder, `linnet:tiny-llama` or a name of the hub (`modelHere`). */
+/** A local model: its folder, `linnet:tiny-llama` or its hub name (`modelHere`). */
 export const modelFolder: ValueKind<string> = {
   ...folderPath,
   schema: folderPath.schema.transform((value) => modelHere(value)),
@@ -25,7 +25,7 @@ export const modelNamed = (what: string): z.ZodType<string, string> =>
     `${what}: a folder, a .gguf file, or a hub name (owner/name) or URL, which is fetched first`,
   );
 
-/** The option `--out`, where `what` goes. */
+/** The option `--out` for `what`. */
 export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);
 
 export const replaceOption = flag('replace the folder if it exists and Linnet wrote it');
@@ -36,7 +36,7 @@ export const checkpointTypeOption = withDefault(
   'element type of the saved weights: F32, F16 or BF16',
 );
 
-/** The option `--mixer` of commands that make a model of their own. */
+/** The option `--mixer` of commands that create a model. */
 export const mixerNameOption = withDefault(choice(mixerPresetNames()), 'augmented', mixerPresetNames().join(', '));
 
 export const blockOption = optional(

@@ -1,4 +1,4 @@
-/** Memory of a model that is opened to generate, known before its weights are read. */
+/** Memory for opening a model to generate, known before reading its weights. */
 import { type ModelWeights, openAnyWeights } from '../../checkpoint/load-model.ts';
 import type { ClassifierModel } from '../../models/classifiers/classifier.ts';
 import type { Model } from '../../models/model.ts';
@@ -19,7 +19,7 @@ export interface OpeningLimits {
   readonly decodes?: boolean;
   /** Bytes. Default: as `memoryLimit`. */
   readonly memory?: number;
-  /** Bytes of results of the work, such as `scoredBytes`. Default: none that count. */
+  /** Bytes of the work's results, such as `scoredBytes`. Default: negligible. */
   readonly results?: (model: Model) => number;
 }
 
@@ -43,17 +43,17 @@ function checkpointMemory(weights: ModelWeights<Model | ClassifierModel>, dtype?
   return hasCodes ? codedMemory(parameters, (name) => weights.codes(name)) : engineMemory(parameters, dtype ?? 'f32');
 }
 
-/** Memory of a measure that reads a model layer by layer; undefined, and why not, where it cannot. */
+/** Memory of a layer-by-layer measure; if impossible, undefined and the remedies. */
 export interface LayeredMemory {
   readonly layers?: number;
   readonly remedies?: readonly string[];
 }
 
 /**
- * Whether a model is opened whole or, where its engine does not fit, read layer by layer.
+ * Whether a model is opened whole or, if its engine does not fit, read layer by layer.
  * @param limits have `dtype` if the command does
  * @param layered layer-by-layer memory, for checkpoints and work that has this form
- * @throws LinnetError `CONFIG` where neither fits
+ * @throws LinnetError `CONFIG` if neither fits
  */
 export async function requireOpeningMemory(
   folder: string,

@@ -50,7 +50,7 @@ type SpeculationRequest = z.output<z.ZodObject<typeof speculationOptions>>;
 /** The parts of a model that its drafters need. */
 type SpeculatedModel = Pick<LanguageModel, 'vocabulary' | 'learned' | 'hasHeads' | 'heads' | 'hasMtp' | 'mtp'>;
 
-/** Drafters that are ready, for one text. */
+/** Ready drafters for one text. */
 export interface Speculation {
   readonly method: DecodingMethod;
   /** Names of the drafters, such as `medusa+lookup`. */

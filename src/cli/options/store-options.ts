@@ -1,4 +1,4 @@
-/** Options of commands whose work machines share without a queue: where results lie, and which part is done here. */
+/** Options for sharing work between machines without a queue: the place of results, and the part to do here. */
 import { z } from 'zod';
 import type { Share } from '../../jobs/result-store.ts';
 import { called, text, type ValueKind } from '../framework/option-values.ts';
@@ -28,7 +28,7 @@ export const storeOptions = settings({
   index: optional(shareOfWork, 'do only this part of the work, such as 0/3, and leave its results in --store'),
 });
 
-/** The folder of the work, of its own for each part. */
+/** The work's folder, a separate one for each part. */
 export function shareFolder(folder: string, share: Share | undefined): string {
   return share === undefined ? folder : `${folder}.part-${share.index}-of-${share.count}`;
 }

@@ -1,4 +1,4 @@
-/** The scorer of `linnet eval tasks`, opened where the questions are asked: here, or by a worker. */
+/** The scorer of `linnet eval tasks`, opened here or by a worker. */
 import { scoredBytes } from '../../engine/scoring/sequence-scorer.ts';
 import { type ModelWeights, openCausalWeights } from '../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../checkpoint/stored-parameter.ts';
@@ -26,7 +26,7 @@ interface AskedTasks {
   readonly memory?: number;
 }
 
-/** A scorer, and what results say of its model. */
+/** A scorer, and its model's facts for results. */
 interface TaskScorer extends AsyncDisposable {
   readonly scorer: EngineScorer | WindowScorer;
   /** Identifies the model and all that decides its answers. */
@@ -37,8 +37,8 @@ interface TaskScorer extends AsyncDisposable {
 }
 
 /**
- * Whether a model is opened whole for questions, or read layer by layer where its engine does not fit.
- * @throws LinnetError `CONFIG` where no form fits
+ * Whether a model is opened whole for questions, or read layer by layer if its engine does not fit.
+ * @throws LinnetError `CONFIG` if no form fits
  */
 export async function planTaskScorer(description: ScorerDescription, asked: AskedTasks): Promise<FormPlan> {
   return await requireOpeningMemory(description.model, { memory: asked.memory, results: scoredBytes }, (weights) =>

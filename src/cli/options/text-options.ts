@@ -1,4 +1,4 @@
-/** Options that say where texts come from. */
+/** Options for the sources of texts. */
 import { requiredList, withDefault } from '../framework/command.ts';
 import { called, text } from '../framework/option-values.ts';
 

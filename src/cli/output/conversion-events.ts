@@ -69,7 +69,7 @@ export function recordedConversion(
     const { stages } = conversion.progress;
     const best = stages.findLast(({ kept }) => kept);
     const steps = stages.reduce((sum, stage) => sum + stage.steps, 0);
-    // Without the branches that are switched off in the end.
+    // Without branches switched off in the end.
     run?.report({ perplexity: best?.perplexity ?? null, steps, mixer: describeMixer(conversion.mixer) });
     return conversion;
   });

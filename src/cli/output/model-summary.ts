@@ -51,7 +51,7 @@ export function layerSpan([first, last]: MixerRun['layers']): string {
 
 /**
  * How many parameters a model has, and of them its mixers (α, λ, filter weights). A tied head counts once.
- * @param parameters those that are counted, of a classifier with its head
+ * @param parameters the counted parameters, including a classifier's head
  */
 export function countParameters(model: ModelDescription, parameters = model.parameters) {
   const ofMixers = model.mixers.flatMap((mixer) => mixerParameters(mixer, mixerDims(mixer, model.sizes)));
@@ -64,13 +64,13 @@ export function countParameters(model: ModelDescription, parameters = model.para
 /** Memory of one session in float32: state(L) = constant + perToken · L bytes, L being the committed tokens. */
 export interface SessionMemory {
   readonly constant: number;
-  /** 0 where every layer is linear. */
+  /** 0 if every layer is linear. */
   readonly perToken: number;
   /** Bytes per token of the key-value cache, if every layer were softmax attention. */
   readonly cachePerToken: number;
 }
 
-/** Memory of a session; undefined for models that are not causal or read the future: neither decodes. */
+/** Memory of a session; undefined for models that cannot decode: not causal, or reading the future. */
 export function sessionMemory(model: ModelDescription): SessionMemory | undefined {
   if (model.kind !== 'causal' || !model.mixers.every((mixer) => isCausal(mixer))) return undefined;
   let constant = 4 * model.sizes.layers * (model.sizes.shiftWidth ?? 0);
@@ -120,7 +120,7 @@ interface HeadsSummary {
   readonly tree?: MedusaTree;
 }
 
-/** The heads next to a model, its own or not; undefined where there are none. @throws LinnetError as `describeMedusaHeads` */
+/** The heads next to a model, its own or not; undefined if there are none. @throws LinnetError as `describeMedusaHeads` */
 export async function headsBeside(
   folder: string,
   exported: ExportManifest | undefined,
@@ -137,7 +137,7 @@ export function describeHeads({ heads, layers, weightBytes, tree }: HeadsSummary
   return [
     `${count(heads, 'head')} of ${count(layers, 'block')}`,
     ...(weightBytes === undefined ? [] : [formatBytes(weightBytes)]),
-    // Paths have no root, which is a node too.
+    // Paths leave out the root, which is also a node.
     tree === undefined ? 'no tree of their own' : `tree of ${count(tree.paths.length + 1, 'node')} (${tree.method})`,
   ].join(', ');
 }

@@ -125,7 +125,7 @@ function reportLimit(
 }
 
 /**
- * Time, memory and disk of a plan, in a line, which begins with a warning where the plan takes longer than it may.
+ * Time, memory and disk of a plan, in one line that begins with a warning if the plan exceeds its budget.
  * @param budget seconds of training that were given
  */
 export function planLine({ stages }: WorkPlan, budget?: number): string {

@@ -1,4 +1,4 @@
-/** Values of categories as bars, or as dots where they differ by little, with their spreads and their values in figures. */
+/** Category values as bars, or as dots if they differ little, with spreads and numbers. */
 import type { ChartBars } from './chart-description.ts';
 import { marker, type Place, spreadBar } from './chart-frame.ts';
 import { CHART_INK, seriesStyle } from './chart-style.ts';
@@ -24,13 +24,13 @@ interface BarPlot {
   readonly scale: Scale;
 }
 
-/** Half the length of a spread; 0 where there is none. */
+/** Half the length of a spread; 0 if there is none. */
 function deviationOf({ deviations }: ChartBars, category: number): number {
   const deviation = deviations?.[category] ?? 0;
   return Number.isFinite(deviation) ? deviation : 0;
 }
 
-/** The ends of everything that is drawn. */
+/** The ends of everything drawn. */
 export function markedEnds(bars: readonly ChartBars[]): number[] {
   return bars.flatMap((group) =>
     group.values.flatMap((value, category) => {

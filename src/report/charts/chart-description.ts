@@ -3,7 +3,7 @@
 /** Fields of both kinds of chart. */
 export interface ChartBase {
   readonly title?: string;
-  /** For those who cannot see the picture. Default: the title, else the labels of the axes. */
+  /** Alternative text. Default: the title, else the labels of the axes. */
   readonly description?: string;
   /** CSS pixels; default 720. */
   readonly width?: number;
@@ -28,11 +28,11 @@ export interface ChartAxis {
   readonly format?: (value: number) => string;
 }
 
-/** A measurement, with its spread where it is known. A `y` that is not finite leaves a gap in the line. */
+/** A measurement, with its spread if known. A non-finite `y` leaves a gap in the line. */
 export interface ChartPoint {
   readonly x: number;
   readonly y: number;
-  /** Ends of the spread; drawn where both are given and finite. */
+  /** Ends of the spread; drawn if both are given and finite. */
   readonly low?: number;
   readonly high?: number;
 }
@@ -56,7 +56,7 @@ export interface LineChartDescription extends ChartBase {
   readonly lines: readonly ChartLine[];
 }
 
-/** A group of bars of one colour: one value per category, undefined where there is none. */
+/** A group of bars in one color: one value per category, undefined for none. */
 export interface ChartBars {
   readonly name: string;
   readonly values: readonly (number | undefined)[];
@@ -74,6 +74,6 @@ export interface BarChartDescription extends ChartBase {
   readonly bars: readonly ChartBars[];
   /** Bars grow to the right, categories are rows: for long names. Default false. */
   readonly horizontal?: boolean;
-  /** `dots` for values that differ by little: where all are far from zero, the axis leaves it out and says so. Default `bars`. */
+  /** `dots` for values that differ little: if all are far from zero, the axis leaves it out and says so. Default `bars`. */
   readonly marks?: 'bars' | 'dots';
 }

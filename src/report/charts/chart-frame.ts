@@ -14,7 +14,7 @@ const TITLE_LINE = 20;
 /** Width ratio of bold to regular letters. */
 const BOLD = 1.12;
 const TEXT_LINE = 15;
-/** Pixels between tick labels that stand beside each other. */
+/** Pixels between neighboring tick labels. */
 const LABEL_GAP = 10;
 /** Pixels of a legend: between items, of an icon, of a row. */
 const LEGEND = { gap: 14, icon: 24, row: 22 } as const;
@@ -23,7 +23,7 @@ const LEGEND = { gap: 14, icon: 24, row: 22 } as const;
 interface FrameAxis {
   readonly name?: string;
   readonly labels: readonly { readonly share: number; readonly text: string }[];
-  /** Categories have all their labels, on several lines where need be; of numbers, those are left out that have no room. */
+  /** Category axes show all labels, on several lines if needed; number axes leave out labels without room. */
   readonly isCategory?: boolean;
   readonly hasGrid?: boolean;
 }
@@ -154,7 +154,7 @@ export function numericAxis(
   };
 }
 
-/** Every label, or every second, third…, so that they do not touch. */
+/** Every first, second, third… label, so that labels do not touch. */
 function withRoom(labels: FrameAxis['labels'], pixel: (share: number) => number): FrameAxis['labels'] {
   for (let every = 1; every < labels.length; every++) {
     const kept = labels.filter((_, at) => at % every === 0);

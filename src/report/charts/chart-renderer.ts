@@ -1,4 +1,4 @@
-/** Drawn charts: SVG text, which a report holds and which can be a file of its own. */
+/** Drawn charts: SVG text for a report or a separate file. */
 import { chartRules, darkInk, darkSeries } from './chart-style.ts';
 import { type SvgElement, svgMarkup } from './svg-element.ts';
 
@@ -17,7 +17,7 @@ export class Chart {
   /** An `<svg>` element on transparent ground. */
   readonly svg: string;
   readonly frame: ChartFrame;
-  /** The same for narrow pages, where that is another drawing: text keeps its size. */
+  /** The same for narrow pages, if it is another drawing: text keeps its size. */
   readonly narrow: Chart | undefined;
 
   private constructor(svg: string, frame: ChartFrame, narrow: Chart | undefined) {
@@ -42,14 +42,14 @@ export class Chart {
     return new Chart(svgMarkup({ tag: 'svg', attributes, content: [ground, ...elements] }), frame, narrow);
   }
 
-  /** The picture as a file of its own, on a ground of its own: light, or dark where the reader's system is. */
+  /** The picture as a separate file with its own background: light, or dark if the reader's system is. */
   svgFile(): string {
     const style = `<style>@media (prefers-color-scheme: dark) {\n${DARK_RULES}\n}</style>`;
     return this.svg.replace(/(<rect [^>]*)fill="none"/, `${style}$1fill="${GROUND.light}"`);
   }
 }
 
-/** Behind a picture that is a file. */
+/** Background of a picture in a file. */
 const GROUND = { light: '#fff', dark: '#181c23' } as const;
 const DARK_COLOURS: Readonly<Record<string, string>> = {
   ...darkInk,

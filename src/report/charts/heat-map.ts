@@ -8,7 +8,7 @@ import { type Point, type SvgElement, writing } from './svg-element.ts';
 
 export interface HeatMapDescription {
   readonly title: string;
-  /** For those who cannot see the picture. Default: the title. */
+  /** Alternative text. Default: the title. */
   readonly description?: string;
   /** Names of columns and rows, and the titles of both. */
   readonly columns: readonly string[];
@@ -18,7 +18,7 @@ export interface HeatMapDescription {
   /** Maps of the same columns and rows, side by side, or below each other on narrow pages. */
   readonly panels: readonly {
     readonly name: string;
-    /** Shares 0…1, a list for each row; not finite where there is none. */
+    /** Shares 0…1, a list for each row; non-finite for none. */
     readonly shares: readonly (readonly number[])[];
   }[];
 }
@@ -31,7 +31,7 @@ const NAME_GAP = 12;
 
 /**
  * Draws the maps.
- * @throws LinnetError `INPUT` for shares that are not one for each column and row, or outside 0…1
+ * @throws LinnetError `INPUT` unless there is one share within 0…1 for each column and row
  * @example
  * ```ts
  * const { svg } = heatMap(picture);
@@ -56,7 +56,7 @@ export function heatMap(picture: HeatMapDescription): Chart {
   });
 }
 
-/** @param gap cells between two maps @param room pixels beside the names of rows */
+/** @param gap cells between two maps @param room pixels next to row names */
 function heatView(
   { columns, rows, across, down, panels }: HeatMapDescription,
   { isStacked, gap, room }: { readonly isStacked: boolean; readonly gap: number; readonly room: number },

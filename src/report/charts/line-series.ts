@@ -78,7 +78,7 @@ function spreadElements(line: ChartLine, series: number, at: (point: ChartPoint,
   return [{ tag: 'path', attributes: { d: `${linePath(outline)}Z`, fill: colour, 'fill-opacity': 0.16 } }];
 }
 
-/** Widths of lines: one that others run on is wider than they are, so that its edges are seen on both sides of them. */
+/** Line widths: a line under others is wider, so that its edges show on both sides. */
 function lineWidths(lines: readonly ChartLine[]): number[] {
   const range = rangeOf(lines);
   return lines.map((line, at) => {
@@ -127,14 +127,14 @@ function runsOn(line: ChartLine, other: ChartLine, near: number): boolean {
   return distances.length >= 2 && 2 * distances.filter((distance) => distance <= near).length >= distances.length;
 }
 
-/** Pixels that names at the ends of lines take; undefined where a legend is better. */
+/** Pixels for names at the ends of lines; undefined if a legend is better. */
 export function endNamesWidth(lines: readonly ChartLine[]): number | undefined {
   if (lines.length < 2 || lines.length > MOST_NAMED) return undefined;
   const widest = Math.max(...lines.map(({ name }) => estimateTextWidth(name, CHART_TEXT.body)));
   return widest > WIDEST_NAME ? undefined : widest + NAME_GAP;
 }
 
-/** The names of lines at their last points, moved apart where they would overlap. */
+/** Line names at their last points, moved apart if they overlap. */
 export function endNames(lines: readonly ChartLine[], at: (point: ChartPoint, y: number) => Point): SvgElement[] {
   const ends = lines
     .flatMap(({ name, points, style }, place) => {

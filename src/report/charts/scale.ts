@@ -1,4 +1,4 @@
-/** Axes of numbers, by d3-scale: their ends, their ticks, and where values lie between the ends. */
+/** Number axes, by d3-scale: ends, ticks, and the positions of values between the ends. */
 import { extent as extentOf, range } from 'd3-array';
 import { scaleLinear, scaleLog } from 'd3-scale';
 import { formatNumber, formatTokens } from '../quantities.ts';
@@ -7,7 +7,7 @@ import type { ChartAxis } from './chart-description.ts';
 export interface Scale {
   readonly min: number;
   readonly max: number;
-  /** Ascending; where two are spelled alike the second is left out. */
+  /** Ascending; of two with the same text, the second is left out. */
   readonly ticks: readonly { readonly value: number; readonly text: string }[];
   /** Where a value lies: 0 at the lower end, 1 at the upper one. */
   share(value: number): number;
@@ -16,7 +16,7 @@ export interface Scale {
 /** Powers of the base from which on a logarithmic axis has ticks at powers; below it has the ticks of a linear one. */
 const FEWEST_POWERS = 1.5;
 
-/** Least and greatest of the finite values; undefined where there is none. */
+/** Least and greatest finite value, if any. */
 export function extent(values: readonly number[]): readonly [least: number, greatest: number] | undefined {
   const [least, greatest] = extentOf(values.filter(Number.isFinite));
   return least === undefined || greatest === undefined ? undefined : [least, greatest];
@@ -26,7 +26,7 @@ export function extent(values: readonly number[]): readonly [least: number, grea
  * The scale that shows values.
  * @param parts into which ticks part the axis, about
  * @param isTight whether the axis ends with the values, not at ticks
- * @returns undefined where no value is finite
+ * @returns undefined if no value is finite
  */
 export function scaleOf(axis: ChartAxis, values: readonly number[], parts: number, isTight = false): Scale | undefined {
   const found = extent(values);

@@ -96,7 +96,7 @@ function isText(part: string | readonly string[]): part is string {
   return typeof part === 'string';
 }
 
-/** @throws ApiError where the model has no classes, and for a text that is empty or too long */
+/** @throws ApiError if the model has no classes, or for an empty or overlong text */
 async function classesOf(
   { model, line, limits, metrics }: EncoderServing,
   asked: readonly Asked[],
@@ -161,7 +161,7 @@ export const encoderRoutes: readonly Route<EncoderServing>[] = [
 /** How such a model is served. */
 export interface EncoderServerOptions {
   readonly http: HttpOptions;
-  /** Requests that are read or wait; more are refused with 429. Default 72. */
+  /** Maximum of running and waiting requests; more are refused with 429. Default 72. */
   readonly maxRequests?: number;
 }
 

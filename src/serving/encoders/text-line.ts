@@ -1,7 +1,7 @@
 /** The line in which texts wait for a model that reads one at a time. */
 import { LinnetError, OverloadError } from '../../errors.ts';
 
-/** Requests stand in a bounded line; the texts of those in it take turns. */
+/** A bounded queue of requests whose texts take turns. */
 export class TextLine {
   /** Requests whose texts may be in the line at a time. */
   readonly most: number;
@@ -20,7 +20,7 @@ export class TextLine {
 
   /**
    * Does the work of a request, which asks for a turn with each of its texts.
-   * @throws OverloadError where the line is full, or closed
+   * @throws OverloadError if the queue is full or closed
    */
   async enter<T>(work: () => Promise<T>): Promise<T> {
     if (this.#closing) throw new OverloadError('closing');
@@ -34,7 +34,7 @@ export class TextLine {
     }
   }
 
-  /** A turn of the model. @throws LinnetError `ABORTED` where the signal has fired before the turn comes */
+  /** A turn of the model. @throws LinnetError `ABORTED` if the signal fires before the turn comes */
   turn<T>(run: () => Promise<T>, signal: AbortSignal): Promise<T> {
     const turn = this.#last.then(() => {
       if (signal.aborted) throw new LinnetError('ABORTED', 'the request was cancelled');
@@ -44,7 +44,7 @@ export class TextLine {
     return turn;
   }
 
-  /** Takes no more requests, and resolves when those there are have ended. */
+  /** Stops accepting requests, and resolves when the running ones have ended. */
   async close(): Promise<void> {
     this.#closing = true;
     await Promise.allSettled(this.#requests);

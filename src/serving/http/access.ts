@@ -16,7 +16,7 @@ export class ApiKeys {
   /**
    * The name of the key that a request brings, for sharing out and keeping apart; not the key itself. Takes as long for a
    * wrong key as for a right one.
-   * @throws ApiError where a key is needed and none of ours was given
+   * @throws ApiError if a key is needed and no valid one was given
    */
   identify(headers: Headers): string {
     if (this.#digests.length === 0) return '';
@@ -76,7 +76,7 @@ export class RequestRate {
   readonly #own: RateLimiterMemory;
   readonly #shared: RateLimiterRedis | undefined;
 
-  /** @param redis where servers that share it count together; each counts for itself while it does not answer */
+  /** @param redis lets servers that share it count together; each counts alone while it does not answer */
   constructor(perMinute: number, redis?: Redis) {
     const share = { points: perMinute, duration: 60 };
     this.#own = new RateLimiterMemory(share);

@@ -23,7 +23,7 @@ const statusByType = {
 export type ApiErrorType = keyof typeof statusByType;
 
 interface ErrorDetails {
-  /** The field that is wrong. */
+  /** The wrong field. */
   readonly param?: string | undefined;
   /** Seconds after which to try again. */
   readonly retryAfter?: number;
@@ -75,7 +75,7 @@ export class StoreError extends ApiError {
   }
 }
 
-/** Any error as one that may be reported; errors of the server reveal no internals. */
+/** Turns any error into a reportable one; server errors reveal no internals. */
 export function asApiError(error: unknown): ApiError {
   if (error instanceof ApiError) return error;
   if (error instanceof OverloadError) {

@@ -36,7 +36,7 @@ export interface ApiOptions extends TokenServing {
   draining: boolean;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
-  /** Servers under whose names measurements appear too. Default none. */
+  /** Other servers whose names measurements also use. Default none. */
   readonly metricDialects?: readonly MetricDialect[];
   readonly page?: PageFiles;
   /** Whether measurements need no key. Default false. */
@@ -49,13 +49,13 @@ export interface ApiDefinition<S> {
   readonly routes: readonly Route<S>[];
   /** Paths of other models that this one cannot answer, and why. */
   readonly refused: { readonly paths: readonly string[]; readonly why: string };
-  /** Fields of `meta` in /v1/models besides those that all models have. */
+  /** Fields of `meta` in /v1/models beyond every model's. */
   readonly meta: (serving: S) => object;
-  /** Requests that are answered or wait. */
+  /** Running and waiting requests. */
   readonly load: (serving: S) => number;
   /** Most tokens of a text. */
   readonly longest: (serving: S) => number;
-  /** Fields of /props besides those that all servers have. */
+  /** Fields of /props beyond every server's. */
   readonly properties: (serving: S) => object | Promise<object>;
 }
 
@@ -94,7 +94,7 @@ const absentEndpoints: readonly string[] = [
 /** Addresses that need no key. */
 const open = ['/health', '/v1/health', '/v1/models', '/models'];
 
-/** Addresses that routers read, which need none either where that is asked for. */
+/** Addresses that routers read; they need no key either, if asked for. */
 const measured = ['/metrics', '/load'];
 
 export function createApi<S extends TokenServing>(options: S & ApiOptions, definition: ApiDefinition<S>): Api {
@@ -130,7 +130,7 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
     c.header('x-request-id', c.get('requestId'));
     c.header('x-content-type-options', 'nosniff');
     const session = c.req.header('x-session-id') ?? '';
-    // Balancers that keep a client's requests together know it by this, also where a proxy has set it.
+    // Load balancers that keep a client's requests together recognize it by this, even if a proxy set it.
     if (/^[\w.:-]{1,128}$/.test(session)) c.header('x-session-id', session);
     const path = knownPath(c.req.path, known);
     metrics.answered(path, status, seconds);
@@ -198,7 +198,7 @@ function errorBody({ req: { path } }: Context, { body, message }: ApiError) {
   return path.startsWith('/api/') ? { error: message } : body;
 }
 
-/** Addresses of every API besides those that need no key. */
+/** Addresses common to every API, other than the ones that need no key. */
 const described = ['/metrics', '/load', '/props', '/tokenizer_info', '/openapi.json', '/docs'];
 
 function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, definition: ApiDefinition<S>): void {
@@ -228,7 +228,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
   for (const path of ['/v1/models', '/models']) {
     app.get(path, (c) => c.json({ object: 'list', data: names.map(entry) }));
   }
-  // Names may contain slashes, as names on the hub do.
+  // Names may contain slashes, like hub names.
   app.get('/v1/models/:id{.+}', (c) => c.json(entry(answeredName(options, c.req.param('id')))));
   app.get('/load', (c) => c.json({ server_load: definition.load(options) }));
   const build = lazily(() => `linnet ${describeSoftware().linnet}`);

@@ -35,7 +35,7 @@ async function embeddings(serving: EmbeddingServing, request: ApiRequest, fields
 interface VectorOptions {
   /** Numbers of a vector that the client expects. */
   readonly dimensions?: number | undefined;
-  /** Whether texts that are too long are cut. Default: they are refused. */
+  /** Whether to cut overlong texts. Default: refuse them. */
   readonly truncate?: boolean | undefined;
 }
 

@@ -1,7 +1,7 @@
 /** Limits of a server. A limit on the prompt is policy: with a constant-size state no memory depends on it. */
 export const defaultLimits = {
   bodyBytes: 2 << 20,
-  /** Bytes of a session that is imported. */
+  /** Maximum bytes of an imported session. */
   sessionBytes: 512 << 20,
   /** Seconds that a session may ask to be kept. */
   sessionSeconds: 100_000_000,
@@ -18,7 +18,7 @@ export const defaultLimits = {
   stops: 16,
   /** Characters of a stop string. */
   stopLength: 128,
-  /** Most probable tokens that are reported. */
+  /** Maximum number of reported top tokens. */
   logprobs: 20,
   messages: 4096,
   /** Seconds that a request may take. */

@@ -33,7 +33,7 @@ export class ServerMetrics {
     this.#seconds.observe({ endpoint }, seconds);
   }
 
-  /** Adds measurements that are read when they are asked for. */
+  /** Adds measurements read on request. */
   watch(runner: Runner): void {
     // The state of an encoder-decoder model depends on its source.
     const bytes = runner.engine.stateBytes;
@@ -126,7 +126,7 @@ export class ServerMetrics {
     return {
       firstTokens,
       nextTokens(tokens, seconds) {
-        // Tokens of a round come together: each is taken to have an equal part of the time.
+        // A round's tokens arrive together: each gets an equal share of the time.
         for (let i = 0; i < tokens; i++) next(seconds / tokens);
       },
       ended({ finish, seconds, promptSeconds, decodeSeconds, tokens }) {
@@ -180,7 +180,7 @@ export class ServerMetrics {
   }
 }
 
-/** The value of a counter, or the sum of the values of a histogram. */
+/** A counter's value, or the sum of a histogram's values. */
 async function totalOf(metric: Counter | Histogram): Promise<number> {
   const values: readonly { readonly value: number; readonly metricName?: string }[] = (await metric.get()).values;
   return values.find(({ metricName }) => metricName?.endsWith('_sum') !== false)?.value ?? 0;
@@ -189,7 +189,7 @@ async function totalOf(metric: Counter | Histogram): Promise<number> {
 export const metricDialects = ['llamacpp', 'vllm'] as const;
 export type MetricDialect = (typeof metricDialects)[number];
 
-/** Our measurements by the names of other servers, for dashboards that were made for those. */
+/** Our measurements under other servers' names, for their dashboards. */
 const names: Readonly<Record<MetricDialect, Readonly<Record<string, string>>>> = {
   llamacpp: {
     'llamacpp:prompt_tokens_total': 'linnet_prompt_tokens_total',
@@ -230,7 +230,7 @@ const names: Readonly<Record<MetricDialect, Readonly<Record<string, string>>>> =
 const line = /^(# (?:HELP|TYPE) )?(linnet_\w+?)(_bucket|_sum|_count)?(?=[ {])/;
 
 /**
- * A page of measurements in the text format of Prometheus, followed by those that the dialects have names for.
+ * A page of measurements in Prometheus's text format, followed by the dialects' names for them.
  * @param model what vLLM's dashboards pick by, as the label `model_name`
  */
 export function withDialects(page: string, dialects: readonly MetricDialect[], model: string): string {

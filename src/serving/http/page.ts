@@ -47,11 +47,11 @@ function pageFolders(name: string): string[] {
 export interface PageChoice {
   /** Folder of web/. Default `chat`. */
   readonly name?: string;
-  /** Where it may be. Default: where the build puts it. */
+  /** Possible places. Default: the build's output. */
   readonly folders?: readonly string[];
 }
 
-/** Reads a page; undefined where it has not been built. */
+/** Reads a page; undefined if it has not been built. */
 export async function readPage({
   name = 'chat',
   folders = pageFolders(name),

@@ -16,7 +16,7 @@ export type ServedModel = OpenedModel<OpenedKind, unknown>;
 /** A model that writes texts. */
 export type ServedWriter = WriterByKind[keyof WriterByKind];
 
-/** The server as endpoints that do not run the model use it. */
+/** The server as seen by endpoints that do not run the model. */
 export interface TokenServing {
   /** Bytes of bodies under way. */
   readonly bodies: BodyBudget;
@@ -46,7 +46,7 @@ export function modelNames({ model, aliases = [] }: TokenServing): readonly stri
   return [model.name, ...aliases];
 }
 
-/** The name of the model in the answer: the one that the request asks for. @throws ApiError where it is another model's */
+/** The model's name in the answer: the requested one. @throws ApiError if it is another model's */
 export function answeredName(serving: TokenServing, asked = ''): string {
   const { model, anyModel = false } = serving;
   if (asked === '') return model.name;
@@ -62,7 +62,7 @@ export function taggedName(serving: TokenServing, asked = ''): string {
   return asked === '' ? name : asked;
 }
 
-/** How many tokens may be written after a prompt. @throws ApiError for a prompt that is too long */
+/** Maximum tokens after a prompt. @throws ApiError for a prompt that is too long */
 export function tokensLeft({ model, limits }: Serving, promptLength: number, asked: number): number {
   const positions = model.decoder.positions.limit;
   checkLength('prompt', promptLength, Math.min(limits.promptTokens, positions - 1));

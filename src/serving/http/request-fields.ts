@@ -1,4 +1,4 @@
-/** Requests: bodies, read within bounds and within one budget for all that are under way, and their fields, checked. */
+/** Requests: reads bodies within bounds and a shared budget, and checks their fields. */
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
 import { GrowingBytes } from '../../files/bounded-body.ts';
@@ -9,7 +9,7 @@ import { whole } from '../../files/schema-values.ts';
 /** Levels of a body: a schema has 48, and lies in others. */
 const deepestBody = 96;
 
-/** Refuses a request. @param param the field that is wrong */
+/** Refuses a request. @param param the wrong field */
 export function refuse(message: string, param?: string): never {
   throw new ApiError('invalid_request_error', message, { param });
 }
@@ -29,7 +29,7 @@ export function maybe<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
-/** The name of a model, as a request has it. */
+/** A model's name in a request. */
 export const modelName = maybe(z.string().max(512));
 
 export const tokenId = whole(0, 0xffffff);
@@ -41,7 +41,7 @@ export function checkInVocabulary(tokens: Iterable<number>, vocabulary: number, 
   }
 }
 
-/** Fields that would change the answer and that are not understood: when a value means that they are used. */
+/** Unsupported fields that would change the answer, with a test whether a value uses them. */
 export type Refusals = Readonly<Record<string, (value: unknown) => boolean>>;
 
 /** Whether a field is there. */
@@ -51,8 +51,8 @@ export const some = (value: unknown): boolean =>
   isPresent(value) && !(Array.isArray(value) && value.length === 0) && value !== '';
 
 /**
- * Checks a body. Fields that nobody knows are ignored, as clients send many; those known to change the answer are not.
- * @throws ApiError naming the first field that is wrong
+ * Checks a body. Ignores unknown fields, as clients send many; refuses unsupported fields known to change the answer.
+ * @throws ApiError naming the first wrong field
  */
 export function checkBody(schema: z.ZodType, body: unknown, refusals: Refusals = {}): unknown {
   if (typeof body === 'object' && body !== null) {
@@ -81,7 +81,7 @@ export class BodyBudget {
     this.#most = most;
   }
 
-  /** @throws ApiError where other bodies have taken the bytes */
+  /** @throws ApiError if other bodies have taken the bytes */
   take(bytes: number): void {
     if (this.#taken + bytes > this.#most) {
       throw new ApiError('unavailable_error', 'too many large requests at once; try again', { retryAfter: 1 });
@@ -98,13 +98,13 @@ interface BodyBounds {
   /** Most bytes. */
   readonly most: number;
   readonly bodies: BodyBudget;
-  /** Judges the beginning of a body: whether it has seen enough. It throws for a body that is not wanted. */
+  /** Checks the beginning of a body: returns whether it has seen enough, throws to refuse the body. */
   readonly judge?: (beginning: Buffer) => boolean;
 }
 
 /**
  * Reads a body and uses it, while its bytes are counted.
- * @throws ApiError for a body of too many bytes, or where too many bodies are under way; the errors of `judge` and `use`
+ * @throws ApiError for a body of too many bytes, or if too many bodies are under way; the errors of `judge` and `use`
  */
 export async function withBody<T>(
   request: Request,
@@ -117,7 +117,7 @@ export async function withBody<T>(
   if (Number(named ?? 0) > most) throw tooLarge();
   // Node holds a request to the length that it names.
   if (named !== null && Number(named) <= small) return use(Buffer.from(await request.arrayBuffer()));
-  // A stream that is left is not cancelled, which would end the connection before the refusal is on its way.
+  // Does not cancel the rest of the stream, which would close the connection before the refusal is sent.
   const stream: AsyncIterable<Uint8Array> | undefined = request.body?.values({ preventCancel: true });
   const body = new GrowingBytes();
   let judged = judge === undefined;

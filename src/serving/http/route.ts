@@ -1,4 +1,4 @@
-/** A route of an API: address, body and handler. Documentation follows from it, too. */
+/** A route of an API: address, body and handler. The documentation is derived from it. */
 import type { z } from 'zod';
 import type { ServerLimits } from './limits.ts';
 import type { Refusals } from './request-fields.ts';
@@ -9,7 +9,7 @@ export interface ApiRequest {
   readonly key: string;
   /** Secret of this process and the key: beginnings of texts are shared within it. */
   readonly salt: string;
-  /** Ends the work on the request: the client is gone, or the time is over. Fired when the answer is whole, too. */
+  /** Ends work on the request: the client is gone, time is up, or the answer is complete. */
   readonly abort: AbortController;
   /** Parts of the address, by the names in the path. */
   readonly params: Readonly<Record<string, string>>;
@@ -21,7 +21,7 @@ export interface ApiRequest {
 export type BodySchema<Fields> = (limits: ServerLimits) => z.ZodType<Fields>;
 
 interface RouteOptions {
-  /** Fields that the schema does not have and that are refused rather than ignored. */
+  /** Fields outside the schema that are refused rather than ignored. */
   readonly refusals?: Refusals;
   /** Whether a body may be empty. */
   readonly optional?: boolean;
@@ -34,7 +34,7 @@ export interface Route<S> extends RouteOptions {
   readonly path: string;
   readonly summary: string;
   readonly body?: BodySchema<unknown>;
-  /** Content type of a body, or an answer, that is not JSON. */
+  /** Content type of a body or answer other than JSON. */
   readonly takes?: string;
   readonly gives?: string;
   /** @param fields the body as its schema gives it; undefined for a route without one */

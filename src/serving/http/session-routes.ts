@@ -69,7 +69,7 @@ async function importSession(
   if (!/^application\/octet-stream\b/i.test(raw.headers.get('content-type') ?? '')) {
     throw new ApiError('unsupported_media_type_error', 'send a session as "content-type: application/octet-stream"');
   }
-  // It may be anyone's: its header is judged before more is kept, and it is checked as a whole before it is used.
+  // Untrusted: its header is checked before more is kept, and the whole before it is used.
   const judge = (beginning: Buffer) => checkSessionHeader(beginning, model.fingerprint);
   const { state, tokens, random } = await withBody(raw, { most: limits.sessionBytes, bodies, judge }, (bytes) =>
     decodeSession(bytes, runner.engine, model.fingerprint),

@@ -31,7 +31,7 @@ async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: To
   if ([content, prompt, messages].filter((field) => field !== undefined).length !== 1) {
     refuse('give one of "content", "prompt" and "messages"', 'content');
   }
-  // Each shape has its own default.
+  // Each format has its own default.
   const special = fields.add_special ?? fields.add_special_tokens ?? prompt !== undefined;
   const encoding = { bos: special ? 'auto' : false, whole: special, special: fields.parse_special } as const;
   const encode = () =>
@@ -47,7 +47,7 @@ async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: To
   });
 }
 
-/** The text of a token, or its bytes where they are only part of a character. */
+/** A token's text, or its bytes if they are only part of a character. */
 function pieceOf({ pieces }: ServedModel, id: number): string | number[] {
   const text = pieces.of(id);
   return text === `token_id:${id}` ? (pieces.bytesOf(id) ?? text) : text;

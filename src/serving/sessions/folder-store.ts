@@ -1,6 +1,6 @@
 /**
  * Sessions as files, a folder for each. Servers of one model may share the folder: a version is a file of its own,
- * `VERSION.session`, or `VERSION.SECONDS.session` where it has a time to live, and of two who create the same version the
+ * `VERSION.session`, or `VERSION.SECONDS.session` if it has a time to live, and of two who create the same version the
  * file system lets one.
  */
 import { mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';

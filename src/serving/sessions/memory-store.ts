@@ -1,6 +1,6 @@
 /**
  * The most recently used states in memory: alone, gone with the process, or in front of a store. Saves go through to the
- * store; an entry in memory is used only where the store still has its version, since other servers may have gone on.
+ * store; an entry in memory is used only if the store still has its version, since other servers may have continued it.
  */
 import { LRUCache } from 'lru-cache';
 import {
@@ -21,9 +21,9 @@ type LoadObserver = (tier: 'warm' | 'cold', seconds: number, bytes: number) => v
 export interface MemoryStoreOptions {
   /** Bytes of entries in memory; an entry that has more is not held. Default: all are. */
   readonly maxBytes?: number;
-  /** The store behind, closed with this one. Default: none. */
+  /** The backing store, closed with this one. Default: none. */
   readonly cold?: SessionStore;
-  /** Makes do with memory while the store is away, and receives the reason. Default: that is an error. */
+  /** Receives the reason while the store is unavailable and memory alone is used. Default: an error. */
   readonly onAbsence?: (error: unknown) => void;
 }
 
@@ -31,7 +31,7 @@ export class MemoryStore implements SessionStore {
   readonly #entries: LRUCache<string, StoredSession>;
   readonly #cold: SessionStore | undefined;
   readonly #onAbsence: ((error: unknown) => void) | undefined;
-  /** Receives every load of an entry where there is a store behind. */
+  /** Receives every load of an entry, if there is a backing store. */
   observer: LoadObserver = () => undefined;
 
   constructor({ maxBytes = Number.MAX_SAFE_INTEGER, cold, onAbsence }: MemoryStoreOptions = {}) {
@@ -86,7 +86,7 @@ export class MemoryStore implements SessionStore {
   }
 
   async delete(name: SessionName): Promise<boolean> {
-    // An entry whose time is over counts as none.
+    // An expired entry counts as absent.
     const held = this.#entries.peek(nameOf(name)) !== undefined && this.#entries.delete(nameOf(name));
     return this.#cold === undefined ? held : await this.#cold.delete(name);
   }

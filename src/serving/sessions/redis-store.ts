@@ -33,9 +33,9 @@ return redis.call('ZRANGE', KEYS[1], 0, -1)`;
 /** Most bytes that Redis keeps in one value. */
 const mostBytes = 512 * 2 ** 20;
 
-/** Milliseconds for an answer, and bytes that are sent in each of them at least. */
+/** Milliseconds for an answer, and minimum bytes sent per millisecond. */
 const patience = { answer: 800, bytes: 10_000 };
-/** Milliseconds for the bytes of an entry that is known to be there. */
+/** Milliseconds for the bytes of an existing entry. */
 const loadPatience = 30_000;
 
 /**
@@ -115,7 +115,7 @@ export function redisStore(redis: Redis, model: StateModel, kind: string, idle?:
   };
 }
 
-/** @throws StoreError where Redis gives no answer or has no room; LinnetError `FORMAT` for a key of another type */
+/** @throws StoreError if Redis does not answer or has no room; LinnetError `FORMAT` for a key of another type */
 async function redisAnswer<T>(key: string, asked: Promise<T>, milliseconds = patience.answer): Promise<T> {
   try {
     return await answerWithin(milliseconds, asked);

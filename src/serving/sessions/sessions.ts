@@ -1,9 +1,9 @@
 /**
- * Sessions: texts whose state is kept between requests, so that the next turn reads only the new tokens.
+ * Sessions keep a text's state between requests, so that the next turn reads only the new tokens.
  *
  * One turn at a time works on a session, on a fork of its state: a turn that fails or is cancelled leaves the session as it
  * was. A second turn is refused: at once by the server that has the first, and by another server, which shares the store,
- * when it would replace a version that is no more.
+ * if it would replace an outdated version.
  */
 import { randomBytes } from 'node:crypto';
 import type { Snapshot } from '../../decoding/state/session-format.ts';
@@ -30,18 +30,18 @@ export class Sessions {
   readonly #busy = new Set<string>();
   readonly #counts = new Map<string, { count: number; readonly at: number }>();
 
-  /** @param ttl seconds without a turn after which a session is gone, where it was not made with others. Default: it stays */
+  /** @param ttl seconds without a turn after which a session is deleted, unless created with another time. Default: never */
   constructor(store: SessionStore, ttl?: number) {
     this.#store = store;
     this.#ttl = ttl;
   }
 
-  /** Keeps a new session. @throws ApiError where the owner has as many as there may be */
+  /** Stores a new session. @throws ApiError if the owner has the maximum number */
   create(owner: string, session: Snapshot, ttl = this.#ttl) {
     return this.#save({ owner, id: `sess_${randomBytes(16).toString('hex')}` }, session, { expected: 0, ttl });
   }
 
-  /** Keeps a session under an id, in place of one of that id. @throws ApiError as `create` and `begin` */
+  /** Stores a session under an id, replacing any other. @throws ApiError as `create` and `begin` */
   async put(name: SessionName, session: Snapshot, signal: AbortSignal) {
     this.#claim(name, signal);
     const expected = (await this.#store.version(name)) ?? 0;

@@ -48,7 +48,7 @@ export async function openSharedState(url: string, model: StateModel, log: Logge
 const timeToLive = 3600;
 /** Entries on their way to Redis; more are left out. */
 const mostPending = 16;
-/** Longest lengths of a salt that are asked for. */
+/** Number of longest lengths to request per salt. */
 const mostLengths = 256;
 /** Milliseconds after which a prompt is read rather than waited for. */
 const patience = 500;
@@ -56,9 +56,9 @@ const addPatience = 1000;
 
 /**
  * Beginnings of texts. An entry is a session file under its chain key; per salt a sorted set holds the lengths at which there
- * are any. What comes from there is checked as foreign bytes are, and must be of the very tokens that were asked for: else it
- * is as if there were none.
- * @param onProblem called for entries that are unusable and of a Redis that does not answer
+ * are any. Bytes from there are untrusted and must belong to exactly the requested tokens: else they
+ * are ignored.
+ * @param onProblem called for unusable entries and when Redis does not answer
  */
 function redisPrefixes(
   redis: Redis,

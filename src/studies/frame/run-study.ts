@@ -1,4 +1,4 @@
-/** Runs studies: trial by trial here or on other machines, continued where they were stopped, and reported. */
+/** Runs studies trial by trial, here or on other machines, continues stopped ones and reports results. */
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
@@ -108,7 +108,7 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
 
   /**
    * Loads a plan with everything that it names. Dispose of it.
-   * @throws LinnetError `CONFIG` naming all fields that are wrong, and as `load`
+   * @throws LinnetError `CONFIG` naming all wrong fields, and as `load`
    */
   async function open(given: unknown, source: PlanSource = planSource(), compile?: CompileOptions) {
     const plan = parsePlan(definition, given, source.name);
@@ -116,7 +116,7 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
     const { trials } = loaded;
 
     /**
-     * Runs the trials that have no result yet. Stopped, it goes on where it was when called again: inside a trial from its
+     * Runs the trials without a result. A stopped study continues when called again: within a trial from its
      * newest snapshot.
      * @param onResult called for every result; `isKnown` if it was measured before
      * @returns results in the order of the plan
@@ -188,7 +188,7 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
       return results.filter((result) => result !== undefined);
     }
 
-    /** Runs the trials, with a record where there is a folder for it, and writes the report. */
+    /** Runs the trials, with a record if there is a folder for it, and writes the report. */
     async function report(options: RunStudyOptions): Promise<FinishedStudy> {
       const { out, command, note, onProgress, resultStore, share, ...others } = options;
       const total = trials.length;

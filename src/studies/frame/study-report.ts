@@ -31,7 +31,7 @@ export interface StudyReport {
   readonly files?: Readonly<Record<string, { readonly name: string; readonly content: string }>>;
 }
 
-/** The tables of a report, each under its title where there are several, and its conclusion. */
+/** A report's tables, titled if there are several, and its conclusion. */
 export function printedReport({ sections, conclusion }: StudyReport): string {
   const tables = sections.flatMap(({ title, blocks }) =>
     blocks.flatMap((block) => (block.kind === 'table' ? [{ title, text: textTable(block.table) }] : [])),

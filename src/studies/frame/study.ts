@@ -21,7 +21,7 @@ export interface TrialHooks extends Stoppable {
   /** Bytes of a training. Default: as `memoryLimit`. */
   readonly memory?: number;
   readonly compile?: CompileOptions;
-  /** Where trainings keep snapshots, so that the trial can be continued; absent where the study has no folder. */
+  /** Snapshot folder for continuing the trial; absent if the study has no folder. */
   readonly snapshots?: { readonly folder: string; readonly every: number };
   readonly onUpdate?: (update: TrialUpdate) => void;
 }
@@ -81,7 +81,7 @@ export interface StudyDefinition<Plan extends object, Trial, Place extends Trial
   readonly identity: (trial: Trial) => string | Promise<string>;
   /** Measures a trial. @throws LinnetError `ABORTED` when the signal fires */
   readonly run: (trial: Trial, hooks: TrialHooks) => Promise<Measured>;
-  /** The numbers of a result that are said when it is there. */
+  /** The numbers printed for a finished result. */
   readonly figures: (measured: Measured) => Readonly<Record<string, number>>;
   readonly report: (
     results: readonly (Place & Measured)[],
@@ -105,7 +105,7 @@ export function byName<Schema extends z.ZodType>(schema: Schema) {
   return z.record(planName, schema).refine((all) => Object.keys(all).length > 0, 'name at least one');
 }
 
-/** Seeds of a plan, none of them twice. */
+/** A plan's distinct seeds. */
 export const planSeeds = z
   .array(z.int().min(0))
   .min(1)
@@ -114,7 +114,7 @@ export const planSeeds = z
     context.addIssue({ code: 'custom', message: `a seed is listed twice in ${seeds.join(', ')}` });
   });
 
-/** Fills in the defaults of a plan. @throws LinnetError `CONFIG` naming every field that is wrong */
+/** Fills in the defaults of a plan. @throws LinnetError `CONFIG` naming every wrong field */
 export function parsePlan<Plan>(
   { name, plan }: { readonly name: string; readonly plan: z.ZodType<Plan> },
   json: unknown,
@@ -123,7 +123,7 @@ export function parsePlan<Plan>(
   return validated(plan, json, 'CONFIG', `${source} is not a plan of the study "${name}"`);
 }
 
-/** Runs what concerns one entry of a plan, whose name errors then begin with. */
+/** Runs work for one entry of a plan; its name prefixes errors. */
 export function naming<T>(entry: string, work: () => T): T {
   try {
     return work();
@@ -143,7 +143,7 @@ export function placeWords(place: TrialPlace): string[] {
   });
 }
 
-/** File name of a trial, without its ending. Words of a plan have no underscore of their own, so that no two are one. */
+/** File name of a trial, without its ending. Names in plans have no underscore, so that file names stay distinct. */
 export function trialName(place: TrialPlace): string {
   return placeWords(place)
     .map((word) => word.replace(/[^\p{L}\d+.·-]/gu, '_'))

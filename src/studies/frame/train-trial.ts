@@ -1,4 +1,4 @@
-/** Trials that train: the models that they start from, and a training that is continued from its snapshots. */
+/** Trials that train: their initial models, and training that continues from snapshots. */
 import { z } from 'zod';
 import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
@@ -21,13 +21,13 @@ export const startFields = {
 
 type StartChoice = z.output<z.ZodObject<typeof startFields>>;
 
-/** Whether a model has one beginning. */
+/** Whether a model has exactly one origin. */
 export const hasOneStart = [
   ({ config, folder }: StartChoice): boolean => (config === undefined) !== (folder === undefined),
   { message: 'give either "config" or "folder"' },
 ] as const;
 
-/** The model that a trial starts from, and its weights where they come from a folder. */
+/** A trial's initial model, and its weights if they come from a folder. */
 export interface StartingModel {
   readonly model: Model;
   readonly loaded?: LoadedModel<Model>;
@@ -57,7 +57,7 @@ export type TrainedTrial = Awaited<ReturnType<typeof trainTrial>>;
 
 const curvePoints = 60;
 
-/** @throws LinnetError `CONFIG` for a step over the memory, `ABORTED` by the signal; with `snapshots` the next call goes on */
+/** @throws LinnetError `CONFIG` for a step over the memory, `ABORTED` by the signal; with `snapshots` the next call continues */
 export async function trainTrial(
   job: Omit<TrainingJob, keyof TrialHooks>,
   { compile, memory = memoryLimit(undefined), signal, snapshots, onUpdate }: TrialHooks,

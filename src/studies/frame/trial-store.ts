@@ -1,4 +1,4 @@
-/** The results of trials: a file each in the folder of a study, next to the snapshots of the trial under way. */
+/** Trial results, one file each in the study's folder, next to the current trial's snapshots. */
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
@@ -41,7 +41,7 @@ export async function openTrials(path: string) {
   return {
     snapshotFolder,
     /**
-     * The result of an earlier run; undefined where there is none.
+     * An earlier run's result, if any.
      * @param identity the trial's identity, computed only if there is a result
      * @throws LinnetError `MISMATCH` for the result of another trial of the same name, `FORMAT` for a damaged file
      */

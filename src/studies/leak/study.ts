@@ -85,7 +85,7 @@ export async function reportLeak(results: readonly Result[]): Promise<StudyRepor
   };
 }
 
-/** Training losses over the optimizer steps, of the first seed. */
+/** The first seed's training losses over the optimizer steps. */
 function lossChart(results: readonly Result[]) {
   const runs = results.filter(({ seed }) => seed === results[0].seed);
   const ends = runs.map((run) => `${run.points[run.points.length - 1].loss.toFixed(2)} ${nameOf(run.strength)}`);

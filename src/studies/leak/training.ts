@@ -42,7 +42,7 @@ const mostCharacters = 400_000;
 
 const length = 128;
 
-/** Bytes read before the one that is asked for; a multiple of 64, so that no padding stands in for the future. */
+/** Bytes before the one asked for; a multiple of 64, so that no padding stands in for the future. */
 const contextBytes = 64;
 
 const questions = 256;
@@ -63,7 +63,7 @@ function demonstrationModel(masked: boolean): CausalModel {
   return withMixer(plain, mixer);
 }
 
-/** The text that is trained on, and the questions about the last tenth, which is held out. */
+/** The training text, and questions about its held-out last tenth. */
 interface LeakText {
   readonly dataset: PackedDataset;
   readonly asked: EvaluationData;
@@ -79,14 +79,14 @@ export async function leakText(sources: readonly string[]): Promise<LeakText> {
 
 /** One training: how much of the future is masked, and the seed of weights and batches. */
 export interface LeakTraining {
-  /** 0 applies the filter weights of the future as they are, 1 not at all, s multiplies them by 1 − s. */
+  /** 0 applies the future's filter weights in full, 1 not at all, s multiplies them by 1 − s. */
   readonly strength: number;
   readonly seed: number;
   readonly steps: number;
   readonly text: LeakText;
 }
 
-/** Trains a model, and asks it where there is no future. @throws LinnetError `ABORTED` when the signal fires */
+/** Trains a model, then tests it without a future. @throws LinnetError `ABORTED` when the signal fires */
 export async function trainAndAsk(
   { strength, seed, steps, text: { dataset, asked } }: LeakTraining,
   hooks: TrialHooks,

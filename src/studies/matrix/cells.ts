@@ -20,7 +20,7 @@ import { runBackward, runForward, type Texts } from './forward.ts';
 
 const works = z.boolean().nullable();
 
-/** Abilities of a cell: true, false, or null where the thing cannot exist. */
+/** Abilities of a cell: true, false, or null if impossible. */
 export const cellResult = z.strictObject({
   /** Logits are finite, and a padded row has the logits of the row alone. */
   forward: works,
@@ -28,7 +28,7 @@ export const cellResult = z.strictObject({
   backward: works,
   /** Steps and trees have the logits of the parallel form. */
   decode: works,
-  /** Largest error of forward and decode, relative to the largest logit; null where nothing was compared. */
+  /** Largest error of forward and decode, relative to the largest logit; null if nothing was compared. */
   maxError: z.number().nullable(),
   note: z.string().optional(),
 });
@@ -63,7 +63,7 @@ export async function supportCell(
   try {
     return await measured(probe.model(configure(mixer, convolution, direction)), options);
   } catch (error) {
-    // Groups of two texts correspond only where the texts are equally long, which these are not.
+    // Groups of two texts correspond only if the texts are equally long, and these are not.
     const cannotExist: readonly string[] = direction === 'cross' ? ['CONFIG', 'SHAPE'] : ['CONFIG'];
     if (!(error instanceof LinnetError) || !cannotExist.includes(error.code)) throw error;
     return { forward: null, backward: null, decode: null, maxError: null, note: error.message };

@@ -119,14 +119,14 @@ export async function runBackward(
   return { gradient, difference, magnitude: Math.sqrt(squares), finite };
 }
 
-/** From where the curvature of the loss shows to where its float32 rounding does: what suits differs between mixers. */
+/** Step sizes between visible curvature of the loss and its float32 rounding; the best one differs by mixer. */
 const differenceSteps = [2 ** -10, 2 ** -12, 2 ** -14, 2 ** -16, 2 ** -18];
 
 function normals(count: number, random: Random): Float32Array {
   return Float32Array.from({ length: count }, () => random.normal());
 }
 
-/** Parameters that a short batch does not reach, such as α with a single group, are no inputs of its program. */
+/** Parameters that a short batch does not reach, such as α with a single group, are not inputs of its program. */
 function run<K extends string>(
   program: Program,
   parameters: Weights,

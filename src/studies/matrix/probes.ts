@@ -13,7 +13,7 @@ export type Direction = 'causal' | 'bidirectional' | 'cross';
 export interface SupportProbe {
   readonly family: string;
   readonly direction: Direction;
-  /** A tiny model with the mixer in all attentions of this direction. @throws LinnetError where that cannot exist */
+  /** A tiny model with the mixer in all attentions of this direction. @throws LinnetError if that is impossible */
   model(mixer: MixerConfig): Model;
 }
 

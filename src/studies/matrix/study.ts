@@ -62,7 +62,7 @@ function requireKnown(what: string, given: readonly string[], known: readonly st
 
 const forms = ['forward', 'backward', 'decode'] as const;
 
-/** The report: its answer is no where a form does not work. */
+/** The report; its answer is no if a form does not work. */
 function reportMatrix(rows: readonly SupportRow[]): StudyReport {
   const failed = rows.filter((row) => forms.some((form) => row[form] === false));
   const about =
@@ -119,7 +119,7 @@ function cellTable(rows: readonly SupportRow[]): Table {
 /** The page docs/reference/support.md: a line a mixer. */
 function supportPage(rows: readonly SupportRow[]): string {
   const lines = groupedBy(rows, nameOf);
-  // "augmented" has one line: its cell without the convolution does not exist.
+  // "augmented" has one line: it has no cell without the convolution.
   const cellOf = (own: readonly SupportRow[], attention: string): SupportRow | undefined => {
     const cells = own.filter((row) => attentionOf(row) === attention);
     return cells.find(({ forward }) => forward !== null) ?? cells[0];

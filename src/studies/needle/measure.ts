@@ -31,7 +31,7 @@ export const needleCell = z.strictObject({
   tokens: z.number(),
 });
 
-/** The score of chance where an answer is chosen. */
+/** The chance score of choosing an answer. */
 export function needleChance(task: NeedleTaskName): number {
   return needleTasks[task].answers / choiceCount;
 }
@@ -78,7 +78,7 @@ const answering: Readonly<Record<NeedleAnswerKind, Answering>> = {
       const found = await scorer.score(requests, options);
       const ranked = candidates
         .map((_candidate, at) => ({ right: at < answers.length, likelihood: found[at].logLikelihood }))
-        // Equals: the wrong one first, so that a model that says nothing finds nothing.
+        // On ties the wrong one comes first, so that an uninformative model finds nothing.
         .sort((a, b) => b.likelihood - a.likelihood || Number(a.right) - Number(b.right));
       scores.push(ranked.slice(0, answers.length).filter(({ right }) => right).length / answers.length);
     }
@@ -86,7 +86,7 @@ const answering: Readonly<Record<NeedleAnswerKind, Answering>> = {
   },
 };
 
-/** Share of references that are in a text, whatever the case. */
+/** Share of references found in a text, ignoring case. */
 export function shareContained(references: readonly string[], text: string): number {
   const lower = text.toLowerCase();
   return references.filter((reference) => lower.includes(reference.toLowerCase())).length / references.length;

@@ -8,7 +8,7 @@ import { needleTasks, type NeedleTaskName } from './task.ts';
 
 /** Longer sentences are lists or verses more often than prose, and make depth coarse. */
 const mostCharacters = 400;
-/** Enough for the longest text that is asked for; it is gone through again if not. */
+/** Enough for the longest requested text; repeated if not. */
 const mostSentences = 50_000;
 
 /** Sentences of documents, white space in them made one space. @throws LinnetError `INPUT` without a sentence */

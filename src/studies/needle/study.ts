@@ -56,7 +56,7 @@ type Result = Place & Measured;
 interface NeedleTrial extends NeedleSettings {
   readonly model: string;
   readonly sentences: readonly string[];
-  /** Opens the model, or gives the one that is open. */
+  /** Opens the model, or returns the open one. */
   readonly open: () => ReturnType<typeof openScorer>;
   readonly text: string;
 }

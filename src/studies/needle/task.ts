@@ -1,6 +1,6 @@
 /**
  * Needles and their questions: five of the tasks of RULER (Hsieh et al., "RULER: What's the Real Context Size of
- * Your Long-Context Language Models?", arXiv 2404.06654), with its wording, so that scores can be laid next to others.
+ * Your Long-Context Language Models?", arXiv 2404.06654), with its wording, so that scores are comparable.
  */
 import type { Random } from '../../random.ts';
 

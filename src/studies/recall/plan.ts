@@ -76,7 +76,7 @@ export const recallPlan = z
 
 export type RecallPlan = z.infer<typeof recallPlan>;
 
-/** The configurations of a plan by size, each with the fields of that size; one without a name where there are none. */
+/** The configurations of a plan by size, each with its size's fields; one without a name if there are no sizes. */
 export function recallConfigs({ config, sizes }: RecallPlan): Map<string, NonNullable<RecallPlan['config']>> {
   if (config === undefined) return new Map();
   if (sizes === undefined) return new Map([['', config]]);

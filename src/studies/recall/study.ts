@@ -1,4 +1,4 @@
-/** Associative recall of trained mixers, sizes and seeds, or of models as they are, against the bytes of the state. */
+/** Associative recall against state size, for trained mixers, sizes and seeds, or for given models. */
 import { join } from 'node:path';
 import { z } from 'zod';
 import { loadCausalModel } from '../../checkpoint/load-model.ts';
@@ -28,7 +28,7 @@ interface RecallTrial extends Place {
   readonly plan: RecallPlan;
   /** The trained model; undefined for a model folder. */
   readonly trained?: { readonly config: NonNullable<RecallPlan['config']>; readonly choice: RecallMethod };
-  /** The folder of a model that is measured as it is. */
+  /** Folder of a model to measure as it is. */
   readonly folder: string;
 }
 

@@ -20,7 +20,7 @@ export interface NamedRule {
   readonly rule: TreeRule;
 }
 
-/** The exact rule, and rules that are wrong, each in one way. */
+/** The exact rule, and rules that are each wrong in one way. */
 export const verificationRules: readonly NamedRule[] = [
   { name: 'exact', rule: {} },
   // As the paper's reference code: a node beyond a group boundary does not see the group that has just closed, neither its
@@ -120,7 +120,7 @@ export function ruleAgreements(
     return {
       name,
       tokens,
-      /** Tokens that differ from sequential decoding of the same text; the text then goes on with the right one. */
+      /** Tokens that differ from sequential decoding of the same text, which then continues with the right one. */
       mismatches,
       mismatchesPer1000: (1000 * mismatches) / tokens,
       tokensPerStep: (tokens - counts.length) / Math.max(1, sum('steps')), // the first is the prompt's
@@ -177,7 +177,7 @@ async function decodeByRule(
       text.push(right);
       if (token === right) continue;
       mismatches++;
-      break; // what was built on the wrong token is not taken in
+      break; // discards tokens that follow the wrong one
     }
   }
   return { mismatches, steps, error };

@@ -15,7 +15,7 @@ function summarize(results: readonly SweepResult[]) {
       const measures = Object.fromEntries(
         groupedBy(measured, ([name]) => name).map((same) => [same[0][0], overSeeds(same.map(([, value]) => value))]),
       );
-      // The mean of the measures is the score of a task; the mean of the scores is the average, as in GLUE.
+      // A task's score is the mean of its measures; the average is the mean of the scores, as in GLUE.
       return { task: trials[0].task ?? '', measures, score: average(Object.values(measures).map(({ mean }) => mean)) };
     });
     return { model: group[0].model, method: group[0].method, cells, average: average(cells.map(({ score }) => score)) };

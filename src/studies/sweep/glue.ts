@@ -1,4 +1,4 @@
-/** The tasks of GLUE (Wang et al., arXiv 1804.07461) as they are fine-tuned: the words of their labels, and reported numbers. */
+/** GLUE's tasks for fine-tuning (Wang et al., arXiv 1804.07461): label words and reported measures. */
 import { glueDefinitions } from '../../evaluation/tasks/definitions/glue.ts';
 import type { DataSource } from '../../evaluation/tasks/data/locate.ts';
 
@@ -13,15 +13,15 @@ export interface ClassificationTask {
   readonly columns: readonly string[];
   /** Column of the label. */
   readonly label: string;
-  /** Words of the labels in the order of their ids, for models that write them; undefined where labels are numbers. */
+  /** Words of the labels in the order of their ids, for models that write them; undefined if labels are numbers. */
   readonly words?: readonly string[];
   readonly measures: readonly Measure[];
 }
 
-/** A task of GLUE, and where its rows are. */
+/** A GLUE task and the place of its rows. */
 export interface GlueTask extends ClassificationTask {
   readonly source: DataSource;
-  /** The split that is measured on: the labels of test splits are not public. */
+  /** The measured split: labels of test splits are not public. */
   readonly validation: string;
 }
 
@@ -43,7 +43,7 @@ const words: Readonly<Record<string, readonly string[]>> = {
 
 const measures: Readonly<Record<string, Measure>> = { acc: 'accuracy', f1: 'f1', mcc: 'matthews' };
 
-/** All tasks: those that `eval tasks` asks as prompts, and STS-B. */
+/** All tasks: the prompts of `eval tasks`, and STS-B. */
 export const glueTasks: readonly GlueTask[] = [
   ...glueDefinitions.map(({ validation_split: validation = 'validation', ...definition }) => {
     // The second split of MNLI has the hub's name here.

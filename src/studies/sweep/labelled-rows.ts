@@ -9,7 +9,7 @@ import type { ClassificationPlan, OwnTask } from './plan.ts';
 
 export interface TaskRows {
   readonly task: ClassificationTask;
-  /** Names of the classes by id; undefined where labels are numbers. */
+  /** Class names by id; undefined if labels are numbers. */
   readonly labels: readonly string[] | undefined;
   readonly train: readonly LabelledText[];
   readonly validation: readonly LabelledText[];
@@ -17,8 +17,8 @@ export interface TaskRows {
 
 /**
  * Reads the tasks of a plan.
- * @param place the path of a folder or file of the plan
- * @throws LinnetError `NOT_FOUND`, saying where rows were looked for; `FORMAT` naming file and row; `INPUT` for a label of
+ * @param place path of a folder or file in the plan
+ * @throws LinnetError `NOT_FOUND`, naming the places searched for rows; `FORMAT` naming file and row; `INPUT` for a label of
  *   the validation rows that the training rows do not have
  */
 export async function readTaskRows(plan: ClassificationPlan, place: (path: string) => string): Promise<TaskRows[]> {

@@ -8,7 +8,7 @@ import type { SweepMeasured } from './plan.ts';
 
 /** A lesson for one model with its mixers. */
 export interface PreparedLesson extends Pick<TrainingJob, 'model' | 'objective' | 'dataset' | 'evaluation'> {
-  /** Weights to start from, where the trained model has more than the plan's. */
+  /** Initial weights, if the trained model has more than the plan's. */
   readonly start?: (weights: TrainingJob['parameters']) => TrainingJob['parameters'];
   /** Identity of the held-out text or rows. */
   readonly measuredOn: () => Iterable<string>;
@@ -23,7 +23,7 @@ export interface SweepLesson {
   readonly task?: string;
   /** Names the text or task, with the amounts learned and measured. */
   readonly extent: readonly [name: string, text: string];
-  /** Tokens, or texts of a task, that are measured. */
+  /** Number of measured tokens, or of a task's texts. */
   readonly measured: number;
   prepare(model: Model, settings: TrainingSettings): PreparedLesson;
 }

@@ -37,7 +37,7 @@ const methodSchema = z
     mixer: mixerSchema.optional(),
     /** Another mixer in the first layers, such as TransNormer's block-diagonal softmax. */
     first: z.strictObject({ layers: whole(1), mixer: mixerSchema }).optional(),
-    /** Whether it is run with the masked convolution too. Default: where the mixer can have one and has none. */
+    /** Whether to run it also with the masked convolution. Default: if the mixer can have one and has none. */
     augmented: z.boolean().optional(),
   })
   .refine(({ preset, mixer }) => (preset === undefined) !== (mixer === undefined), {
@@ -51,9 +51,9 @@ const textPlan = z.strictObject({
   objective: z.undefined().optional(),
   data: z.array(filledText).min(1),
   field: z.string().default('text'),
-  /** Documents at the end that are measured on, or the share of them. */
+  /** Number or share of the last documents, held out for measuring. */
   heldOut: positiveNumber,
-  /** Most windows of held-out text that are scored. */
+  /** Maximum number of scored held-out windows. */
   windows: whole(1).default(64),
   tokenizer: filledText,
   models: byName(z.strictObject(modelShape).refine(...hasOneStart)),
@@ -101,11 +101,11 @@ const classificationPlan = z
   .strictObject({
     ...planShape,
     objective: z.literal('classify'),
-    /** Folder of GLUE in a layout that `eval tasks` reads; of no use where all tasks are the plan's own. */
+    /** Folder of GLUE in a layout that `eval tasks` reads; unused if all tasks are the plan's own. */
     data: filledText.optional(),
     /** Tasks of GLUE by name, or tasks with files. */
     tasks: z.array(taskSchema).min(1),
-    /** Most rows that are trained on and measured on; default all. */
+    /** Maximum rows for training and for measuring; default all. */
     limit: z.strictObject({ train: whole(1).optional(), validation: whole(1).optional() }).default({}),
     models: byName(classifierSchema),
     /** The mixer that replaces attention; `unchanged` leaves the model's own. */
@@ -140,7 +140,7 @@ export type SweepPlace = Readonly<{
 export const sweepMeasured = z.strictObject({
   /** exp of the mean −log p over the held-out text's tokens, masked tokens or cut-out tokens. */
   perplexity: measuredNumber.optional(),
-  /** The measures of a task, of its validation rows. */
+  /** A task's measures on its validation rows. */
   measures: z.partialRecord(z.enum(measureNames), measuredNumber).optional(),
   texts: z.int().optional(),
   /** Mean training loss of the last tenth of the optimizer steps. */
@@ -167,7 +167,7 @@ interface SweepVariant extends Pick<SweepPlace, 'method' | 'augmented'> {
 }
 
 /**
- * The methods of a plan; of text each plain and, where it can be, augmented by the masked convolution (paper, section 4.2).
+ * A plan's methods; for text, each plain and, if possible, augmented with the masked convolution (paper, section 4.2).
  * @throws LinnetError `CONFIG` for an unknown preset or impossible options, naming the method
  */
 export function sweepVariants(plan: SweepPlan): SweepVariant[] {

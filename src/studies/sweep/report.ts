@@ -39,7 +39,7 @@ export function summarizeSweep(results: readonly SweepResult[]) {
 /** The parts of a report that the results make. */
 export type SweepFindings = Pick<StudyReport, 'json' | 'summary' | 'sections' | 'charts' | 'files'>;
 
-/** @param heldOutTokens tokens of held-out text that are scored, of the first model */
+/** @param heldOutTokens the first model's number of scored held-out tokens */
 export async function textFindings(results: readonly SweepResult[], heldOutTokens: number): Promise<SweepFindings> {
   const rows = summarizeSweep(results);
   const charts: Record<string, Chart> = {};

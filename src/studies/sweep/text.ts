@@ -96,13 +96,13 @@ interface Documents {
   readonly heldOut: readonly { readonly text: string }[];
 }
 
-/** Tokens of a row, and the most windows, or rows, of held-out text. */
+/** Tokens per row, and the maximum of held-out windows or rows. */
 interface TextOptions {
   readonly length: number;
   readonly windows: number;
 }
 
-/** Seed of masks and cut spans, alike for all seeds of a study; those draw weights and order. */
+/** Seed of masks and cut spans, the same for all seeds of a study, which draw weights and order. */
 const maskSeed = 0;
 
 /** @throws LinnetError `CONFIG` for an encoder without room for CLS, SEP and mask, `INPUT` for too little text */

@@ -4,7 +4,7 @@
  *
  *     loss = Σ_positions ( Σ_{v in top} p(v) (ln p(v) − ln q(v)) + r (ln r − ln s) ),   r = 1 − Σ_top p,   s = 1 − Σ_top q
  *
- * with p of the teacher and q of the student: the divergence after all other tokens are taken as one. It is at most the divergence of
+ * with p of the teacher and q of the student: the divergence after merging all other tokens into one. It is at most the divergence of
  * logits.ts (log sum inequality: Cover and Thomas, Elements of Information Theory, theorem 2.7.1). The term of the rest keeps
  * the probabilities of the top unbiased, which without it are learned too large (Anshumann et al., arXiv 2503.16870, section 3).
  */
@@ -34,7 +34,7 @@ import { logarithm, teacherSource } from './distillation.ts';
 import { type Objective, overPositions, sumOverPositions } from './next-token.ts';
 import { remove } from '../../files/remove.ts';
 
-/** Tokens that are kept of a position, by default. */
+/** Default number of tokens cached per position. */
 export const usualTop = 64;
 const taughtInput = 'taught';
 const fileName = 'teacher-logits.bin';
@@ -72,7 +72,7 @@ export function topDivergence(taught: Value, logits: Value): Value {
   const ofTop = sum(mul(known, sub(scores, logarithm(likely))), [-1]);
   if (k === logits.shape[1]) return ofTop;
   const rest = maximum(sub(1, sum(known, [-1])), 0);
-  // A sum of the others, since 1 − Σ_top has few correct digits where the top is nearly all.
+  // Sums the others, since 1 − Σ_top has few correct digits if the top is nearly all.
   const others = sum(scatterAdd(probabilities, tokens, neg(likely), 1), [-1]);
   return add(ofTop, mul(rest, sub(logarithm(rest), logarithm(others))));
 }
@@ -101,9 +101,9 @@ export function cachedLogitsBytes({ rows, length }: Pick<PackedDataset, 'rows' |
 
 /**
  * Predictions of the teacher, as the feature `taught` of a row: the k most likely tokens [n,k], then their ln p. A row is asked for
- * once; its record in the file has a SHA-256 of teacher, text and numbers, so that a process that is killed leaves no wrong one, and
+ * once; its record in the file has a SHA-256 of teacher, text and numbers, so that a killed process leaves no wrong one, and
  * a later one asks for the missing rows. Dispose of it.
- * @throws LinnetError `PATH` where the file cannot be opened
+ * @throws LinnetError `PATH` if the file cannot be opened
  */
 export async function openCachedLogits(options: CachedLogitsOptions): Promise<KeptFeature> {
   const { dataset, k, origin, parameters, folder } = options;

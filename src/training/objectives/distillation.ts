@@ -87,7 +87,7 @@ export function transferredParameters(
  * The objective over rows as `PackedDataset` has them; labels are not read.
  *
  * The student's backbone runs on the teacher's mixed values. All parameters shared with the teacher are frozen, so that its
- * layers read the teacher's hidden states, and where q and k are frozen too, the runtime finds both backbones to be one.
+ * layers read the teacher's hidden states, and if q and k are also frozen, the runtime merges both backbones.
  *
  * @param trained names in `transferredParameters`; `transferParameters` names the teacher's own
  */
@@ -127,7 +127,7 @@ export function transferObjective(
   };
 }
 
-/** The teacher's parameters: shared ones from the student, and its own under names of their own. */
+/** The teacher's parameters: shared ones from the student, its own under separate names. */
 export function teacherSource(
   source: ParameterSource,
   student: CausalModel,
@@ -145,7 +145,7 @@ function isShared(student: CausalModel, trained: ReadonlySet<string>, name: stri
 
 const teacherPrefix = 'teacher ';
 
-/** Name of the teacher's own parameter where the student has another of the same name, or none. */
+/** Name of a teacher's own parameter, one the student lacks or has differently. */
 function teacherName(name: string): string {
   return teacherPrefix + name;
 }
@@ -156,7 +156,7 @@ export function nameOfTeacher(asked: string): string {
 }
 
 /**
- * The student's parameters, and the teacher's unshared ones under names of their own. Numbers in files are not compared.
+ * The student's parameters, and the teacher's unshared ones under separate names. Values in files are not compared.
  * @throws LinnetError `MISMATCH` for a student whose other weights are not the teacher's
  */
 export function transferParameters<P extends AnyParameter>(

@@ -110,8 +110,8 @@ export interface HeadsSubject {
 }
 
 /**
- * The model with its heads, and what of it is trained, to be spread into a job of `train` whose objective is
- * `medusaObjective`; the description has what else a resumed run must agree on.
+ * The model with its heads and trained parameters, to spread into a `train` job with the objective `medusaObjective`;
+ * the description lists the other settings that a resumed run must share.
  * @param seed draws a fresh layer of multi-token prediction; default 0
  */
 export function withHeads({ model, medusa, parameters }: HeadsSubject, seed = 0) {
@@ -125,7 +125,7 @@ export function withHeads({ model, medusa, parameters }: HeadsSubject, seed = 0)
       toJson: () => ({ ...model.toJson(), medusa }),
     },
     parameters: new Map([...fresh, ...parameters]),
-    /** Which parameters are trained. Default: all, where the model is trained with its heads. */
+    /** Trained parameters. Default: all, if the model is trained with its heads. */
     trainable: medusa.joint === undefined ? (name: string) => heads.has(name) : undefined,
     /** The factor of the learning rate, by a parameter's name. */
     rateFactor: (name: string) => (heads.has(name) ? 1 : (medusa.joint?.rateFactor ?? 1)),

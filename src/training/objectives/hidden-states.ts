@@ -21,11 +21,11 @@ import { remove } from '../../files/remove.ts';
 
 export const hiddenStatePlaces = ['memory', 'disk', 'recompute'] as const;
 
-/** Where hidden states wait: `recompute` keeps none and runs the model in every optimizer step. */
+/** Places for hidden states: `recompute` keeps none and runs the model in every optimizer step. */
 export type HiddenStatePlace = (typeof hiddenStatePlaces)[number];
 
 /**
- * Where hidden states are best kept. Rows that are read at most once each gain nothing from it. Otherwise reading
+ * Best place for hidden states. Rows read at most once gain nothing from keeping them. Otherwise reading
  * back beats running the model, from memory as from disk; memory is used while they fill at most a quarter of the free part.
  * @param visits rows read in the whole run, repetitions included
  */
@@ -46,7 +46,7 @@ export interface HiddenStateOptions extends Watched {
   readonly fingerprint: string;
   readonly dataset: PackedDataset;
   readonly place: Exclude<HiddenStatePlace, 'recompute'>;
-  /** Where the file goes, for `disk`. A file of the same model and rows that is there already is used. */
+  /** File for `disk`. Reuses an existing file of the same model and rows. */
   readonly folder?: string;
   readonly compile?: CompileOptions;
 }

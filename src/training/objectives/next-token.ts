@@ -21,7 +21,7 @@ const blockStep = 16;
 
 /**
  * Values of positions, block by block.
- * @param values tensors [positions, …], which are cut along their first axis
+ * @param values tensors [positions, …], cut along their first axis
  * @param most logits of a block; default 2²⁵
  */
 export function overPositions(
@@ -117,7 +117,7 @@ export function tokenLoss(
 
 /** How labels are taken. */
 export interface LabelOptions {
-  /** ε, share of each label that is spread evenly over all classes. Default 0. */
+  /** ε, share of each label spread evenly over all classes. Default 0. */
   readonly labelSmoothing?: number;
 }
 

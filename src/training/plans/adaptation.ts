@@ -1,4 +1,4 @@
-/** Alternatives to training all parameters at one rate: low-rank updates, and mixers at a rate of their own. */
+/** Alternatives to training all parameters at one rate: low-rank updates, and a separate rate for mixers. */
 import { z } from 'zod';
 import { saveAdapter } from '../../checkpoint/adapter-files.ts';
 import { saveModel } from '../../checkpoint/load-model.ts';
@@ -60,19 +60,19 @@ export interface AdaptationBase {
   readonly fingerprint: string;
   /** PEFT's name of the task. */
   readonly task: string;
-  /** Parameters of a model that is trained layer by layer, and stays in its folder. */
+  /** Parameters that stay in their folder, if the model is trained layer by layer. */
   readonly stored?: ReadonlyMap<string, StoredParameter>;
   /** Parameters of a fresh head, always trained whole. */
   readonly fresh?: ReadonlySet<string>;
 }
 
-/** The adaptation that options and their recipe ask for; undefined where all parameters are trained. */
+/** The adaptation from options and recipe; undefined if all parameters are trained. */
 export interface ChosenAdaptation {
   readonly choice: LoraChoice;
   readonly whole: readonly WholeGroup[];
 }
 
-/** @throws OptionsError for options of low-rank adaptation where there is none */
+/** @throws OptionsError for low-rank options without low-rank adaptation */
 export function chosenAdaptation(
   options: Pick<AdaptationOptions, 'lora' | 'loraTrain' | 'loraSave' | 'recipe'>,
 ): ChosenAdaptation | undefined {
@@ -85,7 +85,7 @@ export function chosenAdaptation(
   return undefined;
 }
 
-/** The plan with a rate of their own for the mixers' parameters. */
+/** The plan with a separate rate for the mixers' parameters. */
 export function planMixerRate(plan: TrainingPlan, factor: number, model: ModelDescription): TrainingPlan {
   if (factor === 1) return plan;
   const mixers = parametersOfMixers(model);

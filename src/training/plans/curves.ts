@@ -8,7 +8,7 @@ import { writeReport } from '../../report/html.ts';
 import { type Metric, readRun } from '../../report/record.ts';
 import { average } from '../../report/statistics.ts';
 
-/** Columns of the table; those without any value are left out. */
+/** Table columns; columns without values are left out. */
 const columns = ['update', 'loss', 'heldOutLoss', 'gradientNorm', 'learningRate', 'tokens', 'seconds'] as const;
 
 /** More points than this are no wider than a pixel: neighbours are averaged. */

@@ -137,7 +137,7 @@ function distillation(options: DistillOptions) {
       const objectiveFor = stage === 'logits' ? logitsObjective : transferObjective;
       const exact = objectiveFor(original, learner, length, trained);
       const isRepeated = totalUpdates(dataset, settings) * settings.batch > dataset.rows;
-      // A run keeps its objective, also where other steps are asked for when it is resumed.
+      // A resumed run keeps its objective, even with another number of steps.
       const recorded = z
         .int()
         .optional()
@@ -168,7 +168,7 @@ function distillation(options: DistillOptions) {
       const isWhole = form === 'whole';
       const load = async (includes: (name: string) => boolean, from: typeof converted) =>
         reads ? await loadTensors(selectParameters(from.parameters, includes)) : new Map<string, Tensor<'float32'>>();
-      // In pieces: the teacher's shared parameters are not read into memory besides the student's.
+      // In pieces, to avoid holding the teacher's shared parameters in memory next to the student's.
       const shared = selectParameters(
         taught.parameters,
         (name) => !trained.has(name) && converted.parameters.has(name),

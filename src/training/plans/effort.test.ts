@@ -12,6 +12,6 @@ describe('a training', () => {
   it('of many days is announced', () => {
     expect(paceWarning(0.5, 1000)).toBeUndefined();
     expect(paceWarning(Number.NaN, 1000)).toBeUndefined();
-    expect(paceWarning(2, 864_000)).toMatch(/864,000 steps that are left take about 20 days/);
+    expect(paceWarning(2, 864_000)).toMatch(/the remaining 864,000 steps take about 20 days/);
   });
 });

@@ -38,12 +38,12 @@ export interface FinetuneDetails {
 }
 
 /**
- * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder next to it. Of matrices
- * in codes (GGUF) low-rank updates are trained through the decoded numbers of one layer at a time, and saved as an adapter unless
- * `loraSave` says otherwise.
+ * Trains a model further and saves it as a Hugging Face folder, with a record and snapshots in a run folder next to it. Matrices
+ * in codes (GGUF) get low-rank updates, trained through one decoded layer at a time and saved as an adapter unless `loraSave`
+ * says otherwise.
  *
  * @param model folder of the model
- * @throws OptionsError for options that are wrong or exclude each other; LinnetError `PATH` if `out` or a run exists,
+ * @throws OptionsError for wrong or conflicting options; LinnetError `PATH` if `out` or a run exists,
  *   `CONFIG` for an objective that does not fit the model, `MISMATCH` for resuming another run, `ABORTED` when the signal
  *   fires, after a snapshot
  * @example
@@ -64,7 +64,7 @@ export async function finetune(
 }
 
 /**
- * Memory, disk and time of the same; of a causal model no weights are read.
+ * Memory, disk and time of the same; does not read a causal model's weights.
  * @throws OptionsError and LinnetError as `finetune`
  */
 export async function planFinetune(model: string, options: FinetuneOptions): Promise<WorkPlan> {
@@ -94,7 +94,7 @@ function finetuning(model: string, options: FinetuneOptions) {
   return { parsed, settings, prepare, inLayers: () => openForLayers(model, parsed, settings, adaptation) };
 }
 
-/** Whether matrices are in codes, which are never decoded all at once. */
+/** Whether matrices are in codes, which are decoded piece by piece. */
 function hasCodes({ names, codes }: Pick<ModelWeights, 'names' | 'codes'>): boolean {
   return names.some((name) => codes(name) !== undefined);
 }
@@ -122,7 +122,7 @@ async function openForLayers(
   }
 }
 
-/** The faster form of a step that fits. @throws LinnetError `CONFIG` where none does */
+/** The faster form of a step that fits. @throws LinnetError `CONFIG` if none fits */
 function stepForm(
   { model, ...weights }: ModelWeights<CausalModel>,
   { memory, recompute }: z.output<typeof finetuneSchema>,
@@ -156,7 +156,7 @@ function frozenWeights(
   return segmentWeights(selectParameters(parameters, (name) => !trainable(name)));
 }
 
-/** The model with those parameters in memory that are trained whole. */
+/** The model with its fully trained parameters in memory. */
 async function wholeGroups(weights: ModelWeights<CausalModel>, groups: readonly WholeGroup[]): Promise<LoadedModel> {
   const { model, path } = weights;
   const names = [...wholeParameters(model, groups)];

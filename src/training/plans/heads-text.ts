@@ -34,7 +34,7 @@ export interface HeadsInput {
   /** Where hidden states of a frozen model are kept; default `hiddenStatePlace`. */
   readonly hiddenStates?: HiddenStatePlace;
   readonly signal?: AbortSignal;
-  /** Called as hidden states of the backbone are computed, before training. */
+  /** Called while computing the backbone's hidden states, before training. */
   readonly onHiddenStates?: (rows: number, total: number) => void;
 }
 
@@ -80,7 +80,7 @@ async function plainText(
       : splitRows(text.dataset);
   const visits = totalUpdates(dataset, settings) * settings.batch;
   const { hiddenStates = hiddenStatePlace(dataset, model.sizes.width, visits) } = input;
-  // They change with a model that is trained too.
+  // They change if the model is also trained.
   const place = medusa.joint === undefined ? hiddenStates : 'recompute';
   const running = medusaObjective(medusa, model, settings.length);
   const states = { name: 'hidden', shape: [settings.length, model.sizes.width] };

@@ -96,8 +96,8 @@ export interface HeadsDetails {
 }
 
 /**
- * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), or with `mtp` the layer of
- * multi-token prediction that the model has (its weights go on, or begin fresh), and saves model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
+ * Trains heads that guess several tokens ahead from the hidden state of a model (Medusa, arXiv 2401.10774), or with `mtp` the model's own
+ * multi-token prediction layer (from its weights, or fresh), and saves model and heads as a new folder. Heads of an encoder-decoder model are trained on its decoder, on pairs of texts or on
  * plain text with spans cut out. The last `heldOut` texts or, by default, the last twentieth is held out.
  *
  * @param folder the model's folder; `joint` also trains the model
@@ -165,7 +165,7 @@ export async function trainHeads(
   });
 }
 
-/** @throws OptionsError for options of joint training where the model is frozen */
+/** @throws OptionsError for joint-training options with a frozen model */
 function medusaOf({ heads, headLayers, headDecay, mtp, joint, headWeight, baseRate }: ParsedOptions): MedusaTraining {
   if (!joint && (headWeight ?? baseRate) !== undefined) {
     throw new OptionsError('`headWeight` and `baseRate` need `joint`');

@@ -96,7 +96,7 @@ interface Prepared<Rows extends RowDataset>
     Pick<AdaptationBase, 'model' | 'task' | 'fresh'> {
   readonly loaded: Parameters<typeof modelPlan>[0];
   readonly dataset: Rows;
-  /** Rows of the texts that are set aside; absent where there are none. */
+  /** Rows of the held-out texts, if any. */
   readonly heldOut?: () => Promise<Rows>;
   readonly objective: (rows: Rows) => Objective;
 }

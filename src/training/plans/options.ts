@@ -1,4 +1,4 @@
-/** The options that every training plan has, as zod schemas: the command line takes its own from them. */
+/** Options of every training plan, as zod schemas; the command line derives its options from them. */
 import { z } from 'zod';
 import { OptionsError } from '../../errors.ts';
 import { filledText, offByDefault, whole } from '../../files/schema-values.ts';
@@ -16,7 +16,7 @@ const memorySize = described(
     'quarters of the available memory)',
 );
 
-/** Bytes of a size as `memorySize` has it; without one, three quarters of the memory that is available now. */
+/** Bytes of a `memorySize`; without one, three quarters of the memory available now. */
 export function memoryLimit(size: string | undefined): number {
   if (size === undefined) return Math.floor(0.75 * process.availableMemory());
   return Number.parseFloat(size) * (size.toLowerCase().endsWith('gib') ? 2 ** 30 : 2 ** 20);
@@ -93,7 +93,7 @@ export const trainingShape = { ...runShape, ...settingsShape, ...engineShape };
 
 export type TrainingOptions = z.output<z.ZodObject<typeof trainingShape>>;
 
-/** Checks options. @throws OptionsError naming every option that is wrong */
+/** Checks options. @throws OptionsError naming every wrong option */
 export function parseOptions<Schema extends z.ZodType>(schema: Schema, input: z.input<Schema>): z.output<Schema> {
   const result = schema.safeParse(input);
   if (result.success) return result.data;

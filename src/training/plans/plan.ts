@@ -61,7 +61,7 @@ export function modelPlan(
     parameters,
     origin: fingerprint,
     async save(out, trained) {
-      // With optional ones, which are not trained.
+      // Includes optional parameters, which are not trained.
       const all = new Map([...parameters, ...trained]);
       await saveModel(out, { model, parameters: all }, { tokenizerFiles: { from }, dtype, replace });
       return {};
@@ -69,7 +69,7 @@ export function modelPlan(
   };
 }
 
-/** A stage before it runs; `tokens` are those that it reads to learn, or to be measured. */
+/** A stage before it runs; it reads `tokens` for training or measuring. */
 export interface PlannedStage {
   readonly name: string;
   /** Tokens of a row. */
@@ -117,7 +117,7 @@ export async function planTraining(
   return { summary: plan.summary, stages: [stage], memoryLimitBytes };
 }
 
-// Length of a training: refused where no machine can do it, else announced. Its memory is in `step-cost.ts`.
+// Training time: refused if no machine can do it, else announced. See `step-cost.ts` for its memory.
 
 /** The losses of all steps are kept, and in every snapshot: 80 MB at the limit. At ten a second they take two weeks. */
 const mostSteps = 10_000_000;

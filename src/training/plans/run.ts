@@ -249,8 +249,8 @@ const mostListed = 12;
 const mostShown = 60;
 
 /**
- * The fields that the record of a folder has otherwise, one a line: "settings.clip: was 1, is 0.5". Empty where there are
- * none, or no record that can be read.
+ * The fields that differ from a folder's record, one per line: "settings.clip: was 1, is 0.5". Empty without differences
+ * or a readable record.
  */
 async function describeDifferences(folder: string, configuration: JsonObject): Promise<string> {
   const recorded = await readRun(folder).catch(() => undefined);
@@ -270,7 +270,7 @@ function shown(value: string | undefined): string {
   return value.length <= mostShown ? value : `${value.slice(0, mostShown)}…`;
 }
 
-/** Fields that are no objects, by path; lists count as one value. */
+/** Leaf fields by path; a list counts as one value. */
 function leaves(value: object, prefix = ''): Map<string, string> {
   return new Map(
     Object.entries(value).flatMap(([key, field]: [string, unknown]): [string, string][] => {

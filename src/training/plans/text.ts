@@ -48,7 +48,7 @@ export async function loadPackedText(
   return { dataset, heldOut, heldOutRows: () => pack(heldOut), summary, configuration: { field, packing } };
 }
 
-/** The documents of `data`, those at the end set aside. @throws LinnetError `INPUT` if nothing is left */
+/** The documents of `data`, the last ones held out. @throws LinnetError `INPUT` if nothing is left */
 export async function loadTrainingDocuments(
   options: Pick<TrainingOptions, 'data' | 'field' | 'heldOut'>,
 ): Promise<{ documents: readonly Document[]; heldOut: readonly Document[] }> {
@@ -57,7 +57,7 @@ export async function loadTrainingDocuments(
   return { documents, heldOut: all.slice(documents.length) };
 }
 
-/** Leaves out the last ones, as `heldOut` says. @throws LinnetError `INPUT` if none are left */
+/** Leaves out the last `heldOut` ones. @throws LinnetError `INPUT` if none are left */
 export function withoutHeldOut<T>(
   all: readonly T[],
   { heldOut }: Pick<TrainingOptions, 'heldOut'>,
@@ -84,7 +84,7 @@ export type LoadPairsOptions = Pick<TrainingOptions, 'data' | 'field' | 'heldOut
 
 export interface LoadedPairs {
   readonly dataset: PairDataset;
-  /** Rows of the last `heldOut` pairs or documents; undefined if that is 0. */
+  /** Rows of the last `heldOut` pairs or documents; undefined if it is 0. */
   readonly heldOut?: PairDataset;
   readonly summary: string;
   readonly configuration: Readonly<Record<string, JsonValue>>;

@@ -21,7 +21,7 @@ import type { LanguageModel } from '../../../open/language-model.ts';
 
 const speculationContexts = [64, 1024, 8192];
 const defaultTemperatures = [0, 0.7];
-/** Tokens that a model writes for itself where no text is given; longer prompts repeat them. */
+/** Tokens that a model writes if no text is given; longer prompts repeat them. */
 const ownWords = 512;
 
 export const speculate: Benchmark = {
@@ -66,7 +66,7 @@ export const speculate: Benchmark = {
   },
 };
 
-/** Drafts of the Medusa heads of a model or, without, of its layer of multi-token prediction. */
+/** Drafts from a model's Medusa heads or, without heads, from its multi-token prediction layer. */
 async function draftingOf(opened: LanguageModel) {
   if (opened.hasMtp && !(await opened.hasHeads())) {
     const engine = await opened.mtp();
@@ -104,7 +104,7 @@ async function ownText(engine: StepEngine): Promise<Int32Array> {
   return Int32Array.from([...prompt.tokens, ...tokens]);
 }
 
-/** Prompts from places spread over the text, which is read as a ring. */
+/** Prompts from places spread over the text, wrapping around its end. */
 function promptsOf(source: Int32Array, length: number, count: number): SpeculationPrompts {
   const prompts = Array.from({ length: count }, (_, i) => {
     const start = Math.floor((i * source.length) / count);

@@ -37,7 +37,7 @@ export interface ResultSource {
   readonly yes: boolean;
 }
 
-/** The result of a call, which is shown; undefined at the end of the input. */
+/** Shows a call and returns its result; undefined at the end of input. */
 export async function callResult(
   context: CommandContext,
   call: MadeCall,
@@ -87,7 +87,7 @@ function commandResult(command: string, { callId: id, name, json }: MadeCall, si
       else resolve(new TextDecoder().decode(Buffer.concat(pieces)).trimEnd());
     });
   });
-  // A command that does not read its input is none that fails.
+  // A command that does not read its input has not failed.
   started.stdin.on('error', () => undefined);
   started.stdin.end(`{"id":${JSON.stringify(id)},"name":${JSON.stringify(name)},"arguments":${json}}\n`);
   started.stdout.on('data', (piece: Buffer) => {

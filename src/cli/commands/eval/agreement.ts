@@ -1,4 +1,4 @@
-/** `linnet eval agreement`: whether a converted model goes on writing as its original does. */
+/** `linnet eval agreement`: whether a converted model keeps writing like its original. */
 import { openCausalWeights } from '../../../checkpoint/load-model.ts';
 import { type AnyParameter, segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import { readDocuments } from '../../../data/documents/documents.ts';

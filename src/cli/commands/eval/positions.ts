@@ -1,4 +1,4 @@
-/** `linnet eval positions`: how perplexity goes on beyond the length that a model was trained for. */
+/** `linnet eval positions`: perplexity beyond a model's trained length. */
 import { scoredBytes } from '../../../engine/scoring/sequence-scorer.ts';
 import { type ModelWeights, openCausalWeights } from '../../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
@@ -156,7 +156,7 @@ function layersMemory({ model, parameters }: ModelWeights, lengths: readonly num
   return { ...lossesMemory(model, windows, segmentWeights(parameters)), remedies: ['a smaller `length`'] };
 }
 
-/** The documents one after the other, as one text that begins once. @throws LinnetError `INPUT` if they are too short */
+/** The documents joined into one text with one beginning. @throws LinnetError `INPUT` if they are too short */
 async function joinedTokens(documents: AsyncIterable<Document>, tokenizer: Tokenizer, length: number) {
   const tokens = new Int32Array(length);
   let filled = 0;

@@ -188,7 +188,7 @@ function questionsOf({ shots, limit = defaultLimit, seed = defaultSeeds }: TaskO
   return { shots, limit: limit === 'all' ? undefined : limit, seed: seed[3] };
 }
 
-/** Prints the table of several models. @throws LinnetError `INPUT` for one; `MISMATCH` where questions differ */
+/** Prints the table of several models. @throws LinnetError `INPUT` for one; `MISMATCH` if questions differ */
 async function compared(context: CommandContext, results: readonly ModelResults[]): Promise<JsonObject> {
   const tasks = await compareResults(results);
   context.print(

@@ -72,7 +72,7 @@ export const chatCompletions: Dialect<Fields> = {
       messages: chatMessages(fields.messages),
       addGenerationPrompt: fields.add_generation_prompt,
       variables: { ...effort.variables, ...fields.chat_template_kwargs },
-      // A client sends all messages, as ever; the session holds the state of those that it has seen.
+      // The client sends all messages; the session holds the state of the ones it has seen.
       isWhole: true,
     };
     const input = chatInput(serving, messages, calling?.tools);
@@ -153,7 +153,7 @@ function answerOf(fields: Fields, serving: Serving, record: TextRecord, calling:
       };
       if (piece.type === 'text') {
         const parts = answer.push(piece.event.text);
-        // Text that is held back, as it may begin a call.
+        // Text held back because it may begin a call.
         return parts.length === 0 && !('linnet' in linnet) ? [] : tell(parts, choice.scores);
       }
       const parts = answer.end();

@@ -89,7 +89,7 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
   const { names } = shared;
   const head = { id: `cmpl-${randomUUID()}`, object: 'text_completion', ...shared.identity };
   const echoed = ({ prompt }: TextRecord): string => (echo ? model.tokenizer.decode(prompt) : '');
-  /** @param withPrompt whether the scores of an echoed prompt are told, too */
+  /** @param withPrompt whether to include the scores of an echoed prompt */
   const logprobs = (record: TextRecord, scores: readonly PlacedScore[], withPrompt = false) => {
     if (fields.logprobs === undefined) return null;
     const { prompt } = record;

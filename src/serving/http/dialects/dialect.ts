@@ -39,7 +39,7 @@ export interface AnswerFold {
   first?(): readonly object[];
   chunks(piece: Piece): readonly object[];
   last?(): readonly object[];
-  /** An answer that is no stream. */
+  /** An answer without streaming. */
   whole(): object;
 }
 
@@ -151,7 +151,7 @@ async function* streamed(
   }
 }
 
-/** A header for clients whose prompts are longer than those that the model was trained for: it predicts worse there. */
+/** A warning header for prompts beyond the trained length, where the model predicts worse. */
 function lengthWarning({ model: { trainedLength } }: Serving, records: readonly TextRecord[]): Record<string, string> {
   let longest = 0;
   for (const { prompt } of records) longest = Math.max(longest, prompt.length);

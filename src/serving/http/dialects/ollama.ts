@@ -16,10 +16,10 @@ import { commonSampling, jsonSchemaField, samplingFields, askedText } from './te
 import { answerTo, type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
 import { whole } from '../../../files/schema-values.ts';
 
-/** Tokens where a request sets no limit. */
+/** Maximum tokens if a request sets no limit. */
 const unboundedTokens = 4096;
 
-/** A setting that has one value here. */
+/** A setting with a single supported value. */
 const only = (value: number) => maybe(z.literal(value, { error: `only ${value} is supported` }));
 
 function fieldsOf(limits: ServerLimits) {
@@ -194,7 +194,7 @@ function variablesOf({ think }: Fields) {
 
 /** The parts of an answer that differ between prompts and messages. */
 interface Answering {
-  /** Undefined where there is nothing to answer: Ollama loads the model then. */
+  /** Undefined if there is nothing to answer: Ollama then loads the model. */
   readonly input: (() => PromptInput) | undefined;
   /** Tokens before it. */
   readonly after?: readonly number[];

@@ -8,7 +8,7 @@ import type { EndEvent, PromptEvent, TokensEvent } from '../../../engine/text-jo
 /** Keeps a session that has moved on. */
 export type Keep = (snapshot: Snapshot, record: TextRecord) => Promise<unknown>;
 
-/** A text that is asked for: a job, the session that made it, its choices and its statistics. */
+/** A requested text: a job, the session that made it, its choices and its statistics. */
 export interface TextRecord {
   readonly session: Session;
   readonly job: PreparedJob;

@@ -106,7 +106,7 @@ function schema(limits: ServerLimits) {
 type Fields = z.output<ReturnType<typeof schema>>;
 
 interface Answered {
-  /** Fields that are the same from the beginning to the end of an answer. */
+  /** Fields that stay the same throughout an answer. */
   readonly about: object;
   readonly itemId: string;
   readonly thoughtsId: string;
@@ -212,7 +212,7 @@ const noteSchema = z.strictObject({
   body: z.looseObject({}),
 });
 
-/** @throws ApiError without one; LinnetError `FORMAT` or `MISMATCH` for one that is damaged or of another model */
+/** @throws ApiError without one; LinnetError `FORMAT` or `MISMATCH` for a damaged one or another model's */
 async function storedResponse({ responses: store }: Serving, owner: string, id: string): Promise<StoredResponse> {
   const session = (await store.read({ owner, id }))?.session;
   if (session?.note === undefined) throw noResponse(id);

@@ -108,7 +108,7 @@ export const commonRefusals: Refusals = {
   skip_special_tokens: (value) => value === false,
 };
 
-/** Settings of the sampler that all dialects name alike; those that are left out are the model's, or the dialect's. */
+/** Sampler settings with the same names in all dialects; the model or dialect provides the rest. */
 export function commonSampling(
   fields: Partial<z.output<z.ZodObject<ReturnType<typeof samplingFields>>>>,
 ): SamplerInput {
@@ -130,22 +130,22 @@ const openAiDefaults: SamplerInput = { temperature: 1, repetitionWindow: 65536 }
 
 /** The part of a text that its dialect decides. */
 export interface TextRequest extends Pick<JobOptions, 'bos' | 'after' | 'constraint' | 'tokenizer' | 'thinkingBudget'> {
-  /** Most tokens that are asked for. */
+  /** Requested maximum of tokens. */
   readonly asked: number;
   /** Most probable tokens to report with each token of the text, and of the prompt. */
   readonly text?: number;
   readonly prompt?: number;
   /** Default: as the fields say. */
   readonly sampling?: SamplerInput;
-  /** Sampling where neither the request nor the model says how. Default: temperature 1. */
+  /** Sampling if neither the request nor the model sets it. Default: temperature 1. */
   readonly defaults?: SamplerInput;
-  /** The session that goes on. Default: a new one. */
+  /** The session to continue. Default: a new one. */
   readonly session?: Session;
   /** Among the texts of the request. Default 0. */
   readonly place?: number;
 }
 
-/** The text that fields ask for. @throws ApiError naming the field that is wrong; LinnetError as `Session.job` */
+/** The text requested by fields. @throws ApiError naming the wrong field; LinnetError as `Session.job` */
 export async function askedText(
   fields: Partial<TextFields>,
   { serving, request }: At,
