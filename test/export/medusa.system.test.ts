@@ -277,7 +277,11 @@ describe('opening refuses', () => {
     ],
     ['too many heads', (m) => (m.medusa.heads = 17), /medusa\.heads/],
     ['heads that are not listed', (m) => delete m.files['medusa.onnx'], /does not list the file medusa\.onnx/],
-    ['weights that are not listed', (m) => delete m.files['medusa.onnx.data'], /a weight outside of medusa\.onnx\.data/],
+    [
+      'weights that are not listed',
+      (m) => delete m.files['medusa.onnx.data'],
+      /a weight outside of medusa\.onnx\.data/,
+    ],
     ['an unknown field', (m) => (m.medusa.extra = 1), /extra/],
     [
       'a tree too deep',
