@@ -89,9 +89,9 @@ export async function commandsPage(help: (name: string) => Promise<string>): Pro
   });
   return `# Commands and options
 
-Made by \`npm run options\` from the definitions of the commands. What all have in common is in [cli.md](cli.md).
+Every command with its arguments, options, defaults and examples; [cli.md](cli.md) covers what all commands share. Made by \`npm run options\`.
 
-| command | |
+| command | purpose |
 |---|---|
 ${index.join('\n')}
 

@@ -98,7 +98,7 @@ try {
   );
   await writeFileAtomic(
     file,
-    `# Parity\n\nEvery golden case, computed by code that nobody here wrote or by plain float64 loops, against Linnet in float32 (attention\nand trees also against the float64 oracle): the largest difference over the largest magnitude of the tensor, and how\nmany tensors were compared. Tolerances are 2e-5 for outputs and losses, 2e-4 for gradients; see\n[verification.md](verification.md). Made by \`npx tsx scripts/parity-table.ts\`, which runs the tests.\n\n${markdownTable(table)}\n`,
+    `# Parity\n\nThis table compares every golden case, computed by independent code or by plain float64 loops, with Linnet in float32 (attention\nand trees also with the float64 reference): the largest difference over the tensor's largest magnitude, and how\nmany tensors were compared. Tolerances are 2e-5 for outputs and losses, 2e-4 for gradients; see\n[verify.md](../verify.md). Made by \`npx tsx scripts/parity-table.ts\`, which runs the tests.\n\n${markdownTable(table)}\n`,
   );
   console.log(`wrote ${file}`);
 } finally {

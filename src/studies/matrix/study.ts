@@ -130,13 +130,13 @@ function supportPage(rows: readonly SupportRow[]): string {
   const table = makeTable([{ header: 'mixer', value: ([row]) => nameOf(row) }, ...columns], lines);
   return `# Support
 
-Which mixer works in which attention, found by running all of them in tiny models with random weights that switch every
-branch on. Made by \`linnet study matrix --out runs/matrix\`.
+This page shows which mixers work in which attentions. Each runs in a tiny model with random weights that enable every
+branch. Made by \`linnet study matrix --out runs/matrix\`.
 
-- **F**, forward: finite logits, and a padded row of a batch has the logits of the row alone.
+- **F**, forward: finite logits, and a padded row of a batch has the same logits as alone.
 - **B**, backward: gradients of all parameters, against finite differences along a random direction.
-- **D**, decode: steps and token trees have the logits of the parallel form. Attentions that see the whole text do not decode.
-- The number is the largest error of F and D over the largest logit. "–" is what cannot exist; a letter that is missing failed.
+- **D**, decode: steps and token trees match the parallel form's logits. Attentions that see the whole text do not decode.
+- The number is the largest error of F and D over the largest logit. "–" means that the combination cannot exist; a missing letter means failure.
 
 ${markdownTable(table)}
 `;
