@@ -25,7 +25,7 @@ export class LaterSums {
     this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
-  /** A step's outputs to take: where a text ends a group in all layers that fold. Frees what the previous step left. */
+  /** A step's outputs to take: where a text ends a group in all layers that fold. Frees the previous step's S. */
   outputsOf(requests: readonly StepRequest[]): readonly string[] {
     release(this.#parts);
     this.#parts = [];
