@@ -85,12 +85,16 @@ export class SequenceState {
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
     this.folds++;
-    if (sums === null) this.groupRows[layers[0]]?.append(folded);
-    else {
-      const size = folded.length / layers.length;
-      for (const [place, layer] of layers.entries())
-        this.layerSums[layer] = folded.subarray(place * size, (place + 1) * size);
+    if (sums === null) {
+      this.groupRows[layers[0]]?.append(folded);
+      return;
     }
+    const spent = this.#sharesSums ? [] : layers.flatMap((layer) => this.layerSums[layer] ?? []);
+    const size = folded.length / layers.length;
+    for (const [place, layer] of layers.entries())
+      this.layerSums[layer] = folded.subarray(place * size, (place + 1) * size);
+    if (this.layout.folds.length === 1) this.#sharesSums = false;
+    release(spent);
   }
 
   /** Stores S for all layers that have it, by layer; copies a part of a larger array, which would keep all its memory alive. */
@@ -99,12 +103,11 @@ export class SequenceState {
     const spent: Float32Array[] = [];
     for (const [layer, numbers] of sums) {
       const own = this.#sharesSums ? undefined : this.layerSums[layer];
-      if (!isWhole(numbers) && own !== undefined) {
-        own.set(numbers); // new memory costs four times as much
-        continue;
-      }
-      if (own !== undefined && isWhole(own)) spent.push(own);
-      this.layerSums[layer] = isWhole(numbers) ? numbers : numbers.slice();
+      if (numbers.byteLength === numbers.buffer.byteLength) {
+        if (own !== undefined) spent.push(own);
+        this.layerSums[layer] = numbers;
+      } else if (own === undefined) this.layerSums[layer] = numbers.slice();
+      else own.set(numbers); // new memory costs four times as much
     }
     this.#sharesSums = false;
     release(spent);
@@ -176,10 +179,6 @@ export class SequenceState {
   [inspection](): string {
     return `SequenceState { length: ${this.length}, bytes: ${this.bytes} }`;
   }
-}
-
-function isWhole({ byteLength, buffer }: Float32Array): boolean {
-  return byteLength === buffer.byteLength;
 }
 
 /** Least rows by which a memory grows; it also grows by a quarter, so that copies stay rare. */
