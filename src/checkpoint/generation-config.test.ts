@@ -50,7 +50,7 @@ describe('sampling', () => {
   ])('is refused with %j', (json, field) => {
     const act = (): unknown => sampling({ ...json });
     expect(act).toThrow(expect.objectContaining({ code: 'CONFIG' }));
-    expect(act).toThrow(new RegExp(`mend it, or remove the file[\\s\\S]*${field}`));
+    expect(act).toThrow(new RegExp(`fix or remove the file[\\s\\S]*${field}`));
   });
 
   it('is read from bytes that are JSON', () => {

@@ -49,7 +49,7 @@ export function parseGenerationConfig(json: JsonObject, source: string): Generat
     do_sample: asked,
     eos_token_id: eos,
     ...fields
-  } = validated(schema, json, 'CONFIG', `unusable ${source} (mend it, or remove the file)`);
+  } = validated(schema, json, 'CONFIG', `unusable ${source} (fix or remove the file)`);
   const given = {
     topK: fields.top_k ?? undefined,
     topP: fields.top_p ?? undefined,

@@ -56,9 +56,9 @@ export async function startClassifier(dir: string, labels: readonly string[], se
   const { isRegression, labels: known } = model;
   const isNumber = labels.length === 1;
   if (isNumber ? isRegression : String(known) === String(labels)) return loaded;
-  const does = isRegression ? 'says a number' : `tells ${known.join(', ')} apart`;
+  const does = isRegression ? 'predicts a number' : `tells ${known.join(', ')} apart`;
   const lacks = isNumber ? 'numbers' : `the classes ${labels.join(', ')}`;
-  throw new LinnetError('MISMATCH', `${dir} ${does}, and cannot learn ${lacks}; start from its base model`);
+  throw new LinnetError('MISMATCH', `${dir} ${does} and cannot learn ${lacks}; start from its base model`);
 }
 
 /** A model as a classifier, with a fresh random head. @param given the model's parameters, by name */

@@ -108,7 +108,7 @@ export async function openInPlace(dir: string, known?: string): Promise<ModelInF
     const pieces = (rows?: number) =>
       through((files) => {
         const same = files.codes(name);
-        if (same === undefined) throw internalError(`${name} is in codes no more`);
+        if (same === undefined) throw internalError(`${name} no longer has codes`);
         return same.pieces(rows);
       });
     return matrix && { ...matrix, pieces };

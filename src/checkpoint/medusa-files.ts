@@ -114,7 +114,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
   if (trainedFor !== base.fingerprint) {
     throw new LinnetError(
       'MISMATCH',
-      `${source} is of another model than that in ${resolve(folder)} (trained for ${trainedFor.slice(0, 12)}…, ` +
+      `${source} belongs to another model than ${resolve(folder)} (trained for ${trainedFor.slice(0, 12)}…, ` +
         `found ${base.fingerprint.slice(0, 12)}…); train heads for this model, or remove them`,
     );
   }
@@ -125,7 +125,7 @@ export async function openMedusaHeads(folder: string, base: MedusaBase): Promise
     if (file.metadata.get('base') !== trainedFor) {
       throw new LinnetError(
         'MISMATCH',
-        `${file.source} and ${MEDUSA_FILE} next to it are of different runs; train again`,
+        `${file.source} and ${MEDUSA_FILE} next to it come from different runs; train again`,
       );
     }
     const shapes = medusaParameters(config, base.model.sizes);

@@ -40,7 +40,7 @@ export function checkMedusaTree(
   if (outside !== undefined) {
     throw new LinnetError(
       'FORMAT',
-      `${source}: rank path [${outside.join(',')}] asks for more than ${heads} heads over ${vocabulary} tokens have`,
+      `${source}: rank path [${outside.join(',')}] exceeds ${heads} heads over ${vocabulary} tokens`,
     );
   }
   try {

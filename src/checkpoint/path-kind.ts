@@ -52,8 +52,8 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     return kind(
       'export',
       `an exported folder (${EXPORT_FILE})`,
-      'which has no weights that can be read; give the model that it was made from. generate, chat, serve, eval perplexity, ' +
-        'study rules, inspect and bench take it as it is',
+      'which has no readable weights; give the model it was made from. generate, chat, serve, eval perplexity, ' +
+        'study rules, inspect and bench take it directly',
     );
   }
   const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));
@@ -90,7 +90,7 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     const { base_model_name_or_path: base } = await json('adapter_config.json');
     return kind(
       'adapter',
-      'an adapter, which changes a model and is none itself',
+      'an adapter, not a model',
       `add it to its model with "linnet merge ${typeof base === 'string' ? quoteName(base) : 'MODEL'} ${path} --out FOLDER"`,
     );
   }
@@ -98,7 +98,7 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     return kind(
       'run',
       'the record of a run (run.json), not the model that the run made',
-      'the model is in the folder that --out named; of a run that was stopped, do the same again with --resume',
+      'the model is in the folder given by --out; if the run was stopped, repeat the command with --resume',
     );
   }
   const metadata = isFile ? await metadataOf(path) : undefined;
@@ -106,7 +106,7 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     return kind(
       'session',
       'a session: the state of a text under generation',
-      `go on with "linnet generate MODEL --session ${path}", MODEL being the one that it was saved from`,
+      `continue it with "linnet generate MODEL --session ${path}", where MODEL is the model it was saved from`,
       'PATH',
     );
   }

@@ -196,7 +196,7 @@ export async function openConversion(
   if (run.has(progressFile) && !resume && !replace) {
     throw new LinnetError(
       'PATH',
-      `${folder} holds a conversion; continue it with \`resume\`, begin anew with \`replace\`, or name another folder`,
+      `${folder} holds a conversion; continue it with \`resume\`, start over with \`replace\`, or name another folder`,
     );
   }
   if (replace && !resume && run.has(progressFile)) await forget(folder);
@@ -229,10 +229,10 @@ export async function openConversion(
 function requireShare(options: ConversionOptions): void {
   const { store, steps, inputs } = options;
   if (store !== undefined && steps === undefined) {
-    throw new OptionsError('`store` needs `steps`: what a machine does in a time is not what another does');
+    throw new OptionsError('`store` needs `steps`: machines differ in how many steps they make in a given time');
   }
   if (store !== undefined && inputs === 'converted') {
-    throw new OptionsError('`store` is for layers that learn by themselves; leave `inputs` out');
+    throw new OptionsError('`store` is for layers that learn by themselves; omit `inputs`');
   }
   requireOneWay(options);
 }

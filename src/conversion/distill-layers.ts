@@ -192,7 +192,7 @@ async function prepared(teacher: string, student: string, options: DistillLayers
   const parsed = parseOptions(schema, options);
   for (const name of ['epochs', 'evaluateEvery', 'patience'] as const) {
     if (parsed[name] !== undefined)
-      throw new OptionsError(`\`${name}\` is not of stage layers, whose layers learn for \`steps\``);
+      throw new OptionsError(`stage layers takes no \`${name}\`; its layers learn for \`steps\``);
   }
   const checked = settingsOf(parsed);
   refuseLabelSmoothing(checked);

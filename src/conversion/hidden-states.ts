@@ -237,7 +237,7 @@ export async function openHiddenFile(path: string) {
 /** A file's description. @throws LinnetError `FORMAT` if it is damaged, and like `requireRows` */
 async function describedRows(file: SafetensorsFile, path: string): Promise<Description> {
   const described = jsonIn(file.metadata.get(metadataKey));
-  const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it anew`);
+  const description = validated(schema, described, 'FORMAT', `${path} is damaged; write it again`);
   requireRows(file, description, path);
   return description;
 }
@@ -251,7 +251,7 @@ function requireRows(file: SafetensorsFile, { counts, length, width }: Descripti
     const found = shape.length === 0 ? 'missing' : shape.join(' × ');
     throw new LinnetError(
       'FORMAT',
-      `${path}: row ${row} is ${found}, expected ${length} × ${width}; write the file anew`,
+      `${path}: row ${row} is ${found}, expected ${length} × ${width}; write the file again`,
     );
   }
 }

@@ -150,7 +150,7 @@ export async function layerStepTimes(
 function trainedRows({ rows }: HiddenFile): number {
   const judged = Math.max(1, Math.min(held.most, Math.floor(held.share * rows)));
   if (rows > judged) return rows - judged;
-  throw new LinnetError('INPUT', 'a layer is trained on at least two rows; give more of them');
+  throw new LinnetError('INPUT', 'a layer needs at least two rows to train on; give more text');
 }
 
 /** A layer's rows, its initial mixer (`start`), options of `train` except the settings, and its error. Dispose of it. */

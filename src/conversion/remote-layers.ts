@@ -145,17 +145,18 @@ function transferOf(value: unknown, student: Weighted, layer: number): LayerTran
 }
 
 function strange(layer: number): LinnetError {
-  return new LinnetError('FORMAT', `what is kept for layer ${layer} is no result of it`);
+  return new LinnetError('FORMAT', `the stored result for layer ${layer} does not fit the layer`);
 }
 
 /** Trains queued layers; reads only the layer's weights from both models. @param memory bytes; default: as `memoryLimit` */
 export function layerJobHandler(compile: CompileOptions, memory?: number): JobHandler {
   return async (given, { signal, folder }) => {
-    const data = validated(dataSchema, given, 'INPUT', 'the job is no layer');
+    const data = validated(dataSchema, given, 'INPUT', 'the job is not a layer');
     const { layer, states, identity, settings } = data;
     await using teacher = await openReader(data.teacher);
     const { layers } = teacher.model.sizes;
-    if (layer >= layers) throw new LinnetError('INPUT', `${data.teacher} has ${layers} layers, and no layer ${layer}`);
+    if (layer >= layers)
+      throw new LinnetError('INPUT', `${data.teacher} has ${layers} layers; there is no layer ${layer}`);
     const student = await readConverted(data.student, teacher);
     if ((await identityAt(student, layer, states, settings)) !== identity) {
       throw new LinnetError(

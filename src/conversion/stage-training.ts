@@ -268,7 +268,7 @@ export function requireStages(original: Weighted, options: ConversionOptions & S
   if (options.queue !== undefined && options.inputs === 'converted') {
     throw new LinnetError(
       'CONFIG',
-      'layers that learn on hidden states of converted ones are trained one after the other; leave `queue` or `inputs` out',
+      'layers that learn on hidden states of converted layers train in sequence; omit `queue` or `inputs`',
     );
   }
   const student = plannedStudent(original, options);
@@ -288,7 +288,7 @@ async function openLayers(stage: TrainingStage, context: StageContext): Promise<
   const { compile, signal, queue, seed = 0 } = options;
   const cost = stageWork.layers.cost(stage, teacher, student, { ...options, rows });
   if (cost === undefined) {
-    const reason = `${rows} rows of text, and 2 are needed; give more data`;
+    const reason = `${rows} rows of text; expected at least 2. Give more data`;
     options.onEvent?.({ kind: 'skipped', stage: stage.name, reason });
     return undefined;
   }

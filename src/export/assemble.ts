@@ -67,8 +67,8 @@ export function exportedModel(config: JsonObject, manifest: ExportManifest, sour
   const { encoder, medusa, mtp } = manifest;
   const model = requireGenerating(describeModel(config));
   if ((decoderOf(model).cross !== undefined) !== (encoder !== undefined)) {
-    const found = encoder === undefined ? 'no encoder, which it has' : 'an encoder, which it does not have';
-    throw new LinnetError('FORMAT', `${source} describes a ${model.family} model with ${found}`);
+    const found = encoder === undefined ? 'without its encoder' : 'with an encoder, which it does not have';
+    throw new LinnetError('FORMAT', `${source} describes a ${model.family} model ${found}`);
   }
   if (mtp !== undefined && mtpStepModel(model) === undefined) throw noMtp(model, source);
   if (medusa?.tree !== undefined) {
@@ -149,7 +149,7 @@ export async function assembleMtp(
 function noMtp({ family }: GeneratingModel, source: string): LinnetError {
   return new LinnetError(
     'FORMAT',
-    `${source} describes a ${family} model with a layer that drafts, which it does not have`,
+    `${source} describes a ${family} model with a multi-token prediction layer, which it does not have`,
   );
 }
 

@@ -205,7 +205,7 @@ function largeModel({ model, weights, dtype }: ExportOptions): boolean {
 function storedBlock({ model, dtype, block }: ExportOptions): BlockSize | undefined {
   if (hasBlocks(dtype)) return block ?? blockForSize(model.parameters);
   if (block === undefined) return undefined;
-  throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; int4 and mixed have`);
+  throw new LinnetError('CONFIG', `block is ${block}, but ${dtype} has no blocks; only int4 and mixed do`);
 }
 
 /** Joins a folder's chat templates into one file: an export has no folders inside, and can be behind a URL. */

@@ -215,8 +215,8 @@ export function parseManifest(value: unknown, source: string): ExportManifest {
   const result = validated(manifestSchema, value, 'FORMAT', `${source} does not describe an export`);
   const { dtype, encoder, files, folds, medusa, mtp, prompt } = result;
   if ((prompt === undefined) !== (encoder !== undefined || storageTypes[dtype].prompt === undefined)) {
-    const found = prompt === undefined ? 'no prompt graph, which it has' : 'a prompt graph, which it does not have';
-    throw new LinnetError('FORMAT', `${source} describes an export as ${dtype} with ${found}`);
+    const found = prompt === undefined ? 'without its prompt graph' : 'with a prompt graph, which it does not have';
+    throw new LinnetError('FORMAT', `${source} describes an export as ${dtype} ${found}`);
   }
   const needed = [exportedFiles.model, exportedFiles.config, ...Object.values(folds)];
   if (prompt !== undefined) needed.push(exportedFiles.prompt);

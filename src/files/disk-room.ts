@@ -24,7 +24,7 @@ export async function requireDiskRoom(
   const gigabytes = (count: number): string => (count / 1e9).toFixed(2);
   throw new LinnetError(
     'PATH',
-    `${what} needs ${gigabytes(needed)} GB, and ${gigabytes(free)} GB are free where ${resolve(folder, '..')} lies; ` +
+    `${what} needs ${gigabytes(needed)} GB, but only ${gigabytes(free)} GB are free on the disk of ${resolve(folder, '..')}; ` +
       'make room, or write to another disk',
   );
 }

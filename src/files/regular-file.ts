@@ -95,18 +95,18 @@ const refuseOutside: Readonly<Record<LinkRule, (path: string, target: string) =>
     throw new LinnetError(
       'PATH',
       `${path} is a link that leaves its folder, to a file of another name (${target}); files that are copied with a model ` +
-        'may be links to files of the same name only; replace it by a copy of the file',
+        'may be links to files of the same name only; replace it with a copy of the file',
     );
   },
   own: (path, target) => {
     throw new LinnetError(
       'PATH',
-      `${path} is a link that leaves its folder (to ${target}); ${ownRule}; replace it by a copy of the file`,
+      `${path} is a link that leaves its folder (to ${target}); ${ownRule}; replace it with a copy of the file`,
     );
   },
 };
 
-const ownRule = 'an exported folder, which can come from anybody, has to hold its files itself';
+const ownRule = 'an exported folder may come from anyone, so it must contain its own files';
 
 /**
  * Reads a whole file of at most `limit` bytes in a folder; same checks as `openInFolder`.
@@ -120,7 +120,7 @@ async function readBounded(opened: OpenFile, path: string, limit: number): Promi
   await using file = opened;
   const { handle, size } = file;
   if (size > limit) {
-    throw new LinnetError('FORMAT', `${path} has ${size} bytes, at most ${limit} are expected of such a file`);
+    throw new LinnetError('FORMAT', `${path} has ${size} bytes; expected at most ${limit}`);
   }
   const bytes = Buffer.alloc(size);
   await readExactly(handle, bytes, 0, path);
@@ -201,7 +201,7 @@ async function openChecked(
     if (single && stats.nlink > 1) {
       throw new LinnetError(
         'PATH',
-        `${path} has ${stats.nlink} hard links; ${ownRule}; replace it by a copy of the file`,
+        `${path} has ${stats.nlink} hard links; ${ownRule}; replace it with a copy of the file`,
       );
     }
     const versionOf = ({ dev, ino, size, mtimeMs }: Stats): string => [path, dev, ino, size, mtimeMs].join();

@@ -32,7 +32,7 @@ describe('a journal of a run folder', () => {
     first.append({ step: 1 }, { step: 2 });
     first.append({ step: 3 });
     first.close();
-    expect(() => first.append({ step: 4 })).toThrow(/finished/);
+    expect(() => first.append({ step: 4 })).toThrow(/is closed/);
     await writeFile(first.path, '{"step":1}\n{"step":2}\n{"step":3}\n{"st');
     const second = await folder.journal(steps, ({ step }) => step < 3);
     expect(second.kept).toEqual([{ step: 1 }, { step: 2 }]);

@@ -99,7 +99,7 @@ export class LineJournal<T> {
   }
 
   append(...lines: readonly T[]): void {
-    if (this.#file === undefined) throw new LinnetError('INPUT', `${this.path} is finished; no line can be added`);
+    if (this.#file === undefined) throw new LinnetError('INPUT', `${this.path} is closed; cannot add a line`);
     try {
       writeSync(this.#file, lines.map(lineOf).join(''));
     } catch (error) {

@@ -28,6 +28,6 @@ export function schemaProblems(error: z.ZodError): string {
   const shown = lines
     .slice(0, mostLines)
     .map((line) => (line.length > longestLine ? `${line.slice(0, longestLine)}…` : line));
-  if (lines.length > mostLines) shown.push(`… and ${lines.length - mostLines} more lines of such`);
+  if (lines.length > mostLines) shown.push(`… and ${lines.length - mostLines} more lines`);
   return shown.join('\n');
 }

@@ -106,7 +106,7 @@ describe('replacing', () => {
       await writeFolderAtomic(target, write);
       await mkdir(join(target, name, '..'), { recursive: true });
       await writeFile(join(target, name), 'thesis');
-      await expectRefusal(target, new RegExp(`also holds.*"${name}"`));
+      await expectRefusal(target, new RegExp(`did not write would be lost.*"${name}"`));
       expect(await readFile(join(target, name), 'utf8')).toBe('thesis');
     },
   );
@@ -118,7 +118,7 @@ describe('replacing', () => {
     const target = join(await scratchFolder(), 'model');
     await writeFolderAtomic(target, write);
     await writeFile(join(target, 'inner/weights'), content);
-    await expectRefusal(target, /files in it were changed.*"inner\/weights"/);
+    await expectRefusal(target, /files changed since.*"inner\/weights"/);
     expect(await readFile(join(target, 'inner/weights'), 'utf8')).toBe(content);
     await listWrittenFiles(target, ['inner/weights']);
     await requireReplaceable(target);
@@ -128,7 +128,7 @@ describe('replacing', () => {
     const target = join(await scratchFolder(), 'model');
     await writeFolderAtomic(target, write);
     const late = writeFolderAtomic(target, () => writeFile(join(target, 'notes.txt'), 'thesis'), { replace: true });
-    await expect(late).rejects.toThrow(/also holds.*notes\.txt/);
+    await expect(late).rejects.toThrow(/did not write would be lost.*notes\.txt/);
     expect(await readFile(join(target, 'notes.txt'), 'utf8')).toBe('thesis');
     expect(await readdir(join(target, '..'))).toEqual(['model']);
   });

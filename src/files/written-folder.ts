@@ -171,7 +171,7 @@ export async function requireReplaceable(dir: string): Promise<void> {
     if (systemErrorCode(error) === 'ENOENT') return;
     throw fileError('examine', target, error);
   }
-  if (kind !== undefined) throw refused(target, `it is ${kind}, and only folders that Linnet wrote are replaced`);
+  if (kind !== undefined) throw refused(target, `it is ${kind}; Linnet replaces only folders it wrote`);
   const place = await realpath(target);
   const standing = [
     { name: 'the current folder', path: process.cwd() },
@@ -193,7 +193,7 @@ export async function requireReplaceable(dir: string): Promise<void> {
   }
   const others = present.filter((name) => !written.has(name));
   if (others.length > 0) {
-    throw refused(target, `it also holds what Linnet did not write, which would be lost: ${shown(others)}`);
+    throw refused(target, `files that Linnet did not write would be lost: ${shown(others)}`);
   }
   const changed: string[] = [];
   for (const name of present) {
@@ -201,7 +201,8 @@ export async function requireReplaceable(dir: string): Promise<void> {
     const listed = written.get(name);
     if (listed?.bytes !== bytes || listed.sha256 !== sha256) changed.push(name);
   }
-  if (changed.length > 0) throw refused(target, `files in it were changed, which would be lost: ${shown(changed)}`);
+  if (changed.length > 0)
+    throw refused(target, `files changed since Linnet wrote them would be lost: ${shown(changed)}`);
 }
 
 /**

@@ -18,7 +18,7 @@ const encodeBlocks = builtBlocks();
 
 answerRequests(async ({ path, offset, dtype, matrix, encoding }: Stretch, handover): Promise<EncodedMatrix> => {
   const convert = rowOfFile(dtype)?.toFloat32;
-  if (convert === undefined) throw internalError(`${dtype} is no type of weights`);
+  if (convert === undefined) throw internalError(`${dtype} is not a weight type`);
   const encoder = matrixEncoder(matrix, encoding, encodeBlocks);
   const rowBytes = matrix.inputs * bytesPerElement[dtype];
   const step = Math.min(matrix.outputs, Math.max(1, Math.floor(pieceBytes / rowBytes)));

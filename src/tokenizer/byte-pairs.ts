@@ -49,7 +49,7 @@ function mergeRanks(merges: readonly unknown[], origin: string): ReadonlyMap<str
       typeof merge === 'string' ? merge.split(' ', 2) : Array.isArray(merge) ? merge : [];
     const [left, right] = pair;
     if (pair.length !== 2 || typeof left !== 'string' || typeof right !== 'string') {
-      throw new LinnetError('FORMAT', `merge ${rank} of ${origin} is no pair of tokens`);
+      throw new LinnetError('FORMAT', `merge ${rank} of ${origin} is not a pair of tokens`);
     }
     const rights = ranks.get(left) ?? new Map<string, number>();
     ranks.set(left, rights.set(right, rank));

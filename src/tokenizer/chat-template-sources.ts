@@ -53,7 +53,7 @@ export async function openChatTemplate(
 ): Promise<ChatTemplate> {
   for (const { length } of typeof sources === 'string' ? [sources] : Object.values(sources)) {
     if (length <= mostCharacters) continue;
-    throw new LinnetError('FORMAT', `the chat template of ${origin} has ${length} characters: too many`);
+    throw new LinnetError('FORMAT', `the chat template of ${origin} has ${length} characters, which is too many`);
   }
   // Load the template library with the first template.
   const { ChatTemplate } = await import('./chat-template.ts');

@@ -109,7 +109,7 @@ function checkPattern(pattern: unknown, label: string): boolean {
   const { Regex: expression, String: text } = isJsonObject(pattern) ? pattern : {};
   const given = expression ?? text;
   if (typeof given !== 'string') throw refused(label, 'has a pattern that is neither a text nor an expression');
-  if (given.length > longestPattern) throw refused(label, 'has a pattern without end');
+  if (given.length > longestPattern) throw refused(label, 'has a pattern of ${given.length} characters');
   return typeof expression === 'string' && !familiarPatterns.has(expression);
 }
 
@@ -118,7 +118,7 @@ function growthOf({ type, pattern, content, replacement }: JsonObject, label: st
   if (type === 'Metaspace' && typeof replacement === 'string') return Math.max(1, replacement.length);
   if (type !== 'Replace' || typeof content !== 'string') return 1;
   if (substitution.test(content)) {
-    throw refused(label, `replaces by ${quoteName(content)}, which would put in other parts of the text`);
+    throw refused(label, `replaces with ${quoteName(content)}, which would insert other parts of the text`);
   }
   const replaced = isJsonObject(pattern) && typeof pattern.String === 'string' ? pattern.String.length : 0;
   // An expression may match the empty text, as may an empty string: each then adds the replacement to every character.
@@ -126,5 +126,5 @@ function growthOf({ type, pattern, content, replacement }: JsonObject, label: st
 }
 
 function refused(label: string, what: string): LinnetError {
-  return new LinnetError('FORMAT', `${label} ${what}; no tokenizer does, and it is not used`);
+  return new LinnetError('FORMAT', `${label} ${what}; no known tokenizer does, so Linnet refuses it`);
 }

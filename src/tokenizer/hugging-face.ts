@@ -144,7 +144,7 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
       return timeLimit(work, Math.ceil(patience.start + size * patience.each));
     } catch (cause) {
       const isEndless = cause instanceof Error && cause.name === 'TimeLimitError';
-      const reason = isEndless ? 'a part of it takes without end' : String(cause);
+      const reason = isEndless ? 'a part of it takes too long' : String(cause);
       throw new LinnetError('FORMAT', `${origin} cannot be run: ${reason}`, { cause });
     }
   };

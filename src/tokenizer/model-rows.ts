@@ -33,7 +33,7 @@ export function removeTokensWithoutRow(
     if (!optional.has(token)) {
       throw new LinnetError(
         'FORMAT',
-        `token ${quoteName(token)} of ${origin} has the id ${id}, and the model has ${rows} tokens (vocab_size of config.json)`,
+        `token ${quoteName(token)} of ${origin} has the id ${id}, but the model has ${rows} tokens (vocab_size of config.json)`,
       );
     }
     removed.set(token, id);

@@ -65,7 +65,7 @@ export async function loadSameTokenizer(folder: string, digest: string | undefin
   if (json === undefined) {
     throw new LinnetError(
       'NOT_FOUND',
-      `${folder} has no tokenizer.json; copy tokenizer.json and tokenizer_config.json of its model there, or give token ids where a ` +
+      `${folder} has no tokenizer.json; copy its model's tokenizer.json and tokenizer_config.json there, or give token ids if the ` +
         'command takes them (--prompt-tokens)',
     );
   }

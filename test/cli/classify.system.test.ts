@@ -124,9 +124,9 @@ describe('a regression head', () => {
     await runJson('finetune', at('numbers'), ...numbers, ...more, '--out', at('numbers-further'));
     await runJson('finetune', at('numbers'), ...numbers, '--lora', 'r=2', ...more, '--out', at('numbers-adapted'));
     const classes = ['finetune', at('numbers'), ...data, '--objective', 'classify', ...more, '--out', at('refused')];
-    expect((await linnet(...classes)).stderr).toMatch(/says a number, and cannot learn the classes other, same/);
+    expect((await linnet(...classes)).stderr).toMatch(/predicts a number and cannot learn the classes other, same/);
     const wrong = ['finetune', at('pairs'), ...numbers, '--objective', 'regress', ...more, '--out', at('refused')];
-    expect((await linnet(...wrong)).stderr).toMatch(/tells other, same apart, and cannot learn numbers/);
+    expect((await linnet(...wrong)).stderr).toMatch(/tells other, same apart and cannot learn numbers/);
     const words = ['finetune', at('numbers'), ...data, ...more, '--out', at('refused')];
     expect((await linnet(...words)).stderr).toMatch(/pairs.jsonl:1 has the label "same"; regression expects a number/);
     const smoothed = ['finetune', at('numbers'), ...numbers, ...more, '--label-smoothing', '0.1', '--out', at('no')];

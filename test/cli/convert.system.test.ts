@@ -160,7 +160,7 @@ describe('a conversion', () => {
     expect(stopped.stderr).toMatch(/linnet: .*To continue, run the same again with --resume$/m);
     expect(existsSync(at('resumed'))).toBe(false);
     const again = await runCaptured([...command(...options, '--out', at('resumed')), '--json']);
-    expect(errorOf(again).message).toMatch(/holds a conversion; continue it with --resume, begin anew with --replace/);
+    expect(errorOf(again).message).toMatch(/holds a conversion; continue it with --resume, start over with --replace/);
     await runJson(...command(...options, '--out', at('resumed'), '--resume'));
     // What was done is not done again: resumed once more, the same weights come out at once.
     await runJson(...command(...options, '--out', at('once-more'), '--run', at('resumed.run'), '--resume'));

@@ -164,9 +164,7 @@ describe('a model of the hub', () => {
     expect(message).toMatch(
       /there is no folder .*owner.model, and cannot fetch owner\/model from http:\/\/127\.0\.0\.1:9: /,
     );
-    expect(message).toContain(
-      'without a network, give a folder, such as "linnet download owner/model --out FOLDER" makes',
-    );
+    expect(message).toContain('without a network, give a folder that "linnet download owner/model --out FOLDER" made');
   });
 
   it('is never meant by a path', async () => {

@@ -87,7 +87,7 @@ describe('eval tasks of several models', () => {
     const cases: [string, string, RegExp][] = [
       [await results('rows', [true, false], { doc_hash: 'x' }), 'MISMATCH', /question 0 is another row/],
       [await results('prompts', [true, false], { prompt_hash: 'x' }), 'MISMATCH', /asked with another prompt/],
-      [await results('twice', [true, false], { doc_id: 0 }), 'FORMAT', /jsonl:2: question 0 is there twice/],
+      [await results('twice', [true, false], { doc_id: 0 }), 'FORMAT', /jsonl:2: question 0 appears twice/],
       [await results('metric', [true, false], { acc: 'yes' }), 'FORMAT', /jsonl:1: metric "acc" is "yes"/],
       [await results('id', [true, false], { doc_id: -1 }), 'FORMAT', /jsonl:1 is not a sample/],
     ];
@@ -104,7 +104,7 @@ describe('eval tasks of several models', () => {
     const broken = await results('broken', [true]);
     await writeFile(join(broken, 'results_2026-01-02.json'), '{"results": 3}');
     const format = errorOf(await runCaptured(['eval', 'tasks', good, broken, '--json']));
-    expect(format.message).toMatch(/results_2026-01-02.json holds no results/);
+    expect(format.message).toMatch(/results_2026-01-02.json holds no task results/);
     const long = await results('long', [true]);
     await writeFile(join(long, 'samples_riddles_2026-01-02.jsonl'), `{"doc":"${'x'.repeat(10 << 20)}"}`);
     const line = errorOf(await runCaptured(['eval', 'tasks', good, long, '--json']));

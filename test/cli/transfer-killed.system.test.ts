@@ -55,5 +55,5 @@ it.each(transferInputs)(
 it('is refused in a queue where a layer needs the one before it', async () => {
   const given = [...words('queued', 'converted'), '--queue', 'redis://127.0.0.1:1'];
   const { exitCode, stderr } = await linnet(...given);
-  expect([exitCode, stderr]).toEqual([3, expect.stringContaining('one after the other')]);
+  expect([exitCode, stderr]).toEqual([3, expect.stringContaining('in sequence')]);
 });

@@ -202,7 +202,7 @@ describe('opening a mixed export refuses', () => {
   });
 
   it.each<[string, (manifest: Manifest) => void, RegExp]>([
-    ['mixed without a prompt graph', (m) => delete m.prompt, /as mixed with no prompt graph, which it has/],
+    ['mixed without a prompt graph', (m) => delete m.prompt, /as mixed without its prompt graph/],
     ['another type with one', (m) => (m.dtype = 'int4'), /as int4 with a prompt graph, which it does not have/],
     ['a prompt graph that is not listed', (m) => delete m.files['prompt.onnx'], /does not list the file prompt\.onnx/],
     ['weights that are not listed', (m) => delete m.files['prompt.onnx.data'], /outside of prompt\.onnx\.data/],

@@ -207,7 +207,7 @@ describe('opening refuses', () => {
   }
 
   it.each<[string, (manifest: z.infer<typeof manifestSchema>) => void, RegExp]>([
-    ['no encoder', (manifest) => delete manifest.encoder, /describes a t5 model with no encoder/],
+    ['no encoder', (manifest) => delete manifest.encoder, /describes a t5 model without its encoder/],
     [
       'a length without a graph',
       (manifest) => manifest.encoder?.lengths.push(128),

@@ -114,5 +114,5 @@ it('leaves out tokens behind the rows of the table', async () => {
 });
 
 it('refuses a decoder that reads both sides', async () => {
-  await expect(configOf('llama-q4_0', { 'llama.attention.causal': false })).rejects.toThrow(/reads tokens behind/);
+  await expect(configOf('llama-q4_0', { 'llama.attention.causal': false })).rejects.toThrow(/reads later tokens/);
 });

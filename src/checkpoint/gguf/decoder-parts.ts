@@ -69,7 +69,7 @@ export function headWidthOf(metadata: Metadata): number {
   const usual = metadata.number('embedding_length') / metadata.number('attention.head_count');
   const width = metadata.number('attention.key_length', usual);
   if (metadata.number('attention.value_length', width) === width) return width;
-  throw refusal(metadata.source, 'has keys and values of different widths, which no family here has');
+  throw refusal(metadata.source, 'has keys and values of different widths, which Linnet does not support');
 }
 
 /** Fields common to decoders of family `type`. @param turned rotated features per head. Default: all */
@@ -78,10 +78,10 @@ export function decoderConfig(metadata: Metadata, type: string, className: strin
   const headWidth = headWidthOf(metadata);
   const rotated = metadata.number('rope.dimension_count', turned ?? headWidth);
   if (rotated !== (turned ?? headWidth)) {
-    throw refusal(metadata.source, `turns ${rotated} of ${headWidth} features of a head, which ${type} does not`);
+    throw refusal(metadata.source, `rotates ${rotated} of ${headWidth} features per head, which ${type} does not`);
   }
   if (!metadata.flag('attention.causal', true))
-    throw refusal(metadata.source, `reads tokens behind, which ${type} does not`);
+    throw refusal(metadata.source, `reads later tokens, which ${type} does not`);
   return {
     model_type: type,
     architectures: [`${className}ForCausalLM`],
@@ -130,10 +130,10 @@ function ropeScaling(metadata: Metadata, headWidth: number): JsonObject | undefi
       return value === undefined ? [] : [[field, value] as const];
     });
     const extrapolated = metadata.number('rope.scaling.yarn_ext_factor', 1);
-    if (extrapolated !== 1) throw refusal(metadata.source, `extrapolates positions by ${extrapolated}, not by 1`);
+    if (extrapolated !== 1) throw refusal(metadata.source, `extrapolates positions by ${extrapolated}; expected 1`);
     return { rope_type: 'yarn', factor, original_max_position_embeddings: length, ...Object.fromEntries(given) };
   }
-  throw refusal(metadata.source, `scales positions by ${shownValue(type)}, not by linear or yarn`);
+  throw refusal(metadata.source, `scales positions by ${shownValue(type)}; expected linear or yarn`);
 }
 
 /** LLaMA 3.1's and 3.2's numbers. */

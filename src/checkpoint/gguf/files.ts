@@ -102,7 +102,7 @@ async function withShards(
   if (typeof count !== 'number' || !(count <= mostShards) || stem === undefined || Number(number) !== 1) {
     throw new LinnetError(
       'FORMAT',
-      `${path} is one of several files (split.count); they must be called NAME-00001-of-0000N.gguf`,
+      `${path} is one of several files (split.count); they must be named NAME-00001-of-0000N.gguf`,
     );
   }
   const tensors = new Map(first.tensors);
@@ -128,6 +128,6 @@ async function withShards(
   if (total === undefined || total === tensors.size) return tensors;
   throw new LinnetError(
     'FORMAT',
-    `the files of ${path} hold ${tensors.size} tensors of ${String(total)}; fetch them again`,
+    `the files of ${path} hold ${tensors.size} of ${String(total)} tensors; fetch them again`,
   );
 }

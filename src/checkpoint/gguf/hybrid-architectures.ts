@@ -137,7 +137,7 @@ export const hybridArchitectures: Readonly<Record<string, Architecture>> = {
         const biases = biasesOf(metadata);
         return { ...decoderConfig(metadata, 'granite', 'Granite'), ...graniteFactors(metadata), ...biases };
       }
-      throw refusal(metadata.source, 'turns no queries and keys, which dense Granite does here');
+      throw refusal(metadata.source, 'does not rotate queries and keys, as dense Granite does');
     },
     rules: turnedRules,
   },

@@ -101,15 +101,23 @@ describe('is refused, with what to take instead:', () => {
       /may change the computation: "?llama.expert_count"?; take the model as safe/,
     ],
     ['a scaling', scaling, /scales positions by "longrope".*take the model as safetensors/],
-    ['an extrapolation', { ...yarn, 'llama.rope.scaling.yarn_ext_factor': 0.5 }, /extrapolates positions by 0.5, not/],
-    ['a rotation', { 'llama.rope.dimension_count': 6 }, /turns 6 of 16 features.*take the model as safetensors/],
+    [
+      'an extrapolation',
+      { ...yarn, 'llama.rope.scaling.yarn_ext_factor': 0.5 },
+      /extrapolates positions by 0.5; expected/,
+    ],
+    ['a rotation', { 'llama.rope.dimension_count': 6 }, /rotates 6 of 16 features.*take the model as safetensors/],
     [
       'values of another width',
       { 'llama.attention.value_length': 8 },
       /different widths.*take the model as safetensors/,
     ],
-    ['a tokenizer', { 'tokenizer.ggml.model': 'rwkv' }, /kind "rwkv", not one of .*; take the model as safetensors/],
-    ['a rule of cutting', { 'tokenizer.ggml.pre': 'odd' }, /cuts texts by "odd" .*; take the model as safetensors/],
+    [
+      'a tokenizer',
+      { 'tokenizer.ggml.model': 'rwkv' },
+      /kind "rwkv"; expected one of .*; take the model as safetensors/,
+    ],
+    ['a rule of cutting', { 'tokenizer.ggml.pre': 'odd' }, /splits texts by "odd" .*; take the model as safetensors/],
   ])('%s that is not known', async (_, changes, advice) => {
     await expect(modelWith(changes)).rejects.toThrow(advice);
     await expect(modelWith(changes)).rejects.toThrow(expect.objectContaining({ code: 'CONFIG' }));
@@ -121,7 +129,9 @@ describe('is refused, with what to take instead:', () => {
     const name = 'blk.0.ffn_gate_inp.weight';
     const tensors = new Map([...header.tensors, [name, { ...first, name }]]);
     const model = modelOf({ ...header, tensors }, [], 'model.gguf');
-    await expect(model).rejects.toThrow(/does not have here: "blk.0.ffn_gate_inp.weight"; take the model as safetens/);
+    await expect(model).rejects.toThrow(
+      /tensors unknown to its architecture: "blk.0.ffn_gate_inp.weight"; take the model as safetens/,
+    );
   });
 });
 

@@ -71,7 +71,7 @@ export function tensorRecipes(
   }
   if (unknown.length > 0) {
     const named = unknown.slice(0, 5).map(quoteName).join(', ');
-    const what = `holds ${unknown.length} tensors that its architecture does not have here: ${named}`;
+    const what = `has ${unknown.length} tensors unknown to its architecture: ${named}`;
     throw refusal(source, what, 'TENSOR');
   }
   return [...recipes.values()];

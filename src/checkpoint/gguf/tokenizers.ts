@@ -132,7 +132,7 @@ function byteLevel(vocabulary: Vocabulary): TokenizerParts {
   const cut = typeof pre === 'string' ? preTokenizers.get(pre) : undefined;
   if (cut === undefined) {
     const known = [...preTokenizers.keys()].join(', ');
-    throw refusal(vocabulary.source, `cuts texts by ${shownValue(pre)} (tokenizer.ggml.pre), not by one of ${known}`);
+    throw refusal(vocabulary.source, `splits texts by ${shownValue(pre)} (tokenizer.ggml.pre), not by one of ${known}`);
   }
   const merges = vocabulary.texts('merges').map((merge) => {
     const space = merge.indexOf(' ', 1);
@@ -293,7 +293,7 @@ export function tokenizerParts(
   if (kind === undefined || kind === 'no_vocab') return { json: new Map(), texts: new Map() };
   if (typeof kind !== 'string' || !Object.hasOwn(tokenizers, kind)) {
     const known = listNames(Object.keys(tokenizers));
-    throw refusal(source, `has a tokenizer of the kind ${shownValue(kind)}, not one of ${known}`);
+    throw refusal(source, `has a tokenizer of kind ${shownValue(kind)}; expected one of ${known}`);
   }
   return tokenizers[kind](new Vocabulary(metadata, source, most));
 }

@@ -24,7 +24,7 @@ export function asHubError(
   signal: AbortSignal | undefined,
 ): LinnetError {
   const because = (code: ErrorCode, message: string): LinnetError => new LinnetError(code, message, { cause: error });
-  if (signal?.aborted) return because('ABORTED', `the download of ${id} was stopped; the next one goes on from there`);
+  if (signal?.aborted) return because('ABORTED', `the download of ${id} was stopped; the next one continues it`);
   if (error instanceof LinnetError) return because(error.code, `${id} (${revision}): ${error.message}`);
   if (systemErrorCode(error) !== undefined) return fileError('store', id, error);
   const status = error instanceof HubApiError ? error.statusCode : undefined;
@@ -36,7 +36,7 @@ export function asHubError(
   if (status === 404) {
     return because('NOT_FOUND', `${endpoint} has no ${kindNames[kind]} ${id} at revision ${quoteName(revision)}`);
   }
-  const advice = `without a network, give a folder, such as "linnet download ${id} --out FOLDER" makes on a machine that has one`;
+  const advice = `without a network, give a folder that "linnet download ${id} --out FOLDER" made on another machine`;
   return because('NOT_FOUND', `cannot fetch ${id} from ${endpoint}: ${reasonOf(error)}; ${advice}`);
 }
 

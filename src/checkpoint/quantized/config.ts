@@ -74,7 +74,7 @@ const schemas: Readonly<Record<QuantizedMethod, z.ZodType<Fields>>> = {
       w_bit: z.literal(4).nullish(),
       version: z
         .string()
-        .regex(/^gemm$/i, 'is another order of codes than "gemm"')
+        .regex(/^gemm$/i, 'is not the code order "gemm"')
         .nullish(),
     })
     .transform(() => ({})),

@@ -76,7 +76,7 @@ type Part = (typeof partKeys)[number];
 /** A module's matrix parts in the files. Methods throw LinnetError `TENSOR` for a missing part. */
 function partsOf(module: string, names: PartNames, files: JoinedWeights) {
   const malformed = (what: string): LinnetError =>
-    quantizationError(files.path, `the matrix ${quoteName(module)} is not understood: ${what}`, 'TENSOR');
+    quantizationError(files.path, `the matrix ${quoteName(module)} cannot be read: ${what}`, 'TENSOR');
   const has = (part: Part): boolean => files.has(`${module}.${names[part] ?? ''}`);
   const tensorOf = (part: Part): string => {
     const name = `${module}.${names[part] ?? part}`;
@@ -142,7 +142,7 @@ function layoutOf(parts: Parts, quantization: Quantization, shape: readonly numb
   const { codes: name, types, inputsFirst = false, codeAxis = 1, zeroAxis } = names;
   const { dtype, shape: codes } = stored('codes');
   const { shape: scales } = stored('scales');
-  if (codes.length !== 2 || scales.length > 2) throw malformed('its parts are no matrices');
+  if (codes.length !== 2 || scales.length > 2) throw malformed('its parts are not matrices');
   if (!types.includes(dtype)) throw malformed(`its codes are ${dtype}, expected ${types.join(' or ')}`);
   const scaleShape = scales.length === 2 ? scales : [scales[0] ?? 1, 1];
   const [down, G] = inputsFirst ? scaleShape.toReversed() : scaleShape;
@@ -322,10 +322,10 @@ async function groupOfInputs({ K, G, has, bytes, isOrdered, malformed }: Layout)
   const size = K / G;
   const counts = new Uint32Array(G);
   for (const group of groups) if (group >= 0 && group < G) counts[group]++;
-  if (!counts.every((count) => count === size)) throw malformed('its groups of inputs are not of one size');
+  if (!counts.every((count) => count === size)) throw malformed('its groups of inputs differ in size');
   if (isOrdered) return groups;
   if (groups.every((group, k) => group === Math.floor(k / size))) return undefined;
-  throw malformed('inputs of its groups are apart, which desc_act of its configuration denies');
+  throw malformed('inputs of its groups lie apart, but its configuration does not set desc_act');
 }
 
 /** A part's codes, one per byte. */

@@ -122,7 +122,7 @@ describe('refused, with what to take instead', () => {
       'another shape',
       packed,
       (t) => ({ ...t, [`${module}.weight_shape`]: { dtype: 'I64', shape: [2], data: BigInt64Array.of(128n, 512n) } }),
-      /not understood/,
+      /cannot be read/,
     ],
     [
       'codes of floats',
@@ -130,7 +130,7 @@ describe('refused, with what to take instead', () => {
       (t) => ({ ...t, [`${module}.weight_packed`]: { dtype: 'F32', shape: [1, 1], data: new Float32Array(1) } }),
       /its codes are F32/,
     ],
-    ['absent zero points', gptq, ({ [`${module}.qzeros`]: _, ...t }) => t, /not understood/],
+    ['absent zero points', gptq, ({ [`${module}.qzeros`]: _, ...t }) => t, /cannot be read/],
     [
       'fewer outputs in codes',
       'awq, groups of 64',
@@ -186,7 +186,7 @@ describe('refused, with what to take instead', () => {
         new Int32Array(bytesOf(t[`${module}.g_idx`]).buffer).set([0, 0, 0, 0], 60);
         return t;
       },
-      /not of one size/,
+      /differ in size/,
     ],
     [
       'scales that are no numbers',
@@ -217,7 +217,7 @@ describe('refused, with what to take instead', () => {
     [packed, { transform_config: { config_groups: { u: {} } } }, /transform_config/],
     [gptq, { bits: 3 }, /quantization_config.bits/],
     [gptq, { checkpoint_format: 'marlin' }, /checkpoint_format/],
-    ['awq, groups of 64', { version: 'gemv' }, /another order of codes/],
+    ['awq, groups of 64', { version: 'gemv' }, /not the code order/],
     ['mlx, groups of 32', { mode: 'nvfp4' }, /quantization_config.mode/],
     ['fp8, blocks', { fmt: 'e5m2' }, /quantization_config.fmt/],
   ])('%s with %j', async (kind, config, message) => {
@@ -227,9 +227,9 @@ describe('refused, with what to take instead', () => {
 
   it('is a configuration without its parts', async () => {
     const folder = await changed(gptq, same, { quant_method: 'awq', version: 'gemm' });
-    await expect(openModelWeights(folder)).rejects.toThrow(/surplus|twice|not understood/);
+    await expect(openModelWeights(folder)).rejects.toThrow(/surplus|twice|cannot be read/);
     const none = await changed('compressed-tensors int4, groups of 32', same, { ...quantizedKinds[gptq].config });
-    await expect(openModelWeights(none)).rejects.toThrow(/no matrix has the parts/);
+    await expect(openModelWeights(none)).rejects.toThrow(/no matrix has its parts/);
   });
 });
 

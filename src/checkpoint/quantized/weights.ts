@@ -72,7 +72,7 @@ async function matricesOf(quantization: Quantization, files: JoinedWeights): Pro
   }
   if (matrices.size > 0) return [...matrices.values()];
   const names = listNames(files.names().slice(0, 4));
-  const what = `its configuration says ${quantization.method}, but no matrix has the parts of that (${names}, …)`;
+  const what = `its configuration says ${quantization.method}, but no matrix has its parts (${names}, …)`;
   throw quantizationError(files.path, what);
 }
 

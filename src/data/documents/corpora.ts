@@ -72,13 +72,13 @@ export async function* readCorpus(name: string, registry = corpora): AsyncGenera
   const corpus = Object.hasOwn(registry, name) ? registry[name] : undefined;
   if (corpus === undefined) {
     const known = Object.keys(registry).map((known) => corpusPrefix + known);
-    throw new LinnetError('INPUT', `no corpus is known as ${corpusPrefix}${name}; known are ${known.join(', ')}`);
+    throw new LinnetError('INPUT', `unknown corpus ${corpusPrefix}${name}; expected one of ${known.join(', ')}`);
   }
   const { order = () => 0, text = (contents: string) => contents } = corpus;
   const folder = join(packageFolder(name), corpus.folder);
   const files = (await readdir(folder)).filter((file) => corpus.files.test(file)).sort();
   if (files.length === 0) {
-    throw new LinnetError('FORMAT', `the package ${name} in ${folder} holds none of the files expected; reinstall it`);
+    throw new LinnetError('FORMAT', `the package ${name} in ${folder} has none of the expected files; reinstall it`);
   }
   // Not by difference: the order may be infinite.
   files.sort((a, b) => (order(a) < order(b) ? -1 : Number(order(a) > order(b))));

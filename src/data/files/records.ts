@@ -28,7 +28,7 @@ function isColumnNumber(field: string): boolean {
 export async function readRecords(paths: readonly string[], fields: readonly string[]): Promise<FieldRecord[]> {
   const numbered = fields.filter(isColumnNumber);
   if (numbered.length > 0 && numbered.length < fields.length) {
-    throw new LinnetError('INPUT', `fields are ${fields.join(', ')}; name all of them, or give all as column numbers`);
+    throw new LinnetError('INPUT', `fields are ${fields.join(', ')}; use names or column numbers, not both`);
   }
   const records: FieldRecord[] = [];
   for (const path of paths) {
@@ -40,7 +40,7 @@ export async function readRecords(paths: readonly string[], fields: readonly str
         const has = plainNames([...record.fields.keys()]);
         const isTable = extname(path).toLowerCase() !== '.jsonl';
         const advice = isTable
-          ? `. The first line names the columns; if it is data already, name columns by their numbers, such as 1`
+          ? `. The first line names the columns; if it is data, give column numbers, such as 1`
           : '';
         throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}${advice}`);
       }

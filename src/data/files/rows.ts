@@ -79,7 +79,7 @@ async function* readTable(
   for (const { values, line } of hasHeader ? rows.slice(1) : rows) {
     const source = `${path}:${line}`;
     if (values.length !== names.length) {
-      throw new LinnetError('FORMAT', `${source} has ${values.length} values, the first line ${names.length}`);
+      throw new LinnetError('FORMAT', `${source} has ${values.length} values; the first line has ${names.length}`);
     }
     yield { row: Object.fromEntries(values.map((value, column) => [names[column], value])), source };
   }

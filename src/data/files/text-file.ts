@@ -31,7 +31,7 @@ export async function readTextFile(path: string): Promise<string> {
     if (size > maximumFileBytes) {
       throw new LinnetError(
         'FORMAT',
-        `${path} has ${size} bytes; a text file may have ${maximumFileBytes}. Cut it, or use .jsonl with a document a line`,
+        `${path} has ${size} bytes; expected at most ${maximumFileBytes}. Split it, or use .jsonl with one document per line`,
       );
     }
     return decodeUtf8(await handle.readFile(), path).replace(/\r\n?/g, '\n');

@@ -58,11 +58,11 @@ export function batchStream<B extends BatchTensors>(
   if (!([epoch, index].every((count) => Number.isInteger(count) && count >= 0) && index <= rows)) {
     throw new LinnetError(
       'MISMATCH',
-      `the cursor (epoch ${epoch}, row ${index}) lies outside the data of ${rows} rows; it is of other data`,
+      `the cursor (epoch ${epoch}, row ${index}) lies outside the data of ${rows} rows; it belongs to other data`,
     );
   }
   if (start !== undefined && start.seed !== seed) {
-    throw new LinnetError('MISMATCH', `the cursor is of seed ${start.seed}, the run of seed ${seed}`);
+    throw new LinnetError('MISMATCH', `the cursor has seed ${start.seed}, the run has seed ${seed}`);
   }
   /** The epoch's row order: a function of seed and epoch, so a cursor need not store it. */
   const orderNow = (): Int32Array => {

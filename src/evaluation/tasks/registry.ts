@@ -103,7 +103,7 @@ export function selectTasks(names: readonly string[], protocol: Protocol = 'harn
     } else {
       throw new LinnetError(
         'INPUT',
-        `there is no task or group "${name}"; there are ${taskNames().join(', ')}, or give a .json or .yaml file`,
+        `unknown task or group "${name}"; expected one of ${taskNames().join(', ')}, or give a .json or .yaml file`,
       );
     }
   };

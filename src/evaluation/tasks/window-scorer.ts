@@ -46,7 +46,7 @@ export class WindowScorer extends TextScores implements Scorer {
 
   /** @throws LinnetError `CONFIG` */
   generate(): Promise<string[]> {
-    const helps = 'leave these tasks out, or ask an export of fewer bits (`linnet export`)';
+    const helps = 'omit these tasks, or use an export in fewer bits (`linnet export`)';
     return Promise.reject(new LinnetError('CONFIG', `answers are not generated layer by layer: ${helps}`));
   }
 

@@ -63,7 +63,7 @@ async function resultsIn(folder: string) {
   if (name === undefined) return undefined;
   const file = join(folder, name);
   const json = parseJson((await readInFolder(folder, name, maximumResultsBytes)).toString(), file);
-  const parsed = validated(resultsSchema, json, 'FORMAT', `${file} holds no results of tasks`);
+  const parsed = validated(resultsSchema, json, 'FORMAT', `${file} holds no task results`);
   const { results, model_name: model = folder, higher_is_better: higherIsBetter } = parsed;
   const stamp = /^results_(.*)\.json$/.exec(name)?.[1] ?? '';
   const samples = new Map(
@@ -90,7 +90,7 @@ export async function readSamples(file: string): Promise<Map<string, Map<number,
     const samples = filters.get(parsed.filter) ?? new Map<number, Sample>();
     filters.set(parsed.filter, samples);
     if (samples.has(sample.docId)) {
-      throw new LinnetError('FORMAT', `${source}: question ${sample.docId} is there twice`);
+      throw new LinnetError('FORMAT', `${source}: question ${sample.docId} appears twice`);
     }
     samples.set(sample.docId, sample);
   }
