@@ -207,9 +207,7 @@ function encoderConfig(
   }
   const firstPosition = variant.positionsAfterPadding === true ? Number(fields.pad_token_id) + 1 : 0;
   if (firstPosition >= fields.max_position_embeddings) {
-    problems.push(
-      `max_position_embeddings ${fields.max_position_embeddings} leaves no position after the padding position`,
-    );
+    problems.push(`max_position_embeddings ${fields.max_position_embeddings} leaves no position after padding`);
   }
   problems.push(...mixerProblems(mixers, natives, names[2]));
   if (head === undefined || problems.length > 0) throw configError(variant.title, problems);
