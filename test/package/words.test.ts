@@ -1,6 +1,6 @@
 /**
- * Plain nouns in comments: phrases that stand for a noun ("what there is", "those of", "whoever") cost a second reading. A line
- * with one of them is counted; the count of a folder may only shrink. CONTRIBUTING says what to write instead.
+ * Plain nouns in comments: phrases that stand for a noun ("what there is", "those of", "of which", "Of …" at the start) cost a
+ * second reading. A line with one of them is counted; the count of a folder may only shrink. CONTRIBUTING says what to write.
  */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,9 +16,12 @@ const phrases = new RegExp(
     String.raw`\bwhoever\b|\bwhatever (is|it|there)\b`,
     String.raw`\bso (many|much)\b(?! (as|that))`,
     String.raw`\bcomes? to\b|\bof the day\b|\bis to be\b|\bthere is of\b`,
+    String.raw`\bof which\b`,
   ].join('|'),
   'i',
 );
+
+const beginning = /^\s*(\/\*\*|\/\/) (As of|Of)\b/;
 
 /** Lines of each folder that had such a phrase when it was last counted. */
 const most: Readonly<Record<string, number>> = {
@@ -56,7 +59,9 @@ const most: Readonly<Record<string, number>> = {
 
 /** Comment lines of a file with such a phrase. */
 function avoidingLines(text: string): string[] {
-  return text.split('\n').filter((line) => /^\s*(\/\*\*|\*|\/\/)/.test(line) && phrases.test(line));
+  return text
+    .split('\n')
+    .filter((line) => /^\s*(\/\*\*|\*|\/\/)/.test(line) && (phrases.test(line) || beginning.test(line)));
 }
 
 const counts = new Map<string, number>();
