@@ -14,7 +14,7 @@ import { LinnetError } from '../errors.ts';
 import type { ChatMessage, ChatTemplate, TemplateOptions } from '../tokenizer/chat-template.ts';
 import { tokenKind, type TextEncoding, textTokens } from '../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
-import { requireTokens } from '../files/arguments.ts';
+import { requireText, requireTokens } from '../files/arguments.ts';
 
 /** Input to continue or answer. */
 export type PromptInput =
@@ -96,7 +96,7 @@ interface Beginning extends Pick<TextEncoding, 'bos'> {
 
 /** Tokens that a prompt adds to the previous text. */
 function newTokens(model: PromptReader, input: PromptInput, { bos, before }: Beginning): readonly number[] {
-  if ('tokens' in input) return Array.from(input.tokens);
+  if ('tokens' in input) return requireTokens(input.tokens, 'the tokens');
   if ('messages' in input) {
     const written = requireTemplate(model).encode(input.messages, input);
     if (before.length === 0) return written;
@@ -107,6 +107,7 @@ function newTokens(model: PromptReader, input: PromptInput, { bos, before }: Beg
   }
   const tokenizer = requireTokenizer(model);
   const { text, special } = input;
+  requireText(text, 'the text');
   return textTokens(tokenizer, text, { bos, special, follows: tokenKind(tokenizer, before.at(-1)) });
 }
 

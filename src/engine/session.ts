@@ -9,7 +9,7 @@ import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { Snapshot } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { requirePath, requireText, requireTokens } from '../files/arguments.ts';
+import { requireKind, requirePath } from '../files/arguments.ts';
 import { inspection } from '../files/inspection.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import type { RandomState } from '../random.ts';
@@ -21,6 +21,7 @@ import type { Runner } from './runner.ts';
 import type { SessionFiles } from './session-store.ts';
 import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
 import {
+  checkOptionTypes,
   checkTextOptions,
   type JobOptions,
   jobSampler,
@@ -71,6 +72,7 @@ export class Session {
    * @param runner runs texts among others. Default: each text runs alone
    */
   constructor(model: SessionModel, from?: Snapshot, runner?: Runner) {
+    if (from !== undefined) requireKind(from, 'the snapshot', ['state', 'tokens'], 'the snapshot of a session');
     this.#model = model;
     this.#runner = runner;
     this.#content = from;
@@ -98,13 +100,12 @@ export class Session {
    * @throws LinnetError like `run`
    */
   continue(text: string, options: TextOptions = {}): TextPieces {
-    requireText(text, 'the text');
     return this.continuePrompt({ text }, options);
   }
 
   /** `continue` for token ids. */
   continueTokens(tokens: ArrayLike<number>, options: TextOptions = {}): TextPieces {
-    return this.continuePrompt({ tokens: requireTokens(tokens, 'the tokens') }, options);
+    return this.continuePrompt({ tokens }, options);
   }
 
   /** `continue` for any kind of prompt, such as messages. */
@@ -153,6 +154,8 @@ export class Session {
    */
   job(input: PromptInput, options: JobOptions = {}): PreparedJob {
     this.#requireRest();
+    requireKind(input, 'the prompt', [], 'an object with `text`, `tokens` or `messages`');
+    checkOptionTypes(options);
     const thinking = 'messages' in input ? this.#model.thinking : undefined;
     const { defaults, learned } = this.#model;
     const { maxTokens = defaultTokens, stop: strings, keepsStop, bos, salt = '', kept = true } = options;
@@ -320,9 +323,7 @@ export class TextPieces implements AsyncIterable<string> {
    */
   get generation(): Generation {
     if (this.#generation !== undefined) return this.#generation;
-    throw this.#started
-      ? new LinnetError('INPUT', 'the text has not ended; iterate over all of it first')
-      : new LinnetError('INPUT', 'the text has not been generated; iterate over it first, or await text()');
+    throw new LinnetError('INPUT', 'the text has not ended; iterate over all of it first, or await text()');
   }
 
   /** For `console.log`: how far the text is. */

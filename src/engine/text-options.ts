@@ -76,11 +76,19 @@ const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
 /** @throws LinnetError `INPUT` for unknown options and values of the wrong type */
 export function checkTextOptions(options: TextOptions): void {
   requireOptions(options, 'the options', textOptionNames);
-  const { maxTokens, stop, stopIds, thinkingBudget, signal, method, speculate, onEvent } = options;
-  if (maxTokens !== undefined) requireCount(maxTokens, 'maxTokens');
-  if (thinkingBudget !== undefined && thinkingBudget !== 0) requireCount(thinkingBudget, 'thinkingBudget');
-  if (stop !== undefined) requireTexts(stop, 'stop');
-  if (stopIds !== undefined) requireTokens(stopIds, 'stopIds');
+  const { maxTokens = 1, thinkingBudget = 0 } = options;
+  requireCount(maxTokens, 'maxTokens');
+  requireCount(thinkingBudget, 'thinkingBudget', 0);
+  checkOptionTypes(options);
+}
+
+/** Checks the values alone: other options may be there. @throws LinnetError `INPUT` for values of the wrong type */
+export function checkOptionTypes(options: JobOptions): void {
+  requireOptions(options, 'the options');
+  const { stop = [], stopIds = [], jsonSchema, signal, method, speculate, onEvent } = options;
+  if (typeof jsonSchema !== 'boolean') requireOptions(jsonSchema, 'jsonSchema');
+  requireTexts(stop, 'stop');
+  requireTokens(stopIds, 'stopIds');
   if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
   requireFunction(method, 'method');
   requireOneOf(speculate, 'speculate', drafters);

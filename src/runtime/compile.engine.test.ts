@@ -233,7 +233,7 @@ describe('a program', () => {
     expect((await pending).total).toEqual(float32([1, 1, 2], [2, 2]));
     await expect(program.run(feeds, ['total'])).rejects.toMatchObject({
       code: 'RUNTIME',
-      message: 'graph "scaled sum" has been disposed; compile it again',
+      message: 'graph "scaled sum" has been disposed, perhaps with its model; dispose of it after its last run',
     });
     await program.dispose();
   });

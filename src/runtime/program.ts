@@ -168,7 +168,10 @@ export class SessionProgram implements Program {
 
   #assertOpen(): void {
     if (this.#disposal === undefined) return;
-    throw new LinnetError('RUNTIME', `graph "${this.#graph}" has been disposed; compile it again`);
+    throw new LinnetError(
+      'RUNTIME',
+      `graph "${this.#graph}" has been disposed, perhaps with its model; dispose of it after its last run`,
+    );
   }
 }
 

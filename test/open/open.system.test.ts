@@ -313,6 +313,38 @@ describe('what callers without TypeScript see', () => {
     await expect(open(at('llama'), mistyped)).rejects.toThrow(/did you mean threads\?/);
   });
 
+  it('is refused for prompts, options and snapshots of other kinds, and sessions stay as they were', async () => {
+    await using model = await open(at('llama'));
+    const session = model.session();
+    await session.continue('ab', { maxTokens: 2 }).text();
+    const before = session.text;
+    const wrong: readonly ((given: never) => unknown)[] = [
+      (given) => session.continue(given).text(),
+      (given) => session.continueTokens(given).text(),
+      (given) => session.continuePrompt(given).text(),
+      (given) => session.continuePrompt({ text: given }).text(),
+      (given) => session.continuePrompt({ tokens: given }).text(),
+      (given) => session.job(given),
+      (given) => session.job({ text: 'a' }, given),
+      (given) => session.job({ text: 'a' }, { signal: given }),
+      (given) => session.job({ text: 'a' }, { stopIds: given }),
+      (given) => session.job({ text: 'a' }, { method: given }),
+      (given) => session.job({ text: 'a' }, { onEvent: given }),
+      (given) => session.job({ text: 'a' }, { speculate: given }),
+      (given) => session.continue('a', { jsonSchema: given }),
+      (given) => model.session(given),
+      (given) => model.linearize('augmented', { softmaxLayers: given }),
+    ];
+    for (const call of wrong) {
+      for (const given of [NaN, 3.5, -1, null, 10n, [-1]] as unknown as readonly never[]) {
+        await expect((async () => call(given))(), `${String(call)} of ${String(given)}`).rejects.toMatchObject({
+          code: 'INPUT',
+        });
+      }
+    }
+    expect(session.text).toBe(before);
+  });
+
   it('is short where it is printed', async () => {
     await using model = await open(at('llama'));
     const generated = model.generate('ab', { maxTokens: 4, ignoreEos: true });

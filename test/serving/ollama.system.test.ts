@@ -159,7 +159,8 @@ describe('/api/generate and /api/chat', () => {
       const request = { model: 'tiny', messages, tools, format: weather, options: { ...flat, seed } };
       const whole = await ollama.chat(request);
       const streamed = { content: '', calls: [] as unknown[] };
-      for await (const { message } of await ollama.chat({ ...request, stream: true })) {
+      for await (const { message, done } of await ollama.chat({ ...request, stream: true })) {
+        expect(done || message.content !== '' || message.tool_calls !== undefined).toBe(true);
         streamed.content += message.content;
         streamed.calls.push(...(message.tool_calls ?? []));
       }

@@ -194,7 +194,7 @@ describe('chats that call functions', () => {
   });
 
   it.each([
-    [{ tools: [weather, weather] }, 'tools', /two functions "weather"/],
+    [{ tools: [weather, weather] }, 'tools', /two functions are called "weather"/],
     [{ tools: [{ type: 'function', function: { name: 'a b' } }] }, 'tools.0.function.name', /letters/],
     [
       { tools: [{ type: 'function', function: { name: 'f', parameters: { type: 'string' } } }] },

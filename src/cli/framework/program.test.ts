@@ -106,6 +106,21 @@ describe('parameters', () => {
   });
 });
 
+it.each([
+  [['eco', '--help'], "unknown command 'eco' (did you mean echo?)"],
+  [['help', 'eco'], "unknown command 'eco' (did you mean echo?)"],
+  [['eval', 'eco', '-h'], "unknown command 'eco' (did you mean echo?)"],
+])('%j names the nearest command', async (words, message) => {
+  const { exitCode, stdout, stderr } = await run(...words);
+  expect({ exitCode, stdout }).toEqual({ exitCode: 2, stdout: '' });
+  expect(stderr).toContain(message);
+});
+
+it.each([[['--help']], [['eval', '--help']], [[]]])('%j lists commands', async (words) => {
+  const { stdout, stderr } = await run(...words);
+  expect(stdout + stderr).toContain('echo');
+});
+
 describe('output', () => {
   it('is for people by default', async () => {
     expect(await run(...complete)).toEqual({ exitCode: 0, stdout: 'a result\na piece', stderr: 'a remark\n' });

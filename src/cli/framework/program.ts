@@ -1,6 +1,7 @@
 /** From a command line to an exit code: finds and loads the command, runs it, reports errors. */
 import { readFileSync } from 'node:fs';
 import { Command as Commander, CommanderError } from 'commander';
+import { isJsonObject } from '../../files/json-object.ts';
 import type { CliCommand } from './command.ts';
 import { commandGroups, type CommandTable, commandTable, movedCommands } from '../command-table.ts';
 import { errorStacks, exitCodes, type Outcome, reportError, UsageError } from './exit-codes.ts';
@@ -30,15 +31,12 @@ export async function runCli(
   } catch (error) {
     const { outcome, code, message } = reportError(error);
     io.stderr.write(`linnet: ${message}\n`);
-    if (asked.includes('--debug') || isSet(io.environment.LINNET_DEBUG)) io.stderr.write(`${errorStacks(error)}\n`);
+    if (asked.includes('--debug') || ![undefined, '', '0'].includes(io.environment.LINNET_DEBUG))
+      io.stderr.write(`${errorStacks(error)}\n`);
     else if (outcome === 'internal') io.stderr.write('This is a bug; please report it with the output of --debug.\n');
     if (json) io.stdout.write(`${JSON.stringify({ error: { code, message } })}\n`);
     return outcome;
   }
-}
-
-function isSet(variable: string | undefined): boolean {
-  return variable !== undefined && variable !== '' && variable !== '0';
 }
 
 /** Parses and runs. Undefined if the parser has answered by itself. */
@@ -54,14 +52,17 @@ async function execute(words: readonly string[], io: CliIo, table: CommandTable)
   const command = named === undefined ? undefined : await table[named].load();
   let result: CommandResult | undefined;
   const program = emptyProgram(io);
-  const groups = new Map<string, Commander>();
   for (const [name, { summary }] of Object.entries(table)) {
     const [group, single] = name.split(' ');
-    const parent = single === undefined ? program : groupOf(program, groups, group);
+    const parent = single === undefined ? program : groupOf(program, group);
     const target = parent.command(single ?? group).summary(summary);
     if (name !== named || command === undefined) continue;
     command.declare(target, everything);
-    declareOutputOptions(target);
+    // Written into every command by the program itself.
+    target
+      .option('--json', 'print one JSON object as the last line of stdout; all else goes to stderr')
+      .option('--quiet', 'print no progress or notices on stderr')
+      .option('--debug', 'print stack traces of errors (also LINNET_DEBUG=1)');
     target.action(async () => {
       const { makeContext } = await import('./context.ts');
       const options = target.opts<Record<string, unknown>>();
@@ -75,8 +76,13 @@ async function execute(words: readonly string[], io: CliIo, table: CommandTable)
       result = await command.run(context, target.args, options);
     });
   }
+  // A misspelt command with --help is refused by name.
+  const isUnknown =
+    named === undefined && asked[0] === first && (second !== undefined || commandGroups[first] === undefined);
   try {
-    await program.parseAsync(asked, { from: 'user' });
+    await program.parseAsync(isUnknown ? asked.filter((word) => !word.startsWith('-')) : asked, {
+      from: 'user',
+    });
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error;
     if (['commander.helpDisplayed', 'commander.version'].includes(error.code)) return undefined;
@@ -122,24 +128,14 @@ function emptyProgram(io: CliIo): Commander {
     .addHelpText('after', afterHelp);
 }
 
-function groupOf(program: Commander, groups: Map<string, Commander>, name: string): Commander {
-  const known = groups.get(name);
+function groupOf(program: Commander, name: string): Commander {
+  const known = program.commands.find((group) => group.name() === name);
   if (known !== undefined) return known;
-  const group = program
+  return program
     .command(name)
     .description(commandGroups[name] ?? '')
     .helpCommand(false)
     .addHelpText('after', `\nlinnet ${name} COMMAND --help shows examples.`);
-  groups.set(name, group);
-  return group;
-}
-
-/** Written into every command by the program itself. */
-function declareOutputOptions(target: Commander): void {
-  target
-    .option('--json', 'print one JSON object as the last line of stdout; all else goes to stderr')
-    .option('--quiet', 'print no progress or notices on stderr')
-    .option('--debug', 'print stack traces of errors (also LINNET_DEBUG=1)');
 }
 
 const afterHelp = `
@@ -153,8 +149,5 @@ ${Object.values(exitCodes)
 /** The version in package.json, two folders up from src/cli and from dist/cli alike. */
 function packageVersion(): string {
   const parsed: unknown = JSON.parse(readFileSync(new URL('../../../package.json', import.meta.url), 'utf8'));
-  if (typeof parsed === 'object' && parsed !== null && 'version' in parsed && typeof parsed.version === 'string') {
-    return parsed.version;
-  }
-  return 'unknown';
+  return isJsonObject(parsed) && typeof parsed.version === 'string' ? parsed.version : 'unknown';
 }

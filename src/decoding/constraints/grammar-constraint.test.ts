@@ -104,6 +104,8 @@ const cases: readonly (readonly [string, unknown, readonly unknown[], readonly u
     ['ab', 'abc', 'abx', 'ab"12'],
     ['a', 'abcd', 'ab"', 'xab'],
   ],
+  ['patterns of anchored alternatives', { pattern: '^a|^b$|c$' }, ['a', 'ax', 'b', 'c', 'xc'], ['bx', 'xa', 'cx', '']],
+  ['base64, as zod has it', z.toJSONSchema(z.base64()), ['', 'QQ==', 'QUE=', 'QUFB'], ['Q', 'QQ=', 'QQ==x']],
   ['patterns anywhere', { pattern: 'b+' }, ['b', 'abc', '"b'], ['a', '']],
   [
     'whole numbers',
@@ -216,6 +218,11 @@ describe('schemas', () => {
         expect.objectContaining({ code: 'INPUT' }),
       );
     }
+  });
+
+  it('say what to do instead', () => {
+    expect(() => schemaGrammar(z.object({ a: z.int() }))).toThrow('give z.toJSONSchema(schema)');
+    expect(() => schemaGrammar(z.toJSONSchema(z.int().multipleOf(5)))).toThrow(/"multipleOf" .* leave it out/);
   });
 
   it('of any JSON are read or refused', () => {

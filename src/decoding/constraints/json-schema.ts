@@ -105,6 +105,8 @@ export function schemaMembers(schema: JsonObject, rules: Map<string, Pattern>, s
 }
 
 function readerOf(schema: unknown, rules: Map<string, Pattern>, scope: string): SchemaReader {
+  if (isJsonObject(schema) && typeof schema.safeParse === 'function')
+    throw wrong('', 'it is no JSON schema yet; give z.toJSONSchema(schema)');
   const written = JSON.stringify(schema) ?? '';
   if (written.length > most.bytes) throw wrong('', `it has ${written.length} characters, more than ${most.bytes}`);
   try {
@@ -119,7 +121,7 @@ function readerOf(schema: unknown, rules: Map<string, Pattern>, scope: string): 
 interface Place {
   readonly path: string;
   /** The rule that would begin with this schema; undefined inside an object or array. */
-  readonly headOf: string | undefined;
+  readonly headOf?: string;
 }
 
 class SchemaReader {
@@ -137,7 +139,7 @@ class SchemaReader {
   }
 
   pattern(): Pattern {
-    const root = this.#read(this.#schema, { path: '', headOf: undefined });
+    const root = this.#read(this.#schema, { path: '' });
     this.#refuseEndless();
     return root;
   }
@@ -163,8 +165,7 @@ class SchemaReader {
   #combination(schema: JsonObject, place: Place): Pattern | undefined {
     const given = combinations.find((keyword) => Object.hasOwn(schema, keyword));
     if (given === undefined) return undefined;
-    const listed = given === 'enum' || given === 'const';
-    const allowed = listed ? [given, 'type'] : [given];
+    const allowed = ['enum', 'const'].includes(given) ? [given, 'type'] : [given];
     const beside = assertions.find((keyword) => Object.hasOwn(schema, keyword) && !allowed.includes(keyword));
     if (beside !== undefined) throw wrong(place.path, `"${beside}" next to "${given}" is not supported`);
     const value = schema[given];
@@ -196,8 +197,7 @@ class SchemaReader {
     let found: unknown = this.#schema;
     for (const key of target.split('/').slice(1)) {
       const name = decodeURIComponent(key.replaceAll('%', '%25')).replaceAll('~1', '/').replaceAll('~0', '~');
-      const inside = new Map<string, unknown>(isJsonObject(found) ? Object.entries(found) : []);
-      if (Array.isArray(found)) found.forEach((value: unknown, index) => inside.set(String(index), value));
+      const inside = new Map<string, unknown>(Object.entries(found ?? {}));
       if (!inside.has(name)) throw wrong(place.path, `there is no ${target.slice(0, 100)} in the schema`);
       found = inside.get(name);
     }
@@ -239,7 +239,7 @@ class SchemaReader {
       ([name, value]): Member => ({
         name,
         required: names.has(name),
-        value: this.#read(value, { path: `${path}/properties/${name}`, headOf: undefined }),
+        value: this.#read(value, { path: `${path}/properties/${name}` }),
       }),
     );
     const unnamed = [...names].find((name) => !Object.hasOwn(properties, name));
@@ -259,10 +259,8 @@ class SchemaReader {
     const members = this.#members(schema, path);
     if ((name !== jsonString || listed !== undefined) && members.length > 0)
       throw wrong(path, '"propertyNames" next to "properties" is not supported');
-    if (additionalProperties === false) return jsonObject(members, undefined);
-    if (additionalProperties === undefined)
-      return jsonObject(members, members.length === 0 ? anyValue : undefined, name);
-    const others = this.#read(additionalProperties, { path: `${path}/additionalProperties`, headOf: undefined });
+    const open = additionalProperties === undefined ? members.length === 0 : additionalProperties;
+    const others = open === false ? undefined : this.#read(open, { path: `${path}/additionalProperties` });
     return jsonObject(members, others, name);
   }
 
@@ -272,9 +270,7 @@ class SchemaReader {
     const { prefixItems = earlier ?? [] } = schema;
     const items = earlier === undefined ? schema.items : undefined;
     if (!Array.isArray(prefixItems)) throw wrong(path, '"prefixItems" must be a list of schemas');
-    const first = prefixItems.map((item, index) =>
-      this.#read(item, { path: `${path}/prefixItems/${index}`, headOf: undefined }),
-    );
+    const first = prefixItems.map((item, index) => this.#read(item, { path: `${path}/prefixItems/${index}` }));
     const least = wholeNumber(schema, 'minItems', path) ?? earlier?.length ?? 0;
     const longest = wholeNumber(schema, 'maxItems', path) ?? Infinity;
     if (least > longest) throw wrong(path, '"minItems" is more than "maxItems"');
@@ -283,7 +279,7 @@ class SchemaReader {
     }
     const closed = items === false || (items === undefined && first.length > 0);
     if (closed && least > first.length) throw wrong(path, '"minItems" exceeds the number of schemas');
-    const item = closed ? undefined : this.#read(items ?? true, { path: `${path}/items`, headOf: undefined });
+    const item = closed ? undefined : this.#read(items ?? true, { path: `${path}/items` });
     return jsonArray(first, item, least, longest);
   }
 
@@ -302,7 +298,8 @@ class SchemaReader {
 
 function refuseUnsupported(schema: JsonObject, path: string): void {
   const refused = unsupported.find((keyword) => Object.hasOwn(schema, keyword) && schema[keyword] !== false);
-  if (refused !== undefined) throw wrong(path, `"${refused}" is not supported`);
+  if (refused !== undefined)
+    throw wrong(path, `"${refused}" is not supported; leave it out, and check the answer by it`);
 }
 
 /** The pattern for names, which are JSON strings, and their list if the schema has one. */

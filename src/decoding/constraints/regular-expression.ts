@@ -42,18 +42,14 @@ export function matchingString(expression: string): Pattern {
   const wrong = (reason: string): LinnetError =>
     new LinnetError('INPUT', `the pattern "${expression.slice(0, 100)}" cannot be used: ${reason}`);
   const alternatives = parsed(expression, wrong);
-  // ^a|b$ anchors each alternative on one side only.
-  const whole = alternatives.length === 1 ? alternatives[0].elements : [];
-  const anchor = (node: AST.Element | undefined, kind: string) =>
-    node?.type === 'Assertion' && node.kind === kind ? node : undefined;
-  const [start, end] = [anchor(whole[0], 'start'), anchor(whole.at(-1), 'end')];
+  const isAnchor = (node: AST.Element | undefined, kind: string): boolean =>
+    node?.type === 'Assertion' && node.kind === kind;
 
   const choice = (options: readonly AST.Alternative[], depth: number): Pattern => {
     if (depth > deepest) throw wrong('groups are nested too deeply');
     return anyOf(...options.map(({ elements }) => sequence(...elements.map((node) => patternOf(node, depth)))));
   };
   const patternOf = (node: AST.Element, depth: number): Pattern => {
-    if (node === start || node === end) return nothing;
     if (node.type === 'Group' || node.type === 'CapturingGroup') return choice(node.alternatives, depth + 1);
     if (node.type !== 'Quantifier') return inString(rangesOf(node));
     const { element, min, max } = node;
@@ -74,7 +70,13 @@ export function matchingString(expression: string): Pattern {
 
   const anything = repeat(inString([[0, 0x10ffff]]), 0, Infinity);
   const quote = exactText('"');
-  return sequence(quote, start ? nothing : anything, choice(alternatives, 0), end ? nothing : anything, quote);
+  // ^a|b$ anchors each alternative on one side only.
+  const wholes = alternatives.map(({ elements }) => {
+    const [start, end] = [isAnchor(elements[0], 'start'), isAnchor(elements.at(-1), 'end')];
+    const parts = elements.slice(start ? 1 : 0, end ? -1 : undefined).map((node) => patternOf(node, 0));
+    return sequence(start ? nothing : anything, ...parts, end ? nothing : anything);
+  });
+  return sequence(quote, anyOf(...wholes), quote);
 }
 
 /** Parses with Unicode's syntax, which reads whole characters and rejects `]` outside classes and needless escapes. */

@@ -12,7 +12,7 @@ import {
 import type { MixerParameter } from '../../attention/attention-layer.ts';
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
-import { requireKind, requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
+import { requireCount, requireKind, requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
 import {
   type DeferredTensor,
   type Tensor,
@@ -255,6 +255,7 @@ export function exchangeByName(model: Model, mixer: string | MixerConfig, option
   requireOptions(options, 'the options of linearize');
   const { layers, attention, softmaxLayers = 0, ...preset } = options;
   if (layers !== undefined) requireNumbers(layers, 'layers');
+  requireCount(softmaxLayers, 'softmaxLayers', 0);
   if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: Reading, options: PresetOptions, others: readonly Reading[] = []): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);

@@ -74,7 +74,7 @@ export function apiDocument(limits: ServerLimits, api: DocumentedApi, absent: re
           required: true,
           schema: { type: 'string' },
         })),
-        ...(content !== undefined && { requestBody: { required: optional !== true, content } }),
+        requestBody: content && { required: optional !== true, content },
         responses: {
           200: { description: 'The answer; server-sent events with "stream": true', content: { [gives]: {} } },
           default: {

@@ -9,6 +9,7 @@ import { train, type TrainingJob } from '../../training/trainer.ts';
 import { memoryLimit } from '../../training/plans/options.ts';
 import { requireMemory, stepCost } from '../../training/step-cost.ts';
 import type { PlanSource, TrialHooks } from './study.ts';
+import type { JsonObject } from '../../files/json-object.ts';
 import { filledText } from '../../files/schema-values.ts';
 
 /** The beginning of a model, in a plan. */
@@ -37,7 +38,7 @@ export interface StartingModel {
 export async function openStart(
   { config = {}, folder }: StartChoice,
   source: PlanSource,
-  special: Readonly<Record<string, number>> = {},
+  special: JsonObject = {},
 ): Promise<StartingModel> {
   if (folder === undefined) return { model: describeModel({ ...special, ...config }) };
   const loaded = await loadModel(await source.model(folder));

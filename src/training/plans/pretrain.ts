@@ -88,9 +88,6 @@ export async function pretrain(
 }
 
 /** BOS and EOS that texts are packed with, for a configuration that lacks them: a trained model continues texts worse without. */
-export function specialTokenIds({ bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): Record<string, number> {
-  return {
-    ...(bosId !== undefined && { bos_token_id: bosId }),
-    ...(eosId !== undefined && { eos_token_id: eosId }),
-  };
+export function specialTokenIds({ bosId, eosId }: Pick<Tokenizer, 'bosId' | 'eosId'>): JsonObject {
+  return { bos_token_id: bosId, eos_token_id: eosId };
 }

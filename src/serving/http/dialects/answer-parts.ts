@@ -78,7 +78,7 @@ export function textOffsets(tokens: readonly number[], tokenizer: Tokenizer): nu
 }
 
 /** Tokens and milliseconds of a prompt and a text that has ended. */
-export function timingsOf({ cached }: TextRecord, { generation }: EndEvent) {
+export function timingsOf({ cached }: TextRecord, { generation }: EndEvent): Record<string, number> {
   const { promptTokens, prefillSeconds, tokens, decodeSeconds } = generation;
   return {
     cache_n: cached,

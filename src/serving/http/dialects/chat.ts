@@ -100,7 +100,7 @@ function callOf({ callId, name, json }: MadeCall) {
 }
 
 function messageOf({ content, thoughts, calls }: CalledAnswer): object {
-  const said = { role: 'assistant', content, refusal: null, ...(thoughts !== '' && { reasoning_content: thoughts }) };
+  const said = { role: 'assistant', content, refusal: null, reasoning_content: thoughts || undefined };
   if (calls.length === 0) return said;
   return { ...said, content: content === '' ? null : content, tool_calls: calls.map(callOf) };
 }

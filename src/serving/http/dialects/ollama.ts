@@ -88,7 +88,7 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
     return asked(fields, at, {
       input: text === '' ? undefined : input,
       after: context,
-      shape: (response, _, thinking) => ({ response, ...(thinking !== '' && { thinking }) }),
+      shape: (response, _, thinking) => ({ response, thinking: thinking || undefined }),
       more: ({ job, choices: [{ tokens }] }) => (raw ? {} : { context: [...job.prompt.tokens, ...tokens] }),
     });
   },
@@ -160,8 +160,8 @@ function messageOf(content: string, calls: readonly MadeCall[], thinking: string
     const input: unknown = JSON.parse(json);
     return { id, function: { index, name, arguments: input } };
   });
-  const thoughts = thinking === '' ? {} : { thinking };
-  return { message: { role: 'assistant', content, ...thoughts, ...(calls.length > 0 && { tool_calls }) } };
+  const made = calls.length > 0 ? tool_calls : undefined;
+  return { message: { role: 'assistant', content, thinking: thinking || undefined, tool_calls: made } };
 }
 
 function schemaOf({ format = '' }: Fields) {
@@ -254,7 +254,7 @@ function answerOf(
     fields.logprobs === true ? { logprobs: chatLogprobs(scores, (id) => pieces.of(id), pieces).content } : {};
   const ending = (): object => {
     if (choice.end === undefined) return { done: false };
-    const timings: Readonly<Record<string, number>> = timingsOf(record, choice.end);
+    const timings = timingsOf(record, choice.end);
     return {
       done: true,
       done_reason: finishOf(choice.end),
@@ -271,7 +271,12 @@ function answerOf(
     chunks(piece) {
       if (piece.type === 'text') {
         const { text, scores } = piece.event;
-        return [{ ...head(), ...said(answer.push(text)), done: false, ...logprobs(scores) }];
+        const before = told;
+        const parts = answer.push(text);
+        const chunk = { ...head(), ...said(parts), done: false, ...logprobs(scores) };
+        return parts.some((part) => 'text' in part && part.text !== '') || told > before || scores.length > 0
+          ? [chunk]
+          : [];
       }
       if (piece.type !== 'end') return [];
       const rest = visibleScores(choice).slice(choice.scores.length);
