@@ -88,7 +88,7 @@ export class Random {
 
   /** Shuffles in place (Fisher–Yates). */
   shuffle<T>(items: T[]): T[] {
-    if (!Array.isArray(items)) throw new RangeError('the items to shuffle are not a list');
+    if (!Array.isArray(items)) throw new RangeError('random: the items to shuffle are not a list');
     for (let i = items.length - 1; i > 0; i--) {
       const j = this.integer(i + 1);
       const swapped = items[i];
