@@ -107,7 +107,7 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     expect([missing.exitCode, missing.stderr]).toEqual([3, expect.stringMatching(/nowhere/)]);
     worker.child.kill('SIGTERM');
     const { run } = await worker.ended;
-    expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('1 jobs done')]);
+    expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('finished 1 jobs')]);
   }, 180_000);
 
   it('refuses a task whose model does not fit into its memory, and goes on', async () => {
@@ -119,7 +119,7 @@ describe.skipIf(noRedis)(`linnet work${needsRedis}`, () => {
     }
     worker.child.kill('SIGTERM');
     const { run } = await worker.ended;
-    expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('0 jobs done')]);
+    expect([run.exitCode, run.stdout]).toEqual([0, expect.stringContaining('finished 0 jobs')]);
   }, 180_000);
 
   it('trains the layers of a conversion as one machine does, also when a worker is killed', async () => {

@@ -138,7 +138,7 @@ describe('exporting leaves nothing behind', () => {
     const written: number[] = [];
     await refused(
       { freeBytes: () => Promise.resolve(1e6), onProgress: (bytes) => written.push(bytes) },
-      /needs 0\.07 GB, and 0\.00 GB are free/,
+      /needs 0\.07 GB, but only 0\.00 GB are free/,
     );
     expect(written).toEqual([]);
   });

@@ -91,7 +91,7 @@ describe('fields of vLLM', () => {
       return (await send(server.url, asked)).headers.get('x-linnet-warning');
     };
     expect(await warning(512)).toBeNull();
-    expect(await warning(513)).toBe('a prompt has 513 tokens; the model was trained for 512');
+    expect(await warning(513)).toBe('a prompt has 513 tokens, but the model was trained for 512');
   });
 });
 
