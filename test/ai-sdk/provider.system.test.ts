@@ -177,7 +177,7 @@ describe('linnet/ai-sdk', () => {
     const tools = [{ type: 'function' as const, name: 'weather', inputSchema: place }];
     const model = inProcess();
     const other = model.doGenerate({ ...said('x'), tools, toolChoice: { type: 'tool', toolName: 'clock' } });
-    await expect(other).rejects.toThrow(/asks for the tool "clock"; the tools given are: weather/);
+    await expect(other).rejects.toThrow(/asks for the tool "clock", but the tools given are: weather/);
     await expect(model.doGenerate({ ...said('x'), toolChoice: { type: 'required' } })).rejects.toThrow(
       /given are: none/,
     );

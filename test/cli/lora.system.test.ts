@@ -90,7 +90,7 @@ describe('a run', () => {
     [['--lora', 'r=0'], /--lora is/],
     [['--lora', 'q,v'], /--lora is/],
     [['--lora', 'targets=nothing'], /no matrix of the model is named "nothing"; there are q_proj/],
-    [['--lora-train', 'norms'], /--lora too/],
+    [['--lora-train', 'norms'], /--lora-train needs --lora/],
     [['--lora-save', 'adapter'], /needs --lora/],
     [['--lora', 'r=2', '--lora-train', 'all'], /--lora-train is/],
   ])('refuses %j', async (words, message) => {

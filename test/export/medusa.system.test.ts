@@ -256,7 +256,7 @@ describe('opening refuses', () => {
         bytes[200] ^= 1;
         await writeFile(file, bytes);
       },
-      /medusa\.onnx\.data is not the file that linnet\.json describes: its checksum differs/,
+      /medusa\.onnx\.data does not match its checksum in linnet\.json/,
     ],
     ['a lost end', (file) => truncate(file, 1000), /medusa\.onnx\.data has 1000 bytes, but linnet\.json says \d+/],
     ['weights that are gone', (file) => rm(file), /cannot open .*medusa\.onnx\.data/],
@@ -286,7 +286,7 @@ describe('opening refuses', () => {
     [
       'a tree too deep',
       (m) => (m.medusa.tree = { ...tree, paths: [[0], [0, 0], [0, 0, 0], [0, 0, 0, 0]] }),
-      /more than 3/,
+      /exceeds 3 heads/,
     ],
     ['a tree without a parent', (m) => (m.medusa.tree = { ...tree, paths: [[0], [1, 0]] }), /linnet\.json/],
   ])('%s in linnet.json', async (_, change, message) => {

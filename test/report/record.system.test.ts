@@ -93,7 +93,7 @@ describe('a run', () => {
     await run.finish('failed', new Error('out of memory'));
     await run.finish('finished');
     expect((await readRun(folder)).record).toMatchObject({ status: 'failed', error: 'out of memory' });
-    expect(() => run.log({ step: 1 })).toThrow(/finished/);
+    expect(() => run.log({ step: 1 })).toThrow(/is closed/);
   });
 
   it('does not overwrite another', async () => {
