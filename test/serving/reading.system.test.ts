@@ -206,7 +206,7 @@ describe('what such a model is', () => {
   it('refuses options of models that write', async () => {
     const { exitCode, stderr } = await runCaptured(['serve', at('bert'), '--port', '0', '--tool-format', 'hermes']);
     expect(exitCode).toBe(2);
-    expect(stderr).toContain('--tool-format is');
+    expect(stderr).toContain('--tool-format needs');
   });
 });
 
