@@ -27,9 +27,9 @@ it.each(['base', 'augmented'])('%s: prints the best, and tells all of them', asy
 });
 
 it.each([
-  [['--session', 'x'], /--session goes with one text/],
-  [['--speculate', 'lookup'], /--speculate goes with one text/],
-  [['--stop', '.'], /--stop goes with one text/],
+  [['--session', 'x'], /--session does not work with a beam search/],
+  [['--speculate', 'lookup'], /--speculate does not work with a beam search/],
+  [['--stop', '.'], /--stop does not work with a beam search/],
   [['--temperature', '1'], /--temperature samples/],
 ])('refuses %j next to beams', async (words, message) => {
   const run = await runCaptured(['generate', join(folder, 'base'), '--prompt', 'Hi', '--beams', '2', ...words]);
