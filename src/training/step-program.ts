@@ -18,7 +18,6 @@ import {
   selectParameters,
 } from '../nn/parameters.ts';
 import { type GraphCompiler, onlyInputs, type Program } from '../runtime/program.ts';
-import { release } from '../runtime/release.ts';
 import type { SegmentWeights } from '../runtime/segmented-program.ts';
 import { adamW, type AdamWConfig, adamWFeeds, clipByNorm, declareAdamWInputs, globalNorm } from './adamw.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
@@ -121,8 +120,6 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
 
   const inOneGraph = (program: Program): Step => {
     const fetch = blocks.flatMap(({ name }) => stateParts.map((part) => updated(part, name)));
-    /** As the last step gave them: no one else holds them. */
-    let moments: Float32Array[] = [];
     return async (state, [batch], weight, learningRate, update) => {
       const feeds = {
         ...batchFeeds(program, batch, weight),
@@ -133,8 +130,6 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
       for (const part of stateParts) {
         state[part] = new Map(blocks.map(({ name }) => [name, asFloat32(results[updated(part, name)])]));
       }
-      release(moments);
-      moments = [...state.first.values(), ...state.second.values()].map(({ data }) => data);
       return { loss: scalar(results.loss), gradientNorm: scalar(results.gradient_norm) };
     };
   };
