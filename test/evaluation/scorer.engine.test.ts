@@ -161,7 +161,9 @@ describe('scores of the small LLaMA', () => {
     const alone = new EngineScorer({ engine, tokenizer: reader, maxLength: 64, sharing: false });
     expect(await scorer.generate(prompts)).toEqual(await alone.generate(prompts));
     expect(await errorCode(() => scorer.score(requests))).toBe('CONFIG');
-    await expect(scorer.rolling(['a text'])).rejects.toThrow(/only causal models score continuations; a t5 model reads/);
+    await expect(scorer.rolling(['a text'])).rejects.toThrow(
+      /only causal models score continuations; a t5 model reads/,
+    );
   });
 
   it('stops when it is told to', async () => {
