@@ -17,7 +17,7 @@ export interface NewRows {
   /** Length of the sequence's state when the step read it: the roots' position. */
   readonly committed: number;
   /** S by layer after a chain of `nodes`, if it ends with a group in all layers that fold; for several texts, until the next step. */
-  readonly later?: { readonly nodes: number; readonly sums: ReadonlyMap<number, Float32Array> };
+  readonly later?: { readonly nodes: number; readonly sums: Map<number, Float32Array> };
 }
 
 /** Compiled fold graphs, by fold-class name. */
@@ -46,8 +46,10 @@ export async function commitRows(
     if (end > start) closing.push({ foldClass, index, start, end });
   }
   const later = rows.later?.nodes === nodes.length ? rows.later.sums : undefined;
-  if (later !== undefined && [...later.values()].every(({ length }) => length > 0)) state.takeSums(later);
-  else if (closing.length > 0) {
+  if (later !== undefined && later.size > 0 && [...later.values()].every(({ length }) => length > 0)) {
+    state.takeSums(later);
+    later.clear(); // another state that takes these nodes folds them itself
+  } else if (closing.length > 0) {
     const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
     for (const [i, { index }] of closing.entries()) state.takeFolded(index, folded[i]);
   }

@@ -1,0 +1,51 @@
+import { expect, it } from 'vitest';
+import { randomParameters, tinyLlama } from '../../../test/models/tiny-llama.ts';
+import { mixerPreset } from '../../attention/presets.ts';
+import { chain } from '../../attention/tree.ts';
+import { DecodingEngine } from '../engine.ts';
+
+/** Positions of a group of the delta rule. */
+const group = 8;
+
+it.each([1, 2])('one step’s nodes are taken by two states, which free only their own S: %i texts', async (texts) => {
+  const model = tinyLlama([mixerPreset('delta')]);
+  await using engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
+  const requests = await Promise.all(
+    Array.from({ length: texts }, async (_, text) => {
+      const state = engine.newState();
+      await engine.prefill(
+        state,
+        Array.from({ length: group - 1 }, (_, i) => i + text),
+      );
+      return { state, tree: chain(1), tokens: [9], wanted: [0] };
+    }),
+  );
+  const forks = requests.map(({ state }) => state.fork());
+  const outputs = await engine.step(requests);
+  expect(outputs.every(({ rows }) => rows.later !== undefined)).toBe(true);
+  for (const [i, request] of requests.entries()) await engine.commit(request, outputs[i], [0]);
+  // Steps of others free what several texts shared.
+  for (let token = 0; token < 2 * group; token++) for (const { state } of requests) await engine.advance(state, token);
+  for (const [i, request] of requests.entries()) await engine.commit({ ...request, state: forks[i] }, outputs[i], [0]);
+  for (let token = 0; token < 2 * group; token++) for (const state of forks) await engine.advance(state, token);
+  for (const [i, { state }] of requests.entries()) {
+    const next = [state, forks[i]].map((each) => engine.advance(each, 1));
+    const [logits, ofFork] = await Promise.all(next);
+    expect(ofFork.logits).toEqual(logits.logits);
+  }
+});
+
+it('two states that take one step’s nodes in turn stay apart', async () => {
+  const model = tinyLlama([mixerPreset('delta')]);
+  await using engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
+  const state = engine.newState();
+  await engine.prefill(state, [1, 2, 3, 4, 5, 6, 7]);
+  const fork = state.fork();
+  const request = { state, tree: chain(1), tokens: [9], wanted: [0] };
+  const [output] = await engine.step([request]);
+  await engine.commit(request, output, [0]);
+  await engine.commit({ ...request, state: fork }, output, [0]);
+  for (let token = 0; token < group; token++) await engine.advance(state, token);
+  for (let token = 0; token < group; token++) await engine.advance(fork, token);
+  expect((await engine.advance(fork, 1)).logits).toEqual((await engine.advance(state, 1)).logits);
+});
