@@ -250,7 +250,7 @@ async function speculationStudy({ model, parameters }: (typeof rows)[number]['tu
 async function speculationSection(): Promise<Section> {
   const { accepted, written, sentence } = speculation;
   const chart = await lineChart({
-    title: 'Guesses that became text, by their depth in the draft',
+    title: 'Guesses that became text, by depth in the draft',
     x: { label: 'depth' },
     y: { label: 'share of drafts' },
     lines: [{ name: 'lookup', points: accepted.map((y, depth) => ({ x: depth + 1, y })) }],
@@ -266,7 +266,7 @@ async function speculationSection(): Promise<Section> {
       {
         kind: 'chart',
         chart,
-        caption: 'Of all drafts, those of which at least so many guesses in a row became text.',
+        caption: 'Share of drafts whose guesses became text up to this depth.',
       },
     ],
   };
