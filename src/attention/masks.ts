@@ -96,6 +96,8 @@ export interface SequenceStep extends TreeView {
   readonly slotPositions: Int32Array;
   /** L: committed positions, before the tree. */
   readonly committed: number;
+  /** Positions in the S that the step reads, if more than closed groups. */
+  readonly ahead?: number;
 }
 
 /**
@@ -168,17 +170,25 @@ export function spanOf(group: number): number {
   return group * Math.ceil(leastSpan / group);
 }
 
-/** More S at once would cost more memory than the time they save is worth. */
+/** More S at once of either sort would cost more memory than the time they save is worth. */
 const mostEnding = 4;
 
-/** The steps after which S is an output, if the graph gives it: the first chains that end with a group. */
+/**
+ * The steps after which S is an output, if the graph gives it, in their order: the first chains that end with a group, and among
+ * several texts the first lone nodes that end half of one, since each text waits for the one with the most rows to replay. A copy
+ * that fills the batch stands last, and so takes no other's place.
+ */
 export function endingSteps<Step extends Pick<SequenceStep, 'tree' | 'committed'>>(
   steps: readonly Step[],
   group: number,
 ): readonly Step[] {
-  const ends = ({ tree, committed }: Step): boolean =>
-    (committed + tree.size) % group === 0 && tree.height === tree.size - 1;
-  return steps.filter(ends).slice(0, mostEnding);
+  const left = { whole: mostEnding, half: steps.length > 1 ? mostEnding : 0 };
+  return steps.filter(({ tree, committed }) => {
+    const end = committed + tree.size;
+    const sort = end % group === 0 ? 'whole' : 'half';
+    const ends = sort === 'whole' ? tree.height === tree.size - 1 : tree.size === 1 && end % (group / 2) === 0;
+    return ends && left[sort]-- > 0;
+  });
 }
 
 /** A position's slot: the first s have fixed ones, the others take turns in the rest. @param slots C */

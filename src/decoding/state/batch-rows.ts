@@ -131,7 +131,7 @@ export class BatchRows {
 
   /** A layer's S [B,…], if it has sums. @param ownToo see `rows` */
   sums(name: string, states: readonly SequenceState[], layer: number, ownToo = false): BatchNumbers {
-    const first = states[0].layerSums[layer] ?? new Float32Array(0);
+    const first = states[0].sums(layer);
     if (!ownToo && states.length === 1) return { data: first };
     return this.#filled(
       name,
@@ -140,7 +140,7 @@ export class BatchRows {
       ({ folds }) => folds,
       (b, memory, offset, before) => {
         if (before === states[b].folds) return;
-        memory.data.set(states[b].layerSums[layer] ?? [], offset);
+        memory.data.set(states[b].sums(layer), offset);
         memory.wrote(offset, offset + first.length);
       },
     );

@@ -45,9 +45,13 @@ export async function commitRows(
     const end = foldStart(state.length + nodes.length, horizon);
     if (end > start) closing.push({ foldClass, index, start, end });
   }
-  const later = rows.later?.nodes === nodes.length ? rows.later.sums : undefined;
-  if (later !== undefined && later.size > 0 && [...later.values()].every(({ length }) => length > 0)) {
-    state.takeSums(later);
+  const length = state.length + nodes.length;
+  const endsGroups = state.layout.folds.every(({ slots }) => foldStart(length, slots.horizon) === length);
+  const later =
+    rows.later?.nodes === nodes.length && (endsGroups || closing.length === 0) ? rows.later.sums : undefined;
+  if (later !== undefined && later.size > 0 && [...later.values()].every((sums) => sums.length > 0)) {
+    if (endsGroups) state.takeSums(later);
+    else state.readAhead(length, later);
     later.clear(); // another state that takes these nodes folds them itself
   } else if (closing.length > 0) {
     const folded = await Promise.all(closing.map((part) => foldClosed(state, rows, nodes, folds, part)));
@@ -55,7 +59,7 @@ export async function commitRows(
   }
   writeRows(state, rows, nodes);
   if (rows.shifts.length > 0) rememberShift(state, rows, nodes[nodes.length - 1]);
-  state.length += nodes.length;
+  state.length = length;
 }
 
 /** A fold class with groups to fold: the positions that leave the window. */

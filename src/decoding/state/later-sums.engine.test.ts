@@ -49,3 +49,41 @@ it('two states that take one step’s nodes in turn stay apart', async () => {
   for (let token = 0; token < group; token++) await engine.advance(fork, token);
   expect((await engine.advance(fork, 1)).logits).toEqual((await engine.advance(state, 1)).logits);
 });
+
+it('texts of several lengths read on from S between folds, with the bits of a text alone', async () => {
+  const model = tinyLlama([mixerPreset('delta')]);
+  await using engine = await DecodingEngine.create(model, randomParameters(model, 3), { threads: 1 });
+  const lengths = [1, 3, 4, 6, 13];
+  const [together, alone] = await Promise.all(
+    [0, 1].map(() =>
+      Promise.all(
+        lengths.map(async (length) => {
+          const state = engine.newState();
+          await engine.prefill(
+            state,
+            Array.from({ length }, (_, i) => i + length),
+          );
+          return state;
+        }),
+      ),
+    ),
+  );
+  const read = new Set<number>();
+  for (let token = 0; token < 2 * group + 3; token++) {
+    const requests = together.map((state) => ({ state, tree: chain(1), tokens: [token], wanted: [0] }));
+    const outputs = await engine.step(requests);
+    for (const [i, request] of requests.entries()) await engine.commit(request, outputs[i], [0]);
+    for (const [i, state] of alone.entries()) {
+      expect((await engine.advance(state, token)).logits, `${token} ${i}`).toEqual(outputs[i].logits[0]);
+    }
+    for (const { ahead, length } of together) if (ahead > 0) read.add(length - ahead);
+    expect(alone.every(({ ahead }) => ahead === 0)).toBe(true);
+  }
+  expect([...read].sort()).toEqual([0, 1, 2, 3]);
+  // Forks and saved states have the folded S alone, and go on with the same bits.
+  for (const [i, state] of together.entries()) {
+    expect(state.layerSums).toEqual(alone[i].layerSums);
+    const [next, ofFork] = await Promise.all([state, state.fork()].map((each) => engine.advance(each, 1)));
+    expect(ofFork.logits).toEqual(next.logits);
+  }
+});

@@ -25,7 +25,7 @@ export class LaterSums {
     this.names = new Map(names.every(([, name]) => programs.every(({ outputs }) => outputs.has(name))) ? names : []);
   }
 
-  /** A step's outputs to take: where a text ends a group in all layers that fold. Frees the previous step's S. */
+  /** A step's outputs to take: where a text ends a group, or half of one, in all layers that fold. Frees the previous step's S. */
   outputsOf(requests: readonly StepRequest[]): readonly string[] {
     release(this.#parts);
     this.#parts = [];
@@ -39,7 +39,7 @@ export class LaterSums {
     return isText === true && others.length === 0 && this.rows < tree.size ? this.rows : 0;
   }
 
-  /** Their numbers for each request, from a step's results; undefined for a request that does not end a group in all layers. */
+  /** Their numbers for each request, from a step's results; undefined for a request that ends no group or half in all layers. */
   of(results: Readonly<Record<string, Tensor>>, requests: readonly StepRequest[]): NewRows['later'][] {
     const all = new Map(requests.map((request) => [request, new Map<number, Float32Array>()]));
     for (const [layer, name] of this.names) {

@@ -55,4 +55,20 @@ describe('S of a step', () => {
     next();
     expect(taken.map(({ length }) => length)).toEqual([0, size, size, size]);
   });
+
+  it('between folds is read by steps alone, until the next fold', () => {
+    const state = deltaState();
+    take(state, 1);
+    state.readAhead(4, new Map([[0, new Float32Array(size).fill(2)]]));
+    const seen = (each: SequenceState): (number | undefined)[] => [each.ahead, each.sums(0)[0], each.layerSums[0]?.[0]];
+    expect([seen(state), seen(state.fork())]).toEqual([
+      [4, 2, 1],
+      [0, 1, 1],
+    ]);
+    take(state, 3);
+    expect(seen(state)).toEqual([0, 3, 3]);
+    state.readAhead(12, new Map([[0, new Float32Array(2 * size).fill(4).subarray(size)]]));
+    state.takeFolded(0, new Float32Array(size).fill(5));
+    expect(seen(state)).toEqual([0, 5, 5]);
+  });
 });

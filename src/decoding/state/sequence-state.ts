@@ -42,7 +42,7 @@ export class SequenceState {
   readonly layout: ModelLayout;
   /** L: committed tokens. */
   length = 0;
-  /** How often groups have been folded: tells holders of a copy of S whether it is current. */
+  /** How often the S that steps read has changed: tells holders of a copy whether it is current. */
   folds = 0;
   /** Whether a text is being generated with it: two at once would corrupt each other. */
   isInUse = false;
@@ -55,6 +55,10 @@ export class SequenceState {
   /** S per layer [M,rows,columns], which forks share and never change; undefined for a mixer without. */
   readonly layerSums: (Float32Array | undefined)[] = [];
   #sharesSums = false;
+  /** Positions in the S that steps read, if they are more than the folded ones; no part of what is saved. */
+  ahead = 0;
+  /** That S per layer; old numbers if `ahead` is 0. */
+  readonly #sumsAhead: Float32Array[] = [];
   /** Per layer, the rows that closed groups left; undefined for a mixer without. */
   readonly groupRows: (GroupRows | undefined)[] = [];
   /** The encoded source, in models with an encoder. */
@@ -85,6 +89,7 @@ export class SequenceState {
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
     this.folds++;
+    this.ahead = 0;
     if (sums === null) {
       this.groupRows[layers[0]]?.append(folded);
       return;
@@ -97,20 +102,37 @@ export class SequenceState {
     release(spent);
   }
 
-  /** Stores S for all layers that have it, by layer; copies a part of a larger array, which would keep all its memory alive. */
+  /** Stores S for all layers that have it, by layer. */
   takeSums(sums: ReadonlyMap<number, Float32Array>): void {
+    if (this.#sharesSums) this.layerSums.fill(undefined);
+    this.#sharesSums = false;
+    this.#take(sums, this.layerSums, 0);
+  }
+
+  /** Stores S after `length` positions, between folds: steps read on from it, with the same bits, until the next fold. */
+  readAhead(length: number, sums: ReadonlyMap<number, Float32Array>): void {
+    this.#take(sums, this.#sumsAhead, length);
+  }
+
+  /** Copies a part of a larger array, which would keep all its memory alive. */
+  #take(sums: ReadonlyMap<number, Float32Array>, into: (Float32Array | undefined)[], ahead: number): void {
     this.folds++;
+    this.ahead = ahead;
     const spent: Float32Array[] = [];
     for (const [layer, numbers] of sums) {
-      const own = this.#sharesSums ? undefined : this.layerSums[layer];
+      const own = into[layer];
       if (numbers.byteLength === numbers.buffer.byteLength) {
         if (own !== undefined) spent.push(own);
-        this.layerSums[layer] = numbers;
-      } else if (own === undefined) this.layerSums[layer] = numbers.slice();
+        into[layer] = numbers;
+      } else if (own === undefined) into[layer] = numbers.slice();
       else own.set(numbers); // new memory costs four times as much
     }
-    this.#sharesSums = false;
     release(spent);
+  }
+
+  /** The S of a layer [M,rows,columns] that steps read; empty without one. */
+  sums(layer: number): Float32Array {
+    return (this.ahead > 0 ? this.#sumsAhead : this.layerSums)[layer] ?? new Float32Array(0);
   }
 
   /** Keeps the arrays of S intact for a reader. */

@@ -212,7 +212,8 @@ export class StepFeeds {
     for (const [b, { state, tree, rule }] of requests.entries()) {
       const held = inRing === 0 ? noPositions : state.positions[slots.index];
       const slotPositions = held.length === inRing ? held : padded(held, inRing);
-      const step = { slotPositions, tree, rule, committed: state.length, open: open?.ofStates[b] };
+      const view = { tree, rule, committed: state.length, ahead: state.ahead, open: open?.ofStates[b] };
+      const step = { slotPositions, ...view };
       fillMasks(masks.buffers, b, step, horizon);
       steps.push(step);
     }

@@ -55,7 +55,7 @@ export const replayInputs: ReplayInputs = {
     const B = steps.length;
     const R = openCount(steps) || slots;
     const paths = pathsOf(steps);
-    const starts = steps.map(({ committed }) => foldStart(committed, config));
+    const starts = steps.map(({ committed, ahead = 0 }) => Math.max(foldStart(committed, config), ahead));
     const longest = paths.map(({ sequence: b, nodes }) => steps[b].committed - starts[b] + nodes.length);
     const [X, n] = [paths.length, Math.max(...longest)];
     const rows = new Int32Array(X * n).fill(B * (R + T));
