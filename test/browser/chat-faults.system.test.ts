@@ -119,12 +119,12 @@ describe.skipIf(noChromium !== undefined)(
       await shot(tab, 'key');
       await tab.keyboard.type('open');
       await tab.keyboard.press('Enter');
-      await tab.getByRole('alert').getByText('does not take this key').waitFor();
+      await tab.getByRole('alert').getByText('rejects this key').waitFor();
       await shot(tab, 'key-refused');
       await expectAccessible(tab, 'key');
       await tab.keyboard.press('Escape');
       await dialog.waitFor({ state: 'detached' });
-      await tab.getByText('The server asks for an API key.').waitFor();
+      await tab.getByText('The server requires an API key.').waitFor();
       await shot(tab, 'key-none');
       await expectAccessible(tab, 'no key');
       await press(tab, 'Enter the key');

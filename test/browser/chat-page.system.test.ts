@@ -138,7 +138,7 @@ describe.skipIf(noChromium !== undefined)(
         await tab.keyboard.press('ArrowUp');
         await tab.keyboard.press('Enter');
         await expect.poll(() => answered(tab)).toBe(first);
-        await tab.getByRole('button', { name: 'Alternative after', exact: true }).click();
+        await tab.getByRole('button', { name: 'Next alternative', exact: true }).click();
         await expect.poll(() => answered(tab)).toBe(second);
 
         await tab.getByRole('button', { name: 'Edit', exact: true }).click();
@@ -203,7 +203,7 @@ describe.skipIf(noChromium !== undefined)(
             .innerText(),
         ).toBe(written);
         await open(join(root, 'package.json'));
-        expect(await tab.getByRole('alert').innerText()).toContain('no conversation');
+        expect(await tab.getByRole('alert').innerText()).toContain('not a conversation');
         await tab.getByRole('button', { name: 'Dismiss', exact: true }).click();
       });
     }, 60_000);
@@ -331,7 +331,7 @@ describe.skipIf(noChromium !== undefined)(
         await tab.getByRole('button', { name: 'Settings', exact: true }).click();
         const dialog = tab.getByRole('dialog');
         await dialog.getByLabel('Functions that the model may call').fill('[{');
-        await dialog.getByText('This is no list in JSON').waitFor();
+        await dialog.getByText('This is not a JSON list').waitFor();
         const chosen = tab.waitForEvent('filechooser');
         await dialog.getByRole('button', { name: 'Load a file' }).click();
         const buffer = Buffer.from(JSON.stringify([weather]));

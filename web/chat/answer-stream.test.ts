@@ -1,11 +1,11 @@
-/** Streams of answers, cut anywhere, and what is measured in them. */
+/** Answer streams cut at any byte, and the facts measured in them. */
 import { describe, expect, it } from 'vitest';
 import { addCallPiece, type AnswerPiece, pieceOf, readAnswer } from './answer-stream.ts';
 import { FactsOfAnswer, noFacts } from './live-facts.ts';
 
 const tree = { tokens: ['a', ' b', ' c'], parents: [-1, 0, 0], accepted: [0, 2], next: 'd' };
 
-/** Bytes in pieces of so many. */
+/** A stream of the text in packets of `size` bytes. */
 function stream(text: string, size: number): ReadableStream<Uint8Array<ArrayBuffer>> {
   const bytes = new TextEncoder().encode(text);
   return new ReadableStream({
@@ -39,7 +39,7 @@ describe('a streamed answer', () => {
     expect(pieces[3]).toMatchObject({ finish: 'length', written: 2, rounds: 1, tokensPerSecond: 8 });
   });
 
-  it('makes calls of their pieces', () => {
+  it('joins the pieces of calls', () => {
     const deltas = [
       [{ index: 0, id: 'a', type: 'function', function: { name: 'f', arguments: '' } }],
       [{ index: 0, function: { arguments: '{"x":' } }],
@@ -57,7 +57,7 @@ describe('a streamed answer', () => {
     expect(pieceOf({ choices: [{ delta: {}, finish_reason: 'tool_calls' }] }).finish).toBe('calls');
   });
 
-  it('has thoughts beside the text', () => {
+  it('separates thoughts from the text', () => {
     const chunk = { choices: [{ delta: { reasoning_content: 'A bird?', content: null } }] };
     expect(pieceOf(chunk)).toMatchObject({ text: '', thoughts: 'A bird?' });
     expect(pieceOf({ choices: [{ delta: { reasoning_content: 7, content: 'Yes.' } }] })).toMatchObject({
@@ -65,23 +65,23 @@ describe('a streamed answer', () => {
     });
   });
 
-  it('says what the server says when it fails on the way', async () => {
+  it('fails with the message of the server', async () => {
     const text = 'data: {"choices":[{"text":"a"}]}\n\ndata: {"error":{"message":"too slow","code":503}}\n\n';
     await expect(collect(text, 9)).rejects.toThrow('too slow');
   });
 
-  it('is not an answer where it ends early', async () => {
+  it('fails if it ends early', async () => {
     await expect(collect('data: {"choices":[{"text":"a"}]}\n\n', 9)).rejects.toThrow('connection to the server ended');
   });
 
-  it('says in words of its own that the connection broke', async () => {
+  it('says that the connection broke', async () => {
     const broken = new ReadableStream<Uint8Array<ArrayBuffer>>({
       pull: (controller) => controller.error(new TypeError('network error')),
     });
     await expect(readAnswer(broken).next()).rejects.toThrow('connection to the server ended');
   });
 
-  it('makes nothing of fields that are not what they should be', () => {
+  it('ignores fields of the wrong type', () => {
     const odd = {
       choices: [{ text: 7 }],
       linnet: { position: 'x', trees: [{ tokens: ['a'], parents: [9], accepted: [0, 5] }] },

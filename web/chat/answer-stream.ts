@@ -1,4 +1,4 @@
-/** Answers as they stream in: server-sent events of chats and completions, and what Linnet tells about itself in them. */
+/** Streamed answers: server-sent events of chats and completions, with the fields that Linnet adds. */
 import { EventSourceParserStream } from 'eventsource-parser/stream';
 import type { Call } from './conversation.ts';
 
@@ -10,7 +10,7 @@ export interface DraftedTree {
   readonly next: string;
 }
 
-/** A part of a call: parts with the same index form one call. */
+/** Part of a function call; parts with the same index form one call. */
 export interface CallPiece {
   readonly index: number;
   /** In the first piece only. */
@@ -19,7 +19,7 @@ export interface CallPiece {
   readonly json: string;
 }
 
-/** What a chunk brings; all of it may be absent. */
+/** One chunk's content; any field may be absent. */
 export interface AnswerPiece {
   readonly text: string;
   readonly thoughts: string;
@@ -29,7 +29,7 @@ export interface AnswerPiece {
   /** Tokens in the state. */
   readonly position?: number;
   readonly stateBytes?: number;
-  /** Tokens of the prompt that had been read before. */
+  /** Prompt tokens that the state already held. */
   readonly cached?: number;
   /** In the last piece only. */
   readonly tokensPerSecond?: number;
@@ -38,11 +38,11 @@ export interface AnswerPiece {
 }
 
 const connectionLost =
-  'The connection to the server ended before the answer did. See whether it still runs, then try again.';
+  'The connection to the server ended before the answer did. Check that the server still runs, then try again.';
 
 /**
  * Pieces of a response.
- * @param signal ends the reading at once, whatever the connection does
+ * @param signal stops reading at once, whatever the connection does
  * @throws Error with the server's message if the stream reports one, or ends early
  */
 export async function* readAnswer(
@@ -51,7 +51,7 @@ export async function* readAnswer(
 ): AsyncGenerator<AnswerPiece, void, undefined> {
   const events = body.pipeThrough(new TextDecoderStream()).pipeThrough(new EventSourceParserStream());
   const reader = events.getReader();
-  // Lets the server know that nobody reads on. Not waited for: a connection may take its time.
+  // Tells the server to stop. Not awaited: the connection may be slow.
   const cancel = (): void => void reader.cancel().catch(() => undefined);
   signal?.addEventListener('abort', cancel);
   try {
@@ -69,7 +69,7 @@ export async function* readAnswer(
   }
 }
 
-/** @throws Error with the message of a chunk that reports one */
+/** @throws Error with the chunk's message if it reports an error */
 export function pieceOf(chunk: unknown): AnswerPiece {
   const { error, choices, linnet } = recordOf(chunk);
   if (error !== undefined) throw new Error(messageOf(error));
@@ -104,7 +104,7 @@ function callPieceOf(piece: unknown): CallPiece {
   };
 }
 
-/** Calls with one more piece. */
+/** Adds a piece to the calls. */
 export function addCallPiece(calls: readonly Call[], { index, id, name, json }: CallPiece): readonly Call[] {
   const call = calls[index] ?? { id: id ?? String(index), name: name ?? '', json: '' };
   return [...calls.slice(0, index), { ...call, json: call.json + json }, ...calls.slice(index + 1)];
@@ -125,7 +125,7 @@ function treeOf(tree: unknown): DraftedTree {
   };
 }
 
-/** The message of an error as the API writes it. */
+/** The message of an API error. */
 export function messageOf(error: unknown): string {
   const { message } = recordOf(error);
   return typeof message === 'string' ? message : 'The server reported an error.';

@@ -29,7 +29,7 @@ function keptKey(): string {
   }
 }
 
-/** Milliseconds between two times that an answer under way is kept. */
+/** Milliseconds between saves of a growing answer. */
 const keepEvery = 1000;
 
 function messageOf(error: unknown): string {
@@ -42,11 +42,11 @@ export function ChatApp() {
   const [askingKey, setAskingKey] = useState(false);
   const server = useMemo(() => new Server(key, () => setAskingKey(true)), [key, attempt]);
   const [facts, setFacts] = useState<ServerFacts | undefined>(undefined);
-  /** Why nothing is known of the server. */
+  /** Why the server's facts are missing. */
   const [failure, setFailure] = useState<unknown>(undefined);
   const [columns, setColumns] = useState<readonly ColumnModel[]>([]);
   const made = useRef(0);
-  /** Keys of columns that were closed: what they still write is not kept. */
+  /** Keys of closed columns; their further output is not kept. */
   const closed = useRef(new Set<string>());
   const [listing, setListing] = useState(false);
   const [problem, setProblem] = useState<string | undefined>(undefined);
@@ -84,7 +84,7 @@ export function ChatApp() {
     };
   }, [server, storages, onProblem]);
 
-  /** Takes a column away, with whatever it is writing. */
+  /** Closes a column and stops its answer. */
   const drop = (dropped: string): void => {
     closed.current.add(dropped);
     columns.find((column) => column.key === dropped)?.stop();
@@ -93,7 +93,7 @@ export function ChatApp() {
   const row = useRef<HTMLElement>(null);
   const shownBefore = useRef(0);
   useEffect(() => {
-    // On a phone, an added column lies outside the view.
+    // On a phone, a new column lies outside the view.
     const isAdded = shownBefore.current > 0 && columns.length > shownBefore.current;
     if (isAdded) row.current?.lastElementChild?.scrollIntoView({ inline: 'nearest', block: 'nearest' });
     shownBefore.current = columns.length;
@@ -101,7 +101,7 @@ export function ChatApp() {
     try {
       kept.keepShown(columns.map((column) => column.key));
     } catch {
-      // Texts that find no room are said to.
+      // `keep` reports a full storage.
     }
   }, [kept, columns]);
 
@@ -115,7 +115,7 @@ export function ChatApp() {
         timer = undefined;
         if (!closed.current.has(model.key)) keep(kept, model, onProblem);
       };
-      // What a page that is left does to its answers is not theirs.
+      // Leaving the page aborts answers; the kept copies must not record that as their end.
       let isLeft = false;
       const leave = (): void => {
         if (timer !== undefined) keepNow();
@@ -128,7 +128,7 @@ export function ChatApp() {
         else timer ??= setTimeout(keepNow, keepEvery);
         before = writing;
       });
-      // A page may be shown again as it was.
+      // Browsers may bring a left page back from memory.
       const comeBack = (): void => {
         isLeft = false;
       };
@@ -284,7 +284,7 @@ export function ChatApp() {
   );
 }
 
-/** What a kept conversation starts a column with: its turns alone, where the server has lost the session before them. */
+/** How a kept conversation opens in a column: without its session if the server has lost it. */
 async function startOf(
   server: Server,
   { key, name, conversation, settings, session }: KeptConversation,
@@ -302,7 +302,7 @@ async function startOf(
   };
 }
 
-/** Keeps a conversation that has a text, with what another tab has added to it. */
+/** Keeps a conversation, merged with another tab's turns, unless it is empty. */
 function keep(kept: KeptConversations, model: ColumnModel, onProblem: (error: unknown) => void): void {
   const { conversation, session } = model.snapshot;
   if (conversation.turns.length === 0 && session === undefined) return;

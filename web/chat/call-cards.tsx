@@ -1,4 +1,4 @@
-/** Calls of functions in a turn: a card for each, with its arguments and its result, or fields for the results. */
+/** Function calls in a turn: a card each, with arguments and the result, or a field for it. */
 import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import type { Call } from './conversation.ts';
@@ -61,7 +61,7 @@ export function CallCards({ calls, results, onResults }: CallCardsProps) {
   );
 }
 
-/** Arguments by name; as they are while they are being written. */
+/** Arguments by name; raw text while they are incomplete. */
 function Arguments({ json }: { readonly json: string }) {
   let given: unknown;
   try {

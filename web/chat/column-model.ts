@@ -1,4 +1,4 @@
-/** One column: a conversation, its settings, and the answer under way. Views subscribe and are given snapshots. */
+/** One column: a conversation, its settings, and the answer under way. Views subscribe and receive snapshots. */
 import { addCallPiece } from './answer-stream.ts';
 import { FactsOfAnswer, type LiveFacts, noFacts } from './live-facts.ts';
 import {
@@ -23,7 +23,7 @@ export interface OpenedSession {
 }
 
 export interface ColumnSnapshot {
-  /** As the reader called it; empty without a name. */
+  /** The reader's name for it; empty without one. */
   readonly name: string;
   readonly conversation: ConversationTree;
   readonly settings: Settings;
@@ -42,19 +42,19 @@ export interface ColumnStart {
   readonly session?: OpenedSession;
 }
 
-/** Milliseconds between two snapshots while an answer streams in: screens show no more. */
+/** Milliseconds between snapshots while an answer streams in; screens show no more. */
 const flushEvery = 50;
 
 export class ColumnModel {
   readonly id: number;
-  /** Under which the conversation is kept. */
+  /** Key of the kept conversation. */
   readonly key: string;
   readonly chat: boolean;
   #snapshot: ColumnSnapshot;
   #abort: AbortController | undefined;
   readonly #watchers = new Set<() => void>();
 
-  /** @param chat whether the model has a chat template; a session is continued as text all the same */
+  /** @param chat whether the model has a chat template; sessions are continued as plain text regardless */
   constructor(id: number, chat: boolean, start: ColumnStart = {}) {
     const { key = newKey(), name = '', conversation = emptyConversation, settings, session } = start;
     this.id = id;
@@ -74,7 +74,7 @@ export class ColumnModel {
     return this.#snapshot;
   }
 
-  /** Calls `changed` after every change; returns how to stop. */
+  /** Calls `changed` after every change. @returns a function that unsubscribes */
   watch(changed: () => void): () => void {
     this.#watchers.add(changed);
     return () => this.#watchers.delete(changed);
@@ -88,7 +88,7 @@ export class ColumnModel {
     this.#change({ settings });
   }
 
-  /** The conversation as it is kept: an answer under way as one that the page left, until it is whole. */
+  /** The conversation as stored; an answer under way counts as cut off until it is whole. */
   kept(): KeptConversation {
     const { name, settings, session, writing } = this.#snapshot;
     let { conversation } = this.#snapshot;
@@ -115,20 +115,20 @@ export class ColumnModel {
     else await this.#ask(server, text, conversation.leaf);
   }
 
-  /** Requests an answer to another text in a branch next to a reader's turn. */
+  /** Requests an answer to a changed text, in a branch next to the reader's turn. */
   async edit(server: Server, turn: number, text: string): Promise<void> {
     const { conversation, writing } = this.#snapshot;
     if (writing === undefined) await this.#ask(server, text, conversation.turns[turn].parent);
   }
 
-  /** Writes a turn of the model once more, next to the one there is. */
+  /** Writes a model's turn again, as an alternative. */
   async again(server: Server, turn: number): Promise<void> {
     const { conversation, writing } = this.#snapshot;
     if (writing !== undefined) return;
     await this.#answer(server, conversation, conversation.turns[turn].parent);
   }
 
-  /** Has the model go on with results of the calls of a turn, one for each. */
+  /** Sends the results of a turn's calls, one each, and has the model go on. */
   async giveResults(server: Server, turn: number, results: readonly string[]): Promise<void> {
     const { conversation, writing } = this.#snapshot;
     if (writing !== undefined) return;
@@ -140,7 +140,7 @@ export class ColumnModel {
     this.#abort?.abort();
   }
 
-  /** What the server is asked for the shown path. */
+  /** The request for the path to `leaf`; default: the shown one. */
   question(leaf = this.#snapshot.conversation.leaf, conversation = this.#snapshot.conversation): ContinuationRequest {
     const { settings, session } = this.#snapshot;
     return { path: pathTo(conversation, leaf), settings, chat: this.chat, session: session?.id };
@@ -186,7 +186,7 @@ export class ColumnModel {
         timer ??= setTimeout(flush, Math.max(0, flushed + flushEvery - performance.now()));
       }
     } catch (error) {
-      // Requests of a page that is left fail before all of it has heard so; by the next task it has.
+      // When the page is left, requests fail before `pagehide` handlers have run; a task later they have.
       await new Promise((next) => setTimeout(next));
       outcome = abort.signal.aborted
         ? { finish: 'stopped' }

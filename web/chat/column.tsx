@@ -1,4 +1,4 @@
-/** One session: its facts, its text, the panel next to it, and the input. */
+/** One session: its facts, its text, the side panel, and the input. */
 import type { ComponentChildren, RefObject } from 'preact';
 import { useEffect, useMemo, useRef, useState } from 'preact/hooks';
 import { formatBytes, formatCount, formatNumber } from '../../src/report/quantities.ts';
@@ -25,7 +25,7 @@ export interface ColumnProps {
   readonly onProblem: (error: unknown) => void;
 }
 
-/** The model's snapshot, again whenever it changes. */
+/** The model's current snapshot; renders again on every change. */
 function useSnapshot(model: ColumnModel): ColumnSnapshot {
   const [snapshot, setSnapshot] = useState(model.snapshot);
   useEffect(() => {
@@ -35,10 +35,10 @@ function useSnapshot(model: ColumnModel): ColumnSnapshot {
   return snapshot;
 }
 
-/** Pixels below which a column has no room for the panel next to the text. */
+/** Width in pixels from which the panel fits next to the text. */
 const roomForInsight = 900;
 
-/** Whether the column currently has that room. */
+/** Whether the panel fits. */
 function useRoom(column: RefObject<HTMLElement | null>): boolean {
   const [room, setRoom] = useState(false);
   useEffect(() => {
@@ -56,7 +56,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
   const [asking, setAsking] = useState<'settings' | 'save' | undefined>(undefined);
   const column = useRef<HTMLElement>(null);
   const room = useRoom(column);
-  /** The reader's choice, else whether there is room. */
+  /** The reader's choice; undefined: shown if it fits. */
   const [wanted, setWanted] = useState<boolean | undefined>(undefined);
   const insight = wanted ?? room;
   const busy = writing !== undefined;
@@ -117,7 +117,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
           {session !== undefined && <div class="turn plain opened">{session.text}</div>}
           {path.length === 0 && session === undefined && <Welcome chat={model.chat} />}
           {path.map((turn, place) => {
-            // Results are shown with the calls that they answer.
+            // Results are shown with their calls.
             if (turn.author === 'tool') return null;
             const next = path.at(place + 1);
             const results = next?.author === 'tool' ? next : undefined;
@@ -191,14 +191,14 @@ function Welcome({ chat }: { readonly chat: boolean }) {
       <p class="muted">
         {chat
           ? 'The model answers by its chat template.'
-          : 'This model has no chat template: it goes on with what you write, word for word.'}{' '}
-        However long the conversation, what is kept of it is one state of the model.
+          : 'This model has no chat template: it continues your text word for word.'}{' '}
+        However long the conversation, the model remembers it in one state.
       </p>
     </div>
   );
 }
 
-/** Stays at its end while it grows, unless the reader has scrolled up. Markdown grows after its text was drawn. */
+/** Stays scrolled to the end unless the reader scrolls up. Markdown still grows after its text is drawn. */
 function Log({ children }: { readonly children: ComponentChildren }) {
   const log = useRef<HTMLDivElement>(null);
   const atEnd = useRef(true);
@@ -260,7 +260,7 @@ function Composer({ chat, busy, canContinue, onSend, onStop }: ComposerProps) {
         value={text}
         onInput={({ currentTarget }) => setText(currentTarget.value)}
         onKeyDown={(event) => {
-          // While a word is being composed, Enter ends the word.
+          // While an input method composes a word, Enter ends the word.
           if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
           event.preventDefault();
           send();
@@ -269,7 +269,7 @@ function Composer({ chat, busy, canContinue, onSend, onStop }: ComposerProps) {
       {busy ? (
         <Button key="stop" name="Stop" icon="stop" kind="danger" onClick={onStop} />
       ) : (
-        // A separate element: a click on Stop must not land on a button that replaced it meanwhile.
+        // A separate element: a click on Stop must not hit a button that has just replaced it.
         <Button
           key="send"
           name={chat ? 'Send' : 'Continue'}
@@ -296,8 +296,8 @@ function SaveDialog({ empty, onClose, onConversation, onSession }: SaveDialogPro
       <div class="choice">
         <Button name="Save the session" icon="save" disabled={empty} onClick={onSession} />
         <p class="muted">
-          The state of the model after the text shown, as a session file: any server, the library and the command line
-          go on from it without reading the text.
+          The model's state after the shown text, as a session file. Any server, the library and the command line
+          continue from it without reading the text.
         </p>
       </div>
       <div class="choice">

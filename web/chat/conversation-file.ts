@@ -1,8 +1,8 @@
-/** Conversations as files: all turns and branches, as JSON. What is opened may be anything. */
+/** Conversations as JSON files with all turns and branches. Opened files are untrusted. */
 import { type Call, type ConversationTree, type Turn, isFinish, showTurn } from './conversation.ts';
 
 const format = 'linnet-conversation';
-/** More than anyone has said; a tree is drawn and searched in the square of them. */
+/** More than anyone writes; drawing and searching a tree take quadratic time. */
 const mostTurns = 10_000;
 
 /** A file's fields besides the turns. */
@@ -19,7 +19,7 @@ export function writeConversation({ conversation, system }: SavedConversation): 
   return JSON.stringify({ format, version: 1, system, leaf, turns: kept }, undefined, 1);
 }
 
-/** @throws Error naming the problem of the file */
+/** @throws Error naming the file's problem */
 export function readConversation(text: string): SavedConversation {
   let file: unknown;
   try {
@@ -28,15 +28,15 @@ export function readConversation(text: string): SavedConversation {
     throw new Error('The file is not JSON.');
   }
   if (!isRecord(file) || file.format !== format || file.version !== 1 || !Array.isArray(file.turns)) {
-    throw new Error('The file holds no conversation of this page.');
+    throw new Error('The file is not a conversation saved by this page.');
   }
   if (file.turns.length > mostTurns) throw new Error(`The file has more than ${mostTurns} turns.`);
   const turns: Turn[] = [];
   const keys = new Set<string>();
   for (const [id, value] of file.turns.entries()) {
     const turn = readTurn(value, id, turns);
-    // Two turns of one key would be one to another tab, and could follow each other round in a circle.
-    if (keys.has(turn.key)) throw new Error(`Turn ${id + 1} of the file is there twice.`);
+    // Merging goes by key: a repeated one could make turns follow each other in a circle.
+    if (keys.has(turn.key)) throw new Error(`Turn ${id + 1} of the file appears twice.`);
     keys.add(turn.key);
     turns.push(turn);
   }
@@ -53,12 +53,12 @@ export function readConversation(text: string): SavedConversation {
 function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
   if (isRecord(turn)) {
     const { parent, author, text, thoughts, finish, calls, results } = turn;
-    // Files of earlier versions have no keys.
+    // Earlier versions wrote no keys.
     const key = isText(turn.key) ? turn.key : String(id);
     if (isPlace(parent, id) && isText(text)) {
       if (author === 'user') return { id, key, parent, author, text };
       if (author === 'model') {
-        // If the answer was cut, so was its last call.
+        // A cut answer may end inside its last call.
         const whole = finish === 'calls' && Array.isArray(calls) ? calls.filter(isCall) : [];
         const made = whole.map(({ id, name, json }) => ({ id, name, json }));
         const ended = isFinish(finish) && (finish !== 'calls' || made.length > 0);
@@ -78,7 +78,7 @@ function readTurn(turn: unknown, id: number, before: readonly Turn[]): Turn {
   throw new Error(`Turn ${id + 1} of the file is damaged.`);
 }
 
-/** Whether it is a turn before turn `id`, or none. */
+/** Whether `value` is undefined or the id of a turn before `id`. */
 function isPlace(value: unknown, id: number): value is number | undefined {
   return value === undefined || (typeof value === 'number' && Number.isInteger(value) && value >= 0 && value < id);
 }

@@ -43,7 +43,7 @@ export function ConversationList({
   return (
     <Dialog title="Conversations" onClose={onClose}>
       <TextField label="Search" first value={words} onValue={setWords} />
-      {found.length === 0 && <p class="muted">{words === '' ? 'There are none yet.' : 'None has these words.'}</p>}
+      {found.length === 0 && <p class="muted">{words === '' ? 'No conversations yet.' : 'None has these words.'}</p>}
       <ul class="conversations">
         {found.map((kept) => {
           const title = titleOf(kept);
@@ -97,7 +97,7 @@ export function ConversationList({
   );
 }
 
-/** The last question of the shown branch, after its first turn. */
+/** The shown branch's last question, unless it is the first turn. */
 function lastWords({ conversation }: KeptConversation): string {
   const last = shownPath(conversation).findLast(({ author }) => author === 'user');
   return last?.parent === undefined ? '' : ` · ${last.text.trim().replaceAll(/\s+/g, ' ').slice(0, 100)}`;

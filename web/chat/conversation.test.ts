@@ -1,4 +1,4 @@
-/** Branches of conversations, and their files. */
+/** Branches of conversations, and conversation files. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { Random } from '../../src/random.ts';
@@ -20,7 +20,7 @@ const user = (text: string) => ({ author: 'user' as const, text });
 const model = (text: string) => ({ author: 'model' as const, text });
 const texts = (conversation: ConversationTree) => shownPath(conversation).map(({ text }) => text);
 
-/** A question with two answers; the conversation continued from the first. */
+/** A question with two answers; the first is continued. */
 function branched(): ConversationTree {
   const asked = addTurn(emptyConversation, undefined, user('a'));
   const first = addTurn(addTurn(asked, 0, model('b')), 1, user('c'));
@@ -35,7 +35,7 @@ describe('a conversation', () => {
     expect(texts(showTurn(conversation, 1))).toEqual(['a', 'b', 'c']);
   });
 
-  it('goes back to where the reader was in a branch', () => {
+  it('returns to the turn last shown in a branch', () => {
     const forked = addTurn(branched(), 1, user('e'));
     const earlier = showTurn(forked, 2);
     expect(texts(earlier)).toEqual(['a', 'b', 'c']);
@@ -43,7 +43,7 @@ describe('a conversation', () => {
     expect(texts(showTurn(elsewhere, 1))).toEqual(['a', 'b', 'c']);
   });
 
-  it('has alternatives of its first turn, too', () => {
+  it('has alternatives to its first turn', () => {
     const conversation = addTurn(branched(), undefined, user('f'));
     expect(texts(conversation)).toEqual(['f']);
     expect(siblingsOf(conversation, 4).map(({ id }) => id)).toEqual([0, 4]);
@@ -90,12 +90,12 @@ describe('two copies of a conversation', () => {
     expect(texts(showTurn(both, siblingsOf(both, 1)[1].id))).toEqual(['a', 'x', 'y']);
     expect(merged(both, theirs)).toBe(both);
     expect(merged(both, ours)).toBe(both);
-    // What the other tab added where this one ends is shown; not behind the place of a fork.
+    // The other tab's turns are shown if they follow the end of this one's, but not past the end of a fork.
     expect(texts(merged(common, ours))).toEqual(['a', 'b', 'c']);
     expect(texts(merged({ ...ours, leaf: 0 }, theirs))).toEqual(['a']);
   });
 
-  it('have the answer that has come further', () => {
+  it('keep the more complete answer', () => {
     const common = addTurn(addTurn(emptyConversation, undefined, user('a')), 0, model(''));
     const left = changeTurn(grown(common, 1, 'one'), 1, { finish: 'left' });
     const whole = changeTurn(grown(common, 1, 'one two'), 1, { finish: 'stop' });
@@ -179,7 +179,7 @@ describe('a file of a conversation', () => {
 
   it.each([
     ['{', 'not JSON'],
-    ['{"turns": []}', 'no conversation'],
+    ['{"turns": []}', 'not a conversation'],
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a","parent":0}]}', 'Turn 1'],
     [
       '{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a"},{"author":"user","text":"b","parent":null}]}',
@@ -189,7 +189,7 @@ describe('a file of a conversation', () => {
     ['{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":1}]}', 'Turn 1'],
     [
       '{"format":"linnet-conversation","version":1,"turns":[{"author":"user","text":"a","key":"x"},{"author":"user","text":"bc","key":"x","parent":0}]}',
-      'Turn 2 of the file is there twice',
+      'Turn 2 of the file appears twice',
     ],
     [
       JSON.stringify({
@@ -239,7 +239,7 @@ describe('a file of a conversation', () => {
     expect(readConversation(file).conversation.turns[0].calls).toEqual([call]);
   });
 
-  it('with a branch that is not there shows none', () => {
+  it('shows nothing if its branch is missing', () => {
     const text = '{"format":"linnet-conversation","version":1,"leaf":7,"turns":[{"author":"user","text":"a"}]}';
     expect(readConversation(text).conversation.leaf).toBeUndefined();
   });

@@ -1,9 +1,9 @@
 /**
- * A conversation with branches: a tree of turns with one path shown. Asking again, or changing a question,
- * makes a branch; nothing is lost. Values are never changed, only made anew.
+ * A conversation with branches: a tree of turns, one path shown. Asking again or changing a question
+ * makes a branch; nothing is lost. Values are immutable.
  */
 
-/** Who wrote a turn; `tool` stands for the results of the calls of the turn before. */
+/** Who wrote a turn; `tool`: results of the previous turn's calls. */
 export type Author = 'user' | 'model' | 'tool';
 
 export const authorNames: Readonly<Record<Author, string>> = { user: 'You', model: 'Model', tool: 'Results' };
@@ -16,11 +16,11 @@ export interface Call {
   readonly json: string;
 }
 
-/** How texts end: `calls` for calls that wait for results, `stopped` by the reader, `left` with the page, `failed` on the way. */
+/** How texts end: `calls` wait for results, `stopped` by the reader, `left` with the page, `failed` midway. */
 export const finishes = {
   stop: 'ended',
   calls: 'calls',
-  length: 'cut at the length set',
+  length: 'cut at the maximum length',
   stopped: 'stopped',
   left: 'cut off',
   failed: 'failed',
@@ -31,44 +31,43 @@ export function isFinish(value: unknown): value is Finish {
   return typeof value === 'string' && Object.hasOwn(finishes, value);
 }
 
-/** What is known of a turn besides its text. */
+/** Facts about a turn. */
 export interface TurnFacts {
   readonly finish?: Finish;
   readonly tokensPerSecond?: number;
-  /** Tokens written, and rounds of the model that they took. */
+  /** Tokens written, and the model's rounds for them. */
   readonly tokens?: number;
   readonly rounds?: number;
   /** What went wrong. */
   readonly problem?: string;
-  /** What the model thought before its answer. */
+  /** The model's reasoning before its answer. */
   readonly thoughts?: string;
-  /** Calls of the model. */
   readonly calls?: readonly Call[];
 }
 
 export interface Turn extends TurnFacts {
-  /** Its place in the list of turns. */
+  /** Index in `turns`. */
   readonly id: number;
   /** The same in every tab and file. */
   readonly key: string;
-  /** The turn before; undefined for a first one. */
+  /** The previous turn; undefined for a first one. */
   readonly parent: number | undefined;
   readonly author: Author;
   readonly text: string;
-  /** In a turn of results: one for each call of the previous turn. */
+  /** Turns of results: one result for each call of the previous turn. */
   readonly results?: readonly string[];
 }
 
 export interface ConversationTree {
   /** Parents before children. */
   readonly turns: readonly Turn[];
-  /** The last turn of the path that is shown; undefined while there is none. */
+  /** The last turn of the shown path; undefined if there is none. */
   readonly leaf: number | undefined;
-  /** The child that was shown last, by turn; -1 stands for what comes before all turns. */
+  /** The child shown last, by turn; -1 is the root before all turns. */
   readonly visited: Readonly<Record<number, number>>;
 }
 
-/** A key for a new conversation or turn. Not `randomUUID`, which pages have on HTTPS and localhost alone. */
+/** A key for a new conversation or turn. Not `randomUUID`: pages have it only on HTTPS and localhost. */
 export function newKey(): string {
   return Array.from(crypto.getRandomValues(new Uint32Array(3)), (part) => part.toString(36)).join('');
 }
@@ -86,7 +85,6 @@ export function addTurn(
   return showTurn({ ...conversation, turns }, id);
 }
 
-/** Changes the text or the facts of a turn. */
 export function changeTurn(
   conversation: ConversationTree,
   id: number,
@@ -96,7 +94,7 @@ export function changeTurn(
   return { ...conversation, turns };
 }
 
-/** Shows the path to a turn, and from it on the way that was shown last. */
+/** Shows the path through a turn; after it, the branch shown last. */
 export function showTurn(conversation: ConversationTree, id: number): ConversationTree {
   const visited: Record<number, number> = { ...conversation.visited };
   for (const turn of pathTo(conversation, id)) visited[turn.parent ?? -1] = turn.id;
@@ -117,12 +115,11 @@ export function pathTo({ turns }: ConversationTree, id: number | undefined): Tur
   return path.reverse();
 }
 
-/** The shown turns. */
 export function shownPath(conversation: ConversationTree): Turn[] {
   return pathTo(conversation, conversation.leaf);
 }
 
-/** A turn and its alternatives, in the order in which they were made. */
+/** A turn and its alternatives, oldest first. */
 export function siblingsOf({ turns }: ConversationTree, id: number): Turn[] {
   const { parent } = turns[id];
   return turns.filter((turn) => turn.parent === parent);
@@ -132,7 +129,7 @@ function childrenOf({ turns }: ConversationTree, id: number): Turn[] {
   return turns.filter(({ parent }) => parent === id);
 }
 
-/** Adds the turns that another tab has added, and what it knows better of the others. @returns `ours` where there is nothing of either */
+/** Adds another tab's new turns and more complete answers. @returns `ours` itself if nothing is new */
 export function mergeConversations(ours: ConversationTree, theirs: ConversationTree): ConversationTree {
   const turns = [...ours.turns];
   const places = new Map(turns.map(({ key }, place) => [key, place]));
@@ -146,14 +143,14 @@ export function mergeConversations(ours: ConversationTree, theirs: ConversationT
     isNew = true;
   }
   if (!isNew) return ours;
-  // Turns after the end of the shown branch are also shown.
+  // New turns after the end of the shown path extend it.
   const { leaf } = ours;
   return leaf === undefined || childrenOf(ours, leaf).length > 0
     ? { ...ours, turns }
     : showTurn({ ...ours, turns }, leaf);
 }
 
-/** Whether a copy of a turn has come further than another one. */
+/** Whether one copy of a turn is more complete than another. */
 function isFurther(one: Turn, other: Turn): boolean {
   if (isWhole(one) || isWhole(other)) return isWhole(one) && !isWhole(other);
   return lengthOf(one) > lengthOf(other);

@@ -1,4 +1,4 @@
-/** The branches of a conversation as a tree that one can walk: by the pointer, or by the arrow keys. */
+/** A conversation's branches as a tree to walk with the pointer or the arrow keys. */
 import { useRef } from 'preact/hooks';
 import { layoutTree } from '../components/tree-layout.ts';
 import { authorNames, type ConversationTree, shownPath, type Turn } from './conversation.ts';
@@ -25,7 +25,7 @@ export function ForkMap({ conversation, onShow }: ForkMapProps) {
   const y = (id: number): number => 16 + rows[id] * step;
   const width = 28 + Math.max(0, ...depths) * step;
 
-  /** Where a key leads from a turn; undefined for keys that lead nowhere. */
+  /** Where each key leads from a turn; undefined: nowhere. */
   const moves: Readonly<Record<string, (from: Turn) => number | undefined>> = {
     ArrowLeft: (from) => from.parent,
     ArrowRight: (from) => {
@@ -37,7 +37,7 @@ export function ForkMap({ conversation, onShow }: ForkMapProps) {
     Home: () => turns[0]?.id,
     End: () => leaf,
   };
-  /** The next turn above or below at the same depth. */
+  /** The nearest turn above or below at the same depth. */
   const neighbour = (from: Turn, direction: number): number | undefined => {
     const level = turns.filter(({ id }) => depths[id] === depths[from.id]).sort((a, b) => rows[a.id] - rows[b.id]);
     return level[level.indexOf(from) + direction]?.id;

@@ -1,4 +1,4 @@
-/** The panel next to a column's text: branches, token trees of the last rounds, speed and state. */
+/** The panel next to a column's text: branches, token trees of recent rounds, speed and state. */
 import { LineChart } from '../components/line-chart.tsx';
 import { TokenTreeView } from '../components/token-tree.tsx';
 import { formatBytes, formatCount, formatNumber, formatPercent } from '../../src/report/quantities.ts';
@@ -20,7 +20,7 @@ export function Insight({ snapshot, onShow }: InsightProps) {
       <section aria-label="Branches">
         <h3>Branches</h3>
         {conversation.turns.length === 0 ? (
-          <p class="muted">Ask again, or edit what you asked: each makes a branch.</p>
+          <p class="muted">Ask again or edit a question to make a branch.</p>
         ) : (
           <div class="drawing">
             <ForkMap conversation={conversation} onShow={onShow} />
@@ -37,7 +37,7 @@ export function Insight({ snapshot, onShow }: InsightProps) {
           )}
         </h3>
         {trees.length === 0 ? (
-          <p class="muted">With speculation, rounds show here what was guessed and what the model accepted.</p>
+          <p class="muted">With speculation, each round shows here its guesses and which the model accepted.</p>
         ) : (
           <div class="drawing trees" tabIndex={0} role="region" aria-label="Trees of the last rounds, the newest first">
             {trees.map((tree, at) => (
@@ -49,7 +49,7 @@ export function Insight({ snapshot, onShow }: InsightProps) {
       <section aria-label="Speed and state">
         <h3>Speed and state</h3>
         {history.positions.length === 0 ? (
-          <p class="muted">As a text grows, this draws its tokens per second and the bytes of its state.</p>
+          <p class="muted">Tokens per second and state bytes appear here as the text grows.</p>
         ) : (
           <>
             <LineChart
@@ -61,7 +61,7 @@ export function Insight({ snapshot, onShow }: InsightProps) {
               height={110}
             />
             <LineChart
-              title="Bytes of the state as the text grows"
+              title="State bytes as the text grows"
               x={history.positions}
               xName="tokens in the state"
               lines={[{ name: 'state', values: history.bytes }]}

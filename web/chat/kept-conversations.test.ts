@@ -1,4 +1,4 @@
-/** What is kept comes back; what cannot be read is passed over. */
+/** Kept conversations come back; unreadable entries are skipped. */
 import { describe, expect, it } from 'vitest';
 import { addTurn, emptyConversation } from './conversation.ts';
 import { KeptConversations, memoryStorage, numberedTitle, titleOf } from './kept-conversations.ts';
@@ -30,7 +30,7 @@ describe('conversations in local storage', () => {
     ...['', '{}', 'null', '{"text":"[]"}', '{"text":7,"settings":[]}'],
     ...[`{"name":"a","changed":"now","text":"${text}"}`, `{"name":7,"changed":1,"text":"${text}"}`],
     `{"name":"a","changed":1e300,"text":"${text}"}`,
-  ])('pass over %j', (broken) => {
+  ])('skip %j', (broken) => {
     const storage = memoryStorage();
     storage.setItem('linnet-conversation:tiny:x', broken);
     expect(new KeptConversations('tiny', storage, memoryStorage()).list()).toEqual([]);
@@ -45,7 +45,7 @@ describe('conversations in local storage', () => {
     expect(conversations.list()[0].settings).toEqual({ ...kept.settings, temperature: defaultSettings.temperature });
   });
 
-  it('are shown in the columns that they had, by tab; in a new tab as in the last one', () => {
+  it('are shown in the columns of the tab; a new tab copies the last one', () => {
     const [storage, tab] = [memoryStorage(), memoryStorage()];
     const conversations = new KeptConversations('tiny', storage, tab);
     for (const key of ['a', 'b', 'c']) conversations.keep({ ...kept, key });
@@ -57,7 +57,7 @@ describe('conversations in local storage', () => {
     expect(keysOf(new KeptConversations('tiny', storage, memoryStorage()))).toEqual(['b']);
   });
 
-  it('are called by their name, or their first words', () => {
+  it('are titled by name, else by their first words', () => {
     expect(titleOf({ ...kept, name: 'Birds' })).toBe('Birds');
     expect(titleOf(kept)).toBe('Who sings there?');
     const branched = addTurn(answered, undefined, { author: 'user', text: 'Who listens?' });

@@ -1,6 +1,6 @@
 /**
- * Conversations that stay when the page is left: in the local storage of the browser, one entry each, under the name of the
- * model. What is stored may be anything; entries that cannot be read are passed over.
+ * Conversations that outlive the page: one entry each in the browser's local storage, under the model's
+ * name. Stored values are untrusted; unreadable entries are skipped.
  */
 import { recordOf } from './answer-stream.ts';
 import { type ConversationTree, shownPath } from './conversation.ts';
@@ -15,14 +15,14 @@ export interface KeptConversation {
   readonly changed: number;
   readonly conversation: ConversationTree;
   readonly settings: Settings;
-  /** Id of the session that comes before all turns. */
+  /** Id of the session before all turns. */
   readonly session: string | undefined;
 }
 
-/** The used part of the browser's `Storage`. */
+/** The part of the browser's `Storage` used here. */
 export type KeyValueStorage = Pick<Storage, 'length' | 'key' | 'getItem' | 'setItem' | 'removeItem'>;
 
-/** A browser storage; if blocked, one that lasts as long as the page. */
+/** A browser storage; one in memory if the browser blocks it. */
 export function browserStorage(name: 'localStorage' | 'sessionStorage'): KeyValueStorage {
   try {
     return globalThis[name];
@@ -31,7 +31,6 @@ export function browserStorage(name: 'localStorage' | 'sessionStorage'): KeyValu
   }
 }
 
-/** An empty storage in memory. */
 export function memoryStorage(): KeyValueStorage {
   const entries = new Map<string, string>();
   return {
@@ -51,7 +50,7 @@ export class KeptConversations {
   readonly #storage: KeyValueStorage;
   readonly #tab: KeyValueStorage;
 
-  /** @param tab storage that lasts as long as the tab */
+  /** @param tab storage of this tab's session */
   constructor(model: string, storage: KeyValueStorage, tab: KeyValueStorage) {
     this.#prefix = `linnet-conversation:${encodeURIComponent(model)}:`;
     this.#columns = `linnet-columns:${encodeURIComponent(model)}`;
@@ -59,18 +58,18 @@ export class KeptConversations {
     this.#tab = tab;
   }
 
-  /** All of them, the one that changed last first. */
+  /** All conversations, most recently changed first. */
   list(): KeptConversation[] {
     const keys = Array.from({ length: this.#storage.length }, (_, index) => this.#storage.key(index) ?? '');
     return keys.flatMap((key) => this.find(this.keyOf(key)) ?? []).sort((a, b) => b.changed - a.changed);
   }
 
-  /** The conversation that a key of the storage stands for; undefined for others. */
+  /** Key of the conversation under a storage key; undefined for other entries. */
   keyOf(storageKey: string): string | undefined {
     return storageKey.startsWith(this.#prefix) ? storageKey.slice(this.#prefix.length) : undefined;
   }
 
-  /** @throws Error if the browser has no room for it, or keeps nothing */
+  /** @throws Error if the browser has no room or stores nothing */
   keep({ key, name, changed, conversation, settings, session }: KeptConversation): void {
     const text = writeConversation({ conversation, system: settings.system });
     this.#storage.setItem(this.#prefix + key, JSON.stringify({ name, changed, settings, session, text }));
@@ -80,13 +79,13 @@ export class KeptConversations {
     this.#storage.removeItem(this.#prefix + key);
   }
 
-  /** Those shown in columns, from left to right: in this tab, or, where it is new, in the tab that was used last. */
+  /** Conversations in this tab's columns, left to right; a new tab takes those of the tab used last. */
   shown(): KeptConversation[] {
     const keys = this.#tab.getItem(this.#columns) ?? this.#storage.getItem(this.#columns) ?? '';
     return keys.split(' ').flatMap((key) => this.find(key) ?? []);
   }
 
-  /** @throws Error as `keep` */
+  /** @throws Error See `keep` */
   keepShown(keys: readonly string[]): void {
     for (const storage of [this.#tab, this.#storage]) storage.setItem(this.#columns, keys.join(' '));
   }
@@ -110,7 +109,7 @@ export class KeptConversations {
   }
 }
 
-/** Settings of the types that they have; defaults in the place of others. */
+/** Stored settings; defaults replace those of the wrong type. */
 function readSettings(stored: Readonly<Record<string, unknown>>): Settings {
   const fit = Object.entries(stored).filter(
     ([name, value]) =>
@@ -126,7 +125,7 @@ export function titleOf({ name, conversation }: Pick<KeptConversation, 'name' | 
   return name !== '' ? name : words.length > 60 ? `${words.slice(0, 60)}…` : words;
 }
 
-/** A name for one more conversation that begins like others: after the first number that none of them has, as names are cut at their ends. */
+/** A new title with the first free number in front, since lists cut titles at the end. */
 export function numberedTitle(title: string, others: readonly string[]): string {
   const stem = title.replace(/^\(\d+\) /, '');
   for (let number = 2; ; number++) {

@@ -1,4 +1,4 @@
-/** Asks for the API key of the server. */
+/** Asks for the server's API key. */
 import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
@@ -24,12 +24,12 @@ export function KeyDialog({ refused, onClose, onKey }: KeyDialogProps) {
       >
         {refused !== '' && (
           <p class="problem" role="alert">
-            The server does not take this key. See whether it is whole, and try again.
+            The server rejects this key. Check that it is complete, then try again.
           </p>
         )}
         <TextField
           label="Key"
-          note="The server asks for one. It is kept until this tab is closed."
+          note="The server requires one. It is kept until this tab is closed."
           secret
           first
           value={key}

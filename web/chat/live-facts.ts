@@ -1,4 +1,4 @@
-/** What is measured while an answer streams in: where the text is, how fast it grows, how large its state is. */
+/** Measurements of a streaming answer: position, speed, size of the state. */
 import type { AnswerPiece, DraftedTree } from './answer-stream.ts';
 
 /** Points of the chart. */
@@ -14,9 +14,9 @@ export interface LiveFacts {
   readonly position: number | undefined;
   readonly stateBytes: number | undefined;
   readonly tokensPerSecond: number | undefined;
-  /** The last ones, the newest first. */
+  /** Most recent trees, newest first. */
   readonly trees: readonly DraftedTree[];
-  /** Tokens guessed and accepted in all rounds of the answer. */
+  /** Tokens guessed and accepted over the whole answer. */
   readonly guessed: number;
   readonly accepted: number;
   readonly history: History;
@@ -33,20 +33,20 @@ export const noFacts: LiveFacts = {
 };
 
 const shownTrees = 6;
-/** Milliseconds over which the rate is taken. */
+/** The rate's window in milliseconds. */
 const rateWindow = 1500;
-/** Points of the history; beyond that every other one goes. */
+/** Points of the history; when full, every other point is dropped. */
 const mostPoints = 240;
 
-/** Takes in the pieces of one answer. */
+/** Collects facts from one answer's pieces. */
 export class FactsOfAnswer {
   #facts: LiveFacts;
   #recent: { readonly time: number; readonly position: number }[] = [];
-  /** A new point is due at this position. */
+  /** Position of the next point. */
   #due = 0;
   #every = 1;
 
-  /** @param before facts of the answer before, whose state is shown until there is another */
+  /** @param before the previous answer's facts; its state is shown until a new one arrives */
   constructor(before: LiveFacts) {
     this.#facts = { ...noFacts, position: before.position, stateBytes: before.stateBytes };
   }
@@ -55,7 +55,7 @@ export class FactsOfAnswer {
     return this.#facts;
   }
 
-  /** @param time milliseconds at which the piece came */
+  /** @param time arrival in milliseconds */
   take(piece: AnswerPiece, time: number): void {
     const { position = this.#facts.position, stateBytes = this.#facts.stateBytes, trees } = piece;
     const tokensPerSecond = piece.tokensPerSecond ?? this.#rate(piece.position, time) ?? this.#facts.tokensPerSecond;
@@ -77,7 +77,7 @@ export class FactsOfAnswer {
     this.#recent = this.#recent.filter((sample) => time - sample.time <= rateWindow);
     const [first] = this.#recent;
     const seconds = (time - first.time) / 1000;
-    // A moment says nothing: several pieces may come in one packet.
+    // Too short to tell: several pieces may arrive in one packet.
     return seconds < 0.1 ? undefined : (position - first.position) / seconds;
   }
 

@@ -1,10 +1,10 @@
-/** Markdown within its bounds, and hostile texts beyond them. */
+/** Markdown within bounds, and hostile texts beyond them. */
 import { describe, expect, it } from 'vitest';
 import { markdownToHtml } from './markdown-html.ts';
 
 const nestedList = (depth: number): string =>
   Array.from({ length: depth }, (_, level) => `${' '.repeat(2 * level)}- item\n`).join('');
-/** Milliseconds that the processor works, however many others it works for. */
+/** Processor time in milliseconds, independent of other load. */
 function cost(work: () => void): number {
   const before = process.cpuUsage();
   work();
@@ -16,7 +16,7 @@ const table = (columns: number, rows: number): string =>
   `${'|a'.repeat(columns)}|\n${'|-'.repeat(columns)}|\n${'|\n'.repeat(rows)}`;
 
 describe('Markdown', () => {
-  it('becomes HTML, with the HTML in it as characters', () => {
+  it('becomes HTML, and HTML in it is escaped', () => {
     expect(markdownToHtml('# A\n\n- **b**\n- *c*\n')).toBe(
       '<h1>A</h1>\n<ul>\n<li><strong>b</strong></li>\n<li><em>c</em></li>\n</ul>\n',
     );
@@ -37,7 +37,7 @@ describe('Markdown', () => {
     expect(took).toBeLessThan(300);
   });
 
-  it('is never refused for its time where it is short', () => {
+  it('is never refused for its time if it is short', () => {
     expect(cost(() => expect(markdownToHtml('*a_'.repeat(999))).toBeDefined())).toBeLessThan(600);
   });
 
@@ -60,7 +60,7 @@ describe('Markdown', () => {
       '|a',
       '[*_~`](',
     ],
-  ])('made of %j takes a moment, whatever comes of it', (piece) => {
+  ])('made of %j takes a moment, refused or not', (piece) => {
     expect(cost(() => void markdownToHtml(piece.repeat(60_000 / piece.length)))).toBeLessThan(600);
   });
 });

@@ -1,18 +1,17 @@
-/** Markdown as HTML, within bounds of size, depth and time. The HTML is as hostile as the text: markdown.tsx makes it safe. */
+/** Markdown to HTML, bounded in size, depth and time. The HTML is as hostile as the text; markdown.tsx makes it safe. */
 import { Marked, Tokenizer, type Tokens } from 'marked';
 
-/** Longer texts are not tried. */
 const mostCharacters = 100_000;
-/** Lists, quotations and emphases inside one another. */
+/** Nesting of lists, quotations and emphasis. */
 const mostDepth = 50;
 const mostCells = 10_000;
 const mostMilliseconds = 120;
-/** Shorter texts take the time that they take, at worst as much: a machine that is busy elsewhere refuses none. */
+/** Shorter texts have no time limit: they cost little, and a busy machine must not refuse them. */
 const timedCharacters = 3000;
 
 class BeyondBounds extends Error {}
 
-/** Marked asks it for a token at each step, which therefore sees how long and how deep the work goes. */
+/** Marked calls it at each step, so it can check time and depth. */
 class BoundedTokenizer extends Tokenizer {
   readonly #end: number;
   #depth = 0;
@@ -22,13 +21,13 @@ class BoundedTokenizer extends Tokenizer {
     this.#end = characters < timedCharacters ? Infinity : performance.now() + mostMilliseconds;
   }
 
-  /** The first one asked for a block. */
+  /** The first tokenizer that Marked tries at each block. */
   override space(src: string): Tokens.Space | undefined {
     this.#look();
     return super.space(src);
   }
 
-  /** The first one asked within a line. */
+  /** The first tokenizer that Marked tries within a line. */
   override escape(src: string): Tokens.Escape | undefined {
     this.#look();
     return super.escape(src);
@@ -46,7 +45,7 @@ class BoundedTokenizer extends Tokenizer {
     return this.#deeper(() => super.emStrong(...given));
   }
 
-  /** Every row is filled up to the columns of the first one: few characters may stand for many cells. */
+  /** Marked pads each row to the header's columns, so few characters can make many cells. */
   override table(src: string): Tokens.Table | undefined {
     const head = /^([^\n]*)\n[-|: \t]+(?:\n|$)/.exec(src);
     if (head === null) return undefined;
@@ -79,13 +78,13 @@ const marked = new Marked({
   renderer: { html: ({ text }) => escapeHtml(text), image: ({ text }) => escapeHtml(text) },
 });
 
-/** @returns undefined for a text beyond the bounds, which is shown unrendered */
+/** @returns undefined for a text beyond the bounds; show it unrendered */
 export function markdownToHtml(text: string): string | undefined {
   if (text.length > mostCharacters) return undefined;
   try {
     return marked.parse(text, { async: false, tokenizer: new BoundedTokenizer(text.length) });
   } catch {
-    // Too much of it, or too deep for the stack: the text is hostile, and its reader is not to lose the page.
+    // Out of bounds, or too deep for the stack: a hostile text must not break the page.
     return undefined;
   }
 }

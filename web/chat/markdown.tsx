@@ -1,6 +1,6 @@
 /**
- * Texts of a model as Markdown. They are hostile: HTML in them stays the characters that it is, and what Marked makes of the
- * rest is reduced by DOMPurify to text, lists, tables and links, without anything that loads.
+ * A model's texts as Markdown. They are hostile: HTML in them is escaped, and DOMPurify reduces Marked's
+ * output to text, lists, tables and links; nothing loads.
  */
 import DOMPurify from 'dompurify';
 import { useEffect, useRef } from 'preact/hooks';
@@ -11,10 +11,10 @@ const tags =
     ',',
   );
 
-/** Milliseconds between two renderings of a text that grows, at least; ten times as long as one takes. */
+/** Least milliseconds between renderings of a growing text; slow renderings wait ten times as long as one takes. */
 const renderEvery = 100;
 
-/** @param text Markdown @returns nodes that load and run nothing; the text itself where it is beyond the bounds */
+/** @param text Markdown @returns nodes that load and run nothing; the text itself if it is beyond the bounds */
 function renderMarkdown(text: string): DocumentFragment | HTMLElement {
   const html = markdownToHtml(text);
   if (html === undefined) {
@@ -33,7 +33,7 @@ function renderMarkdown(text: string): DocumentFragment | HTMLElement {
     link.target = '_blank';
     link.rel = 'noopener noreferrer';
   }
-  // What is wider than the page scrolls, also by keyboard.
+  // Wide blocks scroll, also by keyboard.
   for (const wide of fragment.querySelectorAll('pre')) wide.tabIndex = 0;
   for (const box of fragment.querySelectorAll('table')) {
     const frame = document.createElement('div');

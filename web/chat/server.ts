@@ -1,40 +1,39 @@
-/** What the page asks of the server it came from. */
+/** Requests to the server that the page came from. */
 import { type AnswerPiece, messageOf, readAnswer, recordOf } from './answer-stream.ts';
 import type { Turn } from './conversation.ts';
 import { type Settings, toolsOf } from './settings.ts';
 
-/** What the server serves. */
 export interface ServerFacts {
   readonly model: string;
   /** Whether the model has a chat template; without one, texts are continued verbatim. */
   readonly chat: boolean;
 }
 
-/** The server wants an API key, or another one. */
+/** The server wants an API key, or a different one. */
 export class KeyNeeded extends Error {
   constructor() {
-    super('The server asks for an API key.');
+    super('The server requires an API key.');
     this.name = 'KeyNeeded';
   }
 }
 
-/** Texts to continue, and their starting points. */
+/** A text to continue. */
 export interface ContinuationRequest {
-  /** Turns so far; the last is to be answered, or continued. */
+  /** Turns so far; the model answers or continues the last. */
   readonly path: readonly Turn[];
   readonly settings: Settings;
   readonly chat: boolean;
-  /** A session of the server whose text comes before all turns. */
+  /** Server session whose text comes before all turns. */
   readonly session: string | undefined;
 }
 
-const noAnswer = 'The server does not answer. See whether it still runs and can be reached from here, then try again.';
+const noAnswer = 'The server does not answer. Check that it still runs and can be reached from here, then try again.';
 
 export class Server {
   readonly #key: string;
   readonly #onKeyNeeded: () => void;
 
-  /** @param key API key; empty for none @param onKeyNeeded is called whenever the server does not take it */
+  /** @param key API key; empty for none @param onKeyNeeded called whenever the server rejects it */
   constructor(key: string, onKeyNeeded: () => void) {
     this.#key = key;
     this.#onKeyNeeded = onKeyNeeded;
@@ -49,7 +48,7 @@ export class Server {
   /** The answer, piece by piece. @throws Error with the server's message */
   async *answer(question: ContinuationRequest, signal: AbortSignal): AsyncGenerator<AnswerPiece, void, undefined> {
     const { path, settings, chat, session } = question;
-    // Turns continue from a copy of the session, to allow branches; the copy is not needed afterwards.
+    // A copy leaves the session free for other branches; it is deleted afterwards.
     const copy = session === undefined ? undefined : await this.#fork(session);
     try {
       const { body } = await this.#ask(chat ? '/v1/chat/completions' : '/v1/completions', {
@@ -74,7 +73,7 @@ export class Server {
     }
   }
 
-  /** The state after these turns, as a session file. */
+  /** The state after the request's turns, as a session file. */
   async saveSession({ path, settings, chat, session }: ContinuationRequest): Promise<Blob> {
     const made =
       session !== undefined && path.length === 0
@@ -91,7 +90,7 @@ export class Server {
     }
   }
 
-  /** Takes a session file in. @returns its id */
+  /** Uploads a session file. @returns its id */
   async openSession(file: Blob): Promise<string> {
     return idOf(await (await this.#ask('/v1/sessions/import', { file })).json());
   }
@@ -101,7 +100,7 @@ export class Server {
     return String(text);
   }
 
-  /** Deletes a session; one that is gone, or that the server forgets by itself, is not a loss. */
+  /** Deletes a session. Failures are ignored: the server drops unused sessions by itself. */
   async forget(id: string): Promise<void> {
     await this.#ask(`/v1/sessions/${id}`, { method: 'DELETE' }).catch(() => undefined);
   }
@@ -146,7 +145,7 @@ function chatFields(path: readonly Turn[], settings: Settings) {
   const tools = toolsOf(settings);
   const messages = messagesOf(path, settings.system);
   if (tools === undefined || tools.length === 0) return { messages };
-  // The answer to results is free: else it would call for ever.
+  // Calls are not forced after results, else the model would call forever.
   const forced = settings.calls === 'required' && path.at(-1)?.author === 'tool';
   return { messages, tools, tool_choice: forced ? 'auto' : settings.calls };
 }

@@ -8,23 +8,23 @@ import { type CallSetting, defaultSettings, type Settings, type SpeculationSetti
 
 export interface SettingsDialogProps {
   readonly settings: Settings;
-  /** Whether there are messages, and so a system prompt. */
+  /** Whether the model takes messages, and so a system prompt. */
   readonly chat: boolean;
   readonly onSettings: (settings: Settings) => void;
   readonly onClose: () => void;
 }
 
 const speculations: Readonly<Record<SpeculationSetting, string>> = {
-  server: 'as the server does',
+  server: "the server's default",
   off: 'off: one token a round',
-  lookup: 'look-up in the text so far',
-  suffix: 'suffixes of this and earlier texts',
-  recycle: 'tokens that the model considered',
-  auto: 'suffixes, then considered tokens',
+  lookup: 'repetitions in this text',
+  suffix: 'repetitions in this and earlier texts',
+  recycle: 'tokens the model considered',
+  auto: 'repetitions, then considered tokens',
 };
 
 const callings: Readonly<Record<CallSetting, string>> = {
-  auto: 'where the model wants to',
+  auto: 'when the model chooses',
   required: 'in answer to every message',
   none: 'never',
 };
@@ -32,9 +32,9 @@ const callings: Readonly<Record<CallSetting, string>> = {
 function noteOf(settings: Settings): string {
   try {
     const { length } = toolsOf(settings) ?? [];
-    return length === 0 ? "a list in JSON, as OpenAI's tools" : `${length} ${length === 1 ? 'function' : 'functions'}`;
+    return length === 0 ? "a JSON list, like OpenAI's tools" : `${length} ${length === 1 ? 'function' : 'functions'}`;
   } catch {
-    return "This is no list in JSON, such as OpenAI's tools.";
+    return "This is not a JSON list like OpenAI's tools.";
   }
 }
 
@@ -87,13 +87,13 @@ export function SettingsDialog({ settings, chat, onSettings, onClose }: Settings
       <SamplingForm sampling={settings} defaults={defaultSettings} mostTokens={65536} onSampling={set} />
       <ChoiceField
         label="Speculation"
-        note="faster where the text repeats; the text is the same"
+        note="faster if the text repeats itself; the text stays the same"
         value={settings.speculation}
         choices={speculations}
         onValue={(speculation) => set({ speculation })}
       />
       <CheckField
-        label="Show texts of the model as Markdown"
+        label="Show the model's texts as Markdown"
         checked={settings.markdown}
         onValue={(markdown) => set({ markdown })}
       />

@@ -8,11 +8,10 @@ export type CallSetting = 'auto' | 'required' | 'none';
 
 export interface Settings extends Omit<Sampling, 'repetitionPenalty'> {
   readonly system: string;
-  /** Functions that the model may call, as the reader wrote them: see `toolsOf`. */
+  /** Functions that the model may call, as the reader typed them; see `toolsOf`. */
   readonly tools: string;
   readonly calls: CallSetting;
   readonly speculation: SpeculationSetting;
-  /** Whether texts of the model are shown as Markdown. */
   readonly markdown: boolean;
 }
 
@@ -36,7 +35,7 @@ export function toolsOf({ tools }: Pick<Settings, 'tools'>): readonly unknown[] 
     const list: unknown = JSON.parse(tools);
     if (Array.isArray(list)) return list.map((tool: unknown) => tool);
   } catch {
-    // Said below.
+    // Reported below.
   }
-  throw new Error("The functions in the settings are no list in JSON, such as OpenAI's tools.");
+  throw new Error("The functions in the settings are not a JSON list like OpenAI's tools.");
 }

@@ -19,12 +19,12 @@ export interface TurnViewProps {
   readonly turn: Turn;
   /** Ids of the turn and its alternatives. */
   readonly siblings: readonly number[];
-  /** The turn of results that follows, with the ids of its alternatives. */
+  /** The following turn of results, with the ids of its alternatives. */
   readonly results: Turn | undefined;
   readonly resultSiblings: readonly number[];
   /** Whether it is being written. */
   readonly writing: boolean;
-  /** Whether an answer is being written, which blocks other writing. */
+  /** Whether any answer is being written, which blocks other writing. */
   readonly busy: boolean;
   readonly markdown: boolean;
   readonly actions: TurnActions;
@@ -83,8 +83,8 @@ function TurnArticle(props: TurnViewProps) {
       )}
       {finish === 'left' && !writing && (
         <p class="remark muted">
-          Cut off: its page was left, or another tab is writing it. What you send next goes on from here; “Again” writes
-          it anew.
+          Cut off: the page was left, or another tab is writing it. Your next message continues from here; “Again”
+          rewrites it.
         </p>
       )}
       {!writing && draft === undefined && (
@@ -104,7 +104,7 @@ function TurnArticle(props: TurnViewProps) {
   );
 }
 
-/** Folded, since thoughts may be longer than the answer. */
+/** Folded: thoughts may be longer than the answer. */
 function Thoughts({ text, growing }: { readonly text: string; readonly growing: boolean }) {
   const words = text.split(/\s+/).filter((word) => word !== '').length;
   return (
@@ -120,7 +120,7 @@ function Thoughts({ text, growing }: { readonly text: string; readonly growing: 
   );
 }
 
-/** While the last turn grows, the others keep their elements and are not rendered again. */
+/** While the last turn grows, the others are not rendered again. */
 export function TurnView(props: TurnViewProps) {
   const { turn, siblings, results, resultSiblings, writing, busy, markdown, actions } = props;
   const around = [...siblings, ...resultSiblings].join();
@@ -141,7 +141,7 @@ function Alternatives({
   return (
     <span class="alternatives numbers" role="group" aria-label="Alternatives">
       <Button
-        name="Alternative before"
+        name="Previous alternative"
         icon="previous"
         bare
         disabled={at === 0}
@@ -151,7 +151,7 @@ function Alternatives({
         {at + 1}/{siblings.length}
       </span>
       <Button
-        name="Alternative after"
+        name="Next alternative"
         icon="next"
         bare
         disabled={at === siblings.length - 1}
