@@ -2,11 +2,13 @@
  * Atomic file writes: a reader, or the next run after a power cut, sees the old content or the new, never a part. Writes
  * under a temporary name, fsyncs, renames, and fsyncs the parent folder. `written-folder.ts` does the same for folders.
  */
-import { type FileHandle, link, lstat, mkdir, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
-import { dirname, resolve } from 'node:path';
+import { tmpdir } from 'node:os';
+import { dirname, join, resolve } from 'node:path';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
+import { remove } from './remove.ts';
 import { temporarySibling } from './temporary-files.ts';
 
 /**
@@ -127,5 +129,15 @@ export async function makeFolder(path: string): Promise<string | undefined> {
       await mkdir(highest).catch((reason: unknown) => (cause = reason));
     }
     throw new LinnetError('PATH', `cannot create ${path}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+/** Makes a folder in the system's temporary one, removed when disposed of. @throws LinnetError `NOT_FOUND` or `PATH` */
+export async function makeTemporaryFolder(name: string): Promise<{ path: string } & AsyncDisposable> {
+  try {
+    const path = await mkdtemp(join(tmpdir(), `linnet-${name}-`));
+    return { path, [Symbol.asyncDispose]: () => remove(path) };
+  } catch (error) {
+    throw fileError('use', `${tmpdir()} (TMPDIR can name another folder)`, error);
   }
 }

@@ -1,11 +1,11 @@
 /** Reads the profile that ONNX Runtime writes: a JSON list of trace events, one or more per executed node. */
-import { mkdtemp, readdir, readFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
 import type { OpProfile, ProfileSource } from './program.ts';
 import { remove } from '../files/remove.ts';
+import { makeTemporaryFolder } from '../files/atomic.ts';
 
 /** A trace event; only executed nodes' events have an `op_name`. */
 const eventSchema = z.object({
@@ -18,7 +18,7 @@ const eventSchema = z.object({
 
 /** Makes a temporary folder for the engine's profile. */
 export async function createProfileFolder(): Promise<{ prefix: string; source: ProfileSource }> {
-  const folder = await mkdtemp(join(tmpdir(), 'linnet-profile-'));
+  const { path: folder } = await makeTemporaryFolder('profile');
   return {
     prefix: join(folder, 'run'),
     source: {

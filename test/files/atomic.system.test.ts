@@ -3,10 +3,10 @@ import { mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/pr
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { scratchFolder } from '../scratch-folder.ts';
 import { Random } from '../../src/random.ts';
-import { writeFileAtomic } from '../../src/files/atomic.ts';
+import { makeTemporaryFolder, writeFileAtomic } from '../../src/files/atomic.ts';
 import { removeAbandoned } from '../../src/files/temporary-files.ts';
 import { previousFolder, recoverFolder, WRITTEN_FILES, writeFolderAtomic } from '../../src/files/written-folder.ts';
 
@@ -15,6 +15,12 @@ const fill = (text: string) => async (dir: string) => {
   await writeFile(join(dir, 'a.txt'), text);
   await writeFile(join(dir, 'inner/b.txt'), text);
 };
+
+it('names TMPDIR where temporary files have no folder', async () => {
+  vi.stubEnv('TMPDIR', join(await scratchFolder(), 'missing'));
+  await expect(makeTemporaryFolder('test')).rejects.toThrow(/missing \(TMPDIR can name another folder/);
+  vi.unstubAllEnvs();
+});
 
 describe('writeFileAtomic', () => {
   it('creates and replaces a file and leaves no other', async () => {

@@ -261,6 +261,29 @@ describe('responses that call functions', () => {
     expect(again.usage?.input_tokens).toBe(second.usage?.input_tokens);
   });
 
+  it('keep the ids of parallel calls, in a stream, in the whole answer and for results', async () => {
+    const { client } = await serve(model);
+    const parallel = { ...request, parallel_tool_calls: true };
+    const first = await client.responses.create(parallel);
+    const ids = (output: readonly OpenAI.Responses.ResponseOutputItem[]) =>
+      output.map((item) => item.type === 'function_call' && item.call_id);
+    expect(first.output.length).toBeGreaterThan(1);
+    expect(ids((await client.responses.retrieve(first.id)).output)).toEqual(ids(first.output));
+    const calls = first.output.filter((item) => item.type === 'function_call');
+    const results = calls.map(({ call_id }) => ({ type: 'function_call_output' as const, call_id, output: 'a' }));
+    const more = { ...parallel, tool_choice: 'auto', max_output_tokens: 1 } as const;
+    const user = { role: 'user' as const, content: request.input };
+    const next = await client.responses.create({ ...more, previous_response_id: first.id, input: results });
+    const again = await client.responses.create({ ...more, input: [user, ...calls, ...results] });
+    expect(next.usage?.input_tokens).toBe(again.usage?.input_tokens);
+    const told: OpenAI.Responses.ResponseOutputItem[] = [];
+    for await (const event of await client.responses.create({ ...parallel, stream: true })) {
+      if (event.type === 'response.output_item.done') told.push(event.item);
+      if (event.type === 'response.completed') expect(event.response.output).toEqual(told);
+    }
+    expect(told.length).toBe(first.output.length);
+  });
+
   it('are incomplete items where a stop string cuts them short', async () => {
     const { client } = await serve(model, { toolFormat: 'hermes' });
     const cut = { ...request, stop: '"days' };

@@ -10,5 +10,5 @@ export function heldBack(text: string, mark: string): number {
 
 /** Blanks at the beginning of a text. */
 export function blanksBefore(text: string): number {
-  return /^\s*/.exec(text)?.[0].length ?? 0;
+  return text.length - text.trimStart().length;
 }

@@ -65,18 +65,16 @@ export class ThoughtReader {
     const { open, close, label, isAnywhere } = this.#format;
     const blanks = blanksBefore(this.#pending);
     const begun = this.#pending.slice(blanks);
+    const labels = label === undefined ? [] : [`${label}\n`, label + close];
     if (begun === '') return;
     if (isAnywhere === true && begun.startsWith(open)) this.#goTo('opened', blanks + open.length);
-    else if (label !== undefined && [`${label}\n`, label + close].some((one) => begun.startsWith(one))) {
+    else if (label !== undefined && labels.some((one) => begun.startsWith(one))) {
       this.#goTo('thoughts', blanks + label.length);
       this.#pending = this.#pending.slice(blanksBefore(this.#pending));
       if (this.#pending === '') this.#place = 'opened';
     } else if (atEnd && begun === label) this.#goTo('text', this.#pending.length);
     else {
-      const waited = [
-        ...(isAnywhere === true ? [open] : []),
-        ...(label === undefined ? [] : [`${label}\n`, label + close]),
-      ];
+      const waited = isAnywhere === true ? [open, ...labels] : labels;
       if (atEnd || !waited.some((one) => one.startsWith(begun))) this.#goTo('thoughts', blanks);
     }
   }

@@ -81,13 +81,15 @@ export class CallReader {
 
   #step(atEnd: boolean, parts: AnswerPart[]): void {
     const reading = this.#reading;
+    // Once there are calls, the beginning of a mark at the end is no text.
+    const isText = atEnd && this.count === 0;
     if (reading.step === 'beginning') this.#takeBeginning(atEnd);
     else if (reading.step === 'text') this.#takeText(atEnd, parts);
     else if (reading.step === 'free') this.#giveText(this.#pending.length, parts);
-    else if (reading.step === 'inside') this.#takeInside(atEnd, parts);
+    else if (reading.step === 'inside') this.#takeInside(isText, parts);
     else if (reading.step === 'object') this.#takeObject(reading.reader, parts);
     else if (reading.step === 'name') this.#takeName(parts);
-    else if (reading.step === 'after') this.#takeAfter(atEnd);
+    else if (reading.step === 'after') this.#takeAfter(isText);
     else if (reading.step === 'arguments') {
       const { taken, json, ended } = reading.reader.read(this.#pending);
       this.#pending = this.#pending.slice(taken);
@@ -120,7 +122,7 @@ export class CallReader {
     this.#reading = { step: 'inside' };
   }
 
-  #takeInside(atEnd: boolean, parts: AnswerPart[]): void {
+  #takeInside(isText: boolean, parts: AnswerPart[]): void {
     const { call, isWhole, control } = this.#format;
     this.#drop(/^[\s,[]*/.exec(this.#pending)?.[0].length ?? 0);
     const marks = [...this.#closings, ...control.slice(0, 1)];
@@ -128,7 +130,7 @@ export class CallReader {
     if (mark !== undefined) {
       this.#drop(mark.length);
       if (mark !== this.#opening) this.#reading = { step: 'after' };
-    } else if (this.#pending === '' || (!atEnd && marks.some((one) => one.startsWith(this.#pending)))) return;
+    } else if (this.#pending === '' || (!isText && marks.some((one) => one.startsWith(this.#pending)))) return;
     else if (this.#pending.startsWith(']')) {
       this.#drop(1);
       if (this.#closings.length === 0) this.#reading = { step: isWhole === true ? 'end' : 'after' };
@@ -167,11 +169,14 @@ export class CallReader {
     this.#reading = { step: 'arguments', reader: style.reader(parameters) };
   }
 
-  #takeAfter(atEnd: boolean): void {
+  #takeAfter(isText: boolean): void {
     this.#drop(blanksBefore(this.#pending));
     const mark = this.#closings.find((one) => this.#pending.startsWith(one));
     if (mark !== undefined) this.#drop(mark.length);
-    else if (this.#pending !== '' && (atEnd || !this.#closings.some((one) => one.startsWith(this.#pending)))) {
+    else if (
+      isText ||
+      ![...this.#closings, this.#opening].some((one) => heldBack(this.#pending, one) === this.#pending.length)
+    ) {
       this.#reading = { step: 'text' };
     }
   }
@@ -179,7 +184,6 @@ export class CallReader {
   #beginCall({ name, id }: { readonly name: string; readonly id?: string }, parts: AnswerPart[]): void {
     parts.push({ type: 'call', index: this.count++, name, ...(id !== undefined && { id }) });
     this.isInCall = true;
-    this.#unread = '';
   }
 
   #endCall(): void {
@@ -228,14 +232,17 @@ export class CalledAnswer {
   thoughts = '';
   readonly #reader: CallReader | undefined;
   readonly #thoughts: ThoughtReader | undefined;
+  readonly #ids: string[];
 
   /**
    * @param reader undefined for an answer that cannot call
    * @param thoughts undefined for one without thoughts
+   * @param ids of calls told before; new ones are added
    */
-  constructor(reader: CallReader | undefined, thoughts?: ThoughtReader) {
+  constructor(reader: CallReader | undefined, thoughts?: ThoughtReader, ids: string[] = []) {
     this.#reader = reader;
     this.#thoughts = thoughts;
+    this.#ids = ids;
   }
 
   /** Whether the last call is cut short, once the answer has ended. */
@@ -266,18 +273,16 @@ export class CalledAnswer {
         this.content += part.text;
         return part;
       }
-      if (part.type === 'call') this.calls.push({ callId: callIdOf(part.id), name: part.name, json: '' });
-      else this.calls[part.index].json += part.json;
+      if (part.type === 'call') {
+        const callId = (this.#ids[part.index] ??= callIdOf(part.id));
+        this.calls.push({ callId, name: part.name, json: '' });
+      } else this.calls[part.index].json += part.json;
       return { ...part, call: this.calls[part.index] };
     });
   }
 }
 
-const letters = 'abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789';
-
 /** The id that the model gave a call, or a new one. Mistral's templates accept only ids of nine letters and digits. */
-function callIdOf(written: string | undefined): string {
-  if (written !== undefined && /^[a-zA-Z0-9]{9}$/.test(written)) return written;
-  const numbers = crypto.getRandomValues(new Uint8Array(9));
-  return Array.from(numbers, (number) => letters[number % letters.length]).join('');
+function callIdOf(written = ''): string {
+  return /^[a-zA-Z0-9]{9}$/.test(written) ? written : crypto.randomUUID().replace('-', '').slice(0, 9);
 }

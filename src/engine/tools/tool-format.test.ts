@@ -222,6 +222,14 @@ describe('formats of calls', () => {
     expect(toolFormatNamed(name).name).toBe(name);
   });
 
+  it.each(Object.entries(transcripts))('%s: where calls are cut short, their marks are no text', (name, transcript) => {
+    const format = toolFormatNamed(name);
+    for (let length = 1; length <= transcript.length; length++) {
+      const { text, calls } = read(format, transcript.slice(0, length));
+      if (calls.length > 0) expect(text, transcript.slice(0, length)).toBe('');
+    }
+  });
+
   it('have names', () => {
     expect(() => toolFormatNamed('x')).toThrow(/there are lfm2, olmo3, qwen3.5/);
   });

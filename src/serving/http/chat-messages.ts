@@ -1,4 +1,5 @@
 /** Messages of chats, and the template that makes a prompt of them. */
+import type { MadeCall } from '../../engine/tools/call-reader.ts';
 import { z } from 'zod';
 import type { MessagesInput } from '../../engine/prompt.ts';
 import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
@@ -82,4 +83,9 @@ export function chatMessages(messages: readonly SentMessage[]): ChatMessage[] {
 export function chatInput(serving: Serving, input: MessagesInput, tools: readonly ToolFunction[] = []): MessagesInput {
   templateOf(serving);
   return withTools(input, serving.calls.format, tools);
+}
+
+/** A call in the shape of chats. */
+export function chatCall({ callId: id, name, json }: MadeCall) {
+  return { id, type: 'function' as const, function: { name, arguments: json } };
 }

@@ -3,12 +3,11 @@
  * `VERSION.session`, or `VERSION.SECONDS.session` if it has a time to live, and of two who create the same version the
  * file system lets one.
  */
-import { mkdtemp, readdir, rm, rmdir, stat } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { readdir, rm, rmdir, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { encodeSession, restoreSession } from '../../decoding/state/session-file.ts';
 import { LinnetError } from '../../errors.ts';
-import { createFileAtomic, makeFolder } from '../../files/atomic.ts';
+import { createFileAtomic, makeFolder, makeTemporaryFolder } from '../../files/atomic.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
 import { idsOf, nameOf, type StateModel, type SessionName, type SessionStore } from '../../engine/session-store.ts';
 import { remove } from '../../files/remove.ts';
@@ -30,9 +29,9 @@ export async function folderStore(folder: string, model: StateModel): Promise<Se
   return storeIn(folder, model, false);
 }
 
-/** In a temporary folder, deleted at the end: sessions on disk that do not outlive the server. */
+/** In a temporary folder, deleted at the end. @throws LinnetError `PATH` */
 export async function scratchStore(model: StateModel): Promise<SessionStore> {
-  return storeIn(await mkdtemp(join(tmpdir(), 'linnet-sessions-')), model, true);
+  return storeIn((await makeTemporaryFolder('sessions')).path, model, true);
 }
 
 /** @param isScratch whether the folder is gone with the process */

@@ -1,7 +1,6 @@
 /** `linnet eval tasks`: benchmarks, with the prompts and numbers of lm-evaluation-harness. */
 import { join } from 'node:path';
-import { mkdir, mkdtemp } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { mkdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { ifFound, LinnetError } from '../../../errors.ts';
 import { compareResults } from '../../../evaluation/tasks/comparison/compare.ts';
@@ -21,7 +20,7 @@ import {
 import { evaluateTasks, readTasks } from '../../../evaluation/tasks/run.ts';
 import type { Task } from '../../../evaluation/tasks/schema.ts';
 import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts';
-import { writeFileAtomic } from '../../../files/atomic.ts';
+import { makeTemporaryFolder, writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
 import { fixed, formatCount } from '../../../report/quantities.ts';
 import { type Column, textTable } from '../../../report/table.ts';
@@ -52,7 +51,6 @@ import { openTaskScorer, planTaskScorer } from '../../options/task-scorer.ts';
 import { reportForms } from '../../output/training-report.ts';
 import { comparisonTable } from '../../output/task-comparison.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
-import { remove } from '../../../files/remove.ts';
 
 const defaultLimit = 200;
 
@@ -169,7 +167,8 @@ export const evalTasks = defineCommand({
       }
       return reportForms(context, stages, options.memory);
     }
-    await using scratch = options.out === undefined && models.length > 1 ? await scratchFolder() : undefined;
+    await using scratch =
+      options.out === undefined && models.length > 1 ? await makeTemporaryFolder('tasks') : undefined;
     const asked = { ...options, data, selection, out: options.out ?? scratch?.path };
     if (models.length === 1) return { json: (await evaluateModel(context, models[0], asked)).json };
     const results: ModelResults[] = [];
@@ -239,7 +238,7 @@ async function evaluateModel(
   await using opened = await openTaskScorer(described, compile, plan.form);
   const { scorer, identity, parameterCount: parameters, stateBytes } = opened;
   const folder = options.out === undefined ? undefined : join(options.out, sanitizedName(path));
-  await using own = folder === undefined && queue !== undefined ? await scratchFolder() : undefined;
+  await using own = folder === undefined && queue !== undefined ? await makeTemporaryFolder('tasks') : undefined;
   const place = folder ?? own?.path;
   const file = place === undefined ? undefined : await openJournal(join(place, 'answers.partial.jsonl'));
   const journal = file && { file, model: identity };
@@ -304,11 +303,6 @@ async function evaluateModel(
   const { generationSteps } = scorer;
   const counted = { ...usage, generationSteps };
   return { json: { results, groups, 'n-shot': shots, 'n-samples': samples, ...counted, ...plan, files }, folder };
-}
-
-async function scratchFolder(): Promise<{ readonly path: string } & AsyncDisposable> {
-  const path = await mkdtemp(join(tmpdir(), 'linnet-tasks-'));
-  return { path, [Symbol.asyncDispose]: () => remove(path) };
 }
 
 /** Names, and files of tasks; each task once. */

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EndEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import { chatInput, chatMessages, chatTool, messageSchema, templateVariables } from '../chat-messages.ts';
+import { chatCall, chatInput, chatMessages, chatTool, messageSchema, templateVariables } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, refuse, some } from '../request-fields.ts';
@@ -20,7 +20,7 @@ import {
 } from './answer-parts.ts';
 import type { ChoiceRecord, TextRecord } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
-import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
+import type { CalledAnswer, CalledPart } from '../../../engine/tools/call-reader.ts';
 import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
 import { whole } from '../../../files/schema-values.ts';
 
@@ -95,21 +95,17 @@ function finishReason({ calls, isCut }: CalledAnswer, end: EndEvent): string {
   return finish === 'stop' && calls.length > 0 && !isCut ? 'tool_calls' : finish;
 }
 
-function callOf({ callId, name, json }: MadeCall) {
-  return { id: callId, type: 'function', function: { name, arguments: json } };
-}
-
 function messageOf({ content, thoughts, calls }: CalledAnswer): object {
   const said = { role: 'assistant', content, refusal: null, reasoning_content: thoughts || undefined };
   if (calls.length === 0) return said;
-  return { ...said, content: content === '' ? null : content, tool_calls: calls.map(callOf) };
+  return { ...said, content: content === '' ? null : content, tool_calls: calls.map(chatCall) };
 }
 
 /** A part of an answer as a delta of a stream. */
 function deltaOf(part: CalledPart): object {
   if (part.type === 'text') return { content: part.text };
   if (part.type === 'thought') return { reasoning_content: part.text };
-  if (part.type === 'call') return { tool_calls: [{ index: part.index, ...callOf({ ...part.call, json: '' }) }] };
+  if (part.type === 'call') return { tool_calls: [{ index: part.index, ...chatCall({ ...part.call, json: '' }) }] };
   return { tool_calls: [{ index: part.index, function: { arguments: part.json } }] };
 }
 

@@ -160,8 +160,9 @@ function messageOf(content: string, calls: readonly MadeCall[], thinking: string
     const input: unknown = JSON.parse(json);
     return { id, function: { index, name, arguments: input } };
   });
-  const made = calls.length > 0 ? tool_calls : undefined;
-  return { message: { role: 'assistant', content, thinking: thinking || undefined, tool_calls: made } };
+  return {
+    message: { role: 'assistant', content, thinking: thinking || undefined, ...(calls.length > 0 && { tool_calls }) },
+  };
 }
 
 function schemaOf({ format = '' }: Fields) {

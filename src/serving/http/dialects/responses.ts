@@ -5,7 +5,7 @@ import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
 import type { Snapshot } from '../../../decoding/state/session-format.ts';
 import { LinnetError } from '../../../errors.ts';
 import { ApiError } from '../api-error.ts';
-import { chatInput, chatMessages } from '../chat-messages.ts';
+import { chatCall, chatInput, chatMessages } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, answerTokens, type Serving } from '../request-context.ts';
 import { type Route, route } from '../route.ts';
@@ -111,6 +111,7 @@ interface Answered {
   readonly itemId: string;
   readonly thoughtsId: string;
   readonly calling: Calling | undefined;
+  readonly callIds: string[];
 }
 
 export const responses: Dialect<Fields> = {
@@ -166,18 +167,16 @@ export const responses: Dialect<Fields> = {
       truncation: 'disabled',
       metadata: fields.metadata ?? {},
     };
-    const answered = { about, itemId: newId('msg'), thoughtsId: newId('rs'), calling };
+    const answered = { about, itemId: newId('msg'), thoughtsId: newId('rs'), calling, callIds: [] };
     return {
       texts: [text],
       async keep({ state, tokens, random }, record) {
         if (fields.store === false) return;
         const { content, thoughts, calls } = answerIn(answered, record);
-        const made = calls.map(({ callId, name, json }) => {
-          return { id: callId, type: 'function' as const, function: { name, arguments: json } };
-        });
-        const said = chatMessages([{ role: 'assistant', content, reasoning_content: thoughts, tool_calls: made }]);
-        const body = bodyOf(answered, record);
-        const note = JSON.stringify({ messages: [...messages, ...said], body });
+        const said = chatMessages([
+          { role: 'assistant', content, reasoning_content: thoughts, tool_calls: calls.map(chatCall) },
+        ]);
+        const note = JSON.stringify({ messages: [...messages, ...said], body: bodyOf(answered, record) });
         await store.write({ owner, id }, { state, tokens, random, note }, { expected: 0 });
       },
       answer: answerOf(answered, text),
@@ -260,8 +259,8 @@ function callItem({ callId, name, json }: MadeCall, status: Status) {
 }
 
 /** The whole text of an answer, with its calls. */
-function answerIn({ calling }: Answered, record: TextRecord): CalledAnswer {
-  const answer = answerTo(record, calling);
+function answerIn({ calling, callIds }: Answered, record: TextRecord): CalledAnswer {
+  const answer = answerTo(record, calling, callIds);
   answer.push(record.choices[0].text);
   answer.end();
   return answer;
@@ -272,15 +271,12 @@ function outputOf(answered: Answered, record: TextRecord): object[] {
   if (status === 'in_progress') return [];
   const answer = answerIn(answered, record);
   const { content, thoughts, calls } = answer;
-  const of = (index: number) => (index < calls.length - 1 ? 'completed' : lastStatus(answer, status));
+  // A stop string may cut the last call short.
+  const last = answer.isCut ? 'incomplete' : status;
+  const of = (index: number) => (index < calls.length - 1 ? 'completed' : last);
   const text = content !== '' || calls.length === 0 ? [messageItem(answered, of(-1), content)] : [];
   const thought = thoughts === '' ? [] : [thoughtsItem(answered, 'completed', thoughts)];
   return [...thought, ...text, ...calls.map((call, index) => callItem(call, of(index)))];
-}
-
-/** Status of the last item: a stop string may cut a call short. */
-function lastStatus({ isCut }: CalledAnswer, status: Status): Status {
-  return isCut ? 'incomplete' : status;
 }
 
 function bodyOf(answered: Answered, record: TextRecord) {
@@ -308,7 +304,7 @@ function responseUsage(record: TextRecord) {
 }
 
 function answerOf(answered: Answered, record: TextRecord): AnswerFold {
-  const answer = answerTo(record, answered.calling);
+  const answer = answerTo(record, answered.calling, answered.callIds);
   /** The item that grows: the thoughts, the text, or a call. */
   let open: 'thoughts' | 'text' | MadeCall | undefined;
   let output = -1;
@@ -379,7 +375,7 @@ function answerOf(answered: Answered, record: TextRecord): AnswerFold {
       return [
         ...held,
         ...only,
-        ...end(lastStatus(answer, status)),
+        ...end(answer.isCut ? 'incomplete' : status),
         { type: `response.${status}`, response: bodyOf(answered, record) },
       ];
     },
