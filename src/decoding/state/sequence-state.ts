@@ -55,9 +55,9 @@ export class SequenceState {
   /** S per layer [M,rows,columns], which forks share and never change; undefined for a mixer without. */
   readonly layerSums: (Float32Array | undefined)[] = [];
   #sharesSums = false;
-  /** Positions in the S that steps read, if they are more than the folded ones; no part of what is saved. */
+  /** Positions in the S that steps read, if more than the folded ones; never saved. */
   ahead = 0;
-  /** That S per layer; old numbers if `ahead` is 0. */
+  /** S after `ahead` positions, by layer; old numbers if `ahead` is 0. */
   readonly #sumsAhead: Float32Array[] = [];
   /** Per layer, the rows that closed groups left; undefined for a mixer without. */
   readonly groupRows: (GroupRows | undefined)[] = [];

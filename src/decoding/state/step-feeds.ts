@@ -212,15 +212,14 @@ export class StepFeeds {
     for (const [b, { state, tree, rule }] of requests.entries()) {
       const held = inRing === 0 ? noPositions : state.positions[slots.index];
       const slotPositions = held.length === inRing ? held : padded(held, inRing);
-      const view = { tree, rule, committed: state.length, ahead: state.ahead, open: open?.ofStates[b] };
-      const step = { slotPositions, ...view };
+      const { length: committed, ahead } = state;
+      const step = { slotPositions, tree, rule, committed, ahead, open: open?.ofStates[b] };
       fillMasks(masks.buffers, b, step, horizon);
       steps.push(step);
     }
     if (open !== undefined) this.#feedOpenRows(feeds, slots, open, C);
     for (const [input, value] of masks.feeds) feeds[input] = value;
-    if (inputs === undefined) return;
-    for (const [input, value] of Object.entries(inputs.feeds(steps, T, inRing))) {
+    for (const [input, value] of Object.entries(inputs?.feeds(steps, T, inRing) ?? {})) {
       this.#feed(feeds, slotInputName(input, name), value);
     }
   }
