@@ -20,7 +20,7 @@ if (noChromium !== undefined) throw new Error(noChromium);
 async function firstToken(page: Page, start: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await start();
-  await page.getByRole('form', { name: 'What is written' }).getByRole('button', { name: 'Write' }).click();
+  await page.getByRole('form', { name: 'Text and settings' }).getByRole('button', { name: 'Write' }).click();
   await page.locator('[data-side=plain] [data-written]').filter({ hasText: /./ }).waitFor();
   return (performance.now() - started) / 1000;
 }
@@ -100,7 +100,7 @@ try {
     await untilIdle(page);
     await page.getByRole('button', { name: 'Train', exact: true }).click();
     const training = await watched(async () => {
-      await page.getByRole('form', { name: 'What is trained on' }).getByRole('button', { name: 'Train' }).click();
+      await page.getByRole('form', { name: 'Training settings' }).getByRole('button', { name: 'Train' }).click();
       await page.locator('[data-side=after] [data-written]').waitFor();
     });
     console.log(

@@ -37,14 +37,14 @@ async function openView(page: Page, view: string, button: string): Promise<void>
 
 /** The whole page after its model has written twice. */
 async function write(page: Page): Promise<Locator> {
-  await page.getByRole('form', { name: 'What is written' }).getByRole('button', { name: 'Write' }).click();
+  await page.getByRole('form', { name: 'Text and settings' }).getByRole('button', { name: 'Write' }).click();
   await page.getByText(/^The same text, token for token/).waitFor();
   return page.locator('body');
 }
 
 async function train(page: Page): Promise<Locator> {
   await page.getByRole('button', { name: 'Train', exact: true }).click();
-  await page.getByRole('form', { name: 'What is trained on' }).getByRole('button', { name: 'Train' }).click();
+  await page.getByRole('form', { name: 'Training settings' }).getByRole('button', { name: 'Train' }).click();
   await page.locator('[data-side=after] [data-written]').waitFor();
   return page.locator('body');
 }

@@ -48,7 +48,7 @@ describe.skipIf(noChromium !== undefined)(
     it('shows the attention maps that Node computes, by token, layer and head', async () => {
       await using opened = await openView('Attention');
       const { page, faults } = opened;
-      const form = page.getByRole('form', { name: 'What is looked at' });
+      const form = page.getByRole('form', { name: 'Text and mixer' });
       await form.getByRole('button', { name: 'Look' }).click();
       const heads = page.getByRole('group', { name: 'Heads, linear' });
       await heads.waitFor();
@@ -190,7 +190,7 @@ function readBy({ branches }: LayerMaps, head: number, t: number, length: number
   });
   const all = sizes.reduce((sum, { size }) => sum + size, 0);
   const shares = sizes.map(({ branch, size }) => `${branch} ${((100 * size) / all).toFixed(1)} %`);
-  return `Position ${t} in ${where}: ${shares.join(', ')} of what it reads.`;
+  return `Position ${t} in ${where}: ${shares.join(', ')} of its reads.`;
 }
 
 /** Run in the page before its scripts: keeps the last maps that a worker answered with. */

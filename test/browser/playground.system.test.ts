@@ -89,7 +89,7 @@ describe.skipIf(noChromium !== undefined)(
       page.on('request', (request) => requests.push(new URL(request.url()).pathname));
       const started = performance.now();
       await page.reload();
-      await page.getByRole('form', { name: 'What is written' }).getByRole('button', { name: 'Write' }).click();
+      await page.getByRole('form', { name: 'Text and settings' }).getByRole('button', { name: 'Write' }).click();
       await page.locator('[data-side=plain] [data-written]').filter({ hasText: /./ }).waitFor();
       console.info(`first token ${((performance.now() - started) / 1000).toFixed(2)} s after a warm start`);
       expect(requests).toContain('/model/linnet.json');
@@ -164,10 +164,10 @@ describe.skipIf(noChromium !== undefined)(
       await using site = await servePlayground(folder, { isolated: false });
       const { page, faults } = await openPlayground(browser, site.url);
       expect(await page.locator('.model').textContent()).toMatch(
-        /one thread, since the page is not cross-origin isolated/,
+        /one thread, because the page is not cross-origin isolated/,
       );
       await page.getByRole('button', { name: 'Memory' }).click();
-      const panel = page.getByRole('form', { name: 'How the text grows' });
+      const panel = page.getByRole('form', { name: 'Text and settings' });
       await panel.getByLabel('Text', { exact: true }).fill(prompt);
       await panel.getByLabel('Tokens', { exact: true }).fill(String(count));
       await panel.getByLabel('Temperature').fill('0');
@@ -246,7 +246,7 @@ describe.skipIf(noChromium !== undefined)(
       await using site = await servePlayground(folder);
       const { page, faults } = await openPlayground(browser, site.url, '?threads=1');
       await page.getByRole('button', { name: 'Train', exact: true }).click();
-      const panel = page.getByRole('form', { name: 'What is trained on' });
+      const panel = page.getByRole('form', { name: 'Training settings' });
       await panel.getByLabel('Text to train on').fill(words);
       await panel.getByLabel('Prompt').fill(prompt);
       const fields = { Steps: 5, Rows: 2, Length: 32, Tokens: 12 };

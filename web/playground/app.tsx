@@ -16,7 +16,7 @@ import { WriteView } from './write-view.tsx';
 
 type View = ComponentType<ViewProps>;
 
-/** The views but the first are loaded when they are first shown: tabs that only write take less memory. */
+/** Views other than the first load when first shown, so tabs that only write take less memory. */
 const views: Readonly<Record<string, () => View | Promise<View>>> = {
   Write: () => WriteView,
   Memory: () => import('./memory-view.tsx').then(({ MemoryView }) => MemoryView),
@@ -25,11 +25,11 @@ const views: Readonly<Record<string, () => View | Promise<View>>> = {
   Mask: () => import('./mask-view.tsx').then(({ MaskView }) => MaskView),
 };
 
-/** How far opening has come. */
+/** Progress of opening a model. */
 interface Opening {
   readonly done: number;
   readonly total: number;
-  /** How much of `done` was kept from an earlier visit. */
+  /** Bytes of `done` kept from an earlier visit. */
   readonly cached: number;
   readonly compiling: boolean;
 }
@@ -137,7 +137,7 @@ export function PlaygroundApp() {
       </header>
       <section class="intro" aria-label="About">
         A language model that runs in this tab, with attention that keeps a state of constant size. <em>Write</em> lets
-        it continue a text, with and without speculation; the other views show its memory, train it, and look inside.{' '}
+        it continue a text, with and without speculation; the other views show its memory, train it and look inside.{' '}
         <a href="./explained/group.html">How groups work</a>, <a href="./explained/tree.html">why trees are exact</a>,{' '}
         <a href="./explained/convolution.html">what the convolution adds</a>.
       </section>
@@ -196,6 +196,6 @@ function deviceOf({ device, threads }: ModelFacts, software: boolean): string {
   }
   const how = crossOriginIsolated
     ? `${formatCount(threads)} ${threads === 1 ? 'thread' : 'threads'}`
-    : 'one thread, since the page is not cross-origin isolated: large models are slower';
+    : 'one thread, because the page is not cross-origin isolated: large models are slower';
   return `WebAssembly in this tab, ${how}`;
 }

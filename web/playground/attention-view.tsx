@@ -1,4 +1,4 @@
-/** *Attention*: which positions each branch reads and how much, layer by layer and head by head, beside softmax. */
+/** *Attention*: the positions that each branch reads, and their weights, by layer and head, next to softmax. */
 import { useMemo, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { ChoiceField, Slider, TextField } from '../components/fields.tsx';
@@ -17,16 +17,16 @@ const presets = {
   window: 'window, with a memory and sinks',
   augmented: 'augmented: local + α·global + convolution',
   'local+global': 'local + α·global',
-  own: 'those of the open model',
+  own: "the open model's own",
 } as const;
 type Preset = keyof typeof presets;
 
 const parameterChoices = {
   start: 'as after linearization',
-  drawn: 'drawn at random: every branch counts',
+  drawn: 'random: every branch counts',
 } as const;
 
-/** What is looked at: a layer and a head. */
+/** The layer and head on show. */
 interface Place {
   readonly layer: number;
   readonly head: number;
@@ -52,7 +52,7 @@ export function AttentionView({ client, facts, ready, onBusy, onProblem }: ViewP
     <div class="view">
       <form
         class="panel"
-        aria-label="What is looked at"
+        aria-label="Text and mixer"
         onSubmit={(event) => {
           event.preventDefault();
           run(look);
@@ -63,7 +63,7 @@ export function AttentionView({ client, facts, ready, onBusy, onProblem }: ViewP
         <Slider label="Positions per group, G" value={group} min={2} max={16} step={1} onValue={setGroup} />
         <ChoiceField
           label="Parameters of the mixer"
-          note="After linearization α and the filter are 0, so that global branch and convolution weigh nothing yet"
+          note="Right after linearization α and the filter are 0, so the global branch and the convolution have no weight"
           value={parameters}
           choices={parameterChoices}
           onValue={setParameters}
@@ -73,14 +73,14 @@ export function AttentionView({ client, facts, ready, onBusy, onProblem }: ViewP
         </div>
         {missing !== undefined && <p>{missing}</p>}
         <p class="muted">
-          The weights of the open model, which has to be in float32, with this mixer and with softmax attention: the
-          graphs are built in this tab.
+          Applies this mixer, and softmax attention, to the open model's weights, which must be float32. Both graphs are
+          built in this tab.
         </p>
       </form>
       <div class="results">
         {looked === undefined ? (
           <p class="verdict" role="status">
-            {looking ? 'building the graph of the whole text …' : 'Look at a text: its maps are drawn here.'}
+            {looking ? 'building the graph of the whole text …' : 'Look at a text to draw its maps here.'}
           </p>
         ) : (
           <Maps looked={looked} token={token} onToken={setToken} place={place} onPlace={setPlace} />
@@ -123,7 +123,7 @@ function Maps({ looked, token, onToken, place: { layer, head }, onPlace }: MapsP
           chosen={token}
           onChosen={onToken}
           bars={bars}
-          describe={(at) => `${share(at)} of what is read`}
+          describe={(at) => `${share(at)} of its reads`}
         />
         <Swatches
           of={[
@@ -159,8 +159,8 @@ function Maps({ looked, token, onToken, place: { layer, head }, onPlace }: MapsP
           </figure>
         </div>
         <p class="muted">
-          A row is what one position reads, from the first token at the left to itself. A cell with a hole is a negative
-          weight. Colours are roots of weights, over the largest of the map.
+          A row shows what one position reads, from the first token on the left to itself. A cell with a hole is a
+          negative weight. Colors show the square roots of weights relative to the map's largest.
         </p>
       </section>
       <section class="card" aria-label="All heads">
@@ -171,14 +171,14 @@ function Maps({ looked, token, onToken, place: { layer, head }, onPlace }: MapsP
         </div>
       </section>
       <section class="card" aria-label="State">
-        <h2>Where it is kept, by group</h2>
+        <h2>State by group</h2>
         <GroupTable layer={shown} softmaxBytes={softmax[layer].stateBytes} rows={rows} token={token} tokens={tokens} />
       </section>
     </>
   );
 }
 
-/** One sentence for everybody, also for who sees no bars. */
+/** One sentence for everybody, also for readers who see no bars. */
 function sentence(rows: ReturnType<typeof rowsAt>, title: string, token: number): string {
   const bySize = sizes(rows);
   const all = total(bySize);
@@ -186,7 +186,7 @@ function sentence(rows: ReturnType<typeof rowsAt>, title: string, token: number)
   const parts = branchesOf(rows).map(
     (branch) => `${shownBranches[branch].title} ${formatPercent((bySize[branch] ?? 0) / all)}`,
   );
-  return `Position ${formatCount(token)} in ${title}: ${parts.join(', ')} of what it reads.`;
+  return `Position ${formatCount(token)} in ${title}: ${parts.join(', ')} of its reads.`;
 }
 
 /** A bar per token: its attention, relative to the largest. */

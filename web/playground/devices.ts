@@ -1,19 +1,19 @@
-/** Where the model that comes with the page can compute in this browser. */
+/** Devices on which the page's own model can run in this browser. */
 import type { WebDevice } from '../../src/web.ts';
 
-/** Folders of that model next to the page. */
+/** Folders of the page's own model. */
 const shippedFolders: Readonly<Record<WebDevice, string>> = { wasm: 'model/', webgpu: 'model-webgpu/' };
 
 export const deviceNames: Readonly<Record<WebDevice, string>> = { wasm: 'WebAssembly', webgpu: 'WebGPU' };
 
-/** Address of the model for a device. */
+/** The page's own model for a device, as an address. */
 export function shippedModel(device: WebDevice): string {
   return new URL(shippedFolders[device], location.href.replace(/[?#].*$/, '')).href;
 }
 
 /**
- * Whether tabs of this page share one engine. A shared worker has no threads, so it is used where threads are of no use: on a GPU,
- * in pages that are not isolated, or where one thread is asked for.
+ * Whether tabs of this page share one engine. A shared worker has no threads, so it is used only if threads bring nothing: on a GPU,
+ * in pages that are not isolated, or if one thread is asked for.
  */
 export function sharesEngine(): boolean {
   const { device, threads } = askedInAddress();
@@ -21,7 +21,7 @@ export function sharesEngine(): boolean {
   return typeof SharedWorker !== 'undefined' && isSecureContext && !usesThreads;
 }
 
-/** What the address of the page asks for: `?model=URL`, `?device=webgpu`, `?threads=N`. */
+/** Parameters of the page's address: `?model=URL`, `?device=webgpu`, `?threads=N`. */
 export function askedInAddress(): {
   readonly model: string | undefined;
   readonly device: WebDevice;

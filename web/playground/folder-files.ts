@@ -1,14 +1,14 @@
-/** Folders that the reader drops on the page or chooses: their files by name, without those in folders of the folder. */
+/** Dropped or chosen folders: their files by name, without subfolders. */
 import type { ChosenModel } from './protocol.ts';
 
 type Folder = Extract<ChosenModel, { kind: 'files' }>;
 
 /**
- * The folder among what was dropped, or the files that were.
- * @returns undefined if no file was dropped, such as for text
+ * The dropped folder, or else the dropped files.
+ * @returns undefined if no file was dropped (text, for example)
  */
 export async function droppedFolder(items: DataTransferItemList): Promise<Folder | undefined> {
-  // To be asked for at once: after the event the list is empty.
+  // Read at once: the list is empty after the event.
   const entries = [...items].flatMap((item) => item.webkitGetAsEntry() ?? []);
   const directory = entries.find(isDirectory);
   const found = directory === undefined ? entries : await entriesOf(directory);
@@ -51,7 +51,7 @@ function fileOf(entry: FileSystemFileEntry): Promise<File> {
   return new Promise((resolve, reject) => entry.file(resolve, reject));
 }
 
-/** All entries; the browser returns them in parts and ends with an empty one. */
+/** All entries; the browser returns them in parts, ending with an empty one. */
 async function entriesOf(directory: FileSystemDirectoryEntry): Promise<FileSystemEntry[]> {
   const reader = directory.createReader();
   const found: FileSystemEntry[] = [];

@@ -1,6 +1,6 @@
-/** Drawing at the pace of the screen, however fast the model writes. */
+/** Draws at most once a frame, however fast the model writes. */
 
-/** Calls `draw` once in the next frame, however often it is asked to. */
+/** Calls `draw` once in the next frame, however often it is requested. */
 export class FramePacer {
   readonly #draw: () => void;
   #due = false;

@@ -1,4 +1,4 @@
-/** The state of a layer after a token, group by group: what is kept of each, and how much the token reads of it. */
+/** A layer's state after a token, group by group: how each is kept, and how much the token reads of it. */
 import { type BranchWeights, sizes, total } from '../components/weights.ts';
 import { visibleToken } from '../components/tokens.ts';
 import { formatBytes, formatPercent } from '../../src/report/quantities.ts';
@@ -6,9 +6,9 @@ import type { ShownLayer } from './views-protocol.ts';
 
 export interface GroupTableProps {
   readonly layer: ShownLayer;
-  /** Bytes of the layer with softmax attention, after the text. */
+  /** Bytes that softmax attention keeps in this layer after the text. */
   readonly softmaxBytes: number;
-  /** What the token reads, by branch. */
+  /** The token's reads, by branch. */
   readonly rows: BranchWeights;
   readonly token: number;
   readonly tokens: readonly string[];
@@ -26,7 +26,7 @@ export function GroupTable({ layer, softmaxBytes, rows, token, tokens }: GroupTa
   return (
     <>
       <p class="muted">
-        After the text the state of this layer has {formatBytes(stateBytes)}, at any length; softmax attention keeps{' '}
+        This layer's state takes {formatBytes(stateBytes)} at any length; for this text, softmax attention keeps{' '}
         {formatBytes(softmaxBytes)}. Groups of {G} positions{window > 1 ? `, ${window} of them row by row` : ''}
         {sinks > 0 ? `, and the first ${sinks} positions as sinks` : ''}.
       </p>

@@ -1,4 +1,4 @@
-/** The size of this browser's kept downloads, and a button to delete them. */
+/** The size of downloads kept in this browser, and a button to delete them. */
 import { useEffect, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { FileSystemWeights } from '../../src/browser/file-system-weights.ts';
@@ -10,7 +10,7 @@ export function KeptDownloads() {
   useEffect(() => {
     look().catch(() => setBytes(undefined));
   }, []);
-  if (bytes === undefined) return <p class="muted">Downloads are kept as long as this browser keeps them.</p>;
+  if (bytes === undefined) return <p class="muted">This browser decides how long downloads are kept.</p>;
   const forget = async (): Promise<void> => {
     await (await FileSystemWeights.open())?.clear();
     await look();

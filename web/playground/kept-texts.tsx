@@ -1,4 +1,4 @@
-/** The texts that this browser keeps, as session files: opened, downloaded and deleted. */
+/** Texts kept in this browser as session files: open, download, delete. */
 import { Button } from '../components/button.tsx';
 import { saveFile } from '../components/files.ts';
 import type { PrivateFile } from '../../src/open/private-folder.ts';
@@ -7,10 +7,10 @@ import { formatBytes } from '../../src/report/quantities.ts';
 
 export interface KeptTextsProps {
   readonly kept: readonly PrivateFile[];
-  /** Whether one may be opened. */
+  /** Whether another text can be opened. */
   readonly room: boolean;
   readonly onOpen: (name: string) => void;
-  /** The list has become another. */
+  /** Called after the list changes. */
   readonly onChange: () => void;
   readonly onProblem: (error: unknown) => void;
 }

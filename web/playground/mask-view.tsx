@@ -1,5 +1,5 @@
 /**
- * *Mask*: what moves in the past when a token of the future is replaced, with the convolution masked and unmasked (paper,
+ * *Mask*: how predictions before a replaced token move, with the convolution masked and unmasked (paper,
  * section 4.2 and Figure 4, as an experiment).
  */
 import { useMemo, useState } from 'preact/hooks';
@@ -15,9 +15,9 @@ import { missingParameters, type ViewProps } from './view-props.ts';
 import type { Moved } from './views-protocol.ts';
 
 const past = { title: 'before the replaced token', series: 1 } as const;
-const rest = { title: 'the replaced token and behind it', series: 0 } as const;
+const rest = { title: 'the replaced token and after it', series: 0 } as const;
 
-/** An experiment, and whether the mask was on. */
+/** An experiment's result, and whether the mask was on. */
 interface Shown extends Moved {
   readonly masked: boolean;
   readonly kernel: number;
@@ -42,7 +42,7 @@ export function MaskView({ client, facts, ready, onBusy, onProblem }: ViewProps)
     <div class="view">
       <form
         class="panel"
-        aria-label="The experiment"
+        aria-label="Experiment"
         onSubmit={(event) => {
           event.preventDefault();
           run(() => move(masked));
@@ -68,15 +68,15 @@ export function MaskView({ client, facts, ready, onBusy, onProblem }: ViewProps)
         </div>
         {missing !== undefined && <p>{missing}</p>}
         <p class="muted">
-          The open model, in float32, with the augmented mixer. Its filters, which start at zero, are drawn at random as{' '}
-          <code>linnet check</code> does, since a leak could hide behind zeros. Each token is replaced by its neighbour
-          in the vocabulary, one at a time, and the predictions at all positions are compared.
+          Uses the open model, in float32, with the augmented mixer. Its filters would start at zero and could hide a
+          leak, so they are random, as in <code>linnet check</code>. Each token in turn is replaced by its neighbor in
+          the vocabulary, and the predictions at all positions are compared.
         </p>
       </form>
       <div class="results">
         {shown === undefined ? (
           <p class="verdict" role="status">
-            {running ? 'reading the text with every token replaced …' : 'Run the experiment, then take the mask away.'}
+            {running ? 'reading the text with every token replaced …' : 'Run the experiment, then turn the mask off.'}
           </p>
         ) : (
           <Outcome shown={shown} token={token} onToken={setToken} />
@@ -131,7 +131,7 @@ function Outcome({ shown, token, onToken }: OutcomeProps) {
           describe={(at) => `moves by ${formatNumber(row[at], 3)}`}
         />
         <Swatches of={[past, rest]} />
-        <p class="muted">Bars are the largest movement of a logit at each position, over the largest of the row.</p>
+        <p class="muted">Bars show the largest movement of a logit at each position, relative to the row's largest.</p>
       </section>
       <section class="card" aria-label="All replacements">
         <h2>{masked ? 'Masked: no position reads the future' : 'Unmasked: positions read the future'}</h2>
@@ -144,7 +144,7 @@ function Outcome({ shown, token, onToken }: OutcomeProps) {
           row={token}
           onRow={onToken}
         />
-        <p class="muted">A row is a replaced token, a column a position whose predictions moved.</p>
+        <p class="muted">Rows are replaced tokens; columns are positions whose predictions moved.</p>
       </section>
     </>
   );
@@ -153,12 +153,12 @@ function Outcome({ shown, token, onToken }: OutcomeProps) {
 function verdict(row: Float32Array, token: number): string {
   const before = row.subarray(0, token);
   const count = before.filter((size) => size > 0).length;
-  if (token === 0) return 'There is nothing before the first token.';
+  if (token === 0) return 'Nothing comes before the first token.';
   if (count === 0)
     return `Nothing before it moves: the largest movement of ${formatCount(token)} positions is exactly 0.`;
   return (
     `${formatCount(count)} of ${formatCount(token)} positions before it move, by up to ${formatNumber(Math.max(...before), 3)}: ` +
-    'the filter has told them what comes.'
+    'the filter has shown them the next tokens.'
   );
 }
 
@@ -175,6 +175,6 @@ function summary({ tokens, moved, masked, kernel }: Shown): string {
   return (
     `The largest movement before the replaced token is ${formatNumber(most, 3)}. In training the next token is the answer: ` +
     `a filter of ${kernel} weights hands over up to ${(kernel - 1) / 2} of them in every layer, the loss collapses, and the model is ` +
-    'worthless where the future is not written yet.'
+    'useless when it has to write the future itself.'
   );
 }

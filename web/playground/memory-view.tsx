@@ -1,4 +1,4 @@
-/** *Memory*: what a text of growing length takes, here and with softmax attention; texts are forked, saved and opened. */
+/** *Memory*: the bytes of a growing text, here and with softmax attention; texts can be forked, saved and opened. */
 import { useEffect, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { NumberField, Slider, TextField } from '../components/fields.tsx';
@@ -16,16 +16,16 @@ import type { ViewProps } from './view-props.ts';
 /** A text and its history. */
 interface ShownText extends TextFacts {
   readonly id: number;
-  /** Among the texts of this view, from 1. */
+  /** Number among this view's texts, from 1. */
   readonly number: number;
   readonly origin: string;
-  /** Lengths at which the state was looked at, ascending, and its bytes there. */
+  /** Measured lengths, ascending, and the state's bytes at each. */
   readonly lengths: readonly number[];
   readonly bytes: readonly number[];
 }
 
 const mostTexts = 8;
-/** Points of the chart; beyond that every other one goes. */
+/** Points of the chart; when full, every other point is dropped. */
 const mostPoints = 400;
 
 export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProps) {
@@ -41,7 +41,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   const cacheOf = (length: number): number => length * (facts?.cacheBytesPerToken ?? 0);
 
   const look = (): void => {
-    savedSessions().then(setKept, () => setKept([])); // the browser keeps none
+    savedSessions().then(setKept, () => setKept([])); // the browser has no storage
   };
   useEffect(look, []);
 
@@ -109,7 +109,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
     <div class="view">
       <form
         class="panel"
-        aria-label="How the text grows"
+        aria-label="Text and settings"
         onSubmit={(event) => {
           event.preventDefault();
           run(write);
@@ -147,7 +147,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
           <Button name="Open" icon="open" disabled={!idle || texts.length >= mostTexts} onClick={() => run(open)} />
         </div>
         <p class="muted">
-          A saved text stays in this browser with its state: after a reload, or in another tab, it goes on from there.
+          This browser keeps a saved text with its state; it continues from there after a reload or in another tab.
         </p>
       </form>
       <div class="results">
@@ -155,11 +155,11 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
           <h2>Memory of the text</h2>
           <p class="verdict" role="status">
             {current === undefined
-              ? 'Write a text: the chart shows what the model keeps of it.'
+              ? 'Write a text to chart the memory it takes.'
               : comparison(current.length, current.stateBytes, cacheOf(current.length))}
           </p>
           <LineChart
-            title="Bytes that are kept as the text grows"
+            title="Bytes kept as the text grows"
             x={lengths}
             xName="tokens"
             lines={[
@@ -171,7 +171,8 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
             height={220}
           />
           <p class="muted">
-            The cache is computed: {formatBytes(cacheOf(1))} per token in all layers, in float32 as the state is.
+            The cache's size is computed: {formatBytes(cacheOf(1))} per token over all layers, in float32 like the
+            state.
           </p>
         </section>
         <div class="sides">
@@ -198,7 +199,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
                 <Button name="Save" icon="save" disabled={!idle} onClick={() => run(() => save(text))} />
                 <Button name="Close" icon="close" disabled={!idle} onClick={() => run(() => close(text))} />
               </div>
-              <p class="text tail" tabIndex={0} role="region" aria-label={`What text ${text.number} says`}>
+              <p class="text tail" tabIndex={0} role="region" aria-label={`End of text ${text.number}`}>
                 {text.text}
               </p>
             </section>
@@ -216,7 +217,7 @@ export function MemoryView({ client, facts, ready, onBusy, onProblem }: ViewProp
   );
 }
 
-/** A name that no kept text has, which saving would replace. */
+/** An unused name; saving under a used one would replace that text. */
 async function freeName(wanted: string): Promise<string> {
   const taken = new Set((await savedSessions()).map(({ name }) => name));
   let name = wanted;
@@ -224,7 +225,7 @@ async function freeName(wanted: string): Promise<string> {
   return name;
 }
 
-/** With a point for its length, if that is a new one. */
+/** Adds a point for the text's length if it is new. */
 function grown(text: ShownText): ShownText {
   const { length, stateBytes, lengths, bytes } = text;
   if (length <= (lengths.at(-1) ?? 0)) return text;
@@ -237,7 +238,7 @@ function comparison(length: number, state: number, cache: number): string {
   const smaller = cache >= state ? 'smaller' : 'larger';
   const ratio = cache >= state ? cache / state : state / cache;
   return (
-    `After ${formatCount(length)} tokens the state has ${formatBytes(state)}, ${formatNumber(ratio, 2)} times ${smaller} ` +
+    `After ${formatCount(length)} tokens the state takes ${formatBytes(state)}, ${formatNumber(ratio, 2)} times ${smaller} ` +
     `than the ${formatBytes(cache)} of a key-value cache.`
   );
 }

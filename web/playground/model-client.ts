@@ -1,4 +1,4 @@
-/** The page's end of the worker: calls that are answered with promises. */
+/** The page's side of the worker: calls return promises. */
 import type {
   Answers,
   FromWorker,
@@ -42,14 +42,13 @@ export class ModelClient {
     worker.port.start();
     this.#worker = worker.port;
     const lock = `linnet-page-${crypto.randomUUID()}`;
-    // Held until the page is gone, which no event tells the worker.
+    // Held until the page is gone; no event tells the worker.
     void navigator.locks.request(lock, async () => {
       await this.#ask('page', { name: 'page', lock });
       await new Promise(() => undefined);
     });
   }
 
-  /** A number for a new text. */
   newText(): number {
     return ++this.#texts;
   }
@@ -75,17 +74,17 @@ export class ModelClient {
     return this.#ask('restore', { name: 'restore', id, from });
   }
 
-  /** Attention maps of a text, with a mixer that the open model is given. */
+  /** Attention maps of a text, with `mixer` in the open model. */
   look(text: string, mixer: ViewMixer): Promise<Looked> {
     return this.#ask('look', { name: 'look', text, mixer });
   }
 
-  /** What moves when tokens of a text are replaced, likewise. */
+  /** How predictions move when tokens are replaced, with `mixer` in the open model. */
   move(text: string, mixer: ViewMixer): Promise<Moved> {
     return this.#ask('move', { name: 'move', text, mixer });
   }
 
-  /** Asks for something that has to do with training. */
+  /** Sends a training request. */
   train<Name extends TrainRequest['name']>(
     request: Extract<TrainRequest, { readonly name: Name }>,
     onProgress?: OnProgress,

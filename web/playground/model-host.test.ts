@@ -1,4 +1,4 @@
-/** Models of a page in a worker: each is given back, whenever the page goes. */
+/** A page's models in a worker: each is released, whenever the page goes. */
 import { beforeAll, describe, expect, it, vi } from 'vitest';
 import { open } from '../../src/open/index.ts';
 import { ModelHost } from './model-host.ts';
@@ -19,7 +19,7 @@ class CountedModels extends SharedModels {
   }
 }
 
-describe('the model of a page', () => {
+describe('the page model', () => {
   beforeAll(() => {
     vi.stubGlobal('crossOriginIsolated', false);
     vi.stubGlobal('navigator', { hardwareConcurrency: 2 });
@@ -28,7 +28,7 @@ describe('the model of a page', () => {
   const openIn = (host: ModelHost) =>
     host.open({ kind: 'files', name: 'any', files: new Map() }, undefined, () => undefined);
 
-  it('is given back when the page goes while it opens', async () => {
+  it('is released if the page goes while it opens', async () => {
     const models = new CountedModels();
     const host = new ModelHost(models);
     const opening = openIn(host);
@@ -37,7 +37,7 @@ describe('the model of a page', () => {
     expect(models.used).toBe(0);
   });
 
-  it('is given back once where others were opened after it', async () => {
+  it('is released once if others open after it', async () => {
     const models = new CountedModels();
     const host = new ModelHost(models);
     await Promise.all([openIn(host), openIn(host), openIn(host)]);

@@ -1,4 +1,4 @@
-/** The model of a page, and the texts that it writes. */
+/** A page's model, and the texts that it writes. */
 import {
   browserWeights,
   drafterMakers,
@@ -20,7 +20,7 @@ import type {
 import type { SharedModel, SharedModels } from './shared-models.ts';
 import type { OpenedSource } from './train-host.ts';
 
-/** An address that no host has: files of a dropped folder go by it, and no request is made. */
+/** An address without a host: files of a dropped folder are read under it, and no request is made. */
 const droppedFolder = 'https://folder.invalid/';
 
 export class ModelHost {
@@ -30,7 +30,7 @@ export class ModelHost {
   #isClosed = false;
   readonly #texts = new Map<number, Session>();
   #writing: AbortController | undefined;
-  /** From the texts of the open model. */
+  /** Texts of the open model that drafters learn from. */
   #learned = new LearnedTexts();
 
   constructor(models: SharedModels) {
@@ -51,7 +51,7 @@ export class ModelHost {
       threads,
       ...(source.kind === 'url' ? { cache: await browserWeights() } : { fetch: fetchFrom(source.files) }),
     };
-    // Dropped files belong to one page.
+    // Other pages cannot share dropped files.
     const key = source.kind === 'url' ? `${new URL(url, location.href).href} ${threads}` : crypto.randomUUID();
     const { model: opened, release } = await this.#models.take(key, () =>
       open(url, { ...options, onProgress: (progress) => onProgress({ type: 'opening', ...progress }) }),
@@ -106,7 +106,7 @@ export class ModelHost {
     const { signal } = (this.#writing = new AbortController());
     let { length } = text.tokens;
     let stateBytes = (): number => text.bytes;
-    // The end of a text is a token like others here: a chart of a growing text is to grow.
+    // The end-of-text token does not stop the text: the chart shows a growing one.
     const pieces = text.continue(added, {
       ...{ ...settings, method, maxTokens, signal, ignoreEos: true },
       onEvent(event) {
@@ -135,12 +135,12 @@ export class ModelHost {
     return this.#factsOf(id);
   }
 
-  /** Keeps a text in the browser. @throws LinnetError as `Session.save` */
+  /** Saves a text in the browser. @throws LinnetError as `Session.save` */
   save(id: number, name: string): Promise<void> {
     return this.#held(id).save(name);
   }
 
-  /** Makes a text of a kept one. @throws LinnetError as `Session.load` */
+  /** Opens a kept text. @throws LinnetError as `Session.load` */
   async restore(id: number, name: string): Promise<TextFacts> {
     const text = this.source().model.session();
     await text.load(name);
@@ -152,7 +152,7 @@ export class ModelHost {
     this.#texts.delete(id);
   }
 
-  /** The page has gone. Work under way ends first. */
+  /** Called when the page has gone; waits for work under way. */
   async close(): Promise<void> {
     this.#isClosed = true;
     this.stop();
@@ -160,7 +160,7 @@ export class ModelHost {
     this.#texts.clear();
   }
 
-  /** Ends the writing under way between two steps. */
+  /** Stops writing between two steps. */
   stop(): void {
     this.#writing?.abort();
   }
@@ -171,7 +171,7 @@ export class ModelHost {
     throw new LinnetError('INPUT', 'no model is open; open one first');
   }
 
-  /** Once no work under way uses it. */
+  /** Releases the model once no work under way uses it. */
   #giveBack(release: SharedModel['release'] | undefined): Promise<void> {
     return this.#models.inTurn(async () => release?.());
   }
@@ -188,7 +188,7 @@ export class ModelHost {
   }
 }
 
-/** Answers requests with files of a folder that the reader gave. */
+/** Answers requests with the files of a dropped folder. */
 function fetchFrom(files: ReadonlyMap<string, File>): typeof fetch {
   return async (input) => {
     const url = new URL(input instanceof Request ? input.url : input);

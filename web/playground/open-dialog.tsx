@@ -1,4 +1,4 @@
-/** Asks which model to open: by URL, or a folder of this machine. */
+/** Asks which model to open: a URL or a folder on this machine. */
 import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { Dialog } from '../components/dialog.tsx';
@@ -38,11 +38,11 @@ export function OpenDialog({ onClose, onSource }: OpenDialogProps) {
     >
       <TextField
         label="URL of an exported folder"
-        note="another site has to allow it with CORS headers"
+        note="other sites must send CORS headers"
         value={url}
         onValue={setUrl}
       />
-      <p class="muted">Or drop a folder that linnet export wrote on the page: it is read here and sent nowhere.</p>
+      <p class="muted">Or drop a folder written by linnet export onto the page. It is read here and sent nowhere.</p>
       <KeptDownloads />
     </Dialog>
   );

@@ -1,4 +1,4 @@
-/** What the *Train* view begins with: a text of our own, in words that the model at hand does not use. */
+/** The *Train* view's initial text: our own, in words unlike the shipped model's. */
 export const practiceText = `The linnet is a small bird. The linnet sings in the hedge, and the hedge stands at the end of the field. In spring the linnet builds a nest of grass and wool, and in the nest it lays five eggs. The eggs are pale blue, with small red spots.
 
 The linnet eats seeds. It eats the seeds of flax and of thistles, and from flax it has its name. In summer the young linnets leave the nest and learn to find seeds for themselves. In autumn the linnets come together, and many small birds fly over the fields as one.

@@ -1,10 +1,10 @@
-/** The models that are open in a worker, which pages may share, and the order of what they compute. */
+/** Open models in a worker, which pages may share, and the order of their work. */
 import type { LanguageModel } from '../../src/web.ts';
 
 /** A model in use. */
 export interface SharedModel {
   readonly model: LanguageModel;
-  /** Gives it back: it is disposed of when nobody uses it. */
+  /** Releases the model; the last release disposes of it. */
   readonly release: () => Promise<void>;
 }
 
@@ -17,7 +17,7 @@ export class SharedModels {
   readonly #held = new Map<string, Held>();
   #last: Promise<unknown> = Promise.resolve();
 
-  /** @param key equal for equal models; `open` is called for the first of them */
+  /** @param key equal for equal models @param open called for the first of equal models */
   async take(key: string, open: () => Promise<LanguageModel>): Promise<SharedModel> {
     const held = this.#held.get(key) ?? { opened: open(), users: 0 };
     this.#held.set(key, held);
@@ -35,7 +35,7 @@ export class SharedModels {
     }
   }
 
-  /** Works one after the other: an engine takes one step at a time. */
+  /** Runs work one at a time, because an engine takes one step at a time. */
   inTurn<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#last.then(work);
     this.#last = done.catch(() => undefined);

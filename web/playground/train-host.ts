@@ -1,4 +1,4 @@
-/** Training in the worker. The compiler of graphs is loaded when the first training begins. */
+/** Training in the worker. The graph compiler is loaded with the first training. */
 import {
   type LanguageModel,
   LinnetError,
@@ -22,7 +22,7 @@ export interface OpenedSource {
 type OnProgress = (progress: AnswerProgress) => void;
 type RequestOf<Name extends TrainRequest['name']> = Extract<TrainRequest, { readonly name: Name }>;
 
-/** What training has come to. */
+/** A training's result. */
 interface Trained {
   readonly parameters: TrainedParameters['parameters'];
   readonly engine: StepEngine;
@@ -36,8 +36,8 @@ export class TrainHost {
   #last: Promise<unknown> = Promise.resolve();
 
   /**
-   * @param opened gives the open model; throws where there is none
-   * @param models where its turns are taken
+   * @param opened returns the open model; throws if there is none
+   * @param models whose turns it takes
    */
   constructor(opened: () => OpenedSource, models: SharedModels) {
     this.#opened = opened;
@@ -62,12 +62,12 @@ export class TrainHost {
     }
   }
 
-  /** Ends training after the current update. */
+  /** Stops after the current update. */
   stop(): void {
     this.#running?.abort();
   }
 
-  /** Ends training and releases its result. */
+  /** Stops training and releases its result. */
   async close(): Promise<void> {
     this.stop();
     await this.#last;

@@ -1,21 +1,21 @@
-/** What the page and the worker say to each other about training. */
+/** Training messages between the page and the worker. */
 import type { SamplerInput } from '../../src/web.ts';
 
-/** Settings on the page; all others are as in `linnet finetune`. */
+/** The page's settings; all others are as in `linnet finetune`. */
 export interface TrainSettings {
   readonly steps: number;
   readonly learningRate: number;
-  /** Rows of an update. */
+  /** Rows per update. */
   readonly batch: number;
-  /** Tokens of a row. */
+  /** Tokens per row. */
   readonly length: number;
   readonly seed: number;
 }
 
 export type TrainRequest =
-  /** Trains the open model on a text from its own parameters, discarding earlier training. */
+  /** Trains the open model on a text, from its opened parameters; discards earlier training. */
   | { readonly name: 'train'; readonly text: string; readonly settings: TrainSettings }
-  /** Writes with the open model, or with the trained one. */
+  /** Writes with the open model or the trained one. */
   | {
       readonly name: 'try';
       readonly prompt: string;
@@ -23,7 +23,7 @@ export type TrainRequest =
       readonly sampler: SamplerInput;
       readonly trained: boolean;
     }
-  /** Asks for the trained parameters, as a safetensors file. */
+  /** Requests the trained parameters as a safetensors file. */
   | { readonly name: 'weights' };
 
 export interface TrainAnswers {
@@ -32,13 +32,13 @@ export interface TrainAnswers {
   readonly weights: Blob;
 }
 
-/** What comes before the answer of `train`. */
+/** Messages before the answer to `train`. */
 export type TrainProgress =
-  /** The text is cut into rows; what follows first is compiling. */
+  /** The text is cut into rows; compiling comes next. */
   | { readonly type: 'planned'; readonly tokens: number; readonly rows: number }
   | {
       readonly type: 'updated';
-      /** Counted from 1. */
+      /** From 1. */
       readonly update: number;
       readonly total: number;
       /** Before the update, in nats per token. */

@@ -1,4 +1,4 @@
-/** *Train*: the open model is trained further on a text in this tab; its loss as it falls, and what it writes then. */
+/** *Train*: trains the open model on a text in this tab; shows the falling loss and a text before and after. */
 import { useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { ChoiceField, NumberField, TextField } from '../components/fields.tsx';
@@ -11,7 +11,7 @@ import type { TrainSettings } from './train-protocol.ts';
 import { useTask } from './use-task.ts';
 import type { ViewProps } from './view-props.ts';
 
-/** How far the training has come. */
+/** Progress of a training. */
 interface Run {
   readonly tokens: number;
   readonly rows: number;
@@ -30,7 +30,7 @@ const titles: Readonly<Record<Side, string>> = { before: 'Before', after: 'After
 const rates = { '0.0001': '0.0001', '0.0003': '0.0003', '0.001': '0.001', '0.003': '0.003' } as const;
 type Rate = keyof typeof rates;
 
-/** What a field that was emptied goes back to. */
+/** Values for emptied fields. */
 const usual = { steps: 40, batch: 4, length: 64, maxTokens: 60 } as const;
 type Counts = Readonly<Record<keyof typeof usual, number>>;
 
@@ -72,7 +72,7 @@ export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
       now = { ...now, stage: finished ? 'finished' : 'stopped' };
       if (updates > 0) await write('after');
     } catch (error) {
-      // What was trained before is gone by now.
+      // The new training has discarded the earlier one.
       now = { ...now, losses: [], stage: 'stopped' };
       throw error;
     } finally {
@@ -96,7 +96,7 @@ export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
     <div class="view">
       <form
         class="panel"
-        aria-label="What is trained on"
+        aria-label="Training settings"
         onSubmit={(event) => {
           event.preventDefault();
           work(train);
@@ -110,12 +110,12 @@ export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
         {count('steps', 'Steps', 10_000)}
         <ChoiceField label="Learning rate" value={rate} choices={rates} onValue={setRate} />
         {count('batch', 'Rows', 64, 'sequences per step')}
-        {count('length', 'Length', 1024, 'tokens of a row')}
+        {count('length', 'Length', 1024, 'tokens per row')}
         <TextField label="Prompt" value={prompt} onValue={setPrompt} />
         {count('maxTokens', 'Tokens', 1000, 'written before and after')}
         <p class="muted">
-          All parameters are trained, as linnet finetune does. The text stays in this tab. The other views go on with
-          the weights that were opened; downloaded, the trained ones can take their place.
+          All parameters are trained, as with linnet finetune. The text stays in this tab. The other views keep using
+          the opened weights; download the trained ones to use them elsewhere.
         </p>
       </form>
       <div class="results">
@@ -125,7 +125,7 @@ export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
             {verdict(run)}
           </p>
           <LineChart
-            title="Loss of every step"
+            title="Loss of each step"
             x={(run?.losses ?? []).map((_, at) => at + 1)}
             xName="steps"
             lines={[{ name: 'nats per token', values: run?.losses ?? [] }]}
@@ -175,19 +175,19 @@ export function TrainView({ client, ready, onBusy, onProblem }: ViewProps) {
 
 const stages: Readonly<Record<Run['stage'], string>> = {
   loading: 'Fetching the parameters …',
-  compiling: 'Compiling the graph of a step …',
+  compiling: 'Compiling the training step …',
   training: 'Training',
   stopped: 'Stopped',
   finished: 'Trained',
 };
 
 function verdict(run: Run | undefined): string {
-  if (run === undefined) return 'Train the model on a text, and see what it writes before and after.';
+  if (run === undefined) return 'Train the model on a text and compare its writing before and after.';
   const { losses, rows, tokens, total, seconds, stage } = run;
   if (losses.length === 0) return stages[stage];
   return (
     `${stages[stage]}: step ${formatCount(losses.length)} of ${formatCount(total)} on ${formatCount(tokens)} tokens in ` +
     `${formatCount(rows)} rows, ${formatNumber(seconds / losses.length, 2)} s a step; ` +
-    `loss ${formatFixed(losses[0], 2)} at first, ${formatFixed(losses[losses.length - 1], 2)} now. The other views keep the model as it was opened.`
+    `loss ${formatFixed(losses[0], 2)} at first, ${formatFixed(losses[losses.length - 1], 2)} now. The other views keep the opened model.`
   );
 }

@@ -1,8 +1,8 @@
-/** A view's work, such as writing a text: it may fail, and the page is busy meanwhile. */
+/** A view's work, such as writing a text: it may fail, and the page is busy until it ends. */
 import { useState } from 'preact/hooks';
 import type { ViewProps } from './view-props.ts';
 
-/** Whether a task is running, and what runs one. */
+/** Whether a task is running, and a function that runs one. */
 export function useTask({
   onBusy,
   onProblem,

@@ -1,6 +1,6 @@
 /**
- * The worker's side of the views of attention and of the mask: the parameters of the open model, with other mixers, in graphs
- * built here. Loaded when one of the views is first used.
+ * The worker's side of the *Attention* and *Mask* views: the open model's parameters with other mixers, in graphs
+ * built here. Loaded with the first of these views.
  */
 import { documentTokens } from '../../src/data/documents/document-tokens.ts';
 import { describeMixer, groupOf, horizonOf, stateBytes } from '../../src/attention/mixers.ts';
@@ -17,19 +17,19 @@ import type { Program } from '../../src/runtime/program.ts';
 import type { OpenedSource } from './train-host.ts';
 import type { Looked, Moved, ShownLayer, ViewMixer } from './views-protocol.ts';
 
-/** Seed of random parameters, the same for everybody. */
+/** Seed of random parameters, the same for every reader. */
 const seed = 1;
 
-/** Longer texts are cut: a map has a place for every pair of tokens. */
+/** Longer texts are cut: maps have a cell for every pair of tokens. */
 const mostTokens = 64;
 
 export class ViewsHost {
   readonly #opened: () => OpenedSource;
-  /** The last text's maps, which other mixers are compared with. */
+  /** Softmax maps of the last text, to compare other mixers with. */
   #softmax: { readonly trainable: TrainableModel; readonly text: string; readonly maps: AttentionMaps } | undefined;
   #held: { readonly source: OpenedSource; readonly trainable: Promise<TrainableModel> } | undefined;
 
-  /** @param opened gives the open model; throws where there is none */
+  /** @param opened returns the open model; throws if there is none */
   constructor(opened: () => OpenedSource) {
     this.#opened = opened;
   }
@@ -66,7 +66,7 @@ export class ViewsHost {
     return compileForWeb(graph, { device: 'wasm', threads: this.#opened().options.threads });
   }
 
-  /** Fetched once per open model, out of the cache where it is there; tried again after a failure. */
+  /** Fetched once per open model, from the cache if possible; a failed fetch is tried again. */
   #trainable(): Promise<TrainableModel> {
     const source = this.#opened();
     if (this.#held?.source !== source) this.#held = { source, trainable: openTrainable(source.url, source.options) };

@@ -1,31 +1,31 @@
-/** What the views of attention and of the mask ask of the worker. */
+/** Requests of the *Attention* and *Mask* views to the worker. */
 import type { Branch } from '../../src/attention/mixer.ts';
 
-/** A mixer that the open model is given in the tab. */
+/** A mixer for the open model, built in the tab. */
 export interface ViewMixer {
-  /** `own`: the mixers of the model with their parameters; nothing else counts then. */
+  /** `own`: the model's mixers and parameters; the other fields are ignored. */
   readonly preset: 'own' | 'window' | 'augmented' | 'local+global';
   /** G. */
   readonly group: number;
-  /** K; of presets with a convolution. */
+  /** K, for presets with a convolution. */
   readonly kernel: number;
   readonly masked: boolean;
   /**
-   * What the mixer's own parameters are: `start`, as after linearization, where new branches count nothing; `drawn`, random
-   * ones that switch every branch on.
+   * The mixer's own parameters. `start`: as after linearization, where new branches have no weight. `drawn`: random
+   * values that switch every branch on.
    */
   readonly parameters: 'start' | 'drawn';
 }
 
 /** One layer's weights. */
 export interface ShownLayer {
-  /** Readable description of the mixer. */
+  /** Description of the mixer. */
   readonly mixer: string;
   /** H. */
   readonly heads: number;
-  /** G; 0 if one group never ends. */
+  /** G; 0 for a single endless group. */
   readonly group: number;
-  /** W and s, 1 and 0 if the mixer has none. */
+  /** W and s; 1 and 0 if the mixer has none. */
   readonly window: number;
   readonly sinks: number;
   /** [H,T,T] by branch. */
@@ -34,19 +34,19 @@ export interface ShownLayer {
   readonly stateBytes: number;
 }
 
-/** A text as two models read it: one with the mixer, and one of the same weights with softmax attention. */
+/** A text as read by two models of the same weights: with the mixer, and with softmax attention. */
 export interface Looked {
   readonly tokens: readonly string[];
   readonly linear: readonly ShownLayer[];
   readonly softmax: readonly ShownLayer[];
 }
 
-/** What moved when tokens were replaced, one at a time. */
+/** Movement of predictions when tokens are replaced, one at a time. */
 export interface Moved {
   readonly tokens: readonly string[];
-  /** What each token was replaced by. */
+  /** Each token's replacement. */
   readonly replacements: readonly string[];
-  /** [T,T]: place (p,t) is the largest movement of a logit at t when the token at p was replaced. */
+  /** [T,T]: entry (p,t) is the largest movement of a logit at t when the token at p is replaced. */
   readonly moved: Float32Array;
 }
 

@@ -1,6 +1,6 @@
 /**
- * The worker: the model computes here, so that the page stays alive. As a shared worker it serves several pages, which share
- * the models that they open.
+ * The worker: the model computes here, so the page stays responsive. As a shared worker it serves several pages, which share
+ * the open models.
  */
 import './no-eval.ts';
 import { ModelHost } from './model-host.ts';
@@ -9,7 +9,7 @@ import { TrainHost } from './train-host.ts';
 import type { Answers, FromWorker, AnswerProgress, Request, ToWorker } from './protocol.ts';
 import type { ViewsHost } from './views-host.ts';
 
-/** A page's port, or the worker itself if it has one page. */
+/** A page's port, or the worker itself if it serves one page. */
 interface Port {
   postMessage(message: FromWorker): void;
   addEventListener(type: 'message', listener: (event: MessageEvent<ToWorker>) => void): void;
@@ -23,7 +23,7 @@ class PageHost {
   readonly #training = new TrainHost(() => this.#host.source(), models);
   #views: Promise<ViewsHost> | undefined;
 
-  /** The page holds a lock of this name as long as it lives. */
+  /** Releases the page's models once its lock is free: pages hold it as long as they live. */
   async closeWith(lock: string): Promise<void> {
     await navigator.locks.request(lock, async () => {
       await this.#training.close();
@@ -66,7 +66,7 @@ class PageHost {
     }
   }
 
-  /** Building graphs in the tab is for the views that need it: loaded with the first of them. */
+  /** Loaded with the first view that builds graphs. */
   #viewsHost(): Promise<ViewsHost> {
     this.#views ??= import('./views-host.ts').then((loaded) => new loaded.ViewsHost(() => this.#host.source()));
     return this.#views;

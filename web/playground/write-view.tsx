@@ -1,4 +1,4 @@
-/** *Write*: one text twice, token by token and with speculation, and the tree of every round. */
+/** *Write*: one text twice, token by token and with speculation, with every round's tree. */
 import { useMemo, useRef, useState } from 'preact/hooks';
 import { Button } from '../components/button.tsx';
 import { ChoiceField, TextField } from '../components/fields.tsx';
@@ -18,10 +18,10 @@ export interface WriteViewProps {
   readonly onProblem: (error: unknown) => void;
 }
 
-/** One way of writing the text, as far as it has come. */
+/** One of the two texts, so far. */
 interface Side {
   readonly text: string;
-  /** The newest first, with the numbers of their rounds. */
+  /** Newest first, with round numbers. */
   readonly trees: readonly NumberedTree[];
   readonly guessed: number;
   readonly accepted: number;
@@ -37,7 +37,7 @@ const emptySide: Side = { text: '', trees: [], guessed: 0, accepted: 0, written:
 const sides = ['plain', 'speculative'] as const;
 type SideName = (typeof sides)[number];
 const titles: Readonly<Record<SideName, string>> = {
-  plain: 'One token a round',
+  plain: 'One token per round',
   speculative: 'With speculation',
 };
 const shownTrees = 24;
@@ -58,7 +58,7 @@ const sourceTitles: Readonly<Record<string, SourceTitle>> = {
 };
 
 const defaultSampling: Sampling = {
-  // At 0 a model this small soon repeats itself.
+  // At 0, a model this small soon repeats itself.
   temperature: 0.6,
   topP: 1,
   topK: 0,
@@ -131,7 +131,7 @@ export function WriteView({ client, ready, onBusy, onProblem }: WriteViewProps) 
     <div class="view">
       <form
         class="panel"
-        aria-label="What is written"
+        aria-label="Text and settings"
         onSubmit={(event) => {
           event.preventDefault();
           void write();
@@ -179,7 +179,7 @@ function TreeList({ side: { trees, guessed, accepted } }: { readonly side: Side 
   if (trees.length === 0) {
     return (
       <p class="muted">
-        Each round shows here what was guessed and from where, the path that the model accepted, and the token that it
+        Each round shows here its guesses and their sources, the path that the model accepted, and the token that it
         added.
       </p>
     );
@@ -202,7 +202,7 @@ function TreeList({ side: { trees, guessed, accepted } }: { readonly side: Side 
 }
 
 function RoundTree({ tree }: { readonly tree: ShownTree }) {
-  // Drawn once: text comes many times a second.
+  // Not redrawn for each piece of text, which comes many times a second.
   return useMemo(
     () => (
       <figure>
@@ -216,7 +216,7 @@ function RoundTree({ tree }: { readonly tree: ShownTree }) {
   );
 }
 
-/** The titles of the guesses' sources, each once. */
+/** Titles of the guesses' sources, without repeats. */
 function shownSources(trees: readonly NumberedTree[]): SourceTitle[] {
   const sources = new Set(trees.flatMap(({ tree }) => tree.sources.slice(1).map((source) => sourceTitles[source])));
   return [...sources].sort((a, b) => a.series - b.series);
@@ -230,17 +230,17 @@ function numbersOf({ written, text }: Side, writing: boolean): string {
   const { tokens, rounds, tokensPerSecond } = written;
   return (
     `${formatCount(tokens.length)} tokens in ${formatCount(rounds)} rounds, ` +
-    `${formatFixed(tokens.length / rounds, 2)} a round, ${formatNumber(tokensPerSecond, 3)} per second`
+    `${formatFixed(tokens.length / rounds, 2)} per round, ${formatNumber(tokensPerSecond, 3)} per second`
   );
 }
 
-/** What the two sides say about each other. */
+/** Compares the two sides. */
 function verdict({ plain, speculative }: Readonly<Record<SideName, Side>>): string {
   if (plain.written === undefined || speculative.written === undefined) {
-    return 'The same text is written twice, one after the other: a token a round, then with guesses that the model checks.';
+    return 'Writes the same text twice: one token per round, then with guesses that the model checks.';
   }
   const ours = speculative.written.tokens;
   const common = plain.written.tokens.every((token, at) => at >= ours.length || token === ours[at]);
   const rounds = `${formatCount(plain.written.rounds)} rounds and ${formatCount(speculative.written.rounds)}`;
-  return common ? `The same text, token for token, in ${rounds}.` : `The texts differ, after ${rounds}.`;
+  return common ? `The same text, token for token, in ${rounds}.` : `The texts differ after ${rounds}.`;
 }
