@@ -284,5 +284,6 @@ export class CalledAnswer {
 
 /** The id that the model gave a call, or a new one. Mistral's templates accept only ids of nine letters and digits. */
 function callIdOf(written = ''): string {
-  return /^[a-zA-Z0-9]{9}$/.test(written) ? written : crypto.randomUUID().replace('-', '').slice(0, 9);
+  if (/^[a-zA-Z0-9]{9}$/.test(written)) return written;
+  return Array.from(crypto.getRandomValues(new Uint8Array(9)), (byte) => (byte % 36).toString(36)).join('');
 }
