@@ -174,15 +174,15 @@ export function spanOf(group: number): number {
 const mostEnding = 4;
 
 /**
- * The steps after which S is an output, if the graph gives it, in their order: the first chains that end with a group, and among
- * several texts the first lone nodes that end half of one, since each text waits for the one with the most rows to replay. A copy
- * that fills the batch stands last, and so takes no other's place.
+ * The steps after which S is an output, if the graph gives it, in their order: the first chains that end with a group, and the
+ * first lone nodes that end half of one, where rows to replay begin to cost more than S. A copy that fills the batch stands
+ * last, and so takes no other's place.
  */
 export function endingSteps<Step extends Pick<SequenceStep, 'tree' | 'committed'>>(
   steps: readonly Step[],
   group: number,
 ): readonly Step[] {
-  const left = { whole: mostEnding, half: steps.length > 1 ? mostEnding : 0 };
+  const left = { whole: mostEnding, half: mostEnding };
   return steps.filter(({ tree, committed }) => {
     const end = committed + tree.size;
     const sort = end % group === 0 ? 'whole' : 'half';
