@@ -203,6 +203,12 @@ describe('errors', () => {
     expect(error).toMatchObject({ status, param });
   });
 
+  it('of too many stops say how many there may be', async () => {
+    const { client } = await serve(model);
+    const refused = client.completions.create({ ...greedy, stop: Array.from({ length: 17 }, () => 'x') });
+    await expect(refused).rejects.toThrow(/a text of 1 to 128 characters, or up to 16 such texts/);
+  });
+
   it('of chats: no messages, images, tools, a template that is not there', async () => {
     const { client } = await serve(model);
     const user = { role: 'user' as const, content: 'x' };

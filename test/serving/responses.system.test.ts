@@ -1,4 +1,5 @@
 /** /v1/responses and /v1/embeddings as the OpenAI client sees them, and what the API says of itself. */
+import type OpenAI from 'openai';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { z } from 'zod';
 import type { LanguageModel } from '../../src/open/language-model.ts';
@@ -97,6 +98,30 @@ describe('responses', () => {
     const answer = await client.responses.create({ ...asked, max_output_tokens: 60, text });
     expect([1, 2]).toContain(z.object({ a: z.number() }).parse(JSON.parse(answer.output_text)).a);
     expect(answer.status).toBe('completed');
+  });
+
+  it('list items in the order in which they were streamed, thoughts amid text too', async () => {
+    await using thinking = await openTiny(`${chatTemplate}{% if false %}[THINK][/THINK]{% endif %}`);
+    const { client } = await serve(thinking);
+    const schema = { const: 'one[THINK]two[/THINK]three' };
+    const text = { format: { type: 'json_schema' as const, name: 'a', schema } };
+    const fields = { ...asked, max_output_tokens: 60, text };
+    const told: OpenAI.Responses.ResponseOutputItem[] = [];
+    let last: OpenAI.Responses.Response | undefined;
+    for await (const event of await client.responses.create({ ...fields, stream: true })) {
+      if (event.type === 'response.output_item.done') expect(told.push(event.item)).toBe(event.output_index + 1);
+      if (event.type === 'response.completed') last = event.response;
+    }
+    expect(told).toMatchObject([
+      { type: 'message', content: [{ text: '"one' }] },
+      { type: 'reasoning', content: [{ text: 'two' }] },
+      { type: 'message', content: [{ text: 'three"' }] },
+    ]);
+    expect(new Set(told.map(({ id }) => id)).size).toBe(3);
+    expect(last?.output).toEqual(told);
+    expect(await client.responses.retrieve(last?.id ?? '')).toMatchObject({ output: told });
+    const types = (await client.responses.create(fields)).output.map(({ type }) => type);
+    expect(types).toEqual(['message', 'reasoning', 'message']);
   });
 
   it.each([

@@ -329,6 +329,7 @@ describe('responses that call functions', () => {
     let last: OpenAI.Responses.Response | undefined;
     for await (const event of await client.responses.create({ ...request, stream: true })) {
       if (events.at(-1) !== event.type) events.push(event.type);
+      if (event.type === 'response.output_item.added') expect(event.item).toMatchObject({ arguments: '' });
       if (event.type === 'response.function_call_arguments.delta' && event.output_index === 0) json += event.delta;
       if (event.type === 'response.completed') last = event.response;
     }

@@ -232,17 +232,14 @@ export class CalledAnswer {
   thoughts = '';
   readonly #reader: CallReader | undefined;
   readonly #thoughts: ThoughtReader | undefined;
-  readonly #ids: string[];
 
   /**
    * @param reader undefined for an answer that cannot call
    * @param thoughts undefined for one without thoughts
-   * @param ids of calls told before; new ones are added
    */
-  constructor(reader: CallReader | undefined, thoughts?: ThoughtReader, ids: string[] = []) {
+  constructor(reader: CallReader | undefined, thoughts?: ThoughtReader) {
     this.#reader = reader;
     this.#thoughts = thoughts;
-    this.#ids = ids;
   }
 
   /** Whether the last call is cut short, once the answer has ended. */
@@ -273,10 +270,8 @@ export class CalledAnswer {
         this.content += part.text;
         return part;
       }
-      if (part.type === 'call') {
-        const callId = (this.#ids[part.index] ??= callIdOf(part.id));
-        this.calls.push({ callId, name: part.name, json: '' });
-      } else this.calls[part.index].json += part.json;
+      if (part.type === 'call') this.calls.push({ callId: callIdOf(part.id), name: part.name, json: '' });
+      else this.calls[part.index].json += part.json;
       return { ...part, call: this.calls[part.index] };
     });
   }

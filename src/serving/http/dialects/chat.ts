@@ -98,7 +98,7 @@ function finishReason({ calls, isCut }: CalledAnswer, end: EndEvent): string {
 function messageOf({ content, thoughts, calls }: CalledAnswer): object {
   const said = { role: 'assistant', content, refusal: null, reasoning_content: thoughts || undefined };
   if (calls.length === 0) return said;
-  return { ...said, content: content === '' ? null : content, tool_calls: calls.map(chatCall) };
+  return { ...said, content: content || null, tool_calls: calls.map(chatCall) };
 }
 
 /** A part of an answer as a delta of a stream. */

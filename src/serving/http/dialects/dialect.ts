@@ -75,8 +75,8 @@ async function* piecesOf(record: TextRecord, run: TextRun, keep?: Keep): Pieces 
   try {
     for await (const event of run) {
       if (event.type === 'prompt') {
-        const { cached, seconds, scores, state } = event;
-        Object.assign(record, { cached, seconds, scores, state });
+        const { cached, scores, state } = event;
+        Object.assign(record, { cached, scores, state });
         yield { type: 'prompt', record, event };
         continue;
       }

@@ -17,7 +17,6 @@ export interface TextRecord {
   readonly choices: readonly ChoiceRecord[];
   /** Tokens of the prompt that a state had read before. */
   cached: number;
-  seconds: number;
   /** Scores from the prompt's second token on. */
   scores: readonly TokenScore[];
   state?: SequenceState;

@@ -1,5 +1,4 @@
 /** POST /v1/responses: answers to input items; later requests may continue from each answer. */
-import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
 import type { Snapshot } from '../../../decoding/state/session-format.ts';
@@ -10,13 +9,13 @@ import type { ServerLimits } from '../limits.ts';
 import { answeredName, answerTokens, type Serving } from '../request-context.ts';
 import { type Route, route } from '../route.ts';
 import { maybe, some } from '../request-fields.ts';
-import type { AnswerFold, Dialect } from './dialect.ts';
+import type { Dialect } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
-import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
-import { finishOf, usageOf } from './answer-parts.ts';
+import { usageOf } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
+import { newId, ResponseOutput } from './response-output.ts';
 import { jsonSchemaField, textFields, askedText } from './text-fields.ts';
-import { answerTo, type Calling, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
+import { callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
   type: z.enum(['input_text', 'output_text', 'text'], { error: 'only text parts are supported' }),
@@ -52,7 +51,7 @@ function itemMessages(items: readonly z.output<typeof item>[]): ChatMessage[] {
   let thoughts: string | undefined;
   for (const one of items) {
     if (one.type === 'reasoning') {
-      thoughts = [...(one.content ?? one.summary ?? [])].map((part) => part.text).join('');
+      thoughts = (one.content ?? one.summary ?? []).map((part) => part.text).join('');
       continue;
     }
     const told = { reasoning_content: thoughts };
@@ -105,15 +104,6 @@ function schema(limits: ServerLimits) {
 
 type Fields = z.output<ReturnType<typeof schema>>;
 
-interface Answered {
-  /** Fields that stay the same throughout an answer. */
-  readonly about: object;
-  readonly itemId: string;
-  readonly thoughtsId: string;
-  readonly calling: Calling | undefined;
-  readonly callIds: string[];
-}
-
 export const responses: Dialect<Fields> = {
   summary: 'Answers input items; a later request can continue from the answer',
   body: schema,
@@ -133,13 +123,12 @@ export const responses: Dialect<Fields> = {
     const added = typeof input === 'string' ? [{ role: 'user', content: input }] : itemMessages(input);
     const messages: ChatMessage[] = [...(before?.messages ?? []), ...added];
     const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
-    const asked = fields.max_output_tokens ?? answerTokens(serving);
     const format = formatOf(fields);
     const { tools, tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, { tools, choice, parallel, schema: format.json_schema });
     const effort = effortOf(fields.reasoning?.effort);
     const request = {
-      asked,
+      asked: fields.max_output_tokens ?? answerTokens(serving),
       thinkingBudget: effort.thinkingBudget,
       ...calling?.held,
       session: serving.model.session(before && { ...before.session, random: undefined }, { runner: serving.runner }),
@@ -167,26 +156,36 @@ export const responses: Dialect<Fields> = {
       truncation: 'disabled',
       metadata: fields.metadata ?? {},
     };
-    const answered = { about, itemId: newId('msg'), thoughtsId: newId('rs'), calling, callIds: [] };
+    const output = new ResponseOutput(text, calling);
+    const body = () => bodyOf(about, output, text);
     return {
       texts: [text],
-      async keep({ state, tokens, random }, record) {
+      async keep({ state, tokens, random }) {
         if (fields.store === false) return;
-        const { content, thoughts, calls } = answerIn(answered, record);
+        const answered = body();
+        const { content, thoughts, calls } = output.answer;
         const said = chatMessages([
           { role: 'assistant', content, reasoning_content: thoughts, tool_calls: calls.map(chatCall) },
         ]);
-        const note = JSON.stringify({ messages: [...messages, ...said], body: bodyOf(answered, record) });
-        await store.write({ owner, id }, { state, tokens, random, note }, { expected: 0 });
+        const note = { messages: [...messages, ...said], body: answered };
+        await store.write({ owner, id }, { state, tokens, random, note: JSON.stringify(note) }, { expected: 0 });
       },
-      answer: answerOf(answered, text),
+      answer: {
+        first() {
+          const response = body();
+          return [
+            { type: 'response.created', response },
+            { type: 'response.in_progress', response },
+            ...output.events(),
+          ];
+        },
+        chunks: () => output.events(),
+        last: () => [{ type: `response.${output.status}`, response: body() }],
+        whole: body,
+      },
     };
   },
 };
-
-function newId(kind: string): string {
-  return `${kind}_${randomUUID().replaceAll('-', '')}`;
-}
 
 /** One answer and all that led to it. */
 interface StoredResponse {
@@ -233,59 +232,13 @@ function formatOf({ text }: Fields) {
   return { json_schema: form.type === 'json_schema' ? form.schema : { type: 'object' } };
 }
 
-type Status = 'in_progress' | 'completed' | 'incomplete';
-
-function statusOf({ ended }: TextRecord): Status {
-  if (ended === undefined) return 'in_progress';
-  return finishOf(ended) === 'length' ? 'incomplete' : 'completed';
-}
-
-function contentPart(text: string) {
-  return { type: 'output_text', text, annotations: [], logprobs: [] };
-}
-
-function messageItem({ itemId }: Answered, status: Status, text: string) {
-  const content = status === 'in_progress' ? [] : [contentPart(text)];
-  return { id: itemId, type: 'message', role: 'assistant', status, content };
-}
-
-function thoughtsItem({ thoughtsId }: Answered, status: Status, text: string) {
-  const content = status === 'in_progress' ? [] : [{ type: 'reasoning_text', text }];
-  return { id: thoughtsId, type: 'reasoning', status, summary: [], content };
-}
-
-function callItem({ callId, name, json }: MadeCall, status: Status) {
-  return { id: `fc_${callId}`, type: 'function_call', status, call_id: callId, name, arguments: json };
-}
-
-/** The whole text of an answer, with its calls. */
-function answerIn({ calling, callIds }: Answered, record: TextRecord): CalledAnswer {
-  const answer = answerTo(record, calling, callIds);
-  answer.push(record.choices[0].text);
-  answer.end();
-  return answer;
-}
-
-function outputOf(answered: Answered, record: TextRecord): object[] {
-  const status = statusOf(record);
-  if (status === 'in_progress') return [];
-  const answer = answerIn(answered, record);
-  const { content, thoughts, calls } = answer;
-  // A stop string may cut the last call short.
-  const last = answer.isCut ? 'incomplete' : status;
-  const of = (index: number) => (index < calls.length - 1 ? 'completed' : last);
-  const text = content !== '' || calls.length === 0 ? [messageItem(answered, of(-1), content)] : [];
-  const thought = thoughts === '' ? [] : [thoughtsItem(answered, 'completed', thoughts)];
-  return [...thought, ...text, ...calls.map((call, index) => callItem(call, of(index)))];
-}
-
-function bodyOf(answered: Answered, record: TextRecord) {
-  const status = statusOf(record);
+function bodyOf(about: object, output: ResponseOutput, record: TextRecord) {
+  const { status } = output;
   return {
-    ...answered.about,
+    ...about,
     status,
     incomplete_details: status === 'incomplete' ? { reason: 'max_output_tokens' } : null,
-    output: outputOf(answered, record),
+    output: output.items(),
     usage: status === 'in_progress' ? null : responseUsage(record),
   };
 }
@@ -300,86 +253,6 @@ function responseUsage(record: TextRecord) {
     output_tokens: completion_tokens,
     output_tokens_details: completion_tokens_details,
     total_tokens,
-  };
-}
-
-function answerOf(answered: Answered, record: TextRecord): AnswerFold {
-  const answer = answerTo(record, answered.calling, answered.callIds);
-  /** The item that grows: the thoughts, the text, or a call. */
-  let open: 'thoughts' | 'text' | MadeCall | undefined;
-  let output = -1;
-  const place = () =>
-    typeof open === 'object'
-      ? { item_id: `fc_${open.callId}`, output_index: output }
-      : {
-          item_id: open === 'thoughts' ? answered.thoughtsId : answered.itemId,
-          output_index: output,
-          content_index: 0,
-        };
-  const item = (status: Status) =>
-    typeof open === 'object'
-      ? callItem(open, status)
-      : open === 'thoughts'
-        ? thoughtsItem(answered, status, answer.thoughts)
-        : messageItem(answered, status, answer.content);
-  const end = (status: Status): object[] => {
-    if (open === undefined) return [];
-    const done = { type: 'response.output_item.done', output_index: output, item: item(status) };
-    if (open === 'thoughts') return [{ type: 'response.reasoning_text.done', ...place(), text: answer.thoughts }, done];
-    if (open !== 'text') {
-      const { name, json } = open;
-      return [{ type: 'response.function_call_arguments.done', ...place(), name, arguments: json }, done];
-    }
-    const { content: text } = answer;
-    return [
-      { type: 'response.output_text.done', ...place(), text, logprobs: [] },
-      { type: 'response.content_part.done', ...place(), part: contentPart(text) },
-      done,
-    ];
-  };
-  const begin = (next: 'thoughts' | 'text' | MadeCall): object[] => {
-    const ended = end('completed');
-    open = next;
-    output++;
-    const added = { type: 'response.output_item.added', output_index: output, item: item('in_progress') };
-    if (next !== 'text') return [...ended, added];
-    return [...ended, added, { type: 'response.content_part.added', ...place(), part: contentPart('') }];
-  };
-  const told = (part: CalledPart): object[] => {
-    if (part.type === 'thought') {
-      const begun = open === 'thoughts' ? [] : begin('thoughts');
-      return [...begun, { type: 'response.reasoning_text.delta', ...place(), delta: part.text }];
-    }
-    if (part.type === 'call') return begin(part.call);
-    if (part.type !== 'text') {
-      return [{ type: 'response.function_call_arguments.delta', ...place(), delta: part.json }];
-    }
-    const begun = open === 'text' ? [] : begin('text');
-    if (part.text === '') return begun;
-    return [...begun, { type: 'response.output_text.delta', ...place(), delta: part.text, logprobs: [] }];
-  };
-  return {
-    first() {
-      const response = bodyOf(answered, record);
-      return [
-        { type: 'response.created', response },
-        { type: 'response.in_progress', response },
-        ...(answered.calling === undefined && record.job.thinking === undefined ? begin('text') : []),
-      ];
-    },
-    chunks: (piece) => (piece.type === 'text' ? answer.push(piece.event.text).flatMap(told) : []),
-    last() {
-      const held = answer.end().flatMap(told);
-      const only = open === undefined || open === 'thoughts' ? begin('text') : [];
-      const status = statusOf(record);
-      return [
-        ...held,
-        ...only,
-        ...end(answer.isCut ? 'incomplete' : status),
-        { type: `response.${status}`, response: bodyOf(answered, record) },
-      ];
-    },
-    whole: () => bodyOf(answered, record),
   };
 }
 

@@ -51,7 +51,11 @@ export function samplingFields(limits: ServerLimits) {
     presence_penalty: maybe(penalty),
     frequency_penalty: maybe(penalty),
     seed: maybe(z.int()),
-    stop: maybe(z.union([stop, z.array(stop).max(limits.stops)])),
+    stop: maybe(
+      z.union([stop, z.array(stop).max(limits.stops)], {
+        error: `expected a text of 1 to ${limits.stopLength} characters, or up to ${limits.stops} such texts`,
+      }),
+    ),
     ignore_eos: maybe(z.boolean()),
     cache_prompt: maybe(z.boolean()),
     return_progress: maybe(z.boolean()),
@@ -208,7 +212,7 @@ export async function askedText(
     choices.push({ index: n * place + choice, text: '', tokens: [], scores: [], waiting: [] });
   }
   const maxTokens = tokensLeft(serving, prompt.length, asked);
-  return { session, job: { ...job, maxTokens }, prompt, choices, cached: 0, seconds: 0, scores: [] };
+  return { session, job: { ...job, maxTokens }, prompt, choices, cached: 0, scores: [] };
 }
 
 /** Tokens before which nothing ends a text. @throws ApiError for more than are asked for, and beside a grammar */

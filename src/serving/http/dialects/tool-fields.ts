@@ -47,9 +47,9 @@ export interface Calling {
   readonly reader: () => CallReader;
 }
 
-/** The told parts of one answer to a request: thoughts, text, calls. @param callIds as for `CalledAnswer` */
-export function answerTo({ job }: TextRecord, calling: Calling | undefined, callIds?: string[]): CalledAnswer {
-  return new CalledAnswer(calling?.reader(), job.thinking?.reader(job.prompt.tokens), callIds);
+/** Reads one answer to a request: thoughts, text, calls. */
+export function answerTo({ job }: TextRecord, calling: Calling | undefined): CalledAnswer {
+  return new CalledAnswer(calling?.reader(), job.thinking?.reader(job.prompt.tokens));
 }
 
 /** How much a model is to think, by the names of the API. */
