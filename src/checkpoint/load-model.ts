@@ -13,7 +13,7 @@ import type { StoredDType } from './safetensors/stored-dtypes.ts';
 import { type SaveCheckpointOptions, saveCheckpoint } from './save-checkpoint.ts';
 import { type AnyParameter, type StoredParameter, tensorSource } from './stored-parameter.ts';
 import type { CodedMatrix, Float32Rows, WeightInfo } from './weight-file.ts';
-import { requireKind, requireOneOf, requireOptions, requirePath } from '../files/arguments.ts';
+import { requireKind, requireOptions, requirePath } from '../files/arguments.ts';
 
 /** A model in memory. */
 export interface LoadedModel<Described = CausalModel> {
@@ -344,8 +344,7 @@ export async function saveModel(
   requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
   const { model, parameters } = content;
   requirePath(dir, 'the folder');
-  requireOptions(options, 'the options of saveModel');
-  requireOneOf(options.dtype, 'dtype', ['F32', 'F16', 'BF16']);
+  requireOptions(options, 'the options of saveModel', { dtype: ['F32', 'F16', 'BF16'] });
   requireKind(model, 'the model', ['parameters', 'toJson'], 'a model');
   requireKind(parameters, 'the parameters', ['get', 'keys'], 'a map of tensors');
   const held = heldParameters(model, parameters);

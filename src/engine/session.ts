@@ -9,7 +9,7 @@ import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { Snapshot } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { requireKind, requirePath } from '../files/arguments.ts';
+import { requireKind, requireOptions, requirePath } from '../files/arguments.ts';
 import { inspection } from '../files/inspection.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import type { RandomState } from '../random.ts';
@@ -21,12 +21,12 @@ import type { Runner } from './runner.ts';
 import type { SessionFiles } from './session-store.ts';
 import type { EndEvent, Generation, RunnerOptions, TextJob, TextRun } from './text-job.ts';
 import {
-  checkOptionTypes,
   checkTextOptions,
   type JobOptions,
   jobSampler,
   requireEnding,
   samplingOver,
+  textOptionKinds,
   type TextOptions,
 } from './text-options.ts';
 import type { JsonObject } from '../files/json-object.ts';
@@ -155,7 +155,7 @@ export class Session {
   job(input: PromptInput, options: JobOptions = {}): PreparedJob {
     this.#requireRest();
     requireKind(input, 'the prompt', [], 'an object with `text`, `tokens` or `messages`');
-    checkOptionTypes(options);
+    requireOptions(options, 'the options', textOptionKinds);
     const thinking = 'messages' in input ? this.#model.thinking : undefined;
     const { defaults, learned } = this.#model;
     const { maxTokens = defaultTokens, stop: strings, keepsStop, bos, salt = '', kept = true } = options;

@@ -4,13 +4,14 @@ import { Sampler, samplerFields, type SamplerInput, type TokenConstraint } from 
 import { type DrafterName, drafters } from '../decoding/speculation/drafters/registry.ts';
 import { LinnetError } from '../errors.ts';
 import {
+  type OptionKind,
   requireCount,
   requireFunction,
   requireKind,
-  requireOneOf,
   requireOptions,
   requireTexts,
   requireTokens,
+  requireWhole,
 } from '../files/arguments.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
 import type { TextEvent, TextJob } from './text-job.ts';
@@ -59,40 +60,28 @@ export interface JobOptions
   readonly bos?: boolean;
 }
 
-const textOptionNames: Readonly<Record<keyof TextOptions, unknown>> = {
-  ...samplerFields,
+/** Kinds of the options that are no sampling settings, which `Sampler` checks. */
+export const textOptionKinds: Readonly<Record<Exclude<keyof TextOptions, keyof SamplerInput>, OptionKind>> = {
   maxTokens: true,
-  stop: true,
-  stopIds: true,
+  stop: requireTexts,
+  stopIds: requireTokens,
   ignoreEos: true,
-  jsonSchema: true,
-  thinkingBudget: true,
-  signal: true,
-  method: true,
-  speculate: true,
-  onEvent: true,
+  jsonSchema(value, name) {
+    if (typeof value !== 'boolean') requireOptions(value, name);
+  },
+  thinkingBudget: requireWhole,
+  signal(value, name) {
+    requireKind(value, name, ['aborted'], 'an AbortSignal');
+  },
+  method: requireFunction,
+  speculate: drafters,
+  onEvent: requireFunction,
 };
 
-/** @throws LinnetError `INPUT` for unknown options and values of the wrong type */
+/** @throws LinnetError `INPUT` for unknown options and values of the wrong kind */
 export function checkTextOptions(options: TextOptions): void {
-  requireOptions(options, 'the options', textOptionNames);
-  const { maxTokens = 1, thinkingBudget = 0 } = options;
-  requireCount(maxTokens, 'maxTokens');
-  requireCount(thinkingBudget, 'thinkingBudget', 0);
-  checkOptionTypes(options);
-}
-
-/** Checks the values alone: other options may be there. @throws LinnetError `INPUT` for values of the wrong type */
-export function checkOptionTypes(options: JobOptions): void {
-  requireOptions(options, 'the options');
-  const { stop = [], stopIds = [], jsonSchema, signal, method, speculate, onEvent } = options;
-  if (typeof jsonSchema !== 'boolean') requireOptions(jsonSchema, 'jsonSchema');
-  requireTexts(stop, 'stop');
-  requireTokens(stopIds, 'stopIds');
-  if (signal !== undefined) requireKind(signal, 'signal', ['aborted'], 'an AbortSignal');
-  requireFunction(method, 'method');
-  requireOneOf(speculate, 'speculate', drafters);
-  requireFunction(onEvent, 'onEvent');
+  const kinds = { ...textOptionKinds, maxTokens: requireCount };
+  requireOptions(options, 'the options', kinds, { ...samplerFields, ...kinds });
 }
 
 /** Checks a text that ignores EOS. @throws LinnetError `INPUT` if a grammar ends it with EOS */

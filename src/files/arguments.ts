@@ -37,21 +37,38 @@ export function requireTexts(value: unknown, name: string): asserts value is rea
   for (const [index, text] of value.entries()) requireText(text, `${name}[${index}]`);
 }
 
+/** An option's kind: words to choose from, or a check; `true` accepts anything. */
+export type OptionKind = true | readonly string[] | ((value: unknown, name: string) => void);
+
 /**
- * Undefined passes: options may be left out.
+ * Undefined passes, also as the value of an option: options may be left out.
+ * @param kinds by option
  * @param known every option's name as a key; without it any name passes
- * @throws LinnetError `INPUT` for anything but a plain object, and for an unknown option
+ * @throws LinnetError `INPUT` for anything but a plain object, an unknown option, and an option of the wrong kind
  */
-export function requireOptions(value: unknown, name: string, known?: JsonObject): void {
+export function requireOptions(
+  value: unknown,
+  name: string,
+  kinds: Readonly<Record<string, OptionKind>> = {},
+  known?: JsonObject,
+): void {
   if (value === undefined) return;
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw wrong(name, value, 'an object');
-  if (known === undefined) return;
-  const strange = Object.keys(value).find((key) => !Object.hasOwn(known, key));
-  if (strange === undefined) return;
-  const names = Object.keys(known);
-  const meant = nearName(strange, names);
-  const hint = meant === undefined ? `expected some of ${names.join(', ')}` : `did you mean ${meant}?`;
-  throw new LinnetError('INPUT', `${name} have no ${JSON.stringify(strange.slice(0, 40))}; ${hint}`);
+  if (known !== undefined) {
+    const names = Object.keys(known);
+    const strange = Object.keys(value).find((key) => !names.includes(key));
+    if (strange !== undefined) {
+      const meant = nearName(strange, names);
+      const hint = meant === undefined ? `expected some of ${names.join(', ')}` : `did you mean ${meant}?`;
+      throw new LinnetError('INPUT', `${name} have no ${JSON.stringify(strange.slice(0, 40))}; ${hint}`);
+    }
+  }
+  for (const [option, kind] of Object.entries(kinds)) {
+    const given: unknown = Reflect.get(value, option);
+    if (given === undefined || kind === true) continue;
+    if (typeof kind === 'function') kind(given, option);
+    else requireOneOf(given, option, kind);
+  }
 }
 
 /** @throws LinnetError `INPUT` for a value that lacks one of the methods or fields that identify its kind */
@@ -71,15 +88,20 @@ export function requireCount(
   throw new LinnetError(code, `${name} is ${described(value)}, expected a whole number of at least ${least}`);
 }
 
+/** `requireCount` from 0 on. */
+export function requireWhole(value: unknown, name: string): void {
+  requireCount(value, name, 0);
+}
+
 /** Undefined passes. @throws LinnetError `INPUT` unless the value is one of the words */
 export function requireOneOf(value: unknown, name: string, words: readonly string[]): void {
   if (value === undefined || (typeof value === 'string' && words.includes(value))) return;
   throw wrong(name, value, `one of ${words.join(', ')}`);
 }
 
-/** Undefined passes. @throws LinnetError `INPUT` unless the value is a function */
+/** @throws LinnetError `INPUT` unless the value is a function */
 export function requireFunction(value: unknown, name: string): void {
-  if (value !== undefined && typeof value !== 'function') throw wrong(name, value, 'a function');
+  if (typeof value !== 'function') throw wrong(name, value, 'a function');
 }
 
 /**

@@ -17,7 +17,7 @@ import type { SessionFiles } from '../engine/session-store.ts';
 import { ifFound, LinnetError } from '../errors.ts';
 import { storedSource } from '../export/encoded-graphs.ts';
 import { formsOfExport } from '../export/manifest.ts';
-import { requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
+import { type OptionKind, requireCount, requireOneOf, requireOptions, requireTexts } from '../files/arguments.ts';
 import { sha256 } from '../files/digest.ts';
 import type { DeferredTensor } from '../graph/tensor.ts';
 import type { ClassifierModel } from '../models/classifiers/classifier.ts';
@@ -113,11 +113,7 @@ export async function open(
   source: string | URL,
   options: OpenOptions & { readonly kind?: OpenedKind | readonly OpenedKind[] } = {},
 ): Promise<AnyModel> {
-  requireOptions(options, 'the options of open', openOptionNames);
-  requireOneOf(options.device, 'device', ['cpu', 'cuda', 'webgpu']);
-  if (options.threads !== undefined) requireCount(options.threads, 'threads');
-  requireOneOf(options.dtype, 'dtype', weightTypes);
-  if (options.ignore !== undefined) requireTexts(options.ignore, 'ignore');
+  requireOptions(options, 'the options of open', openOptionKinds, openOptionKinds);
   const { device, threads, worker, spin, profile, verify, dtype, name, chatTemplate, kind = 'causal' } = options;
   const kinds = typeof kind === 'string' ? [kind] : kind;
   for (const each of kinds) requireOneOf(each, 'kind', openedKinds);
@@ -167,18 +163,18 @@ export async function open(
   });
 }
 
-const openOptionNames: Readonly<Record<keyof OpenOptions | 'kind', true>> = {
+const openOptionKinds: Readonly<Record<keyof OpenOptions | 'kind', OptionKind>> = {
   kind: true,
   name: true,
   chatTemplate: true,
-  device: true,
-  threads: true,
+  device: ['cpu', 'cuda', 'webgpu'],
+  threads: requireCount,
   worker: true,
   spin: true,
   profile: true,
   verify: true,
-  ignore: true,
-  dtype: true,
+  ignore: requireTexts,
+  dtype: weightTypes,
   crossesFolds: true,
   hub: true,
   revision: true,

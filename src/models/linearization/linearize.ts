@@ -12,7 +12,7 @@ import {
 import type { MixerParameter } from '../../attention/attention-layer.ts';
 import { initialParameter } from '../../attention/parameter-init.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
-import { requireCount, requireKind, requireNumbers, requireOptions, requireTexts } from '../../files/arguments.ts';
+import { requireKind, requireNumbers, requireOptions, requireTexts, requireWhole } from '../../files/arguments.ts';
 import {
   type DeferredTensor,
   type Tensor,
@@ -252,11 +252,12 @@ const t5Kernel = 9;
  * @throws LinnetError `CONFIG` for a mixer that the model cannot have, or for parts that it lacks
  */
 export function exchangeByName(model: Model, mixer: string | MixerConfig, options: LinearizeOptions): Model {
-  requireOptions(options, 'the options of linearize');
+  requireOptions(options, 'the options of linearize', {
+    layers: requireNumbers,
+    attention: requireTexts,
+    softmaxLayers: requireWhole,
+  });
   const { layers, attention, softmaxLayers = 0, ...preset } = options;
-  if (layers !== undefined) requireNumbers(layers, 'layers');
-  requireCount(softmaxLayers, 'softmaxLayers', 0);
-  if (attention !== undefined) requireTexts(attention, 'attention');
   const configured = (reads: Reading, options: PresetOptions, others: readonly Reading[] = []): MixerConfig => {
     if (typeof mixer !== 'string') return parseMixer(mixer);
     const localKernel = options.localKernel ?? localKernelFor(exchangeableMixers(model), mixer);
