@@ -116,12 +116,15 @@ export class Runner implements AsyncDisposable {
     }
     for (const running of displaced) this.#leave(running, new OverloadError('full'));
     this.#rows.add(all);
-    for (const { job } of all) {
-      job.signal?.addEventListener('abort', this.#turn, { once: true });
-      this.#drops ||= job.signal?.aborted === true;
+    const runs: TextRun[] = [];
+    for (const running of all) {
+      const { signal } = running.job;
+      signal?.addEventListener('abort', this.#turn, { once: true });
+      this.#drops ||= signal?.aborted === true;
+      runs.push(this.#events(running));
     }
     this.#notice();
-    return all.map((running) => this.#events(running));
+    return runs;
   }
 
   /** Takes no more jobs, and resolves when the existing ones have ended. */

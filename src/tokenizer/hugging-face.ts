@@ -171,10 +171,10 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
           (begins ? whole : (inside ??= library(without))).encode(wellFormed, { add_special_tokens: false }),
         );
         // If a vocabulary neither covers a character nor names an unknown token, the library returns no id.
-        tokens = Int32Array.from(found, (id) => {
-          if (id !== undefined) return id;
+        if (found.includes(undefined)) {
           throw new LinnetError('FORMAT', `${origin} has no token for a part of the text and no unknown token`);
-        });
+        }
+        tokens = Int32Array.from(found);
       }
       if (!bos) return tokens;
       if (roles.bosId === undefined) {

@@ -37,16 +37,17 @@ export async function commitRows(
 ): Promise<void> {
   if (nodes.length === 0) return;
   state.reserve(nodes.length);
+  const length = state.length + nodes.length;
   const closing: Closing[] = [];
+  let endsGroups = true;
   for (const [index, foldClass] of state.layout.folds.entries()) {
     const { horizon } = foldClass.slots;
     // Sinks are never folded: they stay readable one by one.
     const start = Math.max(foldStart(state.length, horizon), horizon.sinks ?? 0);
-    const end = foldStart(state.length + nodes.length, horizon);
+    const end = foldStart(length, horizon);
+    endsGroups &&= end === length;
     if (end > start) closing.push({ foldClass, index, start, end });
   }
-  const length = state.length + nodes.length;
-  const endsGroups = state.layout.folds.every(({ slots }) => foldStart(length, slots.horizon) === length);
   const later =
     rows.later?.nodes === nodes.length && (endsGroups || closing.length === 0) ? rows.later.sums : undefined;
   if (later !== undefined && later.size > 0 && [...later.values()].every((sums) => sums.length > 0)) {
