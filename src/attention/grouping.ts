@@ -77,12 +77,11 @@ export function repeatedShape(
   return [M, B * N, R * G, valueWidth];
 }
 
-/** Repeats values [M,B·N,G,E] for each query head: [M,B·N,R·G,E]. */
-export function repeatValues(grouping: Grouping, values: Value): Value {
-  const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
-  const E = values.shape[3];
-  const spread = broadcastTo(reshape(values, [M, B * N, 1, G, E]), [M, B * N, R, G, E]);
-  return reshape(spread, repeatedShape(grouping, Number(E)));
+/** Repeats rows [M,B·N,G,X] for each query head that shares them: [M,B·N,R·G,X]. */
+export function repeatRows({ repeat: R }: Grouping, rows: Value): Value {
+  if (R === 1) return rows;
+  const [M, BN, G, X] = rows.shape.map(Number);
+  return reshape(broadcastTo(reshape(rows, [M, BN, 1, G, X]), [M, BN, R, G, X]), [M, BN, R * G, X]);
 }
 
 /** [R·G,G]: `visible` for key j ≤ query i inside the group, else `masked`; repeated for the R heads that share keys. */

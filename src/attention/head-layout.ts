@@ -48,22 +48,17 @@ export class HeadLayout {
     return pad(rows, 2, this.#spare, 0);
   }
 
-  /** φ of the queries [B,M,R·T,F]. @param map from [B,H,T,D] to [B,H,T,F] */
-  mapped(map: (queries: Value) => Value): Value {
-    const [B, M, R, T, D] = this.queries.shape;
-    const features = map(reshape(this.queries, [B, multiplyDims(M, R), T, D])); // head h = m*R + r
-    return this.join(reshape(features, [B, M, R, T, features.shape[3]]));
-  }
-
   /**
-   * `mapped` for a map that multiplies rows by their head's matrix, one by one: a row's bits do not depend on the number of
-   * rows.
-   * @param map from [B,H,T,1,D] to [B,H,T,1,F]
+   * φ of the queries [B,M,R·T,F].
+   * @param map from [B,H,T,D] to [B,H,T,F], or from [B,H,T,1,D] to [B,H,T,1,F]
+   * @param oneByOne for a map that multiplies rows by their head's matrix: a row's bits then do not depend on the number of
+   *   rows. Default false
    */
-  mappedOneByOne(map: (queries: Value) => Value): Value {
+  mapped(map: (queries: Value) => Value, oneByOne = false): Value {
     const [B, M, R, T, D] = this.queries.shape;
-    const features = map(reshape(this.queries, [B, multiplyDims(M, R), T, 1, D]));
-    return this.join(reshape(features, [B, M, R, T, features.shape[4]]));
+    const width = oneByOne ? [1, D] : [D];
+    const features = map(reshape(this.queries, [B, multiplyDims(M, R), T, ...width])); // head h = m*R + r
+    return this.join(reshape(features, [B, M, R, T, features.shape[features.rank - 1]]));
   }
 
   /** [B,M,R·T,E] → [B,T,H,E] */

@@ -148,8 +148,7 @@ function mappedQueries(
   heads: HeadLayout,
   input: Pick<FoldInput, 'parameters' | 'scoring'>,
 ): Value {
-  const features = (rows: Value): Value => queryFeatures(map, rows, input);
-  return isLearnedMap(map) ? heads.mappedOneByOne(features) : heads.mapped(features);
+  return heads.mapped((rows) => queryFeatures(map, rows, input), isLearnedMap(map));
 }
 
 /** A whole text's S; its size does not depend on the length. */

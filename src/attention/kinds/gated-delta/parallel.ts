@@ -9,9 +9,9 @@ import { add, exp, mul, sub } from '../../../graph/ops/elementwise.ts';
 import { concat, pad, reshape, slice, split } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { addConvolution } from '../../convolution.ts';
-import { type Grouping, groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
+import { type Grouping, groupingOf, groupKeys, groupQueries, repeatRows, ungroupQueries } from '../../grouping.ts';
 import type { SequenceInput } from '../../mixer.ts';
-import { chunkDecays, forQueries, logDecays } from '../gated/decay.ts';
+import { chunkDecays, logDecays } from '../gated/decay.ts';
 import { amplified } from '../gated/config.ts';
 import { type GatedDeltaMixer, writeGates } from './config.ts';
 import { identityMatrix, inverseOfChunks } from './unit-lower.ts';
@@ -56,7 +56,7 @@ export function deltaOfSequences(grouping: Grouping, rows: DeltaRows): Value {
   const inverse = inverseOfChunks(mul(mul(matmul(keys, keys, { transposeB: true }), within), gates)); // [M,B*N,G,G]
   // The written values are `fresh` − `replaced`·S, with S the state before the chunk.
   const fresh = matmul(inverse, mul(values, gates)); // [M,B*N,G,E]
-  const inside = mul(matmul(queries, keys, { transposeB: true }), forQueries(grouping, within));
+  const inside = mul(matmul(queries, keys, { transposeB: true }), repeatRows(grouping, within));
   if (grouping.groups === 1) return matmul(inside, fresh);
   const replaced = matmul(inverse, mul(keys, mul(gates, fromStart))); // [M,B*N,G,D]
   const lasting = mul(keys, toEnd);
@@ -65,7 +65,7 @@ export function deltaOfSequences(grouping: Grouping, rows: DeltaRows): Value {
   const transitions = sub(kept, matmul(lasting, replaced, { transposeA: true }));
   const before = statesBefore(grouping, transitions, matmul(lasting, fresh, { transposeA: true })); // [M,B*N,D,E]
   const written = sub(fresh, matmul(replaced, before));
-  return add(matmul(inside, written), matmul(mul(queries, forQueries(grouping, fromStart)), before));
+  return add(matmul(inside, written), matmul(mul(queries, repeatRows(grouping, fromStart)), before));
 }
 
 /**

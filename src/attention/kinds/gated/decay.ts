@@ -11,7 +11,7 @@
  */
 import { z } from 'zod';
 import type { Value } from '../../../graph/graph.ts';
-import { broadcastTo, matmul, sum } from '../../../graph/ops/contraction.ts';
+import { matmul, sum } from '../../../graph/ops/contraction.ts';
 import { add, cast, div, exp, greater, log, maximum, minimum, mul, neg, sub } from '../../../graph/ops/elementwise.ts';
 import { pad, reshape, slice, transpose } from '../../../graph/ops/layout.ts';
 import { cumulativeSum } from '../../../graph/ops/recurrence.ts';
@@ -144,13 +144,6 @@ export function chunkDecays(g: Value, strict = false): ChunkDecays {
     toEnd: exp(cumulativeSum(g, 2, { exclusive: true, reverse: true })),
     total: sum(g, [2], true),
   };
-}
-
-/** Repeats a chunk's rows for the query heads that share a key-value head: [M,B·N,G,X] → [M,B·N,R·G,X]. */
-export function forQueries({ repeat: R }: Grouping, rows: Value): Value {
-  if (R === 1) return rows;
-  const [M, BN, G, X] = rows.shape.map(Number);
-  return reshape(broadcastTo(reshape(rows, [M, BN, 1, G, X]), [M, BN, R, G, X]), [M, BN, R * G, X]);
 }
 
 /**

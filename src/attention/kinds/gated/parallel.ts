@@ -9,11 +9,11 @@ import { int32 } from '../../../graph/tensor.ts';
 import { gather } from '../../../graph/ops/indexing.ts';
 import { reshape, transpose } from '../../../graph/ops/layout.ts';
 import { addConvolution } from '../../convolution.ts';
-import { groupingOf, groupKeys, groupQueries, ungroupQueries } from '../../grouping.ts';
+import { groupingOf, groupKeys, groupQueries, repeatRows, ungroupQueries } from '../../grouping.ts';
 import type { BidirectionalInput, SequenceInput } from '../../mixer.ts';
 import { nodeRows } from '../../step-blocks.ts';
 import { keyMapName, queryMapName } from '../features/maps.ts';
-import { chunkDecays, decayedSumsBefore, forQueries, logDecays } from './decay.ts';
+import { chunkDecays, decayedSumsBefore, logDecays } from './decay.ts';
 import { amplified, type GatedMixer, mapRows } from './config.ts';
 import { normalizedSum, summedValues } from '../features/output.ts';
 
@@ -92,10 +92,10 @@ function decayedSum({ group }: GatedMixer, rows: GatedRows, strict: boolean): Va
   const keys = groupKeys(grouping, rows.keys); // [M,B*N,G,F]
   const values = groupKeys(grouping, rows.values);
   const { within, fromStart, toEnd, total } = chunkDecays(groupKeys(grouping, rows.decays), strict);
-  const weights = mul(matmul(queries, keys, { transposeB: true }), forQueries(grouping, within));
+  const weights = mul(matmul(queries, keys, { transposeB: true }), repeatRows(grouping, within));
   const inside = matmul(weights, values);
   if (grouping.groups === 1) return inside;
   const added = matmul(mul(keys, toEnd), values, { transposeA: true }); // [M,B*N,F,E]
   const before = decayedSumsBefore(grouping, added, total);
-  return add(inside, matmul(mul(queries, forQueries(grouping, fromStart)), before));
+  return add(inside, matmul(mul(queries, repeatRows(grouping, fromStart)), before));
 }

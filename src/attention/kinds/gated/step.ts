@@ -39,7 +39,7 @@ function step(config: GatedMixer, input: StepInput): MixerStepOutput {
   const F = Number(ofKeys.shape[4]);
   const keys = reshape(ofKeys, [B, M, T, F]);
   const ofQueries = (rows: Value): Value => mapRows(map, rows, context('query'));
-  const queries = hasLearnedMap(map) ? heads.mappedOneByOne(ofQueries) : heads.mapped(ofQueries); // [B,M,R*T,F]
+  const queries = heads.mapped(ofQueries, hasLearnedMap(map)); // [B,M,R*T,F]
   const logs = nodeRows(logDecays(decay, input.v, parameters, open && softplusOfRuntime)); // [B,M,T,1]
   const kept = pad(concat([keys, logs], 3), 3, 0, Number(ring.keys.shape[ring.keys.rank - 1]) - F - 1);
   const { all: blocks, tree } = blocksOf(input, kept, values);

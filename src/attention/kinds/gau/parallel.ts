@@ -16,7 +16,7 @@ import {
   groupingOf,
   groupKeys,
   groupQueries,
-  repeatValues,
+  repeatRows,
   ungroupQueries,
 } from '../../grouping.ts';
 import type { BidirectionalInput, MixerParameterValues, SequenceInput } from '../../mixer.ts';
@@ -97,7 +97,7 @@ function attendUnit(
     branches.push(globalBranch(config, grouping, groupQueries(grouping, queries.global), seen, values, view));
   }
   const mixed = branches.length === 0 ? undefined : addAll(branches);
-  return config.castling ? castle(mixed, repeatValues(grouping, values)) : mixed;
+  return config.castling ? castle(mixed, repeatRows(grouping, values)) : mixed;
 }
 
 /** [M,B·N,R·G,G] */

@@ -8,7 +8,7 @@ import { unitLength } from '../../../graph/ops/normalization.ts';
 import { maskedReluSquared } from '../../../graph/ops/activations.ts';
 import { type AttentionMask, causalAttention, fullAttention } from '../../attention-mask.ts';
 import { addGroupedConvolution } from '../../convolution.ts';
-import { groupKeys, groupQueries, groupingOf, repeatValues, repeatedShape, ungroupQueries } from '../../grouping.ts';
+import { groupKeys, groupQueries, groupingOf, repeatRows, repeatedShape, ungroupQueries } from '../../grouping.ts';
 import type {
   BidirectionalInput,
   MixerParameterValues,
@@ -90,7 +90,7 @@ function attendGroups(config: LinearMixer, mask: AttentionMask, input: SequenceI
   }
   let mixed = branches.length === 0 ? undefined : addAll(branches);
   if (mixed !== undefined && config.normalize === 'together') mixed = boundedLength(mixed);
-  return config.castling ? castle(mixed, repeatValues(mask.keys, values)) : mixed;
+  return config.castling ? castle(mixed, repeatRows(mask.keys, values)) : mixed;
 }
 
 // The linear kind over token trees on top of a state. A node sees two blocks of rows: the ring (the last C committed

@@ -311,7 +311,7 @@ function olderSums(memory: WindowMemory, input: StepInput, rows: readonly OlderR
   if (sums === undefined) throw internalError('a state without the sums of the memory');
   const M = Number(heads.queries.shape[1]);
   const map = (own: Value): Value => weighedQueries(memory, own, input);
-  const queries = isLearnedMap(memory.map) ? heads.mappedOneByOne(map) : heads.mapped(map); // [B,M,R*T,F]
+  const queries = heads.mapped(map, isLearnedMap(memory.map)); // [B,M,R*T,F]
   const decay = logDecay(memory, queries, M, parameters);
   const aged = (terms: Value, age: Value | undefined): Value =>
     decay === undefined || age === undefined ? terms : mul(terms, exp(mul(reshape(decay, [M, 1, 1]), heads.tile(age))));
