@@ -261,7 +261,7 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
     const abort = abortedWith(raw.signal, limits.timeout);
     c.set('abort', abort);
     const key = c.get('key');
-    const request = { key, salt: `${secret} ${key} `, abort, params: c.req.param(), query: c.req.query(), raw };
+    const request = { key, salt: `${secret} ${key} `, abort, params: c.req.param(), raw };
     let fields: unknown;
     if (body !== undefined) {
       // Checking a body takes a twentieth of making its schema.

@@ -13,7 +13,6 @@ export interface ApiRequest {
   readonly abort: AbortController;
   /** Parts of the address, by the names in the path. */
   readonly params: Readonly<Record<string, string>>;
-  readonly query: Readonly<Record<string, string>>;
   readonly raw: Request;
 }
 
