@@ -87,7 +87,7 @@ const loaders: Readonly<Record<string, Load>> = {
   'eval accuracy': async () => (await import('./commands/eval/accuracy.ts')).evalAccuracy,
   'eval tasks': async () => (await import('./commands/eval/tasks.ts')).evalTasks,
   'eval rouge': async () => (await import('./commands/eval/rouge.ts')).evalRouge,
-  'study sweep': async () => (await import('./commands/study.ts')).studyCommand(await studyTable.sweep()),
+  'study sweep': studyLoader('sweep'),
   'study matrix': studyLoader('matrix'),
   'study recall': studyLoader('recall'),
   'study needle': studyLoader('needle'),

@@ -22,13 +22,12 @@ import type { CausalModel } from '../models/model.ts';
 import { InputParameters, type ParameterSource } from '../nn/parameters.ts';
 import { compile, type NamedTensors } from '../runtime/compile.ts';
 import { runSegments, SegmentedProgram, WeightMemory } from '../runtime/segmented-program.ts';
+import { rowsAtOnce } from '../training/objectives/hidden-states.ts';
 import { runsLean } from '../training/step-cost.ts';
 import type { RowFeature, TrainingJob } from '../training/trainer.ts';
 import type { Weighted } from './stages.ts';
 
 const metadataKey = 'hidden';
-/** Tokens per run of a layer, at least one row: fixed, so that a row has the same bits in every run. */
-const runTokens = 4096;
 /** The input that a layer's objective reads. */
 export const hiddenInput = 'hidden';
 
@@ -121,10 +120,6 @@ export function passCost(model: CausalModel, layer: number, length: number): Gra
   const rows = rowsAtOnce(length);
   graph.output('after', layerAfter(model, layer, graph, new InputParameters(graph), [rows, length]));
   return { ...graphCost(graph), rows };
-}
-
-function rowsAtOnce(length: number): number {
-  return Math.max(1, Math.floor(runTokens / length));
 }
 
 /** Hidden states [B,n,width] after a layer; its input are those before it. */

@@ -1,6 +1,6 @@
 /** Writes several texts to their ends, in common steps. */
 import type { StepEngine } from '../decoding/step-engine.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, type Stoppable } from '../errors.ts';
 import { Runner } from './runner.ts';
 import type { Generation, RunnerOptions, TextJob } from './text-job.ts';
 
@@ -16,7 +16,7 @@ import type { Generation, RunnerOptions, TextJob } from './text-job.ts';
 export async function runTogether(
   engine: StepEngine,
   jobs: readonly TextJob[],
-  { signal, ...options }: Pick<RunnerOptions, 'tokenizer' | 'observer'> & { readonly signal?: AbortSignal } = {},
+  { signal, ...options }: Pick<RunnerOptions, 'tokenizer' | 'observer'> & Stoppable = {},
 ): Promise<Generation[]> {
   // Texts are consumed one after the other, so others may run ahead.
   const bounds = { parallel: Math.max(1, jobs.length), readerBytes: Number.POSITIVE_INFINITY };

@@ -26,30 +26,26 @@ export function initializeParameters(model: ModelDescription, random: Random, de
   for (const [name, parameter] of model.parameters) {
     const declared = deviation === undefined ? parameter.initial : undefined;
     const own = declared === undefined ? fresh.get(name) : undefined;
-    parameters.set(name, own ?? drawn(parameter, declared, { random, layers: model.sizes.layers, deviation }));
+    parameters.set(name, own ?? freshParameter(parameter, { random, layers: model.sizes.layers, deviation, declared }));
   }
   return parameters;
 }
 
-/**
- * A parameter with initial values by role.
- * @param layers of the model; with more, residual outputs start smaller
- */
-export function freshParameter(
-  parameter: DeclaredParameter,
-  options: { readonly random: Random; readonly layers: number; readonly deviation?: number },
-): Tensor<'float32'> {
-  return drawn(parameter, undefined, options);
+interface FreshOptions {
+  readonly random: Random;
+  readonly layers: number;
+  readonly deviation?: number;
+  readonly declared?: InitialValues;
 }
 
-function drawn(
+/**
+ * A parameter with initial values.
+ * @param layers of the model; with more, residual outputs start smaller
+ * @param declared default: by role
+ */
+export function freshParameter(
   { shape, role }: DeclaredParameter,
-  declared: InitialValues | undefined,
-  {
-    random,
-    layers,
-    deviation = defaultDeviation,
-  }: { readonly random: Random; readonly layers: number; readonly deviation?: number },
+  { random, layers, deviation = defaultDeviation, declared }: FreshOptions,
 ): Tensor<'float32'> {
   const byRole: Readonly<Record<ReturnType<typeof consequencesOf>['fresh'], InitialValues>> = {
     zeros: { constant: 0 },

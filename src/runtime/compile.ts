@@ -1,5 +1,6 @@
 /** Compiles a graph: lowers it, encodes it, and opens an engine session here or in a worker. */
 import { LinnetError } from '../errors.ts';
+import { requireCount } from '../files/arguments.ts';
 import type { Graph } from '../graph/graph.ts';
 import type { Device } from '../graph/onnx/model.ts';
 import { encodeGraph, type StoredGraph } from './encoded-graph.ts';
@@ -107,9 +108,7 @@ function checkOptions(options: CompileOptions): CompileOptions {
   if (device !== undefined && !isDevice(device)) {
     throw new LinnetError('CONFIG', `unknown device "${String(device)}"; known are cpu, cuda, webgpu and wasm`);
   }
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
-    throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);
-  }
+  if (threads !== undefined) requireCount(threads, 'threads', 1, 'CONFIG');
   return options;
 }
 

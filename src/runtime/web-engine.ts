@@ -3,6 +3,7 @@
  * opens: a page that uses one does not download the other.
  */
 import { LinnetError, reasonOf } from '../errors.ts';
+import { requireCount } from '../files/arguments.ts';
 import { type EngineApi, openSessionOf } from './session.ts';
 import type { DescribedSession, EngineModel } from './session-types.ts';
 
@@ -69,9 +70,7 @@ export function openWebSession(model: EngineModel, settings: WebEngineSettings):
   if (!Object.hasOwn(engines, device)) {
     throw new LinnetError('CONFIG', `unknown device "${device}"; browsers have wasm and webgpu`);
   }
-  if (threads !== undefined && !(Number.isInteger(threads) && threads >= 1)) {
-    throw new LinnetError('CONFIG', `threads is ${threads}, expected a whole number of at least 1`);
-  }
+  if (threads !== undefined) requireCount(threads, 'threads', 1, 'CONFIG');
   const { provider, load, files } = engines[device];
   const configured = async (): Promise<EngineApi> => {
     const api = await load();

@@ -6,14 +6,14 @@ import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { BatchTensors, RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
-import { dataOf, float32, type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
+import { dataOf, type Tensor, tensor, type WeightMap, type Weights } from '../graph/tensor.ts';
 import type { GraphCompiler } from '../runtime/program.ts';
 import { SegmentedProgram } from '../runtime/segmented-program.ts';
 import { runWeighted, type WeightedRun } from '../runtime/weighted-program.ts';
 import { type Objective, weightsInput } from './objectives/next-token.ts';
 import type { ParameterBlock } from './parameter-blocks.ts';
 import { microBatchRows } from './settings.ts';
-import { lossGraph, type ProgramJob } from './step-program.ts';
+import { batchInputs, lossGraph, type ProgramJob } from './step-program.ts';
 import { float32Entries } from '../checkpoint/safetensors/encoding.ts';
 import { openSafetensors } from '../checkpoint/safetensors/reader.ts';
 import { writeSafetensors } from '../checkpoint/safetensors/writer.ts';
@@ -85,8 +85,7 @@ export async function heldOutLoss(
         const feeds = (): Record<string, Tensor> => {
           const batch = withoutWeight(dataset.batch(visits), filled, rows);
           for (const value of dataOf(batch[weightsInput], 'float32')) weight += value;
-          const inputs = Object.keys(objective.inputs).map((name) => [name, batch[name]] as const);
-          return { ...Object.fromEntries([...parameters, ...inputs]), total_weight: float32([], [1]) };
+          return { ...Object.fromEntries(parameters), ...batchInputs(objective, batch, 1) };
         };
         runs.push({ program, feeds });
       }

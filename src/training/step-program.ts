@@ -93,6 +93,12 @@ type Gradients = (...[state, batches, weight]: Parameters<Step>) => Promise<{ lo
 /** Runs optimizer steps. Dispose of it. */
 export type TrainingProgram = Awaited<ReturnType<typeof compileTraining>>;
 
+/** An objective's inputs (a data set may give more), and the total weight. */
+export function batchInputs({ inputs }: Objective, batch: BatchTensors, weight: number): Record<string, Tensor> {
+  const given = Object.keys(inputs).map((name) => [name, batch[name]] as const);
+  return { ...Object.fromEntries(given), total_weight: float32([], [weight]) };
+}
+
 /** Builds and compiles the graphs, in Node or in a page. @throws LinnetError `CONFIG` if nothing is trainable */
 export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
   const { settings, objective, weights, rateFactor } = job;
@@ -107,15 +113,9 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
     return program;
   };
 
-  /** The objective's inputs (a data set may give more), and the total weight. */
-  function batchInputs(batch: BatchTensors, weight: number): Record<string, Tensor> {
-    const inputs = Object.keys(objective.inputs).map((name) => [name, batch[name]] as const);
-    return { ...Object.fromEntries(inputs), total_weight: float32([], [weight]) };
-  }
-
   /** `batchInputs` plus frozen parameters. */
   function batchFeeds(program: Program, batch: BatchTensors, weight: number): Record<string, Tensor> {
-    return { ...onlyInputs(program, Object.fromEntries(job.parameters)), ...batchInputs(batch, weight) };
+    return { ...onlyInputs(program, Object.fromEntries(job.parameters)), ...batchInputs(objective, batch, weight) };
   }
 
   const inOneGraph = (program: Program): Step => {
@@ -139,7 +139,7 @@ export async function compileTraining(job: ProgramJob, compile: GraphCompiler) {
     async (state, batches, weight) => {
       const parameters = stateFeeds(state, blocks, ['parameters']);
       const { loss, gradients } = await program.gradients(
-        batches.map((batch) => ({ ...batchInputs(batch, weight), ...parameters })),
+        batches.map((batch) => ({ ...batchInputs(objective, batch, weight), ...parameters })),
       );
       const sums = blocks.map(({ name, shape }) => [name, gradients.get(name) ?? zeros('float32', shape)] as const);
       return { loss, sums: new Map(sums) };

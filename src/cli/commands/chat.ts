@@ -91,7 +91,7 @@ export const chatCommand = defineCommand({
     'linnet chat models/Qwen2.5-0.5B-Instruct-Q4_K_M.gguf',
     "linnet chat runs/augmented --tools tools.json --tool-command 'node call.js'",
   ],
-  arguments: { model: modelNamed('the model, exported or not') },
+  arguments: { model: modelNamed },
   options: {
     system: optional(text, 'system message'),
     session: optional(filePath, 'session file to continue'),

@@ -86,7 +86,7 @@ export const generateCommand = defineCommand({
     'linnet generate HuggingFaceTB/SmolLM2-135M --prompt "Once upon a time" --dtype w8a8',
     'linnet generate models/t5-small --prompt "summarize: It was a dark night." --beams 4',
   ],
-  arguments: { model: modelNamed('the model, exported or not') },
+  arguments: { model: modelNamed },
   options: generateOptions,
   writes: ['session'],
   async run(context, options) {

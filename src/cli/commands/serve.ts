@@ -47,7 +47,7 @@ export const serveCommand = defineCommand({
     'linnet serve runs/export --host 0.0.0.0 --api-key-file keys.txt --sessions runs/sessions',
     'linnet serve runs/export --port 8001 --sessions redis://127.0.0.1:6379',
   ],
-  arguments: { model: modelNamed('the model, exported or not') },
+  arguments: { model: modelNamed },
   options: {
     host: withDefault(called('address', text), '127.0.0.1', 'address to listen on'),
     port: withDefault(integer(0, 65535, 'number'), 8080, 'port to listen on; 0 takes a free one'),

@@ -19,11 +19,10 @@ export const folderOf = (what: string): z.ZodType<string, string> =>
   required(modelFolder, `${what}: a folder or a .gguf file`);
 
 /** An argument: a model as `open` takes it. `fetchedModel` gets it if it is not here. */
-export const modelNamed = (what: string): z.ZodType<string, string> =>
-  required(
-    called('model', path),
-    `${what}: a folder, a .gguf file, or a hub name (owner/name) or URL, which is fetched first`,
-  );
+export const modelNamed = required(
+  called('model', path),
+  'the model, exported or not: a folder, a .gguf file, or a hub name (owner/name) or URL, which is fetched first',
+);
 
 /** The option `--out` for `what`. */
 export const folderFor = (what: string): z.ZodType<string, string> => required(folderPath, `where ${what} goes`);

@@ -28,6 +28,9 @@ import {
  */
 export type PackingMode = 'stream' | 'document';
 
+/** Documents to tokenize. */
+export type PackedTexts = Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>;
+
 /** Options of `packDocuments`. */
 export interface PackingOptions {
   /** Predictions per row, T. */
@@ -144,7 +147,7 @@ export class PackedRows implements PackedParts, RowSource<PackedBatch> {
  * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row
  */
 export async function packRows(
-  documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
+  documents: PackedTexts,
   tokenizer: Tokenizer,
   options: PackingOptions,
 ): Promise<PackedParts> {

@@ -1,7 +1,7 @@
 /** Packed text as a data set for Node, with a fingerprint to recognize it when a run resumes. */
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
-import { PackedRows, type PackingOptions, packRows, type PackedBatch } from './packed-rows.ts';
+import { PackedRows, type PackedTexts, type PackingOptions, packRows, type PackedBatch } from './packed-rows.ts';
 import type { RowDataset } from '../rows/row-dataset.ts';
 
 /** Training rows over one array of tokens. */
@@ -20,7 +20,7 @@ export class PackedDataset extends PackedRows implements RowDataset<PackedBatch>
  * @throws LinnetError `INPUT` if `length` is not a positive integer, or the text is too short for a single row.
  */
 export async function packDocuments(
-  documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
+  documents: PackedTexts,
   tokenizer: Tokenizer,
   options: PackingOptions,
 ): Promise<PackedDataset> {

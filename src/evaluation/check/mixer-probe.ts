@@ -58,8 +58,7 @@ export function mixerProbe(mixer: MixerConfig, sizes: ProbeSizes): CausalModel {
       const rows = (name: string, count: number, width: number) =>
         reshape(embedding(source, name, tokens, V, count * width), [B, T, count, width]);
       const mixed = mix(0, { q: rows('queries', H, D), k: rows('keys', M, D), v: rows('values', M, E) }); // [B,T,H,E]
-      const hidden = reshape(mixed, [B, T, H * E]);
-      return hidden;
+      return reshape(mixed, [B, T, H * E]);
     },
     head: (source, hidden) => matmul(hidden, source.parameter('head.weight', [V, H * E]), { transposeB: true }), // [...,V]
   };

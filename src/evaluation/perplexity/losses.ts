@@ -6,7 +6,7 @@ import { type AnyParameter, layeredWeights } from '../../checkpoint/stored-param
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
 import type { StepEngine } from '../../decoding/step-engine.ts';
 import { mostLogits, negativeLogLikelihood } from '../../decoding/log-sum-exp.ts';
-import { requireRunning, type Watched } from '../../errors.ts';
+import { requireRunning, type Stoppable, type Watched } from '../../errors.ts';
 import { graphCost } from '../../graph/cost.ts';
 import { Graph } from '../../graph/graph.ts';
 import { sub } from '../../graph/ops/elementwise.ts';
@@ -101,7 +101,7 @@ export async function tokenOutputs(
   model: CausalModel,
   parameters: ReadonlyMap<string, AnyParameter>,
   windows: readonly ScoredWindow[],
-  { signal, ...options }: WindowGraphOptions & { readonly signal?: AbortSignal } = {},
+  { signal, ...options }: WindowGraphOptions & Stoppable = {},
   gaps = false,
 ): Promise<WindowOutputs['outputs'][]> {
   await using graphs = await compileLosses(model, windows, { weights: layeredWeights(parameters), ...options }, gaps);

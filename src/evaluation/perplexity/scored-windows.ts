@@ -1,4 +1,5 @@
 /** Windows for measuring perplexity: stretches of tokens that the model reads at once, and which of them count. */
+import type { PackedTexts } from '../../data/datasets/packed-rows.ts';
 import { documentTokens } from '../../data/documents/document-tokens.ts';
 import { LinnetError } from '../../errors.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
@@ -56,7 +57,7 @@ export function windowModeOf(sources: readonly string[]): WindowMode {
  * ```
  */
 export async function evaluationData(
-  documents: Iterable<{ readonly text: string }> | AsyncIterable<{ readonly text: string }>,
+  documents: PackedTexts,
   tokenizer: Tokenizer,
   options: WindowOptions,
 ): Promise<EvaluationData> {

@@ -4,7 +4,7 @@
  * accuracy and −log p cover the tokens after the cue.
  */
 import type { AnyParameter } from '../../checkpoint/stored-parameter.ts';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, type Stoppable } from '../../errors.ts';
 import type { CausalModel } from '../../models/model.ts';
 import type { CompileOptions } from '../../runtime/compile.ts';
 import { tokenLosses } from '../perplexity/losses.ts';
@@ -62,7 +62,7 @@ export async function copyRecall(
   model: CausalModel,
   parameters: ReadonlyMap<string, AnyParameter>,
   probes: readonly RecallProbe[],
-  options: CompileOptions & { readonly signal?: AbortSignal } = {},
+  options: CompileOptions & Stoppable = {},
 ) {
   const losses = await tokenLosses(model, parameters, probes, options);
   const scored = probes.map(({ distance, scoredFrom }, i) => ({

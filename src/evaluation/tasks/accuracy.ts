@@ -11,12 +11,10 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import type { SegmentWeights } from '../../runtime/segmented-program.ts';
 import { compileWeighted, runWeighted, segmentedBytes } from '../../runtime/weighted-program.ts';
 import type { MemoryForm } from '../../training/memory-form.ts';
+import { rowsAtOnce } from '../../training/objectives/hidden-states.ts';
 import { processBytes, runsLean, timesKept } from '../../training/step-cost.ts';
 import { type AccuracyResult, classQuality, numberQuality, type RegressionResult } from './metrics/quality.ts';
 import { argmax } from '../../graph/largest.ts';
-
-/** Tokens per run, at least one row. */
-const runTokens = 4096;
 
 /** How to run a data set through a classifier. */
 export interface AccuracyOptions extends Stoppable {
@@ -110,10 +108,6 @@ async function predictions(
     onProgress?.(predicted.length, total);
   }
   return { gold, predicted };
-}
-
-function rowsAtOnce(length: number): number {
-  return Math.max(1, Math.floor(runTokens / length));
 }
 
 /** `logits` [rows,classes] for texts of `length` tokens; parameters are inputs. */

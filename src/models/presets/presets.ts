@@ -12,9 +12,9 @@ function sizesOf(common: JsonObject, sizes: Shapes): Shapes {
 }
 
 /** @throws LinnetError `CONFIG` for an unknown name, listing the known ones */
-function shapeNamed(what: string, shapes: Shapes, name: string): Record<string, unknown> {
+function shapeNamed(shapes: Shapes, name: string): Record<string, unknown> {
   if (Object.hasOwn(shapes, name)) return { ...shapes[name] };
-  throw new LinnetError('CONFIG', `unknown ${what} "${name}"; known are ${Object.keys(shapes).join(', ')}`);
+  throw new LinnetError('CONFIG', `unknown model "${name}"; known are ${Object.keys(shapes).join(', ')}`);
 }
 
 /** 110M and 335M parameters, with the uncased vocabulary. */
@@ -304,7 +304,7 @@ export const publishedShapeNames: readonly string[] = Object.keys(published);
 
 /** A published size's config.json. @throws LinnetError `CONFIG` for an unknown name */
 export function publishedShape(name: string): Record<string, unknown> {
-  return shapeNamed('model', { ...published, ...encoders }, name);
+  return shapeNamed({ ...published, ...encoders }, name);
 }
 
 const presets: Shapes = {
@@ -328,5 +328,5 @@ export const modelPresetNames: readonly string[] = Object.keys(presets);
 
 /** A model's config.json by name. @throws LinnetError `CONFIG` for an unknown name */
 export function modelPreset(name: string): Record<string, unknown> {
-  return shapeNamed('model', presets, name);
+  return shapeNamed(presets, name);
 }

@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import type { AssociativeRecall } from '../../data/datasets/associative-recall.ts';
-import { LinnetError, requireRunning } from '../../errors.ts';
+import { LinnetError, requireRunning, type Stoppable } from '../../errors.ts';
 import { Graph } from '../../graph/graph.ts';
 import { dataOf, type Weights } from '../../graph/tensor.ts';
 import type { CausalModel } from '../../models/model.ts';
@@ -41,7 +41,7 @@ export async function associativeRecall(
   model: CausalModel,
   parameters: Weights,
   data: AssociativeRecall,
-  { signal, ...options }: CompileOptions & { readonly signal?: AbortSignal } = {},
+  { signal, ...options }: CompileOptions & Stoppable = {},
 ): Promise<AssociativeRecallResult> {
   const { vocabulary } = model.sizes;
   const { length, pairs } = data;

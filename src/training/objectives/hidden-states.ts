@@ -51,8 +51,11 @@ export interface HiddenStateOptions extends Watched {
   readonly compile?: CompileOptions;
 }
 
-/** Tokens that one run of the model works on, at least one row. */
-const runTokens = 4096;
+/** Rows of a run of a model: 4096 tokens, at least one row. Fixed, so that a row has the same bits in every run. */
+export function rowsAtOnce(length: number): number {
+  return Math.max(1, Math.floor(4096 / length));
+}
+
 const fileName = 'hidden-states.safetensors';
 
 /**
@@ -127,7 +130,7 @@ async function writeStates(path: string, identity: string, options: HiddenStateO
 async function* hiddenRows(options: HiddenStateOptions): AsyncGenerator<Float32Array, undefined> {
   const { model, parameters, dataset, signal, onProgress } = options;
   const { length, rows } = dataset;
-  const atOnce = Math.max(1, Math.min(rows, Math.floor(runTokens / length)));
+  const atOnce = Math.min(rows, rowsAtOnce(length));
   const graph = new Graph('hidden states');
   const read = graph.input('tokens', 'int32', [atOnce, length]);
   graph.output('hidden', parallelHidden(model, new WeightParameters(graph, parameters), read)); // [B,n,width]

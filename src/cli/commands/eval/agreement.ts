@@ -3,6 +3,7 @@ import { openCausalWeights } from '../../../checkpoint/load-model.ts';
 import { type AnyParameter, segmentWeights } from '../../../checkpoint/stored-parameter.ts';
 import { readDocuments } from '../../../data/documents/documents.ts';
 import {
+  type Agreement,
   agreementByPosition,
   type AgreementOptions,
   fartherProbability,
@@ -26,6 +27,7 @@ import type { StepEngine } from '../../../decoding/step-engine.ts';
 import { isExport } from '../../../open/folder-files.ts';
 import { open } from '../../../open/index.ts';
 import { fixed, formatCount, formatFixed } from '../../../report/quantities.ts';
+import type { Column } from '../../../report/table.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
 import type { Tokenizer } from '../../../tokenizer/tokenizer.ts';
 import {
@@ -50,6 +52,11 @@ import { documentSources, fieldOption } from '../../options/text-options.ts';
 const passage = 16;
 /** The type of matrices where the original writes that is compared layer by layer. */
 const writingType = 'int4';
+
+const agreementColumns: readonly Column<Pick<Agreement, 'sameNext' | 'kl'>>[] = [
+  { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
+  { header: 'KL', unit: 'nats', value: 'kl', format: fixed(5) },
+];
 
 export const evalAgreement = defineCommand({
   description:
@@ -153,16 +160,14 @@ export const evalAgreement = defineCommand({
     context.table(rows, [
       { header: 'model', value: 'model' },
       { header: 'greedy length', unit: `of ${tokens}`, value: 'greedyLength', format: fixed(1) },
-      { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
-      { header: 'KL', unit: 'nats', value: 'kl', format: fixed(5) },
+      ...agreementColumns,
       { header: 'p', value: 'p', format: fixed(4) },
     ]);
     for (const { model, positions, recall, answers: found } of rows) {
       context.print(`\n${model}`);
       context.table(positions, [
         { header: 'position', value: ({ from, to }) => `${formatCount(from)}–${formatCount(to)}`, align: 'right' },
-        { header: 'same next', unit: '%', value: (row) => 100 * row.sameNext, format: fixed(2) },
-        { header: 'KL', unit: 'nats', value: 'kl', format: fixed(5) },
+        ...agreementColumns,
       ]);
       context.table(recall, [
         { header: 'recall at', unit: 'tokens', value: 'distance', format: formatCount },
