@@ -249,6 +249,13 @@ describe('generate', () => {
     expect(inside.text).toBe(letters.decode(expected).split(string)[0]);
   });
 
+  it('leaves a state without S between folds', async () => {
+    const delta = tinyLlama([mixerPreset('delta')]);
+    await using other = await DecodingEngine.create(delta, randomParameters(delta, 2), { threads: 1 });
+    const { state } = await generateToEnd(other, { promptTokens: prompt, maxTokens: 11, ignoreEos: true });
+    expect([state.length % 8, state.ahead]).toEqual([5, 0]);
+  });
+
   it('refuses what it cannot continue', async () => {
     const state = engine.newState();
     await engine.prefill(state, prompt);

@@ -251,6 +251,7 @@ export class RunningJob {
     if (state === undefined) throw internalError('a text ends before its state is known');
     const unread = await text.settle();
     if (unread.length > 0) await this.#around.engine.prefill(state, unread, { weights: 'step' });
+    state.dropAhead();
     const generation = text.result({ state, prefillSeconds: this.#seconds });
     const { finish, tokens, decodeSeconds } = generation;
     if (this.#caches && choice === 0 && finish !== 'abort' && !deterministic) {

@@ -70,5 +70,9 @@ describe('S of a step', () => {
     state.readAhead(12, new Map([[0, new Float32Array(2 * size).fill(4).subarray(size)]]));
     state.takeFolded(0, new Float32Array(size).fill(5));
     expect(seen(state)).toEqual([0, 5, 5]);
+    state.readAhead(20, new Map([[0, new Float32Array(size).fill(6)]]));
+    const { folds } = state;
+    state.dropAhead();
+    expect([...seen(state), state.folds]).toEqual([0, 5, 5, folds + 1]);
   });
 });

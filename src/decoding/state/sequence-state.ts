@@ -88,8 +88,7 @@ export class SequenceState {
   /** Stores a class's fold output for its closed groups. */
   takeFolded(index: number, folded: Float32Array): void {
     const { layers, sums } = this.layout.folds[index];
-    this.folds++;
-    this.ahead = 0;
+    this.dropAhead();
     if (sums === null) {
       this.groupRows[layers[0]]?.append(folded);
       return;
@@ -112,6 +111,13 @@ export class SequenceState {
   /** Stores S after `length` positions, between folds: steps read on from it, with the same bits, until the next fold. */
   readAhead(length: number, sums: ReadonlyMap<number, Float32Array>): void {
     this.#take(sums, this.#sumsAhead, length);
+  }
+
+  /** Forgets S between folds, which a text that rests would hold in vain. */
+  dropAhead(): void {
+    this.folds++;
+    this.ahead = 0;
+    this.#sumsAhead.length = 0;
   }
 
   /** Copies a part of a larger array, which would keep all its memory alive. */
