@@ -1,4 +1,4 @@
-/** What the convolution reads: across the edges of groups, and without its mask the future. */
+/** The convolution's reads: across group edges and, unmasked, into the future. */
 import { useMemo, useState } from 'preact/hooks';
 import { CheckField, ChoiceField, Slider } from '../components/fields.tsx';
 import { HeatMap } from '../components/heat-map.tsx';
@@ -13,7 +13,7 @@ const group = 6;
 const rows = randomRows(length, 7);
 const names = Array.from({ length }, (_, position) => String(position));
 
-/** Filters by the offset from the middle. */
+/** Filter weights by offset from the middle. */
 const shapes = {
   near: { title: 'nearer counts more', weight: (offset: number) => 0.9 / (1 + Math.abs(offset)) },
   even: { title: 'all alike', weight: () => 0.4 },
@@ -35,7 +35,7 @@ export function ConvolutionFigure() {
   const { weights, leak } = useMemo(() => {
     const filter = Array.from({ length: kernel }, (_, index) => shapes[shape].weight(index - (kernel - 1) / 2));
     const mixer = { group, filter, masked };
-    // The last row is another one: what do the others notice?
+    // The last row changes: do outputs before it move?
     const other = randomRows(1, 8);
     const swap = (all: readonly Float64Array[], by: Float64Array): Float64Array[] => [...all.slice(0, -1), by];
     const changed = { q: swap(rows.q, other.q[0]), k: swap(rows.k, other.k[0]), v: swap(rows.v, other.v[0]) };
@@ -60,7 +60,7 @@ export function ConvolutionFigure() {
   const across = Math.max(0, t - (t % group) - first);
   return (
     <figure class="interactive">
-      <Slider label="Weights of the filter, K" value={kernel} min={1} max={15} step={2} onValue={setKernel} />
+      <Slider label="Filter length, K" value={kernel} min={1} max={15} step={2} onValue={setKernel} />
       <ChoiceField label="Filter" value={shape} choices={shapeTitles} onValue={setShape} />
       <CheckField label="Mask the future" checked={masked} onValue={setMasked} />
       <p class="verdict" role="status">
@@ -68,7 +68,7 @@ export function ConvolutionFigure() {
         {across > 0 ? `, ${across} of them beyond the edge of its group` : ', all in its own group'}
         {last > t ? `, and ${last - t} of the future` : ''}.
       </p>
-      <TokenStrip label="Position that reads" tokens={names} chosen={t} onChosen={setT} bars={bars} />
+      <TokenStrip label="Reading position" tokens={names} chosen={t} onChosen={setT} bars={bars} />
       <Swatches
         of={[
           { ...shownBranches.window, title: 'local' },
@@ -85,8 +85,8 @@ export function ConvolutionFigure() {
         onRow={setT}
       />
       <figcaption>
-        With another token at the last position, outputs before it move by{' '}
-        <output data-leak={leak}>{formatNumber(leak, 3)}</output> at most.
+        If the last token changes, outputs before it move by <output data-leak={leak}>{formatNumber(leak, 3)}</output>{' '}
+        at most.
       </figcaption>
     </figure>
   );

@@ -1,4 +1,4 @@
-/** Who reads whom in groups, and that running sums give the same. */
+/** Who reads whom in groups; running sums give the same outputs. */
 import { useMemo, useState } from 'preact/hooks';
 import { Slider } from '../components/fields.tsx';
 import { HeatMap } from '../components/heat-map.tsx';
@@ -43,7 +43,7 @@ export function GroupFigure() {
         Position {t} is in group {own}: it reads {t - first + 1} of {Math.min(group, length - first)} positions of its
         own group one by one, and {first} earlier ones through S.
       </p>
-      <TokenStrip label="Position that reads" tokens={names} chosen={t} onChosen={setT} bars={[bars]} />
+      <TokenStrip label="Reading position" tokens={names} chosen={t} onChosen={setT} bars={[bars]} />
       <Swatches of={[local, global]} />
       <HeatMap
         title={`Weights of ${length} positions in groups of ${group}: triangles of ${group} positions on the diagonal are local, all to their left is global`}
@@ -54,7 +54,7 @@ export function GroupFigure() {
         onRow={setT}
       />
       <figcaption>
-        Outputs from S and the open group alone, one position after the other, differ from the sums over all positions
+        Outputs computed position by position, from S and the open group alone, differ from the sums over all positions
         by <output data-difference={difference}>{formatNumber(difference, 2)}</output> at most, in float64.
       </figcaption>
     </figure>

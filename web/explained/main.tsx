@@ -1,4 +1,4 @@
-/** Puts the figures into the pages, whose text is in their HTML. */
+/** Mounts the figures in the pages; the text is in their HTML. */
 import '../components/theme.css';
 import '../components/controls.css';
 import '../components/drawings.css';

@@ -1,4 +1,4 @@
-/** What the explained pages compute: three ways that agree, and a rule that does not. */
+/** The explained pages' computations: three ways that agree, and a rule that does not. */
 import { describe, expect, it } from 'vitest';
 import {
   byFormula,
@@ -11,7 +11,7 @@ import {
   weightsOf,
 } from './small-layer.ts';
 
-it.each([1, 3, 4, 30])('sums of groups of %i give what the formula gives', (group) => {
+it.each([1, 3, 4, 30])('sums over groups of %i equal the formula', (group) => {
   const rows = randomRows(17, 2);
   expect(largestDifference(byFormula({ group }, rows), bySums({ group }, rows))).toBeLessThan(1e-13);
 });
@@ -28,7 +28,7 @@ it('weights times values are the outputs', () => {
     });
     return out;
   });
-  // Weights are kept in float32, to be drawn.
+  // Weights are float32, for drawing.
   expect(largestDifference(products, byFormula(mixer, rows))).toBeLessThan(1e-5);
 });
 
@@ -39,14 +39,14 @@ describe.each([2, 3, 4, 5])('a tree over groups of %i', (group) => {
     rows: randomRows(committed + parents.length, 4),
   });
 
-  it('gives every node what its path gets alone, wherever the text ends', () => {
+  it('gives each node its path’s own output, wherever the text ends', () => {
     for (let committed = 1; committed < 12; committed++) {
       const problem = problemAt(committed);
       expect(largestDifference(treeStep(problem, {}), pathsAlone(problem))).toBeLessThan(1e-13);
     }
   });
 
-  it('does not where groups that have closed are not seen', () => {
+  it('does not if closed groups are unseen', () => {
     const problem = problemAt(2 * group - 1);
     expect(foldedUpTo(problem)).toBe(group);
     const forgetful = { seesClosedGroups: false };

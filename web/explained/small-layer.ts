@@ -1,6 +1,6 @@
 /**
- * One head of the paper's mixer on a few random rows, small enough to compute while one looks: by the formula itself (the
- * float64 reference of the library), position by position with the sums S, and over a token tree with the library's masks.
+ * One head of the paper's mixer on a few random rows, small enough to compute live: by the formula (the library's
+ * float64 reference), position by position with the sums S, and over a token tree with the library's masks.
  */
 import { convolutionReach, filterName } from '../../src/attention/convolution-config.ts';
 import { branchParameters, type LinearMixer } from '../../src/attention/kinds/linear/config.ts';
@@ -67,13 +67,13 @@ function positionsOf(mixer: SmallMixer, { q, k, v }: Rows): ReferencePositions {
   );
 }
 
-/** What the formula gives, row by row: [n][D]. */
+/** The formula's outputs: [n][D]. */
 export function byFormula(mixer: SmallMixer, rows: Rows): Float64Array[] {
   const out = linearReference(branchesOf(mixer), positionsOf(mixer, rows));
   return rows.q.map((_, position) => out.subarray(position * width, (position + 1) * width));
 }
 
-/** The weights of the formula by branch, each [n,n]. */
+/** The formula's weights by branch, each [n,n]. */
 export function weightsOf(mixer: SmallMixer, rows: Rows): Record<'window' | 'memory' | 'convolution', Float32Array> {
   const n = rows.q.length;
   const positions = positionsOf(mixer, rows);
@@ -108,12 +108,12 @@ function addFromSums(out: Float64Array, query: Float64Array, sums: Sums): void {
   unit(query).forEach((factor, row) => addScaled(out, alpha * factor, sums[row]));
 }
 
-/** The same position by position, with no more than the open group's rows and the sums S: [n][D]. */
+/** The same outputs position by position, from S and the open group's rows alone: [n][D]. */
 export function bySums({ group }: SmallMixer, { q, k, v }: Rows): Float64Array[] {
   const sums = emptySums();
   return q.map((query, t) => {
     const open = t - (t % group);
-    // The group that has just closed is added to S, and its rows are not looked at again.
+    // The group that has just closed is added to S; its rows are not read again.
     if (t === open) for (let j = Math.max(0, t - group); j < t; j++) addToSums(sums, k[j], v[j]);
     const out = new Float64Array(width);
     const weights = reluSquaredKernel(query, k.slice(open, t + 1));
@@ -133,12 +133,12 @@ export interface TreeProblem {
   readonly rows: Rows;
 }
 
-/** C: slots of the ring. */
+/** C: slots in the ring. */
 function ringSlots({ group, filter }: TreeProblem['mixer']): number {
   return Math.max(group, convolutionReach(filter.length));
 }
 
-/** The position in each slot of the ring, −1 for none. */
+/** Position in each ring slot; −1 for none. */
 export function ringPositions({ mixer, committed }: TreeProblem): Int32Array {
   const slots = ringSlots(mixer);
   const positions = new Int32Array(slots).fill(-1);
@@ -148,7 +148,7 @@ export function ringPositions({ mixer, committed }: TreeProblem): Int32Array {
   return positions;
 }
 
-/** What every node sees of the ring and of the tree: the masks of the library. */
+/** The library's masks: the ring and tree rows that each node sees. */
 export function masksOf(problem: TreeProblem, rule: TreeRule): MaskBuffers {
   const { mixer, committed, parents } = problem;
   const buffers = makeMaskBuffers(1, parents.length, ringSlots(mixer));
@@ -157,12 +157,12 @@ export function masksOf(problem: TreeProblem, rule: TreeRule): MaskBuffers {
   return buffers;
 }
 
-/** The first position that S does not answer for. */
+/** The first position that is not in S. */
 export function foldedUpTo({ mixer, committed }: Pick<TreeProblem, 'mixer' | 'committed'>): number {
   return foldStart(committed, mixer);
 }
 
-/** The nodes of the tree, all in one step on top of ring and S: [T][D]. */
+/** Outputs of all tree nodes in one step, on ring and S: [T][D]. */
 export function treeStep(problem: TreeProblem, rule: TreeRule): Float64Array[] {
   const { mixer, committed, parents, rows } = problem;
   const { ring, tree } = masksOf(problem, rule);
@@ -191,7 +191,7 @@ export function treeStep(problem: TreeProblem, rule: TreeRule): Float64Array[] {
   });
 }
 
-/** What every node gets if its path is read alone, as ordinary text: [T][D]. */
+/** Outputs of all nodes, each path read alone as ordinary text: [T][D]. */
 export function pathsAlone({ mixer, committed, parents, rows }: TreeProblem): Float64Array[] {
   const tree = new TokenTree(parents);
   return parents.map((_, node) => {
@@ -205,7 +205,7 @@ export function pathsAlone({ mixer, committed, parents, rows }: TreeProblem): Fl
   });
 }
 
-/** The largest difference of two lists of rows. */
+/** Largest difference between two lists of rows. */
 export function largestDifference(a: readonly Float64Array[], b: readonly Float64Array[]): number {
   return a.reduce((most, row, at) => row.reduce((m, x, i) => Math.max(m, Math.abs(x - b[at][i])), most), 0);
 }

@@ -1,4 +1,4 @@
-/** A tree of tokens over the edge of a group: what each node sees, and that it gets what its path would get alone. */
+/** A token tree across a group's edge: what each node sees, and that its output equals its path's own. */
 import { useMemo, useState } from 'preact/hooks';
 import { ChoiceField, Slider } from '../components/fields.tsx';
 import { TokenStrip } from '../components/token-strip.tsx';
@@ -23,13 +23,13 @@ const filter = [0, 0, 0.5, 0.3, 0.2].reverse();
 const tree = new TokenTree(parents);
 
 const rules = {
-  exact: { title: 'exact: every row by the group of who reads it', rule: {} },
+  exact: { title: 'exact: each row by its reader’s group', rule: {} },
   forgetful: {
-    title: "the paper's: the group that has just closed is not seen",
+    title: "the paper's: the group just closed is unseen",
     rule: { seesClosedGroups: false },
   },
   flat: {
-    title: 'a filter over the nodes as they stand in the list',
+    title: 'a filter over nodes in list order',
     rule: { depth: (_, node) => node, offset: (_, node, column) => node - column },
   },
 } satisfies Record<string, { title: string; rule: TreeRule }>;
@@ -70,8 +70,8 @@ export function TreeFigure() {
       </p>
       <SeenTable problem={problem} node={node} rule={rule} />
       <figcaption>
-        All five nodes in one step, against each path read alone as ordinary text: the largest difference of an output
-        is <output data-difference={difference}>{formatNumber(difference, 2)}</output>, in float64.
+        Largest difference between the outputs of all five nodes in one step and of each path read alone as ordinary
+        text: <output data-difference={difference}>{formatNumber(difference, 2)}</output>, in float64.
       </figcaption>
     </figure>
   );
@@ -88,12 +88,12 @@ function sentence({ mixer: { group }, committed }: TreeProblem, node: number, ru
   const own = Math.floor(position / group);
   const closed = own > Math.floor(committed / group);
   const crossing = closed
-    ? `, beyond the edge: ${rule.seesClosedGroups === false ? 'nobody answers for the group before it' : 'the group before it is read row by row, since S has not got it yet'}`
+    ? `, beyond the edge: ${rule.seesClosedGroups === false ? 'nothing covers the group before it' : 'the group before it is read row by row, since S does not hold it yet'}`
     : '';
   return `Node ${letters[node]} is at position ${position}, in group ${own}${crossing}.`;
 }
 
-/** What the node sees of every position: of the text, then of the tree. */
+/** What the node sees at each position, first of the text, then of the tree. */
 function SeenTable({ problem, node, rule }: SeenProps) {
   const { committed, mixer } = problem;
   const { ring, tree: nodes } = masksOf(problem, rule);
@@ -125,7 +125,7 @@ function SeenTable({ problem, node, rule }: SeenProps) {
             <th scope="col">position</th>
             <th scope="col">group</th>
             <th scope="col">seen by {letters[node]}</th>
-            <th scope="col">lag of the convolution</th>
+            <th scope="col">convolution lag</th>
           </tr>
         </thead>
         <tbody>

@@ -11,7 +11,7 @@ import type { ListedRun, RunCurves, RunList } from '../../src/runs/watched-runs.
 import { askRuns, CurveClient } from './server.ts';
 import { numberWords } from './words.ts';
 
-/** Milliseconds between two looks, while something runs and while nothing does. */
+/** Milliseconds between requests, while something runs and while nothing does. */
 const pace = { running: 2_000, idle: 10_000 } as const;
 
 export function RunsApp() {
@@ -43,7 +43,7 @@ export function RunsApp() {
         if (!current) return;
         setProblem(`The server does not answer: ${error instanceof Error ? error.message : String(error)}`);
       }
-      // A page that nobody sees asks nothing; it looks again when it is seen.
+      // A hidden page requests nothing until it is visible again.
       if (current && document.visibilityState === 'visible') timer = setTimeout(() => void look(), next);
     };
     const seen = (): void => {
@@ -90,7 +90,7 @@ export function RunsApp() {
             }}
           />
         )}
-        {list !== undefined && !list.isComplete && <p class="muted">The folder holds more runs than are shown.</p>}
+        {list !== undefined && !list.isComplete && <p class="muted">Not all runs in the folder are shown.</p>}
         {list !== undefined && list.unreadable.length > 0 && <Unreadable list={list} />}
         {shown.length > 0 && <Charts runs={shown} curves={curves} />}
         {shown.map((run) => {
@@ -110,7 +110,7 @@ export function RunsApp() {
   );
 }
 
-/** Those under way, else the newest. */
+/** The running ones, else the newest. */
 function firstChoice(runs: readonly ListedRun[]): ReadonlySet<string> {
   const running = runs.filter(({ state }) => state === 'running').slice(0, mostLines);
   return new Set((running.length > 0 ? running : runs.slice(0, 1)).map(({ id }) => id));

@@ -1,23 +1,22 @@
-/** From what the server knows of runs to what charts show: smoothed, over steps, tokens or time, on one common axis. */
+/** Turns runs' records into chart curves: smoothed, over steps, tokens or time, on one common axis. */
 import type { Curve } from '../../src/runs/series.ts';
 import type { ListedRun, RunCurves } from '../../src/runs/watched-runs.ts';
 
-/** What may run along a chart. */
+/** Possible horizontal axes. */
 export const axes = { steps: 'optimizer steps', tokens: 'tokens', minutes: 'minutes of training' } as const;
 export type Axis = keyof typeof axes;
 
-/** Lines that a chart shows at most; beyond that no eye tells them apart. */
+/** Most lines in a chart; beyond that they are hard to tell apart. */
 export const mostLines = 6;
 
 /** A curve with the name of its run, and of its stage or trial. */
 export interface NamedCurve {
   readonly name: string;
   readonly curve: Curve;
-  /** The same for a run, stage or trial in every chart. */
+  /** The same in every chart for a run, stage or trial. */
   readonly style: number;
 }
 
-/** A chart of the page. */
 export interface ChartKind {
   readonly title: string;
   /** A group's curve, if any. */
@@ -45,7 +44,7 @@ const otherKinds: readonly ChartKind[] = [
   { title: 'Tokens per second', of: tokensPerSecond, isNoisy: true, fromZero: true },
 ];
 
-/** The charts of runs: one of losses for each quantity that they measure, with an axis of its own, and the others. */
+/** The runs' charts: one loss chart for each measured quantity, with its own axis, then the others. */
 export function chartKindsOf(all: readonly RunCurves[]): ChartKind[] {
   const measured = all.flatMap(({ groups }) => groups.filter(({ curves }) => curves.loss !== undefined));
   const quantities = [...new Set(measured.map(({ quantity }) => quantity))];
@@ -55,7 +54,7 @@ export function chartKindsOf(all: readonly RunCurves[]): ChartKind[] {
   return [...losses, ...otherKinds];
 }
 
-/** Seconds are per step; tokens count from the beginning. */
+/** `seconds` is per step; `tokens` counts from the start. */
 function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): Curve | undefined {
   if (tokens === undefined || seconds === undefined || tokens.x.length < 2) return undefined;
   const count = Math.min(tokens.x.length, seconds.x.length);
@@ -67,7 +66,7 @@ function tokensPerSecond({ tokens, seconds }: Readonly<Record<string, Curve>>): 
   };
 }
 
-/** The curves of a kind in all chosen runs; of a study or conversion the last stages or trials. */
+/** A kind's curves in all chosen runs; for a study or conversion, the last stages or trials. */
 export function curvesOf(
   { of, quantity }: ChartKind,
   runs: readonly ListedRun[],
@@ -89,7 +88,7 @@ export function curvesOf(
   return named.slice(-mostLines);
 }
 
-/** The curve over another axis, or over steps if unknown. */
+/** The curve over `axis`; over steps if its values are unknown. */
 function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>>, axis: Axis): Curve {
   if (axis === 'tokens' && tokens !== undefined) return { x: curve.x.map((x) => interpolated(tokens, x)), y: curve.y };
   if (axis === 'minutes' && seconds !== undefined) {
@@ -103,7 +102,7 @@ function along(curve: Curve, { tokens, seconds }: Readonly<Record<string, Curve>
   return curve;
 }
 
-/** y at x, on straight lines between the points. */
+/** y at x, interpolated linearly. */
 function interpolated({ x: xs, y: ys }: Curve, x: number): number {
   const next = xs.findIndex((known) => known >= x);
   if (next === -1) return ys[ys.length - 1];
@@ -112,7 +111,7 @@ function interpolated({ x: xs, y: ys }: Curve, x: number): number {
   return ys[next - 1] + share * (ys[next] - ys[next - 1]);
 }
 
-/** An exponential mean, corrected for its beginning; `weight` of what came before, 0 leaves the curve as it is. */
+/** An exponential mean without start-up bias; `weight` of earlier values, 0 leaves the curve unchanged. */
 export function smoothed({ x, y }: Curve, weight: number): Curve {
   if (weight === 0) return { x, y };
   let mean = 0;
@@ -127,7 +126,7 @@ export function smoothed({ x, y }: Curve, weight: number): Curve {
   };
 }
 
-/** All curves over the values of x that any of them has. */
+/** All curves over the union of their x values. */
 export function aligned(curves: readonly Curve[]): { x: number[]; values: (number | null)[][] } {
   const x = [...new Set(curves.flatMap((curve) => curve.x))].sort((a, b) => a - b);
   const values = curves.map((curve) => {

@@ -1,6 +1,6 @@
 /**
- * Tells zod not to try whether it may compile code from text: the page's Content-Security-Policy forbids that, and browsers
- * report the attempt. It has to be the first import of the page, since schemas look at the setting when they are made.
+ * Stops zod from testing whether it may compile code from text: the page's Content-Security-Policy forbids that, and browsers
+ * report the attempt. Must be the page's first import, because schemas read the setting when they are made.
  */
 import { config } from 'zod/mini';
 

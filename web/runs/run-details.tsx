@@ -1,4 +1,4 @@
-/** A run in full: how it was made, the stages of a conversion, the results of a study. */
+/** A run in full: how it was made, a conversion's stages, a study's results. */
 import type { ListedRun, RunCurves } from '../../src/runs/watched-runs.ts';
 import { dateWords, numberWords, perplexityWords, stepsWords, timeWords } from './words.ts';
 
@@ -33,7 +33,7 @@ export function RunDetails({ run }: { readonly run: ListedRun }) {
   );
 }
 
-/** Stages or trials with what they measured; nothing for a run without. */
+/** Stages or trials with their measurements; nothing for a run without any. */
 export function Stages({ run, curves }: { readonly run: ListedRun; readonly curves: RunCurves }) {
   const groups = curves.groups.filter(({ name }) => name !== '');
   if (groups.length === 0) return null;

@@ -17,11 +17,11 @@ interface Column {
   readonly show: (run: ListedRun) => ComponentChildren;
   readonly key: (run: ListedRun) => string | number | null;
   readonly isNumber?: boolean;
-  /** Words on several lines if the page is narrow. */
+  /** Whether words wrap on a narrow page. */
   readonly wraps?: boolean;
 }
 
-/** What decides between runs comes first. */
+/** The most telling columns come first. */
 const columns: readonly Column[] = [
   { header: 'State', show: ({ state }) => <State state={state} />, key: ({ state }) => state },
   {
@@ -64,7 +64,7 @@ export interface RunTableProps {
   readonly runs: readonly ListedRun[];
   readonly chosen: ReadonlySet<string>;
   readonly onChoose: (id: string, isChosen: boolean) => void;
-  /** Most that may be chosen. */
+  /** Most runs that can be chosen. */
   readonly most: number;
 }
 
@@ -121,7 +121,7 @@ export function RunTable({ runs, chosen, onChoose, most }: RunTableProps) {
   );
 }
 
-/** What is not known comes last, whichever way. */
+/** Unknown values come last in both directions. */
 function compare(a: string | number | null, b: string | number | null, up: boolean): number {
   if (a === null || b === null) return Number(a === null) - Number(b === null);
   const order = typeof a === 'number' && typeof b === 'number' ? a - b : String(a).localeCompare(String(b));

@@ -1,4 +1,4 @@
-/** What the page asks of the server it came from; the answers of src/runs/server.ts. */
+/** Requests to the server that the page came from; see src/runs/server.ts for the answers. */
 import * as z from 'zod/mini';
 import type { RunCurves, RunList } from '../../src/runs/watched-runs.ts';
 
@@ -61,11 +61,11 @@ export async function askRuns(): Promise<RunList> {
   return listSchema.parse(await (await ask('/api/runs')).json());
 }
 
-/** Requests the curves of runs, and keeps unchanged ones. */
+/** Requests curves of runs; unchanged ones come from the cache. */
 export class CurveClient {
   readonly #known = new Map<string, { readonly etag: string; readonly curves: RunCurves }>();
 
-  /** The curves of these runs, the same objects as long as nothing has come; a run that has gone is left out. */
+  /** Curves of these runs, the same objects while unchanged; vanished runs are left out. */
   async ask(ids: readonly string[]): Promise<RunCurves[]> {
     const found = await Promise.all(ids.map((id) => this.#askOne(id).catch(() => undefined)));
     return found.flatMap((curves) => curves ?? []);

@@ -1,4 +1,4 @@
-/** Numbers as the page formats them; src/report/quantities.ts formats numbers that reports share. */
+/** Formats numbers for the page; src/report/quantities.ts has the formats that reports share. */
 import {
   formatCount,
   formatDuration,
@@ -31,7 +31,7 @@ export function stepsWords({ steps, totalSteps, unit }: ListedRun): string {
 
 export const timeWords = (seconds: number): string => formatDuration(Math.round(seconds));
 
-/** Day and minute, in the time of the reader. */
+/** Day and minute, in the reader's time zone. */
 export function dateWords(iso: string): string {
   return new Date(iso).toLocaleString('en-GB', { dateStyle: 'medium', timeStyle: 'short' });
 }
