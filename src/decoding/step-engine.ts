@@ -95,7 +95,7 @@ export class StepEngine implements AsyncDisposable {
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
   /** The step graph's outputs. */
   readonly #outputs: readonly string[];
-  /** Absent if no layer has them. */
+  /** Has no names if no layer replays rows. */
   readonly #laterSums: LaterSums;
   /** The step in progress: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();

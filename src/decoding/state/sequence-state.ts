@@ -113,7 +113,7 @@ export class SequenceState {
     this.#take(sums, this.#sumsAhead, length);
   }
 
-  /** Forgets S between folds, which a text that rests would hold in vain. */
+  /** Forgets S between folds: a resting text would hold it in vain. */
   dropAhead(): void {
     this.folds++;
     this.ahead = 0;

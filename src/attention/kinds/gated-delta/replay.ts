@@ -1,7 +1,8 @@
 /**
  * The gated delta rule over token trees by the runtime's operator, which reads position by position. From S at the
- * last multiple of G, or later (`SequenceState.ahead`), it reads the committed rows since then and each path of the tree. So
- * a node has the same bits, whatever stands beside it and however the text before it was read. A row is [k̂, v, g, β], each of all heads.
+ * last multiple of G, or later (`SequenceState.ahead`), it reads the committed rows since then and each path of the tree.
+ * So a node has the same bits, whatever stands beside it and however the text before it was read. A row is [k̂, v, g, β],
+ * each of all heads.
  */
 import { internalError } from '../../../errors.ts';
 import type { Value } from '../../../graph/graph.ts';
