@@ -1,9 +1,12 @@
 /**
- * Type-checks the `@example`s of public functions. In an example, public names need no import, and names of the function's
- * parameters stand for values of their types. A call that only repeats the signature is no example: such a function has none.
+ * Type-checks the `@example`s of public functions, and the TypeScript blocks of README.md and docs/ as they stand, with
+ * `noUncheckedIndexedAccess`, which a reader's project may use. In an `@example`, public names need no import, and names of the
+ * function's parameters stand for values of their types. A call that only repeats the signature is no example: such a function
+ * has none.
  *
  *     npm run examples
  */
+import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import ts from 'typescript';
 import { packageEntries, projectRoot } from './entries.ts';
@@ -78,12 +81,31 @@ for (const { entry, names } of entries) {
   }
 }
 
+const count = examples.length;
+const pages = readdirSync(join(projectRoot, 'docs'), { recursive: true, encoding: 'utf8' })
+  .filter((name) => name.endsWith('.md'))
+  .map((name) => join('docs', name));
+for (const page of ['README.md', ...pages]) {
+  const markdown = readFileSync(join(projectRoot, page), 'utf8');
+  for (const { index, 1: text } of markdown.matchAll(/^ *```ts\n(.*?)^ *```$/gms)) {
+    const line = markdown.slice(0, index).split('\n').length;
+    examples.push({ file: join(projectRoot, `${page}.${line}.ts`), text: `${text}export {};\n` });
+  }
+}
+
 const options = compilerOptions();
 const paths = Object.fromEntries(
   packageEntries().map(({ specifier, source }) => [specifier, [join(projectRoot, source)]]),
 );
 const checked = {
-  ...{ ...options, paths, noUnusedLocals: false, verbatimModuleSyntax: false, isolatedModules: false },
+  ...{
+    ...options,
+    noUncheckedIndexedAccess: true,
+    paths,
+    noUnusedLocals: false,
+    verbatimModuleSyntax: false,
+    isolatedModules: false,
+  },
   lib: ['lib.es2023.d.ts', 'lib.esnext.disposable.d.ts', 'lib.dom.d.ts'],
 };
 const virtual = new Map(examples.map(({ file, text }) => [file, text]));
@@ -117,4 +139,4 @@ if (faults.length > 0) {
   );
 }
 if (faults.length > 0) process.exitCode = 1;
-else console.log(`${examples.length} examples of public functions type-check`);
+else console.log(`${count} examples of public functions and ${examples.length - count} blocks of the docs type-check`);

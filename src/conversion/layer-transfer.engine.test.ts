@@ -249,6 +249,7 @@ describe('a layer', () => {
     const fixed = linearize(teacher.model, teacher.parameters, parseMixer({ kind: 'window', group: 2 }));
     const states = await statesIn(join(folder, 'refused')).before(0);
     expect(await errorCode(() => at(states, fixed))).toBe('CONFIG');
+    await expect(at(states, { ...student, parameters: new Map() })).rejects.toThrow(/not in memory; load the student/);
     expect(await errorCode(async () => at(await statesIn(join(folder, 'one'), { rows: 1 }).before(0)))).toBe('INPUT');
   });
 });

@@ -255,7 +255,8 @@ function requireTrainable({ model, parameters }: Weighted, layer: number): Weigh
   const own: WeightMap = new Map();
   for (const name of parametersOfMixers(model, [layer]).keys()) {
     const value = parameters.get(name);
-    if (value === undefined || !('data' in value)) throw new LinnetError('TENSOR', `parameter "${name}" is missing`);
+    if (value === undefined || !('data' in value))
+      throw new LinnetError('TENSOR', `parameter "${name}" is not in memory; load the student with loadCausalModel`);
     own.set(name, value);
   }
   if (own.size > 0) return own;

@@ -7,7 +7,7 @@ import { LinnetError } from '../errors.ts';
 import { Random } from '../random.ts';
 import { DecodingEngine } from '../decoding/engine.ts';
 import { type GenerateOptions, generateToEnd } from '../../test/decoding/generated.ts';
-import { type DecodingMethod, sequential } from '../decoding/method.ts';
+import { type Continuation, type DecodingMethod, sequential } from '../decoding/method.ts';
 import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import { beamMethod } from './search/beam-search.ts';
 import { bestBeams } from '../../test/decoding/beams.ts';
@@ -164,11 +164,16 @@ describe('a round', () => {
       const plain = sequential(prompt);
       return { ...plain, conclude: async (text, outputs) => (await plain.conclude(text, outputs)).map(() => 50) };
     };
+    const nothing: DecodingMethod = () => Object.create(null) as Continuation;
+    const half: DecodingMethod = (prompt) => ({
+      ...sequential(prompt),
+      plan: () => Promise.resolve(JSON.parse('null')),
+    });
     const options = { promptTokens: [3, 4, 5], maxTokens: 6, ignoreEos: true };
     const expected = await generateToEnd(engine, options);
     const runner = new Runner(engine);
     const texts = await Promise.allSettled(
-      [sequential, failing, outside, speculative(lookupDrafter())].map((method) =>
+      [sequential, failing, outside, nothing, half, speculative(lookupDrafter())].map((method) =>
         ending(runner.submit(jobFor(options, method))),
       ),
     );
@@ -176,6 +181,13 @@ describe('a round', () => {
       { value: { finish: 'length', tokens: expected.tokens } },
       { reason: { message: 'no plan' } },
       { reason: { code: 'INPUT' } },
+      {
+        reason: {
+          code: 'INPUT',
+          message: 'what `method` returned is an object, expected an object with plan and conclude',
+        },
+      },
+      { reason: { code: 'INPUT', message: 'a plan of `method` is null, expected a list' } },
       { value: { finish: 'length', tokens: expected.tokens } },
     ]);
   });

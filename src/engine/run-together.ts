@@ -10,7 +10,7 @@ import type { Generation, RunnerOptions, TextJob } from './text-job.ts';
  * @throws LinnetError `ABORTED` when the signal fires between two rounds, and like `Runner.submit`
  * @example
  * ```ts
- * const [{ text }] = await runTogether(engine, [{ prompt: { tokens: [1, 403, 407] }, maxTokens: 20 }], {});
+ * const [generation] = await runTogether(engine, [{ prompt: { tokens: [1, 403, 407] }, maxTokens: 20 }], {});
  * ```
  */
 export async function runTogether(

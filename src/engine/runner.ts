@@ -11,7 +11,6 @@ import { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import { eventLoopTurn } from '../runtime/program.ts';
 import type { StepEngine, StepOutput, StepRequest, StepWeights } from '../decoding/step-engine.ts';
 import { LinnetError, OverloadError } from '../errors.ts';
-import { requireKind } from '../files/arguments.ts';
 import { JobRows } from './job-rows.ts';
 import { cancelled, type JobSurroundings, RunningJob } from './running-job.ts';
 import type { RunningText } from './running-text.ts';
@@ -44,7 +43,6 @@ export class Runner implements AsyncDisposable {
     const { tokenizer, prefixes, mtp, drafter = 'off', observer = {}, parallel = 8, maxQueue = 64 } = options;
     const { deterministic = false, readerBytes = 64 << 10, learned = new LearnedByOwner() } = options;
     const { chunk = engine.promptChunk, readerTimeout = 30_000, closingTimeout = 5_000 } = options;
-    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
     const pacing = new AdaptiveSpeculation(roundPacing, learned.costs);
     this.engine = engine;
     this.parallel = parallel;

@@ -84,8 +84,7 @@ export class RunningJob {
 
   /** @throws LinnetError `INPUT` for an inconsistent job, or a state in use; `CONFIG` for sampling settings out of range */
   constructor(job: TextJob, around: JobSurroundings) {
-    const { maxTokens, n = 1, prompt, state, tokenizer } = job;
-    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
+    const { maxTokens, n = 1, prompt, state } = job;
     if (n > around.parallel) {
       const most = `${around.parallel} texts run at a time; ask for fewer`;
       throw new LinnetError('INPUT', `${n} continuations are asked for and ${most}`);
@@ -271,6 +270,7 @@ export class RunningJob {
   #newText(choice: number): RunningText {
     const { job } = this;
     const { tokenizer = this.#around.tokenizer } = job;
+    if (tokenizer !== undefined) requireKind(tokenizer, 'tokenizer', ['encode', 'decode'], 'a tokenizer');
     const { eosIds } = this.#around.engine.model;
     const isScored = job.scores?.text !== undefined && tokenizer !== undefined;
     const scores = isScored ? new ScoreStream(tokenizer, job.prompt.tokens) : undefined;

@@ -72,9 +72,14 @@ export function requireOptions(
 }
 
 /** @throws LinnetError `INPUT` for a value that lacks one of the methods or fields that identify its kind */
-export function requireKind(value: unknown, name: string, fields: readonly string[], expected: string): void {
-  const isOne = typeof value === 'object' && value !== null && fields.every((field) => field in value);
-  if (!isOne) throw wrong(name, value, expected);
+export function requireKind(
+  value: unknown,
+  name: string,
+  fields: readonly string[],
+  expected: string,
+): asserts value is object {
+  if (typeof value === 'object' && value !== null && fields.every((field) => field in value)) return;
+  throw wrong(name, value, expected);
 }
 
 /** @throws LinnetError with `code` unless the value is a whole number of at least `least` */

@@ -66,7 +66,7 @@ const outputs = ['queries', 'keys', 'values', 'mixed', 'weights'] as const;
  * @example
  * ```ts
  * const maps = await attentionMaps(model, parameters, tokens, { compile });
- * const { window, memory } = maps.layers[0].branches;
+ * for (const { branches } of maps.layers) console.log(branches.window, branches.memory);
  * ```
  */
 export async function attentionMaps(
