@@ -76,7 +76,10 @@ async function* joined(files: readonly string[]): AsyncGenerator<SourcedRow> {
 async function requireFolder(dir: string): Promise<void> {
   const status = await stat(dir).catch(() => undefined);
   if (status?.isDirectory() === true) return;
-  throw new LinnetError('NOT_FOUND', `${dir} is not a folder; --data, in a plan "data" (--set data=…), names the folder that holds the data of tasks`);
+  throw new LinnetError(
+    'NOT_FOUND',
+    `${dir} is not a folder; --data, in a plan "data" (--set data=…), names the folder that holds the data of tasks`,
+  );
 }
 
 async function isFile(path: string): Promise<boolean> {
