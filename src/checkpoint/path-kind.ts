@@ -52,8 +52,8 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     return kind(
       'export',
       `an exported folder (${EXPORT_FILE})`,
-      'which has no readable weights; give the model it was made from. generate, chat, serve, eval perplexity, ' +
-        'study rules, inspect and bench take it directly',
+      'its weights cannot be read back; give the model it was made from. generate, chat, serve, check, inspect, ' +
+        'bench, study rules, eval perplexity, agreement and tasks take it directly',
     );
   }
   const weights = names.filter((name) => name.endsWith(WEIGHTS_SUFFIX));

@@ -251,8 +251,9 @@ export function studyOf<Plan extends object, Trial, Place extends TrialPlace, Me
         return await study.report(options);
       } catch (error) {
         if (out === undefined || !(error instanceof LinnetError) || error.code !== 'ABORTED') throw error;
-        const message = `${error.message}; to continue, give the same command again`;
-        throw new LinnetError('ABORTED', message, { cause: error });
+        throw new LinnetError('ABORTED', `${error.message}; to continue, give the same command again`, {
+          cause: error,
+        });
       }
     },
     /** Runs trials of the queue; the models and texts of the plan used last stay loaded. */

@@ -32,6 +32,7 @@ export interface TrialHooks extends Stoppable {
  */
 export interface PlanSource {
   readonly name: string;
+  /** A path in the plan, from the plan's folder; corpora and stdin as they are. */
   readonly place: (path: string) => string;
   readonly tokenizer: (name: string) => Promise<string>;
   readonly model: PlanSource['tokenizer'];
@@ -45,7 +46,7 @@ export function planSource(file?: string, check?: ModelCheck): PlanSource {
   const folder = file === undefined ? '.' : dirname(file);
   return {
     name: file ?? 'the plan',
-    place: (path) => resolve(folder, path),
+    place: (path) => (/^(npm:|-$)/.test(path) ? path : resolve(folder, path)),
     tokenizer: (name) => modelHere(name, folder),
     async model(name) {
       const found = await modelHere(name, folder);

@@ -163,8 +163,10 @@ function nextByteQuestions(text: string): EvaluationData {
   const tokens = documentTokens(byteTokenizer(), text, false);
   const places = tokens.length - contextBytes - 1;
   if (places < 1) {
-    const message = `the held-out text has only ${tokens.length} bytes; give at least 10,000 characters of text`;
-    throw new LinnetError('INPUT', message);
+    throw new LinnetError(
+      'INPUT',
+      `the held-out text has only ${tokens.length} bytes; give at least 10,000 characters of text`,
+    );
   }
   const count = Math.min(questions, places);
   const windows = Array.from({ length: count }, (_, i) => {

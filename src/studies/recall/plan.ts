@@ -134,8 +134,10 @@ function startOf(
   }
   const pattern = typeof values === 'number' ? [values] : values;
   if (data.length % pattern.length !== 0) {
-    const message = `"initial" has ${pattern.length} numbers for ${name} with ${data.length} elements; give a divisor`;
-    throw new LinnetError('CONFIG', message);
+    throw new LinnetError(
+      'CONFIG',
+      `"initial" has ${pattern.length} numbers for ${name} with ${data.length} elements; give a divisor`,
+    );
   }
   const repeated = data.map((_, at) => pattern[at % pattern.length]);
   return float32(shape, repeated);

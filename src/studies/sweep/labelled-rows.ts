@@ -30,9 +30,10 @@ export async function readTaskRows(plan: ClassificationPlan, place: (path: strin
     const train = rows.train.slice(0, limit.train);
     const validation = rows.validation.slice(0, limit.validation);
     if (train.length === 0 || validation.length === 0) {
-      const { name } = rows.task;
-      const message = `task ${name} has ${train.length} training and ${validation.length} validation rows`;
-      throw new LinnetError('INPUT', message);
+      throw new LinnetError(
+        'INPUT',
+        `task ${rows.task.name} has ${train.length} training and ${validation.length} validation rows`,
+      );
     }
     read.push({ ...rows, train, validation });
   }

@@ -37,7 +37,7 @@ function study(fields: Record<string, unknown> = {}): Promise<Sweep> {
   const plan = {
     version: 1,
     title: 'a study',
-    data: [join(folder, 'text.jsonl')],
+    data: ['text.jsonl'], // from the plan's folder
     heldOut: 2,
     windows: 3,
     tokenizer: '.',

@@ -41,7 +41,9 @@ export async function textSubjects(
   source: PlanSource,
 ): Promise<(name: string) => Promise<SweepSubject>> {
   const tokenizer = await loadTokenizer(await source.tokenizer(plan.tokenizer));
-  const split = splitDocuments(await loadDocuments(plan.data, { field: plan.field }), { heldOut: plan.heldOut });
+  const split = splitDocuments(await loadDocuments(plan.data.map(source.place), { field: plan.field }), {
+    heldOut: plan.heldOut,
+  });
   const texts = new Map<string, StudyText>();
   return async (name) => {
     const choice = plan.models[name];
