@@ -78,8 +78,8 @@ export function requireKind(
   fields: readonly string[],
   expected: string,
 ): asserts value is object {
-  if (typeof value === 'object' && value !== null && fields.every((field) => field in value)) return;
-  throw wrong(name, value, expected);
+  if (typeof value !== 'object' || value === null) throw wrong(name, value, expected);
+  for (const field of fields) if (!(field in value)) throw wrong(name, value, expected);
 }
 
 /** @throws LinnetError with `code` unless the value is a whole number of at least `least` */

@@ -128,19 +128,21 @@ function answerOf(fields: Fields, serving: Serving, records: readonly TextRecord
       return [chunk({ ...common, text: '', finish_reason: finishOf(piece.event) })];
     },
     last: () => shared.last(head),
-    whole: () => ({
-      ...head,
-      choices: records.flatMap((record) =>
-        record.choices.map(({ index, text, scores, tokens, end }) => ({
-          index,
-          text: echoed(record) + text,
-          logprobs: logprobs(record, [...scores, ...(end?.scores ?? [])], true),
-          finish_reason: end === undefined ? finishBefore(record) : finishOf(end),
-          ...(withIds && { prompt_token_ids: record.prompt, token_ids: tokens }),
-          ...(promptTop !== undefined && { prompt_logprobs: promptLogprobs(record.scores, promptTop, names) }),
-        })),
-      ),
-      usage: usageOf(records),
-    }),
+    whole() {
+      const choices: object[] = [];
+      for (const record of records) {
+        for (const { index, text, scores, tokens, end } of record.choices) {
+          choices.push({
+            index,
+            text: echoed(record) + text,
+            logprobs: logprobs(record, [...scores, ...(end?.scores ?? [])], true),
+            finish_reason: end === undefined ? finishBefore(record) : finishOf(end),
+            ...(withIds && { prompt_token_ids: record.prompt, token_ids: tokens }),
+            ...(promptTop !== undefined && { prompt_logprobs: promptLogprobs(record.scores, promptTop, names) }),
+          });
+        }
+      }
+      return { ...head, choices, usage: usageOf(records) };
+    },
   };
 }
