@@ -86,6 +86,11 @@ export class Random {
     return radius * Math.cos(2 * Math.PI * this.uniform());
   }
 
+  /** Standard normals. */
+  normals(length: number): Float32Array {
+    return Float32Array.from({ length }, () => this.normal());
+  }
+
   /** Shuffles in place (Fisher–Yates). */
   shuffle<T>(items: T[]): T[] {
     if (!Array.isArray(items)) throw new RangeError('random: the items to shuffle are not a list');

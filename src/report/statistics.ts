@@ -6,6 +6,12 @@ export function groupedBy<T>(items: readonly T[], keyOf: (item: T) => string | n
   return [...group(items, keyOf).values()];
 }
 
+/** Items in at most `most` stretches of neighbours, all of one length but the last. */
+export function stretchesOf<T>(items: readonly T[], most: number): T[][] {
+  const length = Math.max(1, Math.ceil(items.length / most));
+  return Array.from({ length: Math.ceil(items.length / length) }, (_, i) => items.slice(i * length, (i + 1) * length));
+}
+
 export function average(values: Iterable<number> & { readonly length: number }): number {
   let sum = 0;
   for (const value of values) sum += value;

@@ -77,7 +77,6 @@ function repeated(row: Float32Array, count: number): Float32Array {
  */
 export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
   const random = new Random(1);
-  const numbers = (count: number): Float32Array => Float32Array.from({ length: count }, () => random.normal());
   const graph = new Graph('order of sums');
   for (const { E, rows } of stretches) {
     const weights = graph.input(`weights.${E}`, 'float32', [1, 2, 'T', rows]);
@@ -91,12 +90,12 @@ export async function addsInOrder(compile: GraphCompiler): Promise<boolean> {
       shape,
       Uint8Array.from({ length: 8 * inner }, () => random.integer(256)),
     );
-    const scales = float32([shape[0], shape[1]], numbers(shape[0] * shape[1]));
+    const scales = float32([shape[0], shape[1]], random.normals(shape[0] * shape[1]));
     graph.output(`codes.${block}`, blockMatmul(activations, graph.constant(codes), graph.constant(scales)));
   }
   await using program = await compile(graph);
-  const ofCodes = numbers(inner);
-  const factors = stretches.map(({ E }) => ({ weights: numbers(terms), values: numbers(terms * E) }));
+  const ofCodes = random.normals(inner);
+  const factors = stretches.map(({ E }) => ({ weights: random.normals(terms), values: random.normals(terms * E) }));
   let first: readonly Float32Array[] | undefined;
   for (const place of places) {
     for (const T of rowCounts) {

@@ -9,11 +9,11 @@ import type { ReferenceInput } from '../../attention/reference.ts';
 import { internalError, LinnetError } from '../../errors.ts';
 import { reshape } from '../../graph/ops/layout.ts';
 import { matmul } from '../../graph/ops/contraction.ts';
-import { elementCount, tensor, type Tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
+import { tensor, type Tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
 import { declareMixer } from '../../models/mixer-parameters.ts';
 import { type CausalModel, type ModelDescription, valueWidth } from '../../models/model.ts';
 import { embedding } from '../../nn/linear.ts';
-import { ParameterList } from '../../nn/parameters.ts';
+import { drawValues, ParameterList } from '../../nn/parameters.ts';
 import { noPositions } from '../../nn/positions.ts';
 import type { Random } from '../../random.ts';
 
@@ -146,9 +146,5 @@ function headsOutermost(table: Float32Array, tokens: ArrayLike<number>, heads: n
 }
 
 function normals(shape: readonly number[], random: Random, deviation: number): Tensor<'float32'> {
-  return tensor(
-    'float32',
-    shape,
-    Float32Array.from({ length: elementCount(shape) }, () => deviation * random.normal()),
-  );
+  return tensor('float32', shape, drawValues({ normal: deviation }, shape, random));
 }

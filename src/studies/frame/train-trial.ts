@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { type LoadedModel, loadModel } from '../../checkpoint/load-model.ts';
 import { LinnetError } from '../../errors.ts';
-import { average } from '../../report/statistics.ts';
+import { average, stretchesOf } from '../../report/statistics.ts';
 import { describeModel, type Model } from '../../models/families/index.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { train, type TrainingJob } from '../../training/trainer.ts';
@@ -80,9 +80,6 @@ export async function trainTrial(
 }
 
 function meansOfNeighbours(losses: readonly number[]) {
-  const each = Math.max(1, Math.ceil(losses.length / curvePoints));
-  return Array.from({ length: Math.ceil(losses.length / each) }, (_, at) => {
-    const part = losses.slice(at * each, (at + 1) * each);
-    return { update: at * each + part.length, loss: average(part) };
-  });
+  let update = 0;
+  return stretchesOf(losses, curvePoints).map((part) => ({ update: (update += part.length), loss: average(part) }));
 }

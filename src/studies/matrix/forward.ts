@@ -83,7 +83,7 @@ export async function runBackward(
   const feeds = feedsOf(model, texts);
   const logits = logitsOf(model)(source, inputsOf(graph, feeds));
   const shape = logits.shape.map(Number);
-  const upstream = tensor('float32', shape, normals(elementCount(shape), random));
+  const upstream = tensor('float32', shape, random.normals(elementCount(shape)));
   const loss = sum(mul(logits, graph.constant(upstream)));
   graph.output('loss', loss);
   const names = [...source.values.keys()];
@@ -91,7 +91,7 @@ export async function runBackward(
   await using program = await compile(graph, options);
   const fetched = names.map((name) => `gradient ${name}`);
   const found = await run(program, parameters, feeds, fetched);
-  const direction = new Map([...parameters].map(([name, { data }]) => [name, normals(data.length, random)]));
+  const direction = new Map([...parameters].map(([name, { data }]) => [name, random.normals(data.length)]));
   let gradient = 0;
   let squares = 0;
   let finite = true;
@@ -121,10 +121,6 @@ export async function runBackward(
 
 /** Step sizes between visible curvature of the loss and its float32 rounding; the best one differs by mixer. */
 const differenceSteps = [2 ** -10, 2 ** -12, 2 ** -14, 2 ** -16, 2 ** -18];
-
-function normals(count: number, random: Random): Float32Array {
-  return Float32Array.from({ length: count }, () => random.normal());
-}
 
 /** Parameters that a short batch does not reach, such as α with a single group, are not inputs of its program. */
 function run<K extends string>(

@@ -6,7 +6,7 @@ import { lineChart } from '../../report/charts/chart.ts';
 import { commandLine } from '../../report/command-line.ts';
 import { writeReport } from '../../report/html.ts';
 import { type Metric, readRun } from '../../report/record.ts';
-import { average } from '../../report/statistics.ts';
+import { average, stretchesOf } from '../../report/statistics.ts';
 
 /** Table columns; columns without values are left out. */
 const columns = ['update', 'loss', 'heldOutLoss', 'gradientNorm', 'learningRate', 'tokens', 'seconds'] as const;
@@ -62,9 +62,7 @@ function pointsOf(metrics: readonly Metric[], name: string): Point[] {
 }
 
 function averaged(points: readonly Point[]): Point[] {
-  const size = Math.ceil(points.length / mostPoints);
-  return Array.from({ length: Math.ceil(points.length / size) }, (_, i) => {
-    const part = points.slice(i * size, (i + 1) * size);
+  return stretchesOf(points, mostPoints).map((part) => {
     return { x: average(part.map(({ x }) => x)), y: average(part.map(({ y }) => y)) };
   });
 }

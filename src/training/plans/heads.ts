@@ -36,10 +36,7 @@ export const headsShape = {
     'factor',
     "weight of head i's loss, to the power i",
   ),
-  joint: z
-    .boolean()
-    .default(false)
-    .meta({ description: "also train the model (Medusa-2), on its own loss plus the heads'" }),
+  joint: offByDefault.meta({ description: "also train the model (Medusa-2), on its own loss plus the heads'" }),
   headWeight: described(
     z.number().min(0).max(100).optional(),
     'factor',

@@ -74,14 +74,11 @@ export const settingsShape = {
 
 /** For plans that train causal models. */
 export const recomputeShape = {
-  recompute: z
-    .boolean()
-    .default(false)
-    .meta({
-      description:
-        "recompute each layer's results for its gradient instead of keeping all layers': less memory for long rows, " +
-        'about a quarter more time',
-    }),
+  recompute: offByDefault.meta({
+    description:
+      "recompute each layer's results for its gradient instead of keeping all layers': less memory for long rows, " +
+      'about a quarter more time',
+  }),
 };
 
 const engineShape = {

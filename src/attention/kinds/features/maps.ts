@@ -163,8 +163,7 @@ export function orthogonalDirections(width: number, count: number, seed: number)
 
 /** Independent standard normal directions [width, count], float32: the frequencies of RFA, the hyperplanes of hashes. */
 export function normalDirections(width: number, count: number, seed: number): Float32Array {
-  const random = new Random(seed);
-  return Float32Array.from({ length: width * count }, () => random.normal());
+  return new Random(seed).normals(width * count);
 }
 
 function normalVector(width: number, random: Random): Float64Array {
