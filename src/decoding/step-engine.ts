@@ -95,8 +95,8 @@ export class StepEngine implements AsyncDisposable {
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
   /** The step graph's outputs. */
   readonly #outputs: readonly string[];
-  /** Has no names if no layer replays rows. */
-  readonly #laterSums: LaterSums;
+  /** Absent if no layer replays rows. */
+  readonly #laterSums: LaterSums | undefined;
   /** The step in progress: steps share mask buffers, which must not change while the program reads them. */
   #turn: Promise<unknown> = Promise.resolve();
 
@@ -124,7 +124,8 @@ export class StepEngine implements AsyncDisposable {
     this.#encoder = encoder;
     const shifts = (model.sizes.shiftWidth ?? 0) > 0 ? ['shifts'] : [];
     this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...shifts];
-    this.#laterSums = new LaterSums(layout, [program, prompt]);
+    const later = new LaterSums(layout, [program, prompt]);
+    this.#laterSums = later.names.size > 0 ? later : undefined;
     this.#feeds = {
       step: new StepFeeds(model, layout, program, 'step'),
       prompt: new StepFeeds(model, layout, prompt, 'prompt'),
@@ -234,11 +235,11 @@ export class StepEngine implements AsyncDisposable {
     }
     const shiftCount = nodes * this.model.mixers.length * shiftWidth;
     const shifts = shiftCount > 0 ? dataOf(results.shifts, 'float32', shiftCount) : new Float32Array(0);
-    const later = this.#laterSums.of(results, requests);
+    const later = this.#laterSums?.of(results, requests);
     const answers: StepOutput[] = [];
     let taken = 0;
     for (const [sequence, { state, wanted }] of requests.entries()) {
-      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later[sequence] };
+      const rows = { data, shifts, nodes: T, sequence, committed: state.length, later: later?.[sequence] };
       const output = { logits: new Array<Float32Array>(), hidden: new Array<Float32Array>(), rows };
       for (let end = taken + wanted.length; taken < end; taken++) {
         output.logits.push(logits.subarray(taken * vocabulary, (taken + 1) * vocabulary));
@@ -267,8 +268,8 @@ export class StepEngine implements AsyncDisposable {
     }
     const nodes = this.layout.productRows ? most : products;
     const program = this.#programs[weights];
-    const later = this.#laterSums.outputsOf(requests);
-    const final = (later.length > 0 && nodes === most && this.#laterSums.finalRows(rows)) || 0;
+    const later = this.#laterSums?.outputsOf(requests) ?? [];
+    const final = (later.length > 0 && nodes === most && this.#laterSums?.finalRows(rows)) || 0;
     const outputs = final > 0 ? finalOutputs(program, this.#outputs) : this.#outputs;
     const { feeds, kept } = this.#feeds[weights].feeds(rows, nodes, products, inPairs, final);
     const results = await program.run(feeds, [...outputs, ...later], kept);
