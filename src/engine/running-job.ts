@@ -236,6 +236,12 @@ export class RunningJob {
       this.texts.add(text);
       const { method, sampler } = text.parts;
       text.continuation = method({ engine, state, sampler, logits, hidden, recent: this.#recent });
+      requireKind(
+        text.continuation,
+        'what `method` returned',
+        ['plan', 'conclude'],
+        'an object with plan and conclude',
+      );
     }
     observer.reused?.(this.job.prompt.tokens.length, this.#cached);
   }
@@ -250,7 +256,7 @@ export class RunningJob {
     if (state === undefined) throw internalError('a text ends before its state is known');
     const unread = await text.settle();
     if (unread.length > 0) await this.#around.engine.prefill(state, unread, { weights: 'step' });
-    state.dropAhead();
+    if (state.ahead > 0) state.dropAhead();
     const generation = text.result({ state, prefillSeconds: this.#seconds });
     const { finish, tokens, decodeSeconds } = generation;
     if (this.#caches && choice === 0 && finish !== 'abort' && !deterministic) {

@@ -5,7 +5,7 @@ import type { TextPace } from '../decoding/speculation/adaptive-speculation.ts';
 import type { VerifiedTree } from '../decoding/speculation/speculative.ts';
 import type { StepOutput, StepRequest } from '../decoding/step-engine.ts';
 import { internalError, LinnetError } from '../errors.ts';
-import { requireCount, requireIterable, requireKind, requireOptions, requireTokens } from '../files/arguments.ts';
+import { requireCount, requireIterable, requireOptions, requireTokens } from '../files/arguments.ts';
 import { StopStringMatcher } from '../tokenizer/stop-strings.ts';
 import { TextStream } from '../tokenizer/text-stream.ts';
 import type { Tokenizer } from '../tokenizer/tokenizer.ts';
@@ -88,10 +88,10 @@ export class RunningText {
     const { prompt, maxTokens } = this.parts.job;
     this.#started = performance.now();
     this.requests = [];
-    requireKind(this.continuation, 'what `method` returned', ['plan', 'conclude'], 'an object with plan and conclude');
+    if (this.continuation === undefined) throw internalError('a round before the prompt has been read');
     const count = maxTokens - (this.#tokens.length - prompt.tokens.length);
     const requests = await this.continuation.plan(this.#tokens, { count, ends: this.#ends });
-    requireIterable(requests, 'a plan of `method`');
+    if (!Array.isArray(requests)) requireIterable(requests, 'a plan of `method`');
     this.requests = requests;
   }
 
