@@ -235,13 +235,9 @@ export class RunningJob {
       this.#states.push(state);
       this.texts.add(text);
       const { method, sampler } = text.parts;
-      text.continuation = method({ engine, state, sampler, logits, hidden, recent: this.#recent });
-      requireKind(
-        text.continuation,
-        'what `method` returned',
-        ['plan', 'conclude'],
-        'an object with plan and conclude',
-      );
+      const continuation = method({ engine, state, sampler, logits, hidden, recent: this.#recent });
+      requireKind(continuation, 'what `method` returned', ['plan', 'conclude'], 'an object with plan and conclude');
+      text.continuation = continuation;
     }
     observer.reused?.(this.job.prompt.tokens.length, this.#cached);
   }
