@@ -164,7 +164,7 @@ describe('linnet chat --tools', () => {
 
   it('says which function a text cannot be held to, and goes on', async () => {
     const file = join(folder, 'unheld.json');
-    const parameters = { properties: { a: { not: {} } } };
+    const parameters = { properties: { a: { not: { type: 'null' } } } };
     writeFileSync(file, JSON.stringify([{ type: 'function', function: { name: 'f', parameters } }]));
     const run = await chat(['Hello', '/state'], '--chat-template', template, '--tools', file);
     expect(run.stdout).toMatch(/function "f".*"not"[^]*0 tokens in 0 turns/);

@@ -209,7 +209,7 @@ describe('/api/generate and /api/chat', () => {
     ['generate', { prompt: 'a', think: 'much' }, /"think"/],
     ['generate', { prompt: 'a', images: ['aGk='] }, /"images"/],
     ['chat', { messages: [{ role: 'user', content: 'a', images: ['aGk='] }] }, /images are not supported/],
-    ['chat', { messages, format: { type: 'object', not: {} } }, /"not"/],
+    ['chat', { messages, format: { type: 'object', not: { type: 'null' } } }, /"not"/],
     ['chat', { messages, options: { mirostat: 2 } }, /"options.mirostat" is wrong: only 0/],
     ['chat', { messages, options: { temperature: 'hot' } }, /"options.temperature"/],
     ['chat', { messages, tools: [...tools, ...tools] }, /two functions/],

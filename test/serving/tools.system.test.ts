@@ -202,7 +202,11 @@ describe('chats that call functions', () => {
       /"f" have the type/,
     ],
     [
-      { tools: [{ type: 'function', function: { name: 'f', parameters: { properties: { a: { not: {} } } } } }] },
+      {
+        tools: [
+          { type: 'function', function: { name: 'f', parameters: { properties: { a: { not: { type: 'null' } } } } } },
+        ],
+      },
       'tools',
       /"not"/,
     ],

@@ -115,6 +115,30 @@ const cases: readonly (readonly [string, unknown, readonly unknown[], readonly u
   ],
   ['numbers', { type: 'number', exclusiveMinimum: 0, maximum: 10 }, [0.5, 1, 9.25, 10], [0, -1, 10.5, 11]],
   ['negative numbers', { type: 'number', minimum: -3, exclusiveMaximum: -1 }, [-3, -1.5, -2], [-1, -3.5, -0.5, 0, 1]],
+  [
+    'numbers between fractions',
+    z.toJSONSchema(z.number().gt(-1.25).max(0.07)),
+    [-1.2, -1.249999, -1, -0.5, 0, 0.000001, 0.069999, 0.07],
+    [-1.25, -1.26, 0.07001, 0.1, 1, -2],
+  ],
+  ['numbers from a fraction', z.toJSONSchema(z.number().min(0.5)), [0.5, 0.55, 1, 12.5, 123456789012345], [0.4, 0, -1]],
+  ['float32', z.toJSONSchema(z.float32()), [0, -0.5, 123456789012345.5], [1e39, 1e21]],
+  ['float64', z.toJSONSchema(z.float64()), [0, -0.5, 123456789012345.5], []],
+  [
+    'durations',
+    z.toJSONSchema(z.iso.duration()),
+    ['P3W', 'P1Y2M3DT4H5M6.7S', 'PT5M', 'P2DT1S'],
+    ['P', 'PT', 'P1YT', 'P1W2D', 'P1D2M'],
+  ],
+  ['host names', z.toJSONSchema(z.hostname()), ['localhost', 'a.b-c.example.', '127.0.0.1'], ['', '-a', 'a..b', 'a_b']],
+  [
+    'nothing for a name',
+    z.toJSONSchema(z.object({ a: z.never().optional(), b: z.null() })),
+    [{ b: null }],
+    [{ a: 1, b: null }],
+  ],
+  ['nothing in a list', z.toJSONSchema(z.array(z.never())), [[]], [[1]]],
+  ['nothing or something', z.toJSONSchema(z.union([z.never(), z.null()])), [null], [1]],
   ['dates', { type: 'string', format: 'date' }, ['2026-11-25'], ['2026-13-01', 'x']],
   [
     'trees',
@@ -173,6 +197,20 @@ describe('schemas', () => {
     );
   });
 
+  it('of numbers are exact at their bounds', () => {
+    const bound = fc.integer({ min: -30_000, max: 30_000 }).map((units) => units / 1000);
+    const value = fc.integer({ min: -310_000, max: 310_000 }).map((units) => units / 10_000);
+    fc.assert(
+      fc.property(bound, bound, fc.oneof(value, bound), fc.boolean(), (a, b, number, isOpen) => {
+        const [least, most] = [Math.min(a, b), Math.max(a, b) + 1];
+        const schema = { type: 'number', [isOpen ? 'exclusiveMinimum' : 'minimum']: least, exclusiveMaximum: most };
+        const expected = (isOpen ? number > least : number >= least) && number < most;
+        expect(accepts(schema, String(number))).toBe(expected);
+      }),
+      { seed: 1, numRuns: 300 },
+    );
+  });
+
   it('that cannot be used are refused', () => {
     const deep = (levels: number): unknown => (levels === 0 ? {} : { type: 'array', items: deep(levels - 1) });
     const refused: readonly unknown[] = [
@@ -209,7 +247,12 @@ describe('schemas', () => {
       { properties: [] },
       { required: ['x'] },
       { type: 'integer', minimum: 3, maximum: 2 },
-      { type: 'number', minimum: 0.5 },
+      { type: 'number', minimum: 5e9 },
+      { type: 'number', minimum: 0.1, exclusiveMaximum: 0.100001, maximum: 0.1, exclusiveMinimum: 0.1 },
+      { type: 'number', minimum: 1e20 },
+      { anyOf: [{ not: {} }] },
+      { properties: { a: { not: {} } }, required: ['a'] },
+      { properties: { a: { not: {} } }, additionalProperties: true },
       deep(60),
       { enum: ['x'.repeat(200_000)] },
     ];
@@ -223,6 +266,8 @@ describe('schemas', () => {
   it('say what to do instead', () => {
     expect(() => schemaGrammar(z.object({ a: z.int() }))).toThrow('give z.toJSONSchema(schema)');
     expect(() => schemaGrammar(z.toJSONSchema(z.int().multipleOf(5)))).toThrow(/"multipleOf" .* leave it out/);
+    expect(() => schemaGrammar({ pattern: '(?=a)' })).toThrow(/pattern .*"\(\?=a\)" is not supported; use groups/);
+    expect(() => schemaGrammar(z.toJSONSchema(z.never()))).toThrow(/accepts nothing; leave it out/);
   });
 
   it('of any JSON are read or refused', () => {

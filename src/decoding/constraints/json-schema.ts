@@ -8,13 +8,11 @@ import { checkJsonLimits, isJsonObject, type JsonObject } from '../../files/json
 import {
   type Grammar,
   type Member,
-  type NumberBounds,
   type Pattern,
   anyOf,
   anyValue,
   blanks,
   exactText,
-  integerBetween,
   jsonArray,
   jsonInteger,
   jsonNumber,
@@ -155,7 +153,7 @@ class SchemaReader {
   #read(schema: unknown, place: Place): Pattern {
     if (++this.#count > most.schemas) throw wrong(place.path, `there are more than ${most.schemas} schemas in it`);
     if (schema === true) return anyValue;
-    if (schema === false) throw wrong(place.path, 'it accepts nothing');
+    if (isNever(schema)) throw wrong(place.path, 'it accepts nothing; leave it out');
     if (!isJsonObject(schema)) throw wrong(place.path, 'a schema must be an object or true');
     refuseUnsupported(schema, place.path);
     return this.#combination(schema, place) ?? this.#ofTypes(schema, place);
@@ -167,14 +165,17 @@ class SchemaReader {
     if (given === undefined) return undefined;
     const allowed = ['enum', 'const'].includes(given) ? [given, 'type'] : [given];
     const beside = assertions.find((keyword) => Object.hasOwn(schema, keyword) && !allowed.includes(keyword));
-    if (beside !== undefined) throw wrong(place.path, `"${beside}" next to "${given}" is not supported`);
+    if (beside !== undefined)
+      throw wrong(place.path, `"${beside}" next to "${given}" is not supported; write one schema`);
     const value = schema[given];
     if (given === '$ref') return this.#reference(value, place);
     if (given === 'const') return exactText(JSON.stringify(value));
     if (!Array.isArray(value) || value.length === 0) throw wrong(place.path, `"${given}" must be a non-empty list`);
-    const options: readonly unknown[] = value;
+    const possible: readonly unknown[] = value.filter((option) => given !== 'anyOf' || !isNever(option));
+    const options = possible.length === 0 ? value : possible;
     if (given === 'enum') return anyOf(...options.map((option) => exactText(JSON.stringify(option))));
-    if (given === 'allOf' && options.length > 1) throw wrong(place.path, '"allOf" of several schemas is not supported');
+    if (given === 'allOf' && options.length > 1)
+      throw wrong(place.path, '"allOf" of several schemas is not supported; write one schema');
     return anyOf(
       ...options.map((option, index) => this.#read(option, { ...place, path: `${place.path}/${given}/${index}` })),
     );
@@ -222,8 +223,8 @@ class SchemaReader {
     null: () => exactText('null'),
     boolean: () => anyOf(exactText('true'), exactText('false')),
     string: readString,
-    number: (schema, path) => readNumber(schema, path),
-    integer: (schema, path) => readInteger(schema, path),
+    number: (schema, path) => readNumber(schema, path, 6),
+    integer: (schema, path) => readNumber(schema, path, 0),
     object: (schema, path) => this.#object(schema, path),
     array: (schema, path) => this.#array(schema, path),
   };
@@ -235,7 +236,8 @@ class SchemaReader {
       throw wrong(path, '"required" must be a list of names');
     }
     const names = new Set<string>(required);
-    const members = Object.entries(properties).map(
+    const written = Object.entries(properties).filter(([name, value]) => names.has(name) || !isNever(value));
+    const members = written.map(
       ([name, value]): Member => ({
         name,
         required: names.has(name),
@@ -259,8 +261,11 @@ class SchemaReader {
     const members = this.#members(schema, path);
     if ((name !== jsonString || listed !== undefined) && members.length > 0)
       throw wrong(path, '"propertyNames" next to "properties" is not supported');
-    const open = additionalProperties === undefined ? members.length === 0 : additionalProperties;
-    const others = open === false ? undefined : this.#read(open, { path: `${path}/additionalProperties` });
+    const named = Object.keys(properties ?? {});
+    const open = additionalProperties ?? named.length === 0;
+    if (!isNever(open) && members.length < named.length)
+      throw wrong(path, 'a property that accepts nothing needs "additionalProperties": false');
+    const others = isNever(open) ? undefined : this.#read(open, { path: `${path}/additionalProperties` });
     return jsonObject(members, others, name);
   }
 
@@ -277,7 +282,7 @@ class SchemaReader {
     if (least > most.items || (longest !== Infinity && longest > most.items)) {
       throw wrong(path, `bounds of arrays go up to ${most.items}`);
     }
-    const closed = items === false || (items === undefined && first.length > 0);
+    const closed = isNever(items) || (items === undefined && first.length > 0);
     if (closed && least > first.length) throw wrong(path, '"minItems" exceeds the number of schemas');
     const item = closed ? undefined : this.#read(items ?? true, { path: `${path}/items` });
     return jsonArray(first, item, least, longest);
@@ -294,6 +299,11 @@ class SchemaReader {
     };
     for (const name of this.#heads.keys()) visit(name, []);
   }
+}
+
+/** Whether a schema accepts nothing: false, or as zod writes it. */
+function isNever(schema: unknown): boolean {
+  return schema === false || (isJsonObject(schema) && JSON.stringify(schema.not) === '{}');
 }
 
 function refuseUnsupported(schema: JsonObject, path: string): void {
@@ -335,43 +345,32 @@ function readString(schema: JsonObject, path: string): Pattern {
   return stringOf(least ?? 0, longest ?? Infinity);
 }
 
-function readInteger(schema: JsonObject, path: string): Pattern {
-  const { least, most: highest, aboveLeast, belowMost } = boundsOf(schema, path);
-  if (least === -Infinity && highest === Infinity) return jsonInteger;
-  const from = Math.ceil(least) + (aboveLeast && Number.isInteger(least) ? 1 : 0);
-  const to = Math.floor(highest) - (belowMost && Number.isInteger(highest) ? 1 : 0);
-  const pattern = integerBetween(from, to);
-  if (pattern === undefined) throw wrong(path, 'there is no whole number of up to 15 digits within the bounds');
-  return pattern;
-}
-
-function readNumber(schema: JsonObject, path: string): Pattern {
-  const bounds = boundsOf(schema, path);
-  const finite = [bounds.least, bounds.most].filter(Number.isFinite);
-  if (finite.length === 0) return jsonNumber;
-  if (!finite.every((bound) => Number.isInteger(bound) && Math.abs(bound) <= 1e9)) {
-    throw wrong(path, 'bounds of numbers must be whole and within ±1000000000');
-  }
-  const pattern = numberBetween(bounds);
-  if (pattern === undefined) throw wrong(path, 'there is no number within the bounds');
-  return pattern;
-}
-
-function boundsOf(schema: JsonObject, path: string): NumberBounds {
-  const read = (keyword: string): number | undefined => {
+/** @param places most digits of a fraction */
+function readNumber(schema: JsonObject, path: string, places: number): Pattern {
+  if (!keywordsOf.number.some((keyword) => Object.hasOwn(schema, keyword)))
+    return places === 0 ? jsonInteger : jsonNumber;
+  const read = (keyword: string, missing: number): number => {
     const value = schema[keyword];
-    if (value === undefined) return undefined;
-    if (typeof value === 'number' && Number.isFinite(value)) return value;
-    throw wrong(path, `"${keyword}" must be a number`);
+    if (value === undefined) return missing;
+    if (typeof value !== 'number' || !Number.isFinite(value)) throw wrong(path, `"${keyword}" must be a number`);
+    // No number is written with that many digits.
+    if (Math.abs(value) > 1e16) return value * Infinity;
+    if (places === 0 || Math.abs(value) <= 1e9) return value;
+    throw wrong(path, `"${keyword}" must be within ±1000000000, except for whole numbers ("type": "integer")`);
   };
-  const [minimum = -Infinity, above = -Infinity] = [read('minimum'), read('exclusiveMinimum')];
-  const [maximum = Infinity, below = Infinity] = [read('maximum'), read('exclusiveMaximum')];
-  return {
-    least: Math.max(minimum, above),
-    most: Math.min(maximum, below),
-    aboveLeast: above >= minimum && above !== -Infinity,
-    belowMost: below <= maximum && below !== Infinity,
+  const unit = 10 ** places;
+  /** The outermost number within a bound, in units of the last place. */
+  const within = (keyword: string, inward: number, isOpen = false): number => {
+    const bound = read(keyword, -inward * Infinity);
+    const nearest = Math.round(bound * unit);
+    const distance = inward * (nearest / unit - bound);
+    return distance < 0 || (isOpen && distance === 0) ? nearest + inward : nearest;
   };
+  const from = Math.max(within('minimum', 1), within('exclusiveMinimum', 1, true));
+  const to = Math.min(within('maximum', -1), within('exclusiveMaximum', -1, true));
+  const pattern = numberBetween(from, to, places);
+  if (pattern !== undefined) return pattern;
+  throw wrong(path, `there is no ${places === 0 ? 'whole ' : ''}number of up to 15 digits within the bounds`);
 }
 
 function wholeNumber(schema: JsonObject, keyword: string, path: string): number | undefined {

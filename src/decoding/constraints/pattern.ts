@@ -282,78 +282,54 @@ function otherName(names: readonly string[]): Pattern {
   return sequence(exactText('"'), from(names.map((name) => Array.from(name, (letter) => letter.codePointAt(0) ?? 0))));
 }
 
-/** A number's bounds; an omitted bound is infinite. */
-export interface NumberBounds {
-  readonly least: number;
-  readonly most: number;
-  /** Whether the bounds themselves are excluded. */
-  readonly aboveLeast: boolean;
-  readonly belowMost: boolean;
-}
-
 /** Any of the existing patterns; undefined for none. */
 function someOf(...options: readonly (Pattern | undefined)[]): Pattern | undefined {
   const possible = options.filter((option) => option !== undefined);
   return possible.length === 0 ? undefined : anyOf(...possible);
 }
 
-/** Whole numbers from `least` to `most`, each possibly infinite. */
-export function integerBetween(least: number, most: number): Pattern | undefined {
-  const negative = digitsBetween(Math.max(1, -most), -least);
-  return someOf(negative && sequence(exactText('-'), negative), digitsBetween(Math.max(0, least), most));
+/**
+ * Numbers with at most 15 digits, and a fraction that does not end in zero.
+ * @param places most digits of the fraction
+ * @param least in units of the last place, like `most`; each possibly infinite
+ */
+export function numberBetween(least: number, most: number, places: number): Pattern | undefined {
+  // Excludes -0, which is 0.
+  const negative = digitsBetween(Math.max(1, -most), -least, places);
+  return someOf(negative && sequence(exactText('-'), negative), digitsBetween(Math.max(0, least), most, places));
 }
 
-/** Numbers between whole bounds, with a fraction of up to six digits that does not end in zero. */
-export function numberBetween({ least, most, aboveLeast, belowMost }: NumberBounds): Pattern | undefined {
-  const fraction = sequence(exactText('.'), repeat(digit, 0, 5), digitButZero);
-  const side = (sign: Pattern, low: number, high: number, open: { low: boolean; high: boolean }) => {
-    const put = (from: number, to: number, end: Pattern): Pattern | undefined => {
-      const whole = digitsBetween(from, to);
-      return whole && sequence(sign, whole, end);
-    };
-    if (high < 0 || high < low) return [];
-    const aboveLow = low >= 0 && open.low;
-    const isAlsoLow = high === low && open.low;
-    return [
-      aboveLow && low < high ? put(low, low, fraction) : undefined,
-      put(aboveLow ? low + 1 : Math.max(0, low), high - 1, optionalPart(fraction)),
-      high !== Infinity && !open.high && !isAlsoLow ? put(high, high, nothing) : undefined,
-    ];
-  };
-  return someOf(
-    ...side(nothing, least, most, { low: aboveLeast, high: belowMost }),
-    // Excludes -0, which is 0.
-    ...side(exactText('-'), Math.max(0, -most), -least, { low: most < 0 ? belowMost : true, high: aboveLeast }),
-  );
-}
-
-/** Digits of whole numbers from `least` ≥ 0 to `most`, at most 15 digits. */
-function digitsBetween(least: number, most: number): Pattern | undefined {
-  if (least > most || most < 0) return undefined;
+function digitsBetween(least: number, most: number, places: number): Pattern | undefined {
   const ofLength = (length: number): Pattern | undefined => {
-    const low = Math.max(least, length === 1 ? 0 : 10 ** (length - 1));
-    const high = Math.min(most, 10 ** length - 1);
-    return low <= high ? sameLength(String(low), String(high)) : undefined;
+    const low = Math.max(least, length === 1 ? 0 : 10 ** (length - 1 + places));
+    const digits = length + places;
+    if (low > most || low >= 10 ** digits) return undefined;
+    const high = most < 10 ** digits ? String(most) : '9'.repeat(digits);
+    return sameLength(String(low).padStart(digits, '0'), high.padStart(digits, '0'), places);
   };
   return someOf(...Array.from({ length: 15 }, (_, index) => ofLength(index + 1)));
 }
 
-function sameLength(low: string, high: string): Pattern {
-  if (low === '') return nothing;
-  const [first, last] = [low.charCodeAt(0), high.charCodeAt(0)];
+/** The digits from `low` to `high`, and a point before the last `places`. @param before the digit before them */
+function sameLength(low: string, high: string, places: number, before = 0): Pattern | undefined {
+  const left = low.length;
+  const mayEnd = left === places || (left < places && before > 0);
+  const end = mayEnd && Number(low) === 0 ? nothing : undefined;
+  if (left === 0) return end;
+  const point = left === places ? exactText('.') : nothing;
+  const [zeros, nines] = ['0'.repeat(left - 1), '9'.repeat(left - 1)];
+  if (low === `0${zeros}` && high === `9${nines}`) {
+    if (left <= places) return someOf(end, sequence(point, repeat(digit, 0, left - 1), digitButZero));
+    const fraction = sameLength('0'.repeat(places), '9'.repeat(places), places) ?? nothing;
+    return sequence(repeat(digit, left - places, left - places), fraction);
+  }
+  const put = (first: number, last: number, from: string, to: string): Pattern | undefined => {
+    const rest = first <= last ? sameLength(from, to, places, first) : undefined;
+    return rest && sequence(point, character([0x30 + first, 0x30 + last]), rest);
+  };
+  const [first, last] = [Number(low[0]), Number(high[0])];
   const [lowRest, highRest] = [low.slice(1), high.slice(1)];
-  const nines = '9'.repeat(lowRest.length);
-  const zeros = '0'.repeat(lowRest.length);
-  if (lowRest === zeros && highRest === nines) {
-    return sequence(character([first, last]), repeat(digit, lowRest.length, lowRest.length));
-  }
-  if (first === last) return sequence(character([first, first]), sameLength(lowRest, highRest));
-  const options = [
-    sequence(character([first, first]), sameLength(lowRest, nines)),
-    sequence(character([last, last]), sameLength(zeros, highRest)),
-  ];
-  if (last - first > 1) {
-    options.push(sequence(character([first + 1, last - 1]), repeat(digit, lowRest.length, lowRest.length)));
-  }
-  return anyOf(...options);
+  if (first === last) return someOf(end, put(first, first, lowRest, highRest));
+  const between = put(first + 1, last - 1, zeros, nines);
+  return someOf(end, put(first, first, lowRest, nines), between, put(last, last, zeros, highRest));
 }

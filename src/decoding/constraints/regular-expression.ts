@@ -25,6 +25,22 @@ const sets = {
 const mostRepeats = 1000;
 const deepest = 32;
 
+const label = '[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,28}[a-zA-Z0-9])?';
+const seconds = '\\d+([.,]\\d+)?S';
+const hours = `T(\\d+H(\\d+M)?(${seconds})?|\\d+M(${seconds})?|${seconds})`;
+
+/** zod's expressions that look ahead, without that: durations, and host names of at most 8 labels of 30 letters. */
+const ahead: ReadonlyMap<string, string> = new Map([
+  [
+    '^P(?:(\\d+W)|(?!.*W)(?=\\d|T\\d)(\\d+Y)?(\\d+M)?(\\d+D)?(T(?=\\d)(\\d+H)?(\\d+M)?(\\d+([.,]\\d+)?S)?)?)$',
+    `^P(\\d+W|(\\d+Y(\\d+M)?(\\d+D)?|\\d+M(\\d+D)?|\\d+D)(${hours})?|${hours})$`,
+  ],
+  [
+    '^(?=.{1,253}\\.?$)[a-zA-Z0-9](?:[a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?(?:\\.[a-zA-Z0-9](?:[-0-9a-zA-Z]{0,61}[0-9a-zA-Z])?)*\\.?$',
+    `^${label}(\\.${label}){0,7}\\.?$`,
+  ],
+]);
+
 /** Any of these characters, inside a JSON string. */
 function inString(ranges: readonly CodePoints[]): Pattern {
   const escaped = [...Array.from({ length: 32 }, (_, code) => code), 0x22, 0x5c]
@@ -41,7 +57,7 @@ function inString(ranges: readonly CodePoints[]): Pattern {
 export function matchingString(expression: string): Pattern {
   const wrong = (reason: string): LinnetError =>
     new LinnetError('INPUT', `the pattern "${expression.slice(0, 100)}" cannot be used: ${reason}`);
-  const alternatives = parsed(expression, wrong);
+  const alternatives = parsed(ahead.get(expression) ?? expression, wrong);
   const isAnchor = (node: AST.Element | undefined, kind: string): boolean =>
     node?.type === 'Assertion' && node.kind === kind;
 
@@ -64,7 +80,8 @@ export function matchingString(expression: string): Pattern {
       const ranges = node.elements.flatMap(rangesOf);
       return node.negate ? allBut(ranges) : ranges;
     }
-    if (node.type !== 'CharacterSet' || node.kind === 'property') throw wrong(`"${node.raw}" is not supported`);
+    if (node.type !== 'CharacterSet' || node.kind === 'property')
+      throw wrong(`"${node.raw}" is not supported; use groups, classes, alternatives and repetitions`);
     return node.kind !== 'any' && node.negate ? allBut(sets[node.kind]) : sets[node.kind];
   };
 

@@ -300,7 +300,9 @@ describe('formats of calls', () => {
       });
     expect(() => grammar({ type: 'string' })).toThrow(/"f" have the type "string"/);
     expect(() => grammar({ anyOf: [] })).toThrow(/"anyOf"/);
-    expect(() => grammar({ properties: { a: { not: {} } } })).toThrow(/the function "f": .*"not" is not supported/);
+    expect(() => grammar({ properties: { a: { not: { type: 'null' } } } })).toThrow(
+      /the function "f": .*"not" is not supported/,
+    );
     expect(() => grammar({ properties: { 'a b': {} } }, 'lfm2')).toThrow(/no way to write the parameter "a b"/);
     // A bracket of a name would be one of the value.
     expect(() => grammar({ properties: { 'a[': {}, b: {} } }, 'lfm2')).toThrow(/no way to write the parameter "a\["/);
