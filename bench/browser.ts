@@ -1,6 +1,6 @@
 /**
- * Decoding in headless Chromium: size of the bundled page, and tokens per second by storage type and threads, for the
- * small LLaMA of `assets/` and for one of random weights. Needs Chromium.
+ * Decoding in headless Chromium: the bundled page's size, and tokens per second by storage type and threads, for the
+ * small LLaMA in `assets/` and for one with random weights. Needs Chromium.
  *
  *     node --import tsx bench/browser.ts [WIDTH] [LAYERS] [VOCABULARY] [--webgpu]
  */
@@ -61,7 +61,7 @@ async function measure(page: Page, url: string, threads: number): Promise<Speed>
   );
 }
 
-/** What the bundler made of the entry: a page that uses one device loads the files of that one alone. */
+/** The bundler's files for the entry: a page that uses one device loads only that device's files. */
 async function bundleSizes(assets: string): Promise<{ file: string; bytes: number; gzip: number }[]> {
   const names = (await readdir(assets)).sort();
   return Promise.all(
@@ -107,7 +107,7 @@ try {
         for (const threads of threadCounts) {
           const page = await browser.newPage();
           page.setDefaultTimeout(600_000);
-          await page.addInitScript('globalThis.__name = (value) => value'); // what tsx compiles functions to needs it
+          await page.addInitScript('globalThis.__name = (value) => value'); // functions compiled by tsx call it
           await page.goto(`${site.url}index.html`);
           await page.waitForFunction('globalThis.linnet !== undefined');
           const speed = await measure(page, `/models/${exported}`, threads);

@@ -1,12 +1,12 @@
 /**
- * What the global branch is worth at and beyond the length of training: a softmax checkpoint linearized in several ways, the
- * same training for each on rows of LENGTH tokens, and the perplexity of held-out text in windows of 1, 2 and 8 times LENGTH.
- * `mixed` rows have a quarter, a half, one and two times LENGTH tokens. docs/decisions/fade.md has the result.
+ * The value of the global branch at and beyond the training length: linearizes a softmax checkpoint in several ways,
+ * trains each the same on rows of LENGTH tokens, and measures perplexity on held-out text in windows of 1, 2 and 8 times LENGTH.
+ * `mixed` rows have a quarter, a half, one and two times LENGTH tokens. See docs/decisions/fade.md for the result.
  *
  *   npx tsx bench/global-length.ts MODEL TRAINING TEST [--steps 150] [--length 256] [--batch 8] [--lr 1e-3] [--seeds 1,2,3]
  *     [--arms REGEXP]
  *
- * TRAINING and TEST are sources of text; where both are the same, the last eighth of its documents is measured on.
+ * TRAINING and TEST are text sources; if they are the same, the last eighth of the documents is the test set.
  */
 import { parseArgs } from 'node:util';
 import { loadDocuments, PackedDataset, packDocuments, splitDocuments } from '../src/data/index.ts';
@@ -67,7 +67,7 @@ const arms: Readonly<Record<string, Arm>> = {
   'local + α·sum, mixed': { preset: 'local+global', options: sum, rows: 'mixed' },
 };
 
-/** Perplexity in the windows after training. */
+/** Trains, then measures the perplexity in each window. */
 async function measured({ preset, options, rows = 'equal' }: Arm, seed: number): Promise<number[]> {
   const mixer = mixerPreset(preset, { localKernel: 'softmax', ...options });
   const { model, parameters } = linearize(original.model, original.parameters, mixer);

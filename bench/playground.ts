@@ -1,6 +1,6 @@
 /**
- * The playground in headless Chromium: how soon the first token comes on a first and on a second visit, how long the page's
- * own thread is ever busy while the model writes and trains, and how much script the page loads. Needs Chromium.
+ * The playground in headless Chromium: time to the first token on the first and second visits, the longest task of the page's
+ * own thread while the model writes and trains, and the size of the loaded scripts. Needs Chromium.
  *
  *     node --import tsx bench/playground.ts
  */
@@ -16,7 +16,7 @@ import { longestTask, openPlayground } from '../test/browser/playground-page.ts'
 
 if (noChromium !== undefined) throw new Error(noChromium);
 
-/** Seconds from `start` to the first text of the model. */
+/** Seconds from `start` to the model's first text. */
 async function firstToken(page: Page, start: () => Promise<unknown>): Promise<number> {
   const started = performance.now();
   await start();
@@ -25,7 +25,7 @@ async function firstToken(page: Page, start: () => Promise<unknown>): Promise<nu
   return (performance.now() - started) / 1000;
 }
 
-/** What a trace of Chromium holds, as far as it is read. */
+/** The fields that we read from a Chromium trace. */
 const traceSchema = z.object({
   traceEvents: z.array(
     z.object({
@@ -38,11 +38,11 @@ const traceSchema = z.object({
   ),
 });
 
-/** What Chromium's threads worked while something was done, in milliseconds of processor time. */
+/** Processor time of Chromium's threads during some work, in milliseconds. */
 interface Worked {
-  /** The longest task of the page's own thread: what a long-task entry would say with nothing else on the machine. */
+  /** The longest task of the page's own thread: a long-task entry on an otherwise idle machine. */
   readonly longest: number;
-  /** All tasks of all threads of the browser, the compiler of WebAssembly among them. */
+  /** All tasks of all browser threads, including the WebAssembly compiler. */
   readonly total: number;
 }
 

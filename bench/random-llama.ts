@@ -1,12 +1,12 @@
-/** config.json of LLaMAs that benchmarks fill with random weights: heads of 64 numbers, as many of keys as of queries. */
+/** config.json for LLaMAs that benchmarks fill with random weights: heads of width 64, as many for keys as for queries. */
 
 export interface RandomLlamaSizes {
   readonly width: number;
   readonly layers: number;
   readonly vocabulary: number;
-  /** Most positions. */
+  /** Maximum number of positions. */
   readonly length: number;
-  /** Width of the feed-forward layers in widths. Default 3. */
+  /** Feed-forward width as a multiple of the width. Default 3. */
   readonly expansion?: number;
 }
 

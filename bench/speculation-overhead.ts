@@ -1,6 +1,6 @@
 /**
- * What speculation costs outside the runtime: of rounds that verify the default tree of 64 nodes, the time that is not
- * spent running compiled graphs (drafting from a known text, masks and feeds, acceptance, commits), at several contexts.
+ * The cost of speculation outside the runtime: in rounds that verify the default tree of 64 nodes, the time
+ * outside compiled graphs (drafting from a known text, masks and feeds, acceptance, commits), at several contexts.
  *
  *     node --import tsx bench/speculation-overhead.ts [WIDTH] [LAYERS] [VOCABULARY] [CONTEXTS]
  */
@@ -25,7 +25,7 @@ const config = randomLlamaConfig({ width, layers, vocabulary, length: 65536, exp
 const model = withMixer(describeCausalModel({ ...config, tie_word_embeddings: false }), mixerPreset('augmented'));
 await using engine = await DecodingEngine.create(model, initializeParameters(model, new Random(1)));
 
-/** Time in the engine's compiled step graph, in milliseconds. The folds of closed groups count as ours. */
+/** Milliseconds in the engine's compiled step graph. Folds of closed groups count as ours. */
 let inRuntime = 0;
 const { program } = engine;
 const run = program.run.bind(program);

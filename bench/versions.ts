@@ -1,16 +1,16 @@
 /**
- * The guard of speed: how fast another checkout of this repository is against this one, by model: single tokens, prompts,
- * many texts in a step, token trees, texts of `open().generate`, time to open and peak memory; and training steps. The two
- * take turns in one process (in child processes for the last two), so that a machine whose speed drifts, or that others use
- * too, treats both alike. A row is "slower" where its ratio is below 0.97 in every turn.
+ * The speed guard: compares another checkout of this repository with this one, by model: single tokens, prompts,
+ * many texts in a step, token trees, texts from `open().generate`, time to open and peak memory; and training steps. The two
+ * alternate in one process (in child processes for the last two), so a drifting or shared machine
+ * treats both alike. A row is "slower" if its ratio is below 0.97 in every turn.
  *
  *   git worktree add --detach ../linnet-before COMMIT && ln -s "$PWD/node_modules" ../linnet-before/
  *   npx tsx bench/versions.ts ../linnet-before MODEL… [--dtypes f32,int4,w8a8,mixed] [--turns 3] [--seconds 1]
  *     [--contexts 64,4096] [--prompts 1024] [--rows 4,16] [--trees 16,64] [--tokens 64] [--processes 3] [--widths 256,512] [--json FILE]
  *
- * MODEL is an exported folder or a checkpoint, or `BEFORE,NOW`, a folder of each version; with --dtypes each checkout exports a checkpoint for itself, and
- * `like:tinyllama-1.1b` is a shape of `linnet synth`. An empty list, or 0, leaves its rows out. Both must share `node_modules`: the
- * native runtime can be loaded only once.
+ * MODEL is an exported folder or a checkpoint, or `BEFORE,NOW`, one folder per version. With --dtypes each checkout exports a checkpoint for itself, and
+ * `like:tinyllama-1.1b` is a `linnet synth` shape. An empty list, or 0, skips its rows. Both must share `node_modules`: the
+ * native runtime loads only once.
  */
 import { writeFile } from 'node:fs/promises';
 import { parseArgs } from 'node:util';

@@ -1,6 +1,6 @@
 /**
- * Writes weather bulletins as JSON Lines: text whose wording is fixed and whose numbers and names are not, like logs, forms
- * and reports. `bench/speculation.sh` trains a model on them, since drafts pay where text can be guessed.
+ * Writes weather bulletins as JSON Lines: fixed wording with varying numbers and names, like logs, forms
+ * and reports. `bench/speculation.sh` trains a model on them, since drafts pay on predictable text.
  *
  *     node --import tsx bench/weather-bulletins.ts FILE [COUNT] [SEED]
  */
@@ -35,7 +35,7 @@ function bulletin(random: Random): string {
   ].join(' ');
 }
 
-/** Several bulletins, as a station keeps them. */
+/** Several bulletins, like a station's log. */
 function logbook(random: Random): string {
   return Array.from({ length: 12 }, () => bulletin(random)).join('\n');
 }

@@ -1,6 +1,6 @@
 /**
- * Weights for haproxy by the load of the servers, so that a request goes where there is room. haproxy.cfg asks it ("agent-check")
- * with HOST:PORT of a server; without it, all servers have the same weight.
+ * haproxy weights from the servers' loads, so that requests go where there is room. haproxy.cfg asks for them ("agent-check")
+ * with a server's HOST:PORT; without this agent, all servers weigh the same.
  *
  *     node deploy/haproxy-agent.mjs [PORT, default 8405] [file with the API key, HOST:PORT of each server that gets it]
  */
@@ -8,21 +8,21 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:net';
 
 const [port = '8405', keyFile, ...trusted] = process.argv.slice(2);
-// Any program of this machine may ask the agent, and could have the key sent to itself.
+// Any program on this machine may ask the agent, and could direct the key to itself.
 if (keyFile !== undefined && trusted.length === 0) throw new Error(`name the servers that get the key of ${keyFile}`);
-/** The first key, as `linnet serve --api-key-file` reads them. */
+/** The first key, parsed as in `linnet serve --api-key-file`. */
 const key = (keyFile === undefined ? '' : readFileSync(keyFile, 'utf8'))
   .split('\n')
   .map((line) => line.trim())
   .find((line) => line !== '' && !line.startsWith('#'));
 if (keyFile !== undefined && key === undefined) throw new Error(`${keyFile} holds no key`);
 
-/** The loads that servers told last. */
+/** The servers' latest loads. */
 const loads = new Map();
-/** Servers that told none when they were asked last. */
+/** Servers that failed to report a load when last asked. */
 const silent = new Set();
 
-/** Percent of a server's weight: 100 for the least load. A server that does not tell its load in time gets little. */
+/** A server's weight in percent: 100 for the lowest load, 1 if it reports no load in time. */
 async function weightOf(server) {
   const headers = trusted.includes(server) ? { authorization: `Bearer ${key}` } : {};
   try {

@@ -1,6 +1,6 @@
 /**
- * Writes docs/notes/agents.md: loops over functions by three clients, against the tiny model of the repository. Its answers
- * make no sense; that calls are valid, and that results go back, does not depend on that.
+ * Writes docs/notes/agents.md: function-calling loops by three clients against the repository's tiny model. Its answers
+ * make no sense, but its calls are valid and their results go back.
  *
  *     npx tsx scripts/agent-transcripts.ts
  */

@@ -1,9 +1,9 @@
 /**
- * Writes what the package makes public, entry by entry, into api/: a change of the public surface is a change of these
- * files, and shows in every review. Reads the declarations in dist/, so build first.
+ * Writes the package's public surface, entry by entry, into api/, so that every change of it shows
+ * in review. Reads the declarations in dist/, so build first.
  *
  *     npm run api              writes the files
- *     npm run api -- --check   fails if they are not what the code says
+ *     npm run api -- --check   fails if they are out of date
  */
 import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -14,7 +14,7 @@ import { type PublicEntry, publicEntries } from './public-names.ts';
 const folder = join(projectRoot, 'api');
 const printer = ts.createPrinter({ removeComments: true });
 
-/** Declarations as they stand, without comments and bodies. */
+/** A symbol's declarations, without comments and bodies. */
 function declared(symbol: ts.Symbol): string {
   return (symbol.declarations ?? [])
     .map((declaration) => {
@@ -25,7 +25,7 @@ function declared(symbol: ts.Symbol): string {
     .join('\n');
 }
 
-/** The report of an entry; what another entry before it has is named only. */
+/** An entry's report; names that an earlier entry exports only refer to it. */
 function report({ entry, names }: PublicEntry, homes: Map<ts.Symbol, string>): string {
   const lines = names.map(({ name, symbol }) => {
     const home = homes.get(symbol);

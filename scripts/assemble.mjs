@@ -1,8 +1,8 @@
-// Assembles the WebAssembly of src/quantization. `npm run build` does it after the library.
+// Assembles the WebAssembly in src/quantization. `npm run build` runs it after building the library.
 //
 //   node scripts/assemble.mjs [FILE]   default: its place in dist/
 //
-// wabt is a development dependency: an installation without those encodes in JavaScript, to the same codes.
+// wabt is a development dependency: without it, Linnet encodes in JavaScript, to the same codes.
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 

@@ -1,6 +1,6 @@
 /**
- * Prints the tokens of each folder of src, web and bench beside its budget. With --write, budgets.json gets lower numbers where folders have
- * become smaller; it never raises one.
+ * Prints each folder's tokens in src, web and bench next to its budget. With --write, lowers the numbers in budgets.json for folders that
+ * have shrunk; never raises one.
  *
  *     npx tsx scripts/budgets.ts [--write]
  */

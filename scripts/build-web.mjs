@@ -1,8 +1,8 @@
-// Builds the web pages of web/ to static files in dist/web/. `npm run build` does it after the library.
+// Builds the pages in web/ to static files in dist/web/. `npm run build` runs it after building the library.
 //
 //   node scripts/build-web.mjs [PAGE [FOLDER]]
 //
-// Vite is a development dependency: an installation without those (`npm ci --omit=dev`) has no pages, and says so.
+// Vite is a development dependency: an installation without it (`npm ci --omit=dev`) has no pages, and says so.
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { basename, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -12,8 +12,8 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const [, , only, folder] = process.argv;
 
 /**
- * The playground comes with ONNX Runtime and a model, which the package is not to carry; `npm run playground` builds it, and
- * the explained pages into it.
+ * The playground includes ONNX Runtime and a model, which the package must not carry; `npm run playground` builds it, with
+ * the explained pages inside.
  */
 const apart = ['playground', 'explained'];
 
@@ -23,7 +23,7 @@ const pages = readdirSync(join(root, 'web'), { withFileTypes: true })
   .map(({ name }) => name)
   .filter((name) => !apart.includes(name));
 
-/** Pages in a folder with a frame.html are a title and a text, which replace those of the frame. */
+/** In a folder with a frame.html, each page is a title and a text that replace the frame's. */
 const frameFile = 'frame.html';
 const framed = {
   name: 'framed pages',
@@ -55,22 +55,22 @@ if (vite === undefined) {
     const outDir = folder === undefined ? join(root, 'dist/web', page) : resolve(folder);
     await vite.build({
       root: join(root, 'web', page),
-      // Any path of any host will do.
+      // Works at any path of any host.
       base: './',
       configFile: false,
       logLevel: 'warn',
-      // Workers of pages import their engine when it is needed, which only modules can.
+      // Page workers import their engine on demand, which only modules can do.
       worker: { format: 'es' },
       plugins: [framed],
       build: {
         outDir,
         emptyOutDir: true,
         target: 'es2022',
-        // Nothing inline: the pages come with a strict Content-Security-Policy.
+        // Nothing inline: the pages have a strict Content-Security-Policy.
         assetsInlineLimit: 0,
         modulePreload: { polyfill: false },
         rolldownOptions: {
-          // All pages of the folder.
+          // All pages in the folder.
           input: readdirSync(join(root, 'web', page))
             .filter((name) => name.endsWith('.html') && name !== frameFile)
             .map((name) => join(root, 'web', page, name)),

@@ -1,8 +1,7 @@
 /**
  * Type-checks the `@example`s of public functions, and the TypeScript blocks of README.md and docs/ as they stand, with
- * `noUncheckedIndexedAccess`, which a reader's project may use. In an `@example`, public names need no import, and names of the
- * function's parameters stand for values of their types. A call that only repeats the signature is no example: such a function
- * has none.
+ * `noUncheckedIndexedAccess`, which a reader's project may use. In an `@example`, public names need no import, and the function's
+ * parameter names stand for values of their types. A call that only repeats the signature is no example: such a function has none.
  *
  *     npm run examples
  */
@@ -13,20 +12,20 @@ import { packageEntries, projectRoot } from './entries.ts';
 import { compilerOptions, publicEntries } from './public-names.ts';
 
 interface Example {
-  /** Path of the virtual file that holds it. */
+  /** Path of the example's virtual file. */
   readonly file: string;
   readonly text: string;
 }
 
 const { checker, entries } = publicEntries('source');
 
-/** The first entry that has a name. */
+/** The first entry that exports a name. */
 const homes = new Map<string, string>();
 for (const { entry, names } of entries) {
   for (const { name } of names) if (!homes.has(name)) homes.set(name, entry.specifier);
 }
 
-/** Identifiers that a text uses as variables or types, and those that it declares or imports. */
+/** Identifiers that a text uses as variables or types, and identifiers that it declares or imports. */
 function identifiers(text: string): { used: Set<string>; declared: Set<string> } {
   const used = new Set<string>();
   const declared = new Set<string>();
@@ -48,7 +47,7 @@ function identifiers(text: string): { used: Set<string>; declared: Set<string> }
   return { used, declared };
 }
 
-/** An example as a module of its own. */
+/** An example as its own module. */
 function moduleOf(specifier: string, name: string, symbol: ts.Symbol, code: string): string {
   const { used, declared } = identifiers(code);
   const parameters = (checker.getTypeOfSymbol(symbol).getCallSignatures()[0]?.parameters ?? []).map(({ name: p }) => p);

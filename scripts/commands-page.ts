@@ -1,4 +1,4 @@
-/** The page of all commands: options that several commands have in the same words stand once, at its beginning. */
+/** The page of all commands; options that several commands describe in the same words stand once, at the top. */
 import { group as grouped } from 'd3-array';
 import { commandTable } from '../src/cli/command-table.ts';
 
@@ -54,11 +54,11 @@ function inColumns(rows: readonly Row[]): string {
 
 const textBlock = (text: string): string => `\`\`\`text\n${text}\n\`\`\``;
 
-/** @param help the text of `--help-all` of a command */
+/** @param help prints a command's `--help-all` */
 export async function commandsPage(help: (name: string) => Promise<string>): Promise<string> {
   const names = Object.keys(commandTable);
   const commands = await Promise.all(names.map(async (name) => parseHelp(name, await help(name))));
-  /** By a row's words: the commands that have it. */
+  /** The commands with each row, by the row's words. */
   const owners = new Map<string, string[]>();
   const keyOf = (row: Row): string => JSON.stringify(row);
   for (const { name, rows } of commands) {

@@ -1,15 +1,15 @@
-/** The entries of the package: which source file each sub-path is, read from package.json. */
+/** The package's entries: the source file of each subpath, from package.json. */
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { z } from 'zod';
 
 /** One line of "exports". */
 export interface PackageEntry {
-  /** What programs import: "linnet", "linnet/attention". */
+  /** The name that programs import: "linnet", "linnet/attention". */
   readonly specifier: string;
-  /** Path of the source file from the root of the project. */
+  /** Path of the source file from the project root. */
   readonly source: string;
-  /** Path of the declarations that the build makes of it. */
+  /** Path of the declarations that the build generates. */
   readonly declarations: string;
 }
 
@@ -17,7 +17,7 @@ const manifestSchema = z.object({
   exports: z.record(z.string(), z.union([z.string(), z.object({ types: z.string(), default: z.string() })])),
 });
 
-/** The root of the project. */
+/** The project root. */
 export const projectRoot = fileURLToPath(new URL('..', import.meta.url));
 
 /** The entries in the order of package.json. */

@@ -1,7 +1,7 @@
 /**
- * Speculative text against sequential text: random models of every mixer that decodes, random prompts, all drafters, greedy.
- * `npx tsx scripts/exactness.ts --models 300 --texts 1 --tokens 64 --seed 1`. Drafters learn from text to text of a model.
- * Counts tokens, and those that differ: there must be none. Exit code 1 if there is one; it is printed with what repeats it.
+ * Compares speculative text with sequential text: random models with every mixer that decodes, random prompts, all drafters, greedy.
+ * `npx tsx scripts/exactness.ts --models 300 --texts 1 --tokens 64 --seed 1`. Drafters learn across a model's texts.
+ * Counts tokens and differences; expects none. On a difference it prints how to repeat it and exits with code 1.
  */
 import { parseArgs } from 'node:util';
 import { isExchangeable } from '../src/attention/mixers.ts';
@@ -47,7 +47,7 @@ const examples = examplesWith('recurrent').filter(({ kind }) => kind.family === 
 const families = values.families.split(',');
 const compile = { threads: 1 };
 
-/** A model of random sizes and weights, with mixers drawn for each layer. */
+/** A model with random sizes and weights, and random mixers in each layer. */
 function randomModel(random: Random, vocabulary: number): CausalModel {
   const family = families[random.integer(families.length)];
   const D = 2 * (1 + random.integer(4));
@@ -94,7 +94,7 @@ function randomStates(random: Random, keyHeads = 1 + random.integer(2)): Readonl
   };
 }
 
-/** Windows in about two thirds of the layers, every second head capped. */
+/** Windows in about two thirds of the layers, and caps on every second head. */
 function randomWindows(random: Random, layers: number, D: number): Readonly<Record<string, unknown>> {
   const types = Array.from({ length: layers }, () =>
     random.integer(3) === 0 ? 'full_attention' : 'sliding_attention',
@@ -103,7 +103,7 @@ function randomWindows(random: Random, layers: number, D: number): Readonly<Reco
   return { head_dim: D, layer_types: types, sliding_window: 1 + random.integer(20), ...capped };
 }
 
-/** About a third of the layers have attention. */
+/** Attention in about a third of the layers. */
 function randomMamba(random: Random, layers: number, width: number): Readonly<Record<string, unknown>> {
   const [groups, headWidth] = [1 + random.integer(2), 1 + random.integer(6)];
   const heads = groups * (1 + random.integer(3));
@@ -115,7 +115,7 @@ function randomMamba(random: Random, layers: number, width: number): Readonly<Re
   };
 }
 
-/** About a third of the layers have attention. */
+/** Attention in about a third of the layers. */
 function randomConvolutions(random: Random, layers: number): Readonly<Record<string, unknown>> {
   const attentions = Array.from({ length: layers }, (_, layer) => layer).filter(() => random.integer(3) === 0);
   return { full_attn_idxs: attentions, conv_L_cache: 1 + random.integer(5), conv_bias: random.integer(2) === 1 };
@@ -133,7 +133,7 @@ for (let number = 0; models < Number(values.models) && performance.now() < deadl
   } catch (error) {
     if (!(error instanceof LinnetError)) throw error;
     if (++refused > 10 * (models + 10)) throw error;
-    continue; // a mixer that this model cannot have
+    continue; // this model cannot have the mixer
   }
   const parameters = initializeParameters(model, random, 0.5);
   const helper = requireCausal(

@@ -1,6 +1,6 @@
 /**
- * Draws docs/figures/families.svg of `assets/sweeps/results/families.json`: perplexity of the augmented models divided by that of
- * softmax with the same seed, mean and deviation over the seeds.
+ * Draws docs/figures/families.svg from `assets/sweeps/results/families.json`: the augmented models' perplexity over softmax's
+ * with the same seed, mean and deviation over the seeds.
  *
  *     npx tsx scripts/families-figure.ts
  */
@@ -34,7 +34,7 @@ const ratios = rows
     const squares = values.reduce((sum, value) => sum + (value - mean) ** 2, 0);
     return { model, mean, deviation: Math.sqrt(squares / (values.length - 1)) };
   })
-  // By family, then width.
+  // By family, then by width.
   .sort((a, b) => a.model.localeCompare(b.model, 'en', { numeric: true }));
 
 const chart = await barChart({

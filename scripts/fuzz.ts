@@ -1,7 +1,7 @@
 /**
  * Hostile input for every reader of files and requests: `npx tsx scripts/fuzz.ts --inputs 1000000 --seed 1`, or `--seconds 45`
- * for what fits in that time, preparations included. Inputs are shared out so that every reader takes about as long. A failure names the seed and the number that repeat it (`--reader NAME
- * --first NUMBER --inputs 1`). Exit code 1 if there is one, or if an input takes longer than two minutes.
+ * for as many as fit, including preparation. Every reader gets about the same time. A failure names the seed and number to repeat it (`--reader NAME
+ * --first NUMBER --inputs 1`). Exits with code 1 on a failure, or if an input takes longer than two minutes.
  */
 import { existsSync, mkdtempSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -23,7 +23,7 @@ const { values } = parseArgs({
   },
 });
 const total = Number(values.inputs ?? (values.seconds === undefined ? 1_000_000 : Infinity));
-/** When to end, by `performance.now()`, which counts from the start of the process. */
+/** When to stop, by `performance.now()`, which counts from the process start. */
 const end = values.seconds === undefined ? Infinity : 1000 * Number(values.seconds);
 if (Number.isNaN(total) || Number.isNaN(end)) throw new Error('--inputs and --seconds are numbers');
 const seed = Number(values.seed);
@@ -34,7 +34,7 @@ process.on('exit', () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** What is under way, for the thread that watches: reader, number, and how often it has changed. */
+/** Current work, for the watching thread: reader, number, and a change counter. */
 const underWay = new Int32Array(new SharedArrayBuffer(12));
 const watcher = new Worker(
   `const { workerData: { view, patience, pid } } = require('node:worker_threads');
@@ -56,14 +56,14 @@ const chosen = open.readers.filter(({ name }) => values.reader === undefined || 
 const shares = chosen.reduce((sum, { cost }) => sum + 1 / cost, 0);
 const extent = values.seconds === undefined ? `${total} inputs` : `${values.seconds} s`;
 console.log(`seed ${seed}, ${extent} for ${chosen.length} readers`);
-/** Failures that nobody waits for: of work that a reader left behind. */
+/** Unhandled failures of work that a reader left behind. */
 const unheard: string[] = [];
 process.on('unhandledRejection', (error) => {
   unheard.push(`reader ${underWay[0]}, input ${underWay[1]}: unhandled ${String(error)}`);
 });
 const rows: (FuzzCounts & { reader: string; seconds: number })[] = [];
 for (const [index, reader] of chosen.entries()) {
-  if (index < Number(values.skip)) continue; // to go on with a run that was stopped
+  if (index < Number(values.skip)) continue; // already done by a stopped run
   const count = Math.max(1, Math.ceil(total / reader.cost / shares));
   const started = performance.now();
   const counts = await fuzz(reader, {

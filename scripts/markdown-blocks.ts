@@ -1,9 +1,9 @@
 /**
- * Finds the shell and TypeScript blocks of Markdown pages that are marked to be run by .ci/run. A mark is an HTML comment on the line
+ * Finds the shell and TypeScript blocks in Markdown pages that are marked for .ci/run. A mark is an HTML comment on the line
  * before the block, invisible to readers:
  *
- *     <!-- ci -->                              run the block as it stands
- *     <!-- ci --steps 2 --length 64 -->        run it with these values of its options: small sizes
+ *     <!-- ci -->                              run the block unchanged
+ *     <!-- ci --steps 2 --length 64 -->        run it with these option values, for small sizes
  *     <!-- ci LINNET_THREADS=2 --steps 2 -->   and with these environment variables
  *
  * An override that matches no option of the block is an error, so that marks cannot go stale.
@@ -11,10 +11,10 @@
 
 /** One block to run. */
 export interface MarkedBlock {
-  /** Where it stands, for example `README.md:41`. */
+  /** The block's place, for example `README.md:41`. */
   readonly location: string;
   readonly language: 'sh' | 'ts';
-  /** Lines of shell after the overrides, or a program. */
+  /** Shell lines after the overrides, or a program. */
   readonly text: string;
   readonly environment: Readonly<Record<string, string>>;
 }
@@ -24,9 +24,9 @@ const OPENING_FENCE = /^```(sh|ts)\s*$/;
 const CLOSING_FENCE = /^```\s*$/;
 
 /**
- * The marked blocks of a page in their order.
- * @param path name of the page for locations and errors
- * @throws Error where a mark is followed by no shell or TypeScript block, a block does not end or an override does not apply
+ * A page's marked blocks, in order.
+ * @param path the page's name in locations and errors
+ * @throws Error if no shell or TypeScript block follows a mark, a block does not end or an override does not apply
  */
 export function markedBlocks(path: string, markdown: string): MarkedBlock[] {
   const lines = markdown.split(/\r?\n/);
@@ -65,7 +65,7 @@ function applyMark(location: string, mark: string, text: string): Pick<MarkedBlo
   return { text: small, environment };
 }
 
-/** Gives every `--option VALUE` or `--option=VALUE` of the script another value. */
+/** Replaces the value in every `--option VALUE` or `--option=VALUE` of the script. */
 function overrideOption(location: string, script: string, option: string, value: string): string {
   const pattern = new RegExp(String.raw`(?<=(?:^|\s)${option}(?:=|\s+))[^\s\\]+`, 'gm');
   if (!pattern.test(script)) {

@@ -1,6 +1,6 @@
 /**
- * Draws docs/figures/needle-tasks.svg of what `linnet study needle … --json` printed, one line a task: what models found of
- * each task by the depth of the first needle. Score of chance is in the name of a task.
+ * Draws docs/figures/needle-tasks.svg from the output of `linnet study needle … --json`, one line per task: the models'
+ * score on each task by the depth of the first needle. A task's name includes the chance score.
  *
  *     npx tsx scripts/needle-figure.ts needles.jsonl
  */

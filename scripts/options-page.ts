@@ -1,10 +1,10 @@
 /**
- * Writes the generated pages of docs/reference: options.md, every command with its arguments, options, defaults and examples, as its
- * help has them; endpoints.md, every endpoint with the fields of its body, from the schemas that check requests; packages.md, every
- * package that package.json names, with its licence, and its purpose from package-purposes.json.
+ * Writes the generated pages of docs/reference: options.md, every command with its arguments, options, defaults and examples, from its
+ * help; endpoints.md, every endpoint with its body's fields, from the schemas that check requests; packages.md, every
+ * package in package.json with its license, and its purpose from package-purposes.json.
  *
  *     npm run options              writes the pages
- *     npm run options -- --check   fails if a page is not what the sources say
+ *     npm run options -- --check   fails if a page is out of date
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
@@ -17,7 +17,7 @@ import { textRoutes } from '../src/serving/http/text-api.ts';
 import { projectRoot } from './entries.ts';
 import { commandsPage } from './commands-page.ts';
 
-/** What a command line prints, of the width that pages have. */
+/** A command line's output at the pages' width. */
 async function printed(words: readonly string[]): Promise<string> {
   let text = '';
   const stream = { columns: 120, write: (part: string) => (text += part) };

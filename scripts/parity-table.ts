@@ -1,6 +1,6 @@
 /**
- * Runs the tests against golden cases and writes docs/notes/parity.md: for every case the largest error of outputs, losses and
- * gradients, relative to the largest magnitude of the tensor. Takes about a minute.
+ * Runs the golden tests and writes docs/notes/parity.md: for every case the largest error of outputs, losses and
+ * gradients, relative to the tensor's largest magnitude. Takes about a minute.
  *
  *     npx tsx scripts/parity-table.ts
  */
@@ -14,7 +14,7 @@ import { makeTable, markdownTable } from '../src/report/table.ts';
 
 const file = 'docs/notes/parity.md';
 
-/** Case names by how they begin: what they are of, and who computed the numbers. */
+/** Cases by the prefix of their names: the family, and the source of the numbers. */
 const sources: readonly (readonly [prefix: string, family: string, computedBy: string])[] = [
   ['flash_', 'FLASH', "the paper's code"],
   ['hf_llama', 'LLaMA', 'transformers'],
@@ -42,7 +42,7 @@ const sources: readonly (readonly [prefix: string, family: string, computedBy: s
 const comparisonSchema = z.object({ caseName: z.string(), tensor: z.string(), error: z.number() });
 type Comparison = z.infer<typeof comparisonSchema>;
 
-/** Columns of the table, by the names of tensors. */
+/** Table columns, by tensor name. */
 const kinds = {
   loss: (tensor: string) => /(^|[._])loss(64)?$/.test(tensor),
   gradients: (tensor: string) => /(^|\.)(grad\.|dq|dk|dv|dalpha|dconv|dlambda)/.test(tensor),
@@ -69,7 +69,7 @@ try {
     .trimEnd()
     .split('\n')
     .map((line) => comparisonSchema.parse(JSON.parse(line)))
-    // Outputs of code that is known to be wrong are there to measure how wrong.
+    // Outputs of known-wrong code only measure how wrong it is.
     .filter(({ tensor }) => !tensor.includes('original'));
   const byCase = new Map<string, Comparison[]>();
   for (const comparison of comparisons) {

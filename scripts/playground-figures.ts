@@ -1,7 +1,7 @@
 /**
- * Takes the pictures of the playground's views and of the explained pages that docs/ shows.
+ * Takes the pictures of the playground's views and the explained pages for docs/.
  *
- *     npx tsx scripts/playground-figures.ts [BEGINNING OF NAMES]
+ *     npx tsx scripts/playground-figures.ts [PREFIX OF NAMES]
  */
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -10,13 +10,13 @@ import { chromium, type Locator, type Page } from 'playwright-core';
 import { projectRoot } from './entries.ts';
 import { buildPlayground, servePlayground } from './playground-site.ts';
 
-/** What is in a picture, after the page has been brought there. */
+/** One picture: the page to open and the steps before the shot. */
 interface Picture {
-  /** Of the page, after the site's address. */
+  /** Path after the site's address. */
   readonly path: string;
-  /** Pixels from the top; default: all. */
+  /** Pixels from the top. Default: all. */
   readonly height?: number;
-  /** Pixels of the window; default 1000. */
+  /** Window width in pixels. Default 1000. */
   readonly width?: number;
   /** Default: light. */
   readonly scheme?: 'light' | 'dark';
@@ -35,7 +35,7 @@ async function openView(page: Page, view: string, button: string): Promise<void>
   await page.locator('.heat-map').locator('visible=true').first().waitFor();
 }
 
-/** The whole page after its model has written twice. */
+/** Lets the model write twice, then takes the whole page. */
 async function write(page: Page): Promise<Locator> {
   await page.getByRole('form', { name: 'Text and settings' }).getByRole('button', { name: 'Write' }).click();
   await page.getByText(/^The same text, token for token/).waitFor();
@@ -78,7 +78,7 @@ const pictures: Readonly<Record<string, Picture>> = {
   'explained-convolution': explained('convolution'),
 };
 
-/** Beginning of the names of those to take; default: all. */
+/** Takes only pictures whose names begin with this. Default: all. */
 const only = process.argv[2] ?? '';
 
 const folder = await mkdtemp(join(tmpdir(), 'linnet-figures-'));

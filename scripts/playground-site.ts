@@ -1,4 +1,4 @@
-/** The playground as a folder of static files, and a server for it on this machine. */
+/** The playground as a folder of static files, and a local server for it. */
 import { spawn } from 'node:child_process';
 import { createReadStream } from 'node:fs';
 import { realpath, stat } from 'node:fs/promises';
@@ -16,14 +16,14 @@ import { readerOf } from '../src/quantization/weight-reader.ts';
 import { loadTokenizer } from '../src/tokenizer/tokenizer.ts';
 import { projectRoot } from './entries.ts';
 
-/** What the page opens, for WebAssembly and for WebGPU: graphs differ, weights do not. */
+/** The models for WebAssembly and for WebGPU: their graphs differ, their weights do not. */
 const modelFolders = { model: 'cpu', 'model-webgpu': 'webgpu' } as const;
 
 const source = join(projectRoot, 'assets/tiny-llama');
-/** Texts that the mixers are fitted on. */
+/** Texts for fitting the mixers: count and length. */
 const [fittedTexts, fittedLength] = [4, 256];
 
-/** The small model of assets/ with windows and memories, fitted in closed form as `convert` begins: no training. */
+/** The small model in assets/ with windows and memories, fitted in closed form like `convert`'s first stage, without training. */
 async function playgroundModel() {
   const original = await loadCausalModel(source);
   const student = linearize(original.model, original.parameters, mixerPreset('window'));
@@ -38,8 +38,8 @@ async function playgroundModel() {
 }
 
 /**
- * Builds the page, the explained pages in its folder `explained`, and the model for either device, in float32.
- * @param folder is replaced
+ * Builds the page, the explained pages in its `explained` folder, and the model for each device, in float32.
+ * @param folder replaced if it exists
  * @returns the model
  * @throws Error if the page cannot be built
  */
@@ -59,7 +59,7 @@ export async function buildPlayground(folder: string) {
   return subject;
 }
 
-/** Builds a folder of web/. @throws Error if it cannot be built */
+/** Builds one folder of web/. @throws Error if the build fails */
 async function buildPages(name: string, folder: string): Promise<void> {
   const builder = spawn(process.execPath, [join(projectRoot, 'scripts/build-web.mjs'), name, folder], {
     stdio: ['ignore', 'inherit', 'inherit'],
@@ -81,7 +81,7 @@ const types: Readonly<Record<string, string>> = {
   '.wasm': 'application/wasm',
 };
 
-/** As in the page itself, for its workers too, and against pages of others around it. */
+/** Same as the page's own policy; also covers its workers, and forbids framing by other pages. */
 const contentSecurityPolicy = [
   "default-src 'none'",
   "script-src 'self' 'wasm-unsafe-eval'",
@@ -101,7 +101,7 @@ const headers = {
   'referrer-policy': 'no-referrer',
 };
 
-/** Without these, browsers share no memory between threads. */
+/** Without these headers, browsers share no memory between threads. */
 const isolation = { 'cross-origin-opener-policy': 'same-origin', 'cross-origin-embedder-policy': 'require-corp' };
 
 export interface PlaygroundSite extends AsyncDisposable {
@@ -109,9 +109,9 @@ export interface PlaygroundSite extends AsyncDisposable {
 }
 
 /**
- * Serves a built playground to this machine.
- * @param options.port default 0: any that is free
- * @param options.isolated default true: with the headers that threads need
+ * Serves a built playground on this machine.
+ * @param options.port default 0: any free port
+ * @param options.isolated whether to send the headers that threads need. Default true
  */
 export async function servePlayground(
   folder: string,
@@ -120,7 +120,7 @@ export async function servePlayground(
   const root = await realpath(folder);
   const assets = join(root, 'assets') + sep;
   const all = { ...headers, ...(isolated && isolation) };
-  /** The file behind a path; undefined where there is none in the folder. */
+  /** The file at a path; undefined if the folder lacks it. */
   const find = async (path: string) => {
     try {
       const file = await realpath(join(root, decodeURIComponent(path.endsWith('/') ? `${path}index.html` : path)));
@@ -138,12 +138,12 @@ export async function servePlayground(
         return;
       }
       const type = types[extname(found.file)] ?? 'application/octet-stream';
-      // Names of assets change with what they hold. Kept, the engine is not even compiled again.
+      // Asset names change with their content. A cached engine is not even recompiled.
       const caching = found.file.startsWith(assets) ? 'public, max-age=31536000, immutable' : 'no-cache';
       const { bytes } = found;
       response.writeHead(200, { ...all, 'cache-control': caching, 'content-type': type, 'content-length': bytes });
       if (request.method === 'HEAD') response.end();
-      // A reader that leaves is not an error of the server.
+      // A reader that leaves is not a server error.
       else await pipeline(createReadStream(found.file), response).catch(() => response.destroy());
     });
   });

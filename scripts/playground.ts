@@ -1,5 +1,5 @@
 /**
- * Builds the playground and serves it to this machine until Ctrl-C.
+ * Builds the playground and serves it on this machine until Ctrl-C.
  *
  *     npm run playground [-- --out FOLDER] [--port N] [--build-only]
  */

@@ -1,8 +1,8 @@
-// Builds the checkout: npm runs "postprepare" after `npm ci`. "prepare" would be the usual name, but npm asks every user of a packed
+// Builds the checkout: npm runs "postprepare" after `npm ci`. "prepare" is the usual name, but npm asks every user of a packed
 // package about that one.
 //
-// npm links the commands of a package's dependencies into node_modules/.bin, but not its own. With that link `linnet` is
-// the build of this very checkout for npm's scripts, for editors and for npx, whatever npm's cache holds.
+// npm links the commands of a package's dependencies into node_modules/.bin, but not its own. With this link, `linnet` is
+// this checkout's build for npm scripts, editors and npx, whatever npm's cache holds.
 import { spawnSync } from 'node:child_process';
 import { chmodSync, existsSync, mkdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { dirname, join, relative } from 'node:path';
@@ -11,7 +11,7 @@ import { fileURLToPath } from 'node:url';
 const root = dirname(dirname(fileURLToPath(import.meta.url)));
 const executable = join(root, 'dist', 'cli', 'main.js');
 
-// After `npm ci --omit=dev` there is no compiler, and a checkout without a build has no command to link.
+// `npm ci --omit=dev` installs no compiler, and an unbuilt checkout has no command to link.
 const compiler = join(root, 'node_modules', 'typescript');
 const builds = !existsSync(join(root, 'tsconfig.build.json')) || existsSync(compiler);
 
@@ -29,7 +29,7 @@ if (builds) {
 }
 linkExecutable(join(root, 'node_modules', '.bin'));
 
-/** Links relatively, so that the checkout can be moved. Windows gets a batch file: a link needs rights there. */
+/** Makes a relative link, so that the checkout can move. Windows gets a batch file: links need rights there. */
 function linkExecutable(folder) {
   mkdirSync(folder, { recursive: true });
   chmodSync(executable, 0o755);

@@ -1,27 +1,27 @@
-/** What the entries of the package export, as the compiler sees it. */
+/** The package entries' exports, as the compiler sees them. */
 import { join } from 'node:path';
 import ts from 'typescript';
 import { type PackageEntry, packageEntries, projectRoot } from './entries.ts';
 
-/** A name that an entry exports, with its declaration. */
+/** An exported name and its declaration. */
 export interface PublicName {
   readonly name: string;
   readonly symbol: ts.Symbol;
 }
 
-/** The entries with their names in alphabetical order. */
+/** An entry and its names in alphabetical order. */
 export interface PublicEntry {
   readonly entry: PackageEntry;
   readonly names: readonly PublicName[];
 }
 
-/** The options of the project's tsconfig.json. */
+/** The options in the project's tsconfig.json. */
 export function compilerOptions(): ts.CompilerOptions {
   const host = { ...ts.sys, onUnRecoverableConfigFileDiagnostic: () => undefined };
   return ts.getParsedCommandLineOfConfigFile(join(projectRoot, 'tsconfig.json'), undefined, host)?.options ?? {};
 }
 
-/** Reads all entries. @param of the source files, or the declarations that the build has made of them */
+/** Reads all entries. @param of the source files, or the built declarations */
 export function publicEntries(of: 'source' | 'declarations'): { checker: ts.TypeChecker; entries: PublicEntry[] } {
   const entries = packageEntries();
   const files = entries.map((entry) => join(projectRoot, entry[of]));

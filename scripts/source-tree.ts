@@ -1,16 +1,16 @@
-/** The project's own sources as text: without tests and without generated files. */
+/** The project's own sources as text, without tests and generated files. */
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, relative, sep } from 'node:path';
 import ts from 'typescript';
 import { projectRoot } from './entries.ts';
 
-/** A file with its path relative to the project, with forward slashes. */
+/** A file; its path is relative to the project, with forward slashes. */
 export interface SourceFile {
   readonly path: string;
   readonly text: string;
 }
 
-/** The TypeScript files of a folder of the project, in alphabetical order. */
+/** A project folder's TypeScript files, in alphabetical order. */
 export function sourceFiles(folder: string): SourceFile[] {
   return readdirSync(join(projectRoot, folder), { recursive: true, withFileTypes: true })
     .filter((entry) => entry.isFile() && /\.tsx?$/.test(entry.name) && !/(\.test\.tsx?|_pb\.ts)$/.test(entry.name))
@@ -19,10 +19,10 @@ export function sourceFiles(folder: string): SourceFile[] {
     .map((path) => ({ path: relative(projectRoot, path).split(sep).join('/'), text: readFileSync(path, 'utf8') }));
 }
 
-/** Folders of the project that have budgets. */
+/** Project folders with budgets. */
 const measured = ['src', 'web', 'bench'] as const;
 
-/** Tokens by folder, such as `src/graph`; `src/.` are the files directly in src. Generated files are left out. */
+/** Tokens by folder, such as `src/graph`; `src/.` holds the files directly in src. Excludes generated files. */
 export function tokensByFolder(files: readonly SourceFile[] = measured.flatMap(sourceFiles)): Map<string, number> {
   const tokens = new Map<string, number>();
   for (const { path, text } of files) {
@@ -37,7 +37,7 @@ export function tokensByFolder(files: readonly SourceFile[] = measured.flatMap(s
   return tokens;
 }
 
-/** Leaves of the syntax tree that have a text; comments are none. */
+/** Syntax tree leaves with text; comments do not count. */
 function tokensOf(source: ts.SourceFile, node: ts.Node = source): number {
   if (ts.isJSDoc(node)) return 0;
   const children = node.getChildren(source);

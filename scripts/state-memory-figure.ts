@@ -1,6 +1,6 @@
 /**
- * Draws docs/figures/state-memory.svg: what a session of published shapes remembers, against the context. States up to
- * `measuredBytes` are made and their bytes counted; beyond, the formula that the measured ones agreed with continues.
+ * Draws docs/figures/state-memory.svg: a session's memory for published shapes, by context. Builds states up to
+ * `measuredBytes` and counts their bytes; beyond, continues with the formula, which agrees with the measured states.
  *
  *     npx tsx scripts/state-memory-figure.ts
  */
@@ -18,14 +18,14 @@ import { formatBytes, formatTokens } from '../src/report/quantities.ts';
 
 const file = 'docs/figures/state-memory.svg';
 const contexts = [2, 4, 8, 16, 32, 64, 128].map((thousands) => 1024 * thousands);
-/** Largest state that is made. */
+/** Size of the largest state to build. */
 const measuredBytes = 2 ** 30;
 const shapes = [
   ['1.1B', 'tinyllama-1.1b'],
   ['7B', 'llama-2-7b'],
 ] as const;
 
-/** Bytes by the formula of attention/state.ts. */
+/** Bytes by the formula in attention/state.ts. */
 function computedBytes(model: CausalModel, context: number): number {
   const dims = { ...model.sizes, headDim: model.sizes.headWidth };
   return model.mixers.reduce((total, mixer) => total + stateBytes(mixer, dims, 4, context), 0);

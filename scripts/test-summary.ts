@@ -1,6 +1,6 @@
 /**
- * Prints one line, `321 passed, 0 failed, 4 skipped`, the sum of reports of Vitest's JSON reporter. A report that is not there
- * is a run that broke off, which counts as a failure.
+ * Prints one line, `321 passed, 0 failed, 4 skipped`, the sum of Vitest's JSON reports. A missing report
+ * means a broken run, and counts as a failure.
  *
  *     npx tsx scripts/test-summary.ts REPORT.json…
  */
@@ -25,7 +25,7 @@ for (const path of paths) {
     continue;
   }
   const report = reportSchema.parse(JSON.parse(readFileSync(path, 'utf8')));
-  // A file that cannot even be loaded fails without any test of its own; it counts as one.
+  // A file that fails to load has no failed test of its own; count it as one.
   const brokenFiles = report.testResults.filter(
     (file) => file.status === 'failed' && file.assertionResults.every((test) => test.status !== 'failed'),
   ).length;

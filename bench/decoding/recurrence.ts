@@ -1,6 +1,6 @@
 /**
- * The gated delta rule of a step of Qwen3.5-0.8B, 18 layers of 16 heads: by the runtime's operator, which replays committed rows on each
- * path of a tree, and by products of matrices, which find the written values level by level. Milliseconds, taking turns:
+ * The gated delta rule in one step of Qwen3.5-0.8B, 18 layers of 16 heads: by the runtime's operator, which replays committed rows on
+ * each path of a tree, and by matrix products, which find the written values level by level. The two alternate; milliseconds,
  * lowest and median.
  *
  *   npx tsx bench/decoding/recurrence.ts [--threads 2] [--turns 25]
@@ -47,7 +47,7 @@ class StepOfLayers {
   }
 }
 
-/** @param B texts @param T nodes of each @param X paths of all trees @param n rows of each path, committed ones included @param R slots of a ring */
+/** @param B texts @param T nodes per text @param X paths in all trees @param n rows per path, including committed ones @param R ring slots */
 function replayed(B: number, T: number, X: number, n: number, R = 8): StepOfLayers {
   const step = new StepOfLayers();
   const rowsOfPaths = step.indices('rows', [X, n], B * (R + T));
@@ -69,7 +69,7 @@ function replayed(B: number, T: number, X: number, n: number, R = 8): StepOfLaye
   return step;
 }
 
-/** @param levels depth of the tree @param R committed rows of a text since its last fold */
+/** @param levels tree depth @param R rows committed to a text since its last fold */
 function byProducts(B: number, T: number, levels: number, R: number): StepOfLayers {
   const step = new StepOfLayers();
   const paths = step.input('paths', B, R + 3 * T, R + T);

@@ -1,12 +1,12 @@
 /**
- * What many texts in one step cost against one: milliseconds of a round of 1, 4 and 16 sequences, what of it is spent in the
- * runtime, and tokens per second over one sequence. This is the ceiling of what a server makes of as many streams. The numbers
- * of sequences take turns; medians of the turns.
+ * The cost of many texts in one step against one: milliseconds per round for 1, 4 and 16 sequences, the runtime's share of them, and
+ * tokens per second relative to one sequence. No server can exceed this with that many streams. The sequence counts
+ * alternate; medians over the turns.
  *
  *   npx tsx bench/decoding/rows.ts FOLDER [--rows 1,4,16] [--turns 9] [--threads 2] [--context 256] [--worker]
  *
- * With --worker the engine runs in a thread of its own, as in a server: "ours" is then what the calling thread does apart
- * from waiting for it, and getting there and back counts as the runtime's.
+ * With --worker the engine runs in its own thread, as in a server: "ours" is then the calling thread's work
+ * apart from waiting, and the runtime's time includes messages to the thread and back.
  */
 import { parseArgs } from 'node:util';
 import { chain } from '../../src/attention/tree.ts';
@@ -68,7 +68,7 @@ for (let turn = 0; turn < turns; turn++) {
       const outputs = await engine.step(requests);
       for (const [b, request] of requests.entries()) await engine.commit(request, outputs[b], [0]);
       const all = { wall: performance.now() - started, processor: processorMs() - processor };
-      if (step === 0) continue; // another number of sequences has just filled the caches
+      if (step === 0) continue; // another sequence count has just filled the caches
       const outside = all.wall - inRuntime.wall;
       samples.push({ ...all, outside, outsideProcessor: all.processor - inRuntime.processor });
     }

@@ -1,17 +1,17 @@
 /**
- * Counts of tokens that have other bits than alone: 0 wherever the engine says `sameBits`.
+ * Counts tokens whose bits differ from the same text alone: 0 if the engine claims `sameBits`.
  *
  *   npx tsx bench/decoding/same-bits.ts models [--texts 20] [--length 160] [--seed 1] [--types int4-32,int4-128,w8a8,f16]
  *                                 random models, by family, mixer and type: chains, trees, batches and chunks, logits and states
  *   npx tsx bench/decoding/same-bits.ts drafts [--types …] [--tokens 200]   greedy texts with each drafter against one token a step
  *   npx tsx bench/decoding/same-bits.ts batch [--texts 2000] [--length 24] [--types int4-32]   logits of 16 texts in a step
  *   npx tsx bench/decoding/same-bits.ts warm [--texts 20] [--length 160] [--types …] [--subjects …]
- *                                 answers and states after a kept beginning, a session, a session in another engine, and a turn of a
- *                                 conversation, each against the whole text read by a new engine, in chunks of 64, 128, 512
- *   npx tsx bench/decoding/same-bits.ts restart [--texts 20] [--model FOLDER]   answers of sessions after a restart of their server, over
- *                                 HTTP, against those of a server that reads the whole text: tokens and log-probabilities
+ *                                 answers and states after a cached prefix, a session, a session in another engine, and a conversation
+ *                                 turn, each against a new engine that reads the whole text, in chunks of 64, 128, 512
+ *   npx tsx bench/decoding/same-bits.ts restart [--texts 20] [--model FOLDER]   session answers after a server restart, over
+ *                                 HTTP, against a server that reads the whole text: tokens and log-probabilities
  *
- * Models are small, and their parameters are spread wide, so that predictions differ clearly. Drafts and batches are of `assets/tiny-llama`.
+ * The models are small; widely spread parameters keep their predictions apart. Drafts and batches use `assets/tiny-llama`.
  */
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -49,7 +49,7 @@ const [texts, length, seed, tokens] = [values.texts, values.length, values.seed,
 const types = storedTypes.filter((type) => values.types.split(',').includes(type));
 const say = (line: string): void => void process.stdout.write(`${line}\n`);
 
-/** Wide enough for blocks of codes, and for texts that cross blocks of positions. */
+/** Wide enough for blocks of codes and for texts that cross position blocks. */
 const widths: Readonly<Record<string, unknown>> = {
   hidden_size: 64,
   intermediate_size: 160,
@@ -69,7 +69,7 @@ function spread(model: CausalModel): ModelWithWeights {
   return { model, parameters: initializeParameters(model, new Random(seed), 0.3) };
 }
 
-/** Options of mixers in the place of attention; presets without one are as they are. */
+/** Options of the mixers that replace attention; other presets keep their defaults. */
 const mixerOptions: Readonly<Record<string, PresetOptions>> = {
   augmented: { group: 32 },
   'local+global': { group: 8 },
@@ -80,7 +80,7 @@ const mixerOptions: Readonly<Record<string, PresetOptions>> = {
   'gated-delta': { convolution: true },
 };
 
-/** Models by name; undefined for a family that is none of one token after the other. */
+/** Models by name; undefined for a family that is not causal. */
 function subjects(): Map<string, () => Promise<ModelWithWeights | undefined>> {
   const made = new Map<string, () => Promise<ModelWithWeights | undefined>>();
   for (const family of supportedFamilies) {
@@ -102,7 +102,7 @@ function subjects(): Map<string, () => Promise<ModelWithWeights | undefined>> {
   return made;
 }
 
-/** The models that are asked for. */
+/** The requested models. */
 async function* chosenSubjects(): AsyncGenerator<readonly [name: string, subject: ModelWithWeights]> {
   const chosen = values.subjects === '' ? undefined : values.subjects.split(',');
   for (const [name, make] of subjects()) {
@@ -148,7 +148,7 @@ async function countDrafts(): Promise<void> {
 
 const together = 16;
 
-/** Texts of random tokens and random lengths, 16 in a step, each against itself alone: logits of every token. */
+/** Random tokens and lengths, 16 texts in a step, each against itself alone: logits of every token. */
 async function countBatches(): Promise<void> {
   const subject = await tinyLlamaOfPackage();
   for (const type of types) {
@@ -187,7 +187,7 @@ async function countWarm(): Promise<void> {
         const [beginning, rest] = [most, most].map((each) => randomText(engine, random, 1 + random.integer(each)));
         for (const chunk of [64, 128, 512]) {
           for (const way of warmWays) {
-            // What was generated has been read by the weights of steps: a prompt that repeats it is not.
+            // Step weights read generated tokens; in mixed types, prompt weights would read a prompt that repeats them.
             if (way === 'turn' && type.startsWith('mixed')) continue;
             answers++;
             if (!(await isWarmLikeCold(way, { engine, other, chunk, beginning, rest }))) differ[way]++;

@@ -1,7 +1,7 @@
 /**
- * Forms of one stored matrix in the runtime: bytes a weight in the file, in memory and at the peak, and the time of a row.
- * `node --import tsx bench/decoding/stored-products.ts --forms q4-minima,q4-level-1 --threads 2`. Every form has a process of its own,
- * in which twenty matrices of random codes, 230 million weights that no cache holds, read the same row.
+ * Storage forms of one matrix in the runtime: bytes per weight in the file, in memory and at the peak, and the time for one row.
+ * `node --import tsx bench/decoding/stored-products.ts --forms q4-minima,q4-level-1 --threads 2`. Each form runs in its own process,
+ * where twenty matrices of random codes, 230 million weights that fit no cache, read the same row.
  */
 import { mkdtempSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -18,7 +18,7 @@ import { runTypeScript } from '../peers/linnet.ts';
 const [inputs, outputs, matrices] = [2048, 5632, 20];
 const weights = inputs * outputs * matrices;
 
-/** Codes of a product. Level 4 rounds activations to eight bits, level 1 computes with float32. */
+/** Codes of a product. Level 4 rounds activations to eight bits; level 1 computes in float32. */
 interface Codes {
   readonly bits: 2 | 4 | 8;
   readonly size: number;
@@ -28,7 +28,7 @@ interface Codes {
 
 interface Form {
   readonly products: readonly Codes[];
-  /** Whether a product of the sums of 32 inputs follows. */
+  /** Whether a product with the sums of 32 inputs follows. */
   readonly minima?: boolean;
 }
 
@@ -38,7 +38,7 @@ const forms: Readonly<Record<string, Form>> = {
   'q4-minima': { products: [q4], minima: true },
   'q4-level-1': { products: [{ ...q4, level: 1 }], minima: true },
   'q4-float-zeros': { products: [{ ...q4, zeros: 'float' }] },
-  // The ten bits of a code times its six-bit scale, with a scale for 256 inputs.
+  // A code times its six-bit scale takes ten bits; one scale covers 256 inputs.
   'q4-8-and-2': { products: [8, 2].map((bits) => ({ bits: bits === 8 ? 8 : 2, size: 256 })), minima: true },
   q6: { products: [{ bits: 8, size: 16 }] },
   'q6-level-1': { products: [{ bits: 8, size: 16, level: 1 }] },
@@ -98,7 +98,7 @@ async function measure(name: string): Promise<void> {
   }
 }
 
-/** Bytes of this process. */
+/** This process's memory in bytes. */
 function memory(): Record<'now' | 'peak', number> {
   const status = readFileSync('/proc/self/status', 'utf8');
   const kibibytes = (key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(status)?.[1]);
@@ -109,7 +109,7 @@ function byteCount(dtype: FileDType, shape: readonly number[]): number {
   return elementCount(shape) * bytesPerElement[dtype];
 }
 
-/** The graph of a form, whose weights go into a file. */
+/** Writes a form's graph, with its weights in a file. */
 function written({ products, minima = false }: Form, folder: string): OnnxGraph {
   const file = openSync(join(folder, 'weights'), 'w');
   const random = new Random(1);
@@ -126,7 +126,7 @@ function written({ products, minima = false }: Form, folder: string): OnnxGraph 
   const stored = (name: string, dtype: 'float32' | 'uint8', shape: readonly number[]): string => {
     const { buffer } = dtype === 'float32' ? floats : codes;
     const length = byteCount(dtype, shape);
-    // Other numbers for every matrix.
+    // Different numbers for every matrix.
     const bytes = new Uint8Array(buffer, 4 * random.integer((buffer.byteLength - length) / 4), length);
     writeSync(file, bytes, 0, length, end);
     const place = { folder, file: 'weights', offset: end, dtype, unchanged: () => Promise.resolve() };

@@ -1,7 +1,7 @@
 /**
- * What a step costs in one model against another: single tokens at several contexts, and token trees. The two take turns step
- * by step in one process, and ratios are those of neighbouring steps, so that a machine whose speed drifts, or that others use
- * too, treats both alike; what is printed are medians. With one thread, processor time is that of the step.
+ * The cost of a step in one model against another: single tokens at several contexts, and token trees. The two alternate step
+ * by step in one process, and ratios compare neighboring steps, so a drifting or shared machine
+ * treats both alike. It prints medians. With one thread, processor time covers the step alone.
  *
  *   npx tsx bench/decoding/two-models.ts FOLDER OTHER [--threads 1] [--turns 7] [--steps 6] [--contexts 64,65536] [--nodes 16]
  */
@@ -46,7 +46,7 @@ const cases: readonly Case[] = [
   })),
 ];
 
-/** Milliseconds of a step and of taking its root into the state. */
+/** Milliseconds to take a step and commit its root. */
 async function measure(engine: StepEngine, state: SequenceState, tree: TokenTree): Promise<Measured> {
   const tokens = Int32Array.from({ length: tree.size }, () => random.integer(engine.model.sizes.vocabulary));
   const request = { state, tree, tokens, wanted: Array.from(tokens, (_, node) => node) };

@@ -1,11 +1,11 @@
 /**
- * What reading shared beginnings once saves: MMLU-shaped work (one subject, five examples, four choices) by the scorer of
- * `eval tasks`, with sharing and with every request read whole; tokens, seconds and processor seconds of both, and the tokens
- * that other ways of caching would read. Texts are made up: what is measured does not depend on what they say.
+ * Savings from reading shared prefixes once: MMLU-shaped work (one subject, five examples, four choices) in the `eval tasks`
+ * scorer, with sharing and with every request read whole; tokens, seconds and processor seconds for both, and the tokens
+ * that other caching schemes would read. The texts are synthetic: their content does not affect the measurement.
  *
  *   npx tsx bench/evaluation/shared-prefix.ts MODEL [questions, default 200] [of them read whole, default all] [words, default 24]
  *
- * Where only some questions are read whole, the time of all is that of those by their tokens.
+ * If only some questions are read whole, their time is scaled to all by tokens.
  */
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -24,7 +24,7 @@ const questions = Number(questionsText);
 const readWhole = Number(wholeText);
 const words = Number(wordsText);
 const subject = 'abstract_algebra';
-/** Tokens of a block of paged caches: what ends inside one is read again. */
+/** Tokens per block in paged caches, which reread a partial block. */
 const block = 16;
 
 const random = new Random(1);

@@ -1,4 +1,4 @@
-/** Linnet with many texts in one step, as its server has them, and a session that goes on from its bytes. */
+/** Linnet with many texts in one step, as in its server, and a session resumed from its bytes. */
 import { chain } from '../../src/attention/tree.ts';
 import { Sampler } from '../../src/decoding/sampler.ts';
 import { decodeSession, encodeSession, restoreSession, saveSession } from '../../src/decoding/state/session-file.ts';
@@ -12,7 +12,7 @@ import { openReady, type ReadyModel } from '../../test/open/ready-model.ts';
 const tokens = someTokens(1 << 17, 32_000);
 const oneNode = chain(1);
 
-/** Texts of one model. Dispose of them. */
+/** One model's texts. Dispose of them. */
 export class BatchedLinnet implements AsyncDisposable {
   readonly #exported: ReadyModel;
   readonly #streams: number;
@@ -28,14 +28,14 @@ export class BatchedLinnet implements AsyncDisposable {
     return new BatchedLinnet(await openReady(folder, { threads: options.threads }), options.streams);
   }
 
-  /** Tokens of all texts after so many of each: the cost of one step of all. What a state holds does not matter to it. */
+  /** The cost of one step of all texts, each `length` tokens long. The state's content does not affect it. */
   async decode(length: number, steps: number): Promise<Cost> {
     const states = this.#states.get(length) ?? Array.from({ length: this.#streams }, () => this.#filledState(length));
     this.#states.set(length, states);
     return this.#steps(states, length, steps);
   }
 
-  /** Many continuations of one text that has been read: copies of its state, and some tokens of each. Needs no file. */
+  /** Many continuations of one text: copies its state and adds some tokens to each. Needs no file. */
   async fork(_file: string, length: number, steps: number): Promise<Cost> {
     const state = await this.#read(length);
     return costOf(async () => {
@@ -44,7 +44,7 @@ export class BatchedLinnet implements AsyncDisposable {
     });
   }
 
-  /** One step of all states before the clock starts, then the cost of one. */
+  /** Takes one untimed step of all states, then returns the cost of one. */
   async #steps(states: readonly SequenceState[], length: number, steps: number): Promise<Cost> {
     const { engine } = this.#exported;
     const sampler = new Sampler({ temperature: 0 });
@@ -62,12 +62,12 @@ export class BatchedLinnet implements AsyncDisposable {
     return { wall: all.wall / steps, processor: all.processor / steps };
   }
 
-  /** Bytes of a session after a text. */
+  /** The size of a text's session in bytes. */
   bytes(length: number): number {
     return this.#session(length).length;
   }
 
-  /** The first token of a turn of a session of which there is nothing but the bytes of its file. */
+  /** The first token of a turn in a session restored from its file's bytes. */
   async turn(length: number, added: number): Promise<Cost> {
     const { engine, fingerprint } = this.#exported;
     const bytes = this.#session(length);
@@ -83,7 +83,7 @@ export class BatchedLinnet implements AsyncDisposable {
     await saveSession(file, { state: await this.#read(length), tokens: tokens.slice(0, length + 1), fingerprint });
   }
 
-  /** The first token of a turn of a session in a file. */
+  /** The first token of a turn in a session restored from a file. */
   async resume(file: string, length: number, added: number): Promise<Cost> {
     const { engine, fingerprint } = this.#exported;
     return costOf(async () => {
@@ -92,7 +92,7 @@ export class BatchedLinnet implements AsyncDisposable {
     });
   }
 
-  /** The same with the text read from its beginning. */
+  /** The same after rereading the text from its beginning. */
   async reread(length: number, added: number): Promise<Cost> {
     return costOf(() => this.#firstToken(this.#exported.engine.newState(), tokens.slice(0, length + added)));
   }

@@ -1,6 +1,6 @@
 /**
- * llama.cpp with many sequences in one context, as a server has them: node-llama-cpp puts what all of them ask for into one
- * batch. What has been read once is kept in a file, from which every sequence is filled.
+ * llama.cpp with many sequences in one context, as in a server: node-llama-cpp combines their requests into one
+ * batch. A text is read once and saved to a file, which fills every sequence.
  */
 import { rm, stat } from 'node:fs/promises';
 import type { Llama, LlamaContextSequence, Token } from 'node-llama-cpp';
@@ -10,9 +10,9 @@ import { openLlama } from './open-llama.ts';
 
 const tokens = someTokens(1 << 17, 32_000) as Token[];
 
-/** Sequences of one model. Dispose of them. */
+/** One model's sequences. Dispose of them. */
 export class BatchedLlama implements AsyncDisposable {
-  /** What it is, for the report. */
+  /** Version and threads, for the report. */
   readonly notes: string;
   readonly #llama: Llama;
   readonly #sequences: readonly LlamaContextSequence[];
@@ -26,7 +26,7 @@ export class BatchedLlama implements AsyncDisposable {
     this.notes = notes;
   }
 
-  /** @param longest tokens that a sequence may have @param folder for files of what was read */
+  /** @param longest tokens per sequence @param folder for saved states */
   static async open(
     modelPath: string,
     { streams, longest, threads, folder }: { streams: number; longest: number; threads: number; folder: string },
@@ -45,7 +45,7 @@ export class BatchedLlama implements AsyncDisposable {
     return new BatchedLlama(llama, sequences, folder, notes);
   }
 
-  /** Reads a text from its beginning; what is read before each of `lengths` is kept. The cost of each length. */
+  /** Reads a text from its beginning and saves the state at each of `lengths`. @returns the cost of each length */
   async read(lengths: readonly number[]): Promise<Map<number, Cost>> {
     const [first] = this.#sequences;
     await first.clearHistory();
@@ -63,18 +63,18 @@ export class BatchedLlama implements AsyncDisposable {
     return costs;
   }
 
-  /** Bytes of what is kept of a text. */
+  /** The size of a saved state in bytes. */
   async bytes(length: number): Promise<number> {
     return (await stat(this.#file(length))).size;
   }
 
-  /** Tokens of all sequences after a text that has been read: the cost of one step of all. */
+  /** The cost of one step of all sequences after an already read text. */
   async decode(length: number, steps: number): Promise<Cost> {
     await this.#fill(this.#file(length));
     return this.#steps(length, steps);
   }
 
-  /** Many continuations of one text that has been read: node-llama-cpp copies a sequence by way of a file. */
+  /** Many continuations of one text: node-llama-cpp copies a sequence through a file. */
   async fork(file: string, length: number, steps: number): Promise<Cost> {
     await this.save(file, length);
     return costOf(async () => {
@@ -90,7 +90,7 @@ export class BatchedLlama implements AsyncDisposable {
     }
   }
 
-  /** One step of all sequences before the clock starts, then the cost of one. */
+  /** Takes one untimed step of all sequences, then returns the cost of one. */
   async #steps(length: number, steps: number): Promise<Cost> {
     const continued = this.#sequences.map((sequence, index) =>
       sequence.evaluate([tokens[length + index]], { temperature: 0, yieldEogToken: true }),
@@ -104,7 +104,7 @@ export class BatchedLlama implements AsyncDisposable {
     return { wall: all.wall / steps, processor: all.processor / steps };
   }
 
-  /** The first token of a turn after a text that is still in the context. */
+  /** The first token of a turn after a text still in the context. */
   async turn(length: number, added: number): Promise<Cost> {
     const [first] = this.#sequences;
     await first.clearHistory();
@@ -129,7 +129,7 @@ export class BatchedLlama implements AsyncDisposable {
     });
   }
 
-  /** The same with the text read from its beginning. */
+  /** The same after rereading the text from its beginning. */
   async reread(length: number, added: number): Promise<Cost> {
     await this.#sequences[0].clearHistory();
     return costOf(() => this.#firstToken(tokens.slice(0, length + added)));

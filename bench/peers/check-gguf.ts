@@ -1,4 +1,4 @@
-/** Reads the header of a GGUF file back with another reader: `node --import tsx check-gguf.ts FILE`. */
+/** Reads a GGUF header with an independent reader: `node --import tsx check-gguf.ts FILE`. */
 import { stat } from 'node:fs/promises';
 import { gguf } from '@huggingface/gguf';
 

@@ -1,5 +1,5 @@
 /**
- * Runs one shape in several engines, taking turns, and prints their speeds and the ratios within each turn: see
+ * Runs one shape in several engines in alternation and prints their speeds and the ratios within each turn: see
  * README.md next to this file.
  */
 import { mkdir } from 'node:fs/promises';
@@ -12,7 +12,7 @@ import { measureLinnet, runTypeScript } from './linnet.ts';
 import { type Measurement, type MeasurementOptions, median } from './measurement.ts';
 import { exportNames, madeOnce, peerShape } from './shapes.ts';
 
-/** Who is measured: where its model lies, how it is made, how it is run. */
+/** A measured engine: the model's path, how to make it, how to run it. */
 interface Subject {
   readonly model: string;
   readonly make: (path: string) => Promise<unknown>;
@@ -40,7 +40,7 @@ const { values } = parseArgs({
 const shape = peerShape(values.shape);
 const folder = resolve(values.data, values.shape);
 
-/** Another engine, in a process of its own. */
+/** Another engine, in its own process. */
 function other(script: string): Subject['measure'] {
   const path = fileURLToPath(new URL(script, import.meta.url));
   return async (name, options) => {
@@ -62,7 +62,7 @@ const subjects: Readonly<Record<string, Subject>> = {
       const file = { model: `${type}.gguf`, make: (path: string) => shape.writeGguf(path, type) };
       return [
         [`llama.cpp-${type}`, { ...file, measure: other('llama-cpp.ts') }],
-        // The file as it is, and with the augmented mixer in place of softmax.
+        // The file as it is, and with the augmented mixer instead of softmax.
         [`linnet-gguf-${type}`, { ...file, measure: (name, options) => measureLinnet(name, options) }],
         [`linnet-linear-${type}`, { ...file, measure: (name, options) => measureLinnet(name, options, 'augmented') }],
       ];

@@ -1,9 +1,9 @@
-/** What work costs: by the clock, and of processors, which counts where other work takes turns on the machine. */
+/** The cost of work: wall-clock and processor time. Processor time counts when other work shares the machine. */
 
 /** Milliseconds. */
 export interface Cost {
   readonly wall: number;
-  /** Of all threads of this process. */
+  /** All threads of this process together. */
   readonly processor: number;
 }
 

@@ -1,12 +1,12 @@
 /** Writes GGUF version 3 files, tensor by tensor: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md */
 import { type FileHandle, open } from 'node:fs/promises';
 
-/** A value of the metadata: writes the number of its type, then itself. */
+/** A metadata value: writes its type number, then itself. */
 export type GgufValue = (writer: ByteWriter) => void;
 
 export interface GgufTensor {
   readonly name: string;
-  /** Fastest dimension first, as ggml counts: a matrix of R rows and C columns is [C, R]. */
+  /** Fastest dimension first, as in ggml: a matrix of R rows and C columns is [C, R]. */
   readonly dimensions: readonly number[];
   readonly ggmlType: number;
   readonly bytes: number;
@@ -17,7 +17,7 @@ export interface GgufTensor {
 const alignment = 32;
 const typeNumbers = { uint32: 4, int32: 5, float32: 6, string: 8, array: 9 } as const;
 
-/** Little-endian bytes, growing. */
+/** A growing buffer of little-endian bytes. */
 class ByteWriter {
   readonly #parts: Buffer[] = [];
   length = 0;
@@ -112,7 +112,7 @@ export function int32s(values: readonly number[]): GgufValue {
   });
 }
 
-/** Everything before the data. Offsets of tensors count from the end of this header. */
+/** Everything before the data. Tensor offsets count from the end of this header. */
 function header(metadata: ReadonlyMap<string, GgufValue>, tensors: readonly GgufTensor[]): Buffer {
   const writer = new ByteWriter();
   writer.uint32(0x46554747); // "GGUF"
@@ -140,7 +140,7 @@ function padded(bytes: number): number {
   return alignment * Math.ceil(bytes / alignment);
 }
 
-/** Writes a file; holds one piece of one tensor at a time. */
+/** Writes a file, holding one piece of one tensor at a time. */
 export async function writeGguf(
   path: string,
   metadata: ReadonlyMap<string, GgufValue>,

@@ -1,6 +1,6 @@
 /**
- * Greedy tokens of llama.cpp after given ids, and its probabilities of the next token at every place of these texts: one JSON
- * argument, a list of models, the answers as JSON on the last line.
+ * llama.cpp's greedy tokens after the given ids, and its next-token probabilities at every position of these texts. Takes one JSON
+ * argument, a list of models; prints the answers as JSON on the last line.
  */
 import type { Token } from 'node-llama-cpp';
 import { openLlama } from './open-llama.ts';
@@ -9,16 +9,16 @@ export interface GreedyRequest {
   /** Path of a GGUF file. */
   readonly model: string;
   readonly sequences: readonly (readonly number[])[];
-  /** Tokens after each sequence. */
+  /** Tokens to add to each sequence. */
   readonly count: number;
-  /** Whether probabilities are wanted. */
+  /** Whether to return probabilities. */
   readonly probabilities?: boolean;
 }
 
-/** What llama.cpp says of a sequence. */
+/** llama.cpp's answer for one sequence. */
 export interface GreedyAnswer {
   readonly tokens: readonly number[];
-  /** After each id and each token but the last, by token. Empty where they are not wanted. */
+  /** By token, after each id and each token except the last. Empty unless requested. */
   readonly probabilities: readonly (readonly number[])[];
 }
 
@@ -30,7 +30,7 @@ const answers: GreedyAnswer[][] = [];
 for (const { model: modelPath, sequences, count, probabilities } of requests) {
   const model = await llama.loadModel({ modelPath, ignoreMemorySafetyChecks: true });
   const longest = Math.max(...sequences.map(({ length }) => length)) + count;
-  // Caches in float32, as here: what is left are the products.
+  // Float32 caches, as in Linnet: only the products differ.
   const context = await model.createContext({
     contextSize: longest + 8,
     threads: 1,

@@ -1,4 +1,4 @@
-/** Linnet itself, measured through its command line, as a subject next to the others. */
+/** Linnet, measured through its command line like the other subjects. */
 import { spawn } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import type { Measurement, MeasurementOptions } from './measurement.ts';
@@ -6,7 +6,7 @@ import type { Measurement, MeasurementOptions } from './measurement.ts';
 const root = fileURLToPath(new URL('../..', import.meta.url));
 const command = fileURLToPath(new URL('../../src/cli/main.ts', import.meta.url));
 
-/** Runs a command to its end and returns what it printed. */
+/** Runs a command to its end and returns its output. */
 export function run(program: string, parameters: readonly string[]): Promise<string> {
   return new Promise((resolve, reject) => {
     const child = spawn(program, parameters, { cwd: root, stdio: ['ignore', 'pipe', 'inherit'] });
@@ -20,7 +20,7 @@ export function run(program: string, parameters: readonly string[]): Promise<str
   });
 }
 
-/** Runs a program of TypeScript with this project's loader. */
+/** Runs a TypeScript program with this project's loader. */
 export function runTypeScript(script: string, parameters: readonly string[]): Promise<string> {
   return run(process.execPath, ['--import', 'tsx', script, ...parameters]);
 }
@@ -35,7 +35,7 @@ interface Rows {
 
 /**
  * Measures an exported model or a GGUF.
- * @param subject of `bench decode`. Default: the first, the model as it is
+ * @param subject a subject of `bench decode`. Default: the first, the unchanged model
  */
 export async function measureLinnet(
   name: string,

@@ -1,6 +1,6 @@
 /**
- * llama.cpp, through node-llama-cpp and the binary that comes with its npm package: nothing is downloaded or compiled.
- * Decode steps are greedy tokens of its own generator.
+ * llama.cpp through node-llama-cpp and the binary in its npm package: downloads and compiles nothing.
+ * Decode steps are greedy tokens from its own generator.
  */
 import type { Token } from 'node-llama-cpp';
 import { median, readOptions, report, someTokens } from './measurement.ts';
@@ -25,7 +25,7 @@ for (const length of [...new Set([...prompts, ...contexts])].sort((a, b) => a - 
   if (!contexts.includes(length)) continue;
   const times: number[] = [];
   let last = performance.now();
-  // The end-of-text token, should it be drawn, ends nothing: its step is like any other.
+  // A sampled end-of-text token ends nothing: its step costs as much as any other.
   const generated = sequence.evaluate(tokens.slice(length - 1, length), { temperature: 0, yieldEogToken: true });
   for await (const _ of generated) {
     const now = performance.now();

@@ -1,12 +1,12 @@
-/** What every engine reports, in a form that a parent process can read from its last line. */
+/** Every engine's report, which a parent process reads from the last line. */
 
 export interface Measurement {
   readonly engine: string;
-  /** What was measured with what: version, options. */
+  /** Version and options. */
   readonly notes: string;
-  /** Tokens per second by the number of tokens read before. */
+  /** Tokens per second, by context length. */
   readonly decode: Readonly<Record<string, number>>;
-  /** Tokens per second by the number of tokens of the prompt. */
+  /** Tokens per second, by prompt length. */
   readonly prefill: Readonly<Record<string, number>>;
   readonly peakMemoryBytes: number;
 }
@@ -20,7 +20,7 @@ export interface MeasurementOptions {
   readonly steps: number;
 }
 
-/** The options of an engine's process: one JSON argument. */
+/** Reads an engine process's options: one JSON argument. */
 export function readOptions(): MeasurementOptions {
   const [, , json] = process.argv;
   if (json === undefined) throw new Error('usage: one JSON argument, see MeasurementOptions in measurement.ts');
@@ -32,7 +32,7 @@ export function report(measurement: Omit<Measurement, 'peakMemoryBytes'>): void 
   console.log(JSON.stringify({ ...measurement, peakMemoryBytes: 1024 * process.resourceUsage().maxRSS }));
 }
 
-/** Token ids that mean nothing, neither control tokens nor bytes. */
+/** Meaningless token ids: neither control tokens nor bytes. */
 export function someTokens(count: number, vocabulary: number): number[] {
   return Array.from({ length: count }, (_, i) => 300 + ((i * 7919) % (vocabulary - 300)));
 }

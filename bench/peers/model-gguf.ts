@@ -1,4 +1,4 @@
-/** A model of a published size with random weights, as a GGUF file: one row of a table for each architecture of llama.cpp. */
+/** Writes a published shape with random weights as a GGUF file: one table row per llama.cpp architecture. */
 import { describeModel } from '../../src/models/index.ts';
 import { publishedShape } from '../../src/models/presets/presets.ts';
 import {
@@ -22,7 +22,7 @@ import {
   randomMatrix,
 } from './random-blocks.ts';
 
-/** Shapes of parameters by name, and the fields of config.json. */
+/** Parameter shapes by name, and the fields of config.json. */
 interface Described {
   readonly shape: Readonly<Record<string, unknown>>;
   readonly parameters: ReadonlyMap<string, { readonly shape: readonly number[] }>;
@@ -31,11 +31,11 @@ interface Described {
 }
 
 interface Architecture {
-  /** Of llama.cpp. */
+  /** llama.cpp's name. */
   readonly name: string;
-  /** Its keys, without its name before them. */
+  /** Its metadata keys, without the architecture prefix. */
   readonly keys: (described: Described) => Readonly<Record<string, GgufValue>>;
-  /** Names of a layer's and of the other parameters: whole, or without the ending after the last dot, which then stays. */
+  /** Names of layer parameters and other parameters: whole, or without the suffix after the last dot, which then stays. */
   readonly names: Readonly<Record<string, string>>;
 }
 
@@ -58,7 +58,7 @@ const llama: Architecture = {
   name: 'llama',
   names: usualNames,
   keys: ({ field, dims }) => ({
-    // Contexts longer than this are refused or warned about; what a step costs does not depend on it.
+    // llama.cpp refuses longer contexts or warns about them; the limit does not change a step's cost.
     ...usualKeys({ context: 131_072, width: field('hidden_size'), inner: field('intermediate_size') }),
     'attention.head_count': uint32(field('num_attention_heads')),
     'attention.head_count_kv': uint32(field('num_key_value_heads')),
@@ -157,10 +157,10 @@ function usualKeys({ context, width, inner }: Record<'context' | 'width' | 'inne
   };
 }
 
-/** Numbers of `general.file_type`. */
+/** `general.file_type` numbers. */
 const fileTypes: Readonly<Record<BlockFormatName, number>> = { q4_0: 2, q8_0: 7, q4_k: 15, q4_k_m: 15 };
 
-/** Writes the model; matrices, embedding and head included, have the block formats, the rest is float32. */
+/** Writes the model; matrices, including embedding and head, use the block formats, everything else float32. */
 export async function writeModelGguf(path: string, name: string, format: BlockFormatName): Promise<void> {
   const described = describe(name);
   const architecture = architectures[String(described.shape.model_type)];
@@ -191,7 +191,7 @@ function describe(name: string): Described {
   };
 }
 
-/** A SentencePiece vocabulary of the right size: three control tokens, the 256 bytes, and names that mean nothing. */
+/** A SentencePiece vocabulary of the given size: three control tokens, the 256 bytes, and meaningless names. */
 function tokenizer(vocabulary: number): [string, GgufValue][] {
   const controls = ['<unk>', '<s>', '</s>'];
   const bytes = Array.from({ length: 256 }, (_, byte) => `<0x${byte.toString(16).toUpperCase().padStart(2, '0')}>`);
@@ -227,7 +227,7 @@ function* tensors(
       yield matrix(name, shape, formatOf(formats, name, field('num_hidden_layers')), random);
       continue;
     }
-    // Filters [channels,1,L] are means; the decay of a recurrence is stored as −exp(A).
+    // Filters [channels,1,L] are means; a recurrence's decay is stored as −exp(A).
     const value = shape.length === 3 ? 1 / shape[2] : known === 'ssm_a' ? -1 : 1;
     yield constant(name, shape.length === 3 ? [shape[2], shape[0]] : shape, value);
   }
@@ -246,7 +246,7 @@ function matrix(
   };
 }
 
-/** A float32 tensor of one value. @param dimensions the fastest first */
+/** A float32 tensor filled with one value. @param dimensions fastest first */
 function constant(name: string, dimensions: readonly number[], value: number): GgufTensor {
   const count = dimensions.reduce((product, dimension) => product * dimension, 1);
   return {

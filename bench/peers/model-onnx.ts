@@ -1,6 +1,6 @@
 /**
- * A LLaMA or LFM2 of a published shape with random int4 weights, as a folder that transformers.js loads: the operators and the
- * names of the models that are published for it (`GroupQueryAttention` over a key-value cache, `MatMulNBits`, and the last
+ * A LLaMA or LFM2 of a published shape with random int4 weights, as a folder for transformers.js: the operators and
+ * names of the published models (`GroupQueryAttention` over a key-value cache, `MatMulNBits`, and the last
  * columns of every short convolution as `past_conv`).
  */
 import { mkdir, open, writeFile } from 'node:fs/promises';
@@ -13,7 +13,7 @@ import { RandomBytes } from './random-blocks.ts';
 
 type Shape = Readonly<Record<string, unknown>>;
 
-/** Positions that the rotary tables reach. */
+/** Number of positions in the rotary tables. */
 const longestText = 8192;
 const blockSize = 32;
 
@@ -39,7 +39,7 @@ class Model {
     return this.weight(tensor('int64', [values.length], BigInt64Array.from(values, BigInt)));
   }
 
-  /** x Wᵀ with int4 weights, activations rounded to int8 as published models allow. */
+  /** x Wᵀ with int4 weights; activations round to int8 as in published models. */
   product(x: string, inputs: number, outputs: number): string {
     const blocks = inputs / blockSize;
     const packed = new Uint32Array((outputs * inputs) / 8);
@@ -76,7 +76,7 @@ class Model {
   }
 }
 
-/** What the graph needs of a shape. */
+/** The shape's sizes in the graph. */
 function sizesOf(shape: Shape) {
   const { parameters, sizes } = describeModel(shape);
   const isLfm2 = shape.model_type === 'lfm2';
@@ -133,7 +133,7 @@ function graph(sizes: Sizes, rotaryBase: number): OnnxGraph {
   return { name: 'peer', inputs, outputs, nodes: model.nodes, initializers: model.initializers };
 }
 
-/** Inputs and outputs of the graph, which a layer adds its cache to. */
+/** Graph inputs and outputs; each layer adds its cache. */
 interface Caches {
   readonly inputs: OnnxValue[];
   readonly outputs: OnnxValue[];
@@ -172,7 +172,7 @@ function attention(
   return model.product(mixed, H * D, width);
 }
 
-/** C ⊙ conv(B ⊙ x), with the last L columns of B ⊙ x as cache. */
+/** C ⊙ conv(B ⊙ x), with the last L columns of B ⊙ x as the cache. */
 function shortConvolution(
   model: Model,
   { width, kernel }: Sizes,
@@ -216,7 +216,7 @@ function rotaryTables(D: number, base: number): Tensor[] {
   );
 }
 
-/** Writes `config.json` and `onnx/model_q4.onnx` with its data into a folder. */
+/** Writes `config.json` and `onnx/model_q4.onnx`, with its data, into a folder. */
 export async function writeModelOnnx(folder: string, shape: Shape): Promise<void> {
   await mkdir(join(folder, 'onnx'), { recursive: true });
   const sizes = sizesOf(shape);

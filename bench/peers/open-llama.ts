@@ -1,7 +1,7 @@
-/** llama.cpp for measurements: on the CPU, with the binary of its npm package, so that nothing is downloaded or compiled. */
+/** llama.cpp for measurements: on the CPU, with its npm package's binary, so it downloads and compiles nothing. */
 import { getLlama, type Llama, LlamaLogLevel } from 'node-llama-cpp';
 
-/** @param threads most threads of a context */
+/** @param threads maximum threads per context */
 export function openLlama(threads: number): Promise<Llama> {
   return getLlama({
     gpu: false,

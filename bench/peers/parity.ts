@@ -1,5 +1,5 @@
 /**
- * Next-token probabilities and greedy tokens of tiny GGUF models beside llama.cpp, each architecture in each type: see README.md next
+ * Next-token probabilities and greedy tokens of tiny GGUF models, compared with llama.cpp for each architecture and type: see README.md next
  * to this file. `node --import tsx bench/peers/parity.ts --models FOLDER`; rows as JSON on the last line with `--json`.
  */
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
@@ -28,20 +28,20 @@ const { values } = parseArgs({
   },
 });
 
-/** Texts of a model, their ids at the start, and the tokens that follow. */
+/** Texts per model, their prompt length in ids, and the number of generated tokens. */
 const [texts, start, count] = [3, 8, 32];
-/** The logit of the token that the head is fitted to; others are near 0. */
+/** The logit of the fitted token; all others are near 0. */
 const peak = 8;
 
-/** A model against llama.cpp. Distances are the largest of log-probabilities, of all tokens at all places. */
+/** A model against llama.cpp. Distances are maxima over log-probabilities of all tokens at all positions. */
 interface ParityRow {
   readonly architecture: string;
   readonly type: TinyType;
   readonly tokens: number;
-  /** Of them, greedy tokens that are equal, at the same place of both texts. */
+  /** Greedy tokens that match llama.cpp's at the same position. */
   readonly equal: number;
   readonly distance: number;
-  /** Of our logits, and of llama.cpp's, to those of the decoded weights with float32 activations. */
+  /** Distance of our logits, and of llama.cpp's, from the decoded weights with float32 activations. */
   readonly ours: number;
   readonly theirs: number;
 }
@@ -84,7 +84,7 @@ function fail(message: string): never {
   throw new Error(message);
 }
 
-/** Writes a model with a head that knows random texts. Returns their starts. */
+/** Writes a model whose head is fitted to random texts. @returns the texts' prompts */
 async function writeFitted(path: string, template: string, type: TinyType): Promise<number[][]> {
   await writeTinyGguf(path, template, type);
   await using engine = await exactEngine(path);

@@ -1,6 +1,6 @@
-/** Seeded random bytes at the speed of a disk: weights whose values do not matter, only their number and their scale. */
+/** Seeded random bytes at disk speed: weights whose number and scale matter, but not their values. */
 
-/** Marsaglia's xorshift32: enough for weights that are only multiplied. */
+/** Marsaglia's xorshift32: good enough for weights that are only multiplied. */
 export class RandomBytes {
   #state: number;
 
@@ -21,29 +21,29 @@ export class RandomBytes {
   }
 }
 
-/** How a tensor is stored in a GGUF file: ggml's type number, values and bytes of a block. */
+/** A tensor's storage in a GGUF file: ggml's type number, values and bytes per block. */
 export interface BlockFormat {
   readonly ggmlType: number;
   readonly blockValues: number;
   readonly blockBytes: number;
-  /** Writes the block's scale where it belongs; the random bits around it are the values. */
+  /** Writes the block's scale in its place; the random bits around it are the values. */
   readonly setScale: (bytes: Uint8Array, block: number, halfBits: number) => void;
-  /** Standard deviation of the stored integers, uniform over what the random bits can be. */
+  /** Standard deviation of the stored integers, uniform over the range of the random bits. */
   readonly spread: number;
 }
 
-/** Standard deviation of integers of so many bits, all equally often. */
+/** Standard deviation of uniform integers with this many bits. */
 const spreadOf = (bits: number): number => Math.sqrt((4 ** bits - 1) / 12);
 
-/** Blocks of 32 values d·(q − q0) with a leading half-precision scale d; of Q5_0, the fifth bits of codes come before the others. */
+/** Blocks of 32 values d·(q − q0) with a leading half-precision scale d; in Q5_0, the fifth bits of the codes come first. */
 function plain(ggmlType: number, bits: number): BlockFormat {
   return { ggmlType, blockValues: 32, blockBytes: 2 + 4 * bits, setScale: setLeadingHalf, spread: spreadOf(bits) };
 }
 
 /**
  * Blocks of 256 values d·scale·q − m·minimum: half-precision d and m, 6-bit scales and minima of eight sub-blocks, then codes q of
- * 4 bits, or the fifth bits of codes and the others. Scales and minima are random too; m lies near the middle of codes times d, so
- * that values lie around 0.
+ * 4 bits, or the fifth bits of codes and the others. Scales and minima are also random; m is close to the mean code times d, so
+ * values center on 0.
  */
 function minimumBlocks(ggmlType: number, bits: 4 | 5): BlockFormat {
   return {
@@ -52,9 +52,9 @@ function minimumBlocks(ggmlType: number, bits: 4 | 5): BlockFormat {
     blockBytes: 16 + 32 * bits,
     setScale(bytes, offset, halfBits) {
       setLeadingHalf(bytes, offset, halfBits);
-      setLeadingHalf(bytes, offset + 2, halfBits + ((bits - 1) << 10)); // 2^(bits − 1) times as much
+      setLeadingHalf(bytes, offset + 2, halfBits + ((bits - 1) << 10)); // 2^(bits − 1) times d
     },
-    spread: 36.4 * spreadOf(bits), // with the root of the mean square of scales; without minima
+    spread: 36.4 * spreadOf(bits), // root mean square of the scales; without minima
   };
 }
 
@@ -84,10 +84,10 @@ const q6k: BlockFormat = {
     for (let i = 192; i < 208; i++) bytes[offset + i] &= 15;
     setLeadingHalf(bytes, offset + 208, bits);
   },
-  spread: 8.8 * spreadOf(6), // with the root of the mean square of scales
+  spread: 8.8 * spreadOf(6), // root mean square of the scales
 };
 
-/** Formats of matrices by name: the usual one, and that of some by their names in the file. */
+/** Matrix formats by name: the usual one, and a finer one for some matrices. */
 export const blockFormats = {
   q4_0: { usual: q4 },
   q8_0: { usual: q8 },
@@ -96,17 +96,17 @@ export const blockFormats = {
 } as const satisfies Readonly<Record<string, MatrixFormats>>;
 export type BlockFormatName = keyof typeof blockFormats;
 
-/** All of them, by the names that ggml gives them. */
+/** All formats, by ggml's names. */
 export const randomFormats = { Q4_0: q4, Q5_0: q5, Q8_0: q8, Q4_K: q4k, Q5_K: q5k, Q6_K: q6k, F16: f16 } as const;
 
-/** Formats of the matrices of a file. */
+/** A file's matrix formats. */
 export interface MatrixFormats {
   readonly usual: BlockFormat;
-  /** Of the head, and of values and last projections of the layers that llama.cpp's quantizer picks. */
+  /** For the head, and for the value and down projections of the layers that llama.cpp's quantizer picks. */
   readonly finer?: BlockFormat;
 }
 
-/** The format of a tensor of a model of so many layers, as llama.cpp chooses it. */
+/** A tensor's format in a model with this many layers, as llama.cpp chooses it. */
 export function formatOf({ usual, finer }: MatrixFormats, name: string, layers: number): BlockFormat {
   if (finer === undefined) return usual;
   if (name === 'output.weight') return finer;
@@ -121,7 +121,7 @@ function setLeadingHalf(bytes: Uint8Array, offset: number, halfBits: number): vo
   bytes[offset + 1] = halfBits >>> 8;
 }
 
-/** The bits of a positive normal half-precision number near `value`; its fraction is cut off. */
+/** The bits of a positive normal half-precision number near `value`; truncates the fraction. */
 export function halfBits(value: number): number {
   const exponent = Math.floor(Math.log2(value));
   if (exponent < -14 || exponent > 15) throw new Error(`${value} is not a normal half-precision number`);
@@ -129,7 +129,7 @@ export function halfBits(value: number): number {
 }
 
 /**
- * Random blocks of a matrix, in pieces of at most 4 MiB. The values have standard deviation 1 / √columns, so that
+ * A matrix's random blocks, in pieces of at most 4 MiB. The values have standard deviation 1 / √columns, so
  * products of unit-sized rows stay unit-sized.
  */
 export function* randomMatrix(

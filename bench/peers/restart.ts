@@ -1,8 +1,8 @@
 /**
- * The first token of a second turn after a restart, and a fork of one text, in Linnet and in llama.cpp on the same shape; with
- * --transformers the first token in transformers.js too, which keeps no state in files and reads everything again. Every
- * figure comes from a new process, in turns: the text is read and its state saved in one; in another the turn goes on from the
- * file, in a third everything is read again. The model is open when the clock starts.
+ * The first token of a second turn after a restart, and a fork of one text, in Linnet and in llama.cpp with the same shape; with
+ * --transformers also the first token in transformers.js, which saves no state and rereads everything. Each
+ * figure comes from a new process, in alternation: one reads the text and saves its state, another resumes the turn from the
+ * file, a third rereads everything. The clock starts after the model is open.
  *
  *   node --import tsx bench/peers/restart.ts [--shape lfm2-350m] [--history 2048] [--turn 32] [--rounds 3] [--transformers] [--json]
  */
@@ -67,7 +67,7 @@ async function measure(engine: Engine, way: RestartOptions['way']): Promise<Rest
   return JSON.parse(printed.trim().split('\n').at(-1) ?? '') as RestartResult;
 }
 
-/** Milliseconds and bytes of one round. */
+/** One round in milliseconds and bytes. */
 interface Round {
   readonly resume: number;
   readonly reread: number;
@@ -87,7 +87,7 @@ async function oneRound(engine: Engine): Promise<Round> {
   return { resume: ms(resumed), reread: ms(reread), fork: ms(fork), stateBytes, peakMemoryBytes };
 }
 
-/** Milliseconds until transformers.js has read history and turn. */
+/** Milliseconds until transformers.js has read the history and the turn. */
 async function readByTransformers(model: string): Promise<number> {
   const length = history + turn;
   const options: MeasurementOptions = { model, contexts: [], prompts: [length], threads, steps: 1 };

@@ -1,4 +1,4 @@
-/** One engine in a new process, as after a restart: one JSON argument, the result as JSON on the last line. */
+/** One engine in a new process, as after a restart: takes one JSON argument, prints the result as JSON on the last line. */
 import { BatchedLinnet } from './batched-linnet.ts';
 import { BatchedLlama } from './batched-llama.ts';
 import type { Cost } from './cost.ts';
@@ -7,9 +7,9 @@ export interface RestartOptions {
   readonly engine: 'linnet' | 'llama.cpp';
   readonly way: 'save' | 'resume' | 'reread' | 'fork';
   readonly model: string;
-  /** Of the saved state. */
+  /** Path of the saved state. */
   readonly file: string;
-  /** Tokens of the text that was read, and of the turn. */
+  /** Tokens in the history, and in the turn. */
   readonly history: number;
   readonly turn: number;
   readonly streams: number;
@@ -25,7 +25,7 @@ const [, , json] = process.argv;
 if (json !== undefined) {
   const { engine: name, way, model, file, history, turn, streams, steps, threads } = JSON.parse(json) as RestartOptions;
   const longest = history + turn + streams + steps + 8;
-  // Sequences of llama.cpp take memory, whether they are used or not.
+  // llama.cpp's sequences take memory even when unused.
   const sequences = way === 'fork' ? streams : 1;
   await using engine =
     name === 'linnet'

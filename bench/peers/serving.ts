@@ -1,7 +1,7 @@
 /**
- * What a server lives on, in Linnet and in llama.cpp with as many sequences, on the same shape: tokens per second of many
- * streams at several lengths of their texts, and the time to the first token of turn 20 of a conversation, with the session
- * at hand and with the conversation read again. See README.md next to this file.
+ * A server's main costs in Linnet and in llama.cpp with as many sequences and the same shape: tokens per second of many
+ * streams at several text lengths, and the time to the first token of turn 20 of a conversation, from the session
+ * and after rereading the conversation. See README.md next to this file.
  *
  *   node --import tsx bench/peers/serving.ts [--quick] [--json]
  */
@@ -25,7 +25,7 @@ const { values } = parseArgs({
     streams: { type: 'string', default: '16' },
     steps: { type: 'string' },
     rounds: { type: 'string' },
-    /** Tokens of the conversation before turn 20, and of the turn. */
+    /** Tokens in the conversation before turn 20, and in the turn. */
     conversation: { type: 'string' },
     turn: { type: 'string', default: '32' },
     threads: { type: 'string', default: '2' },
@@ -52,7 +52,7 @@ const note = (text: string): void => {
   process.stderr.write(`${text}\n`);
 };
 
-/** One thing measured in both, round by round. */
+/** One measurement in both engines, by round. */
 interface Row {
   readonly what: string;
   readonly linnet: readonly Cost[];
@@ -78,7 +78,7 @@ for (let round = 0; round < rounds; round++) {
   turns.kept.push(await llamaStreams.turn(conversation, added));
   turns.reread.push(await linnetStreams.reread(conversation, added));
 }
-// The peer has read the conversation once: that it does so again costs the same, and takes minutes.
+// The peer has already read the conversation once: a second reading costs the same and takes minutes.
 const rereadOther = read.get(conversation);
 const rows: Row[] = [
   ...decoded.map(({ context, ...row }) => ({ what: `a step of ${streams} streams after ${context}`, ...row })),

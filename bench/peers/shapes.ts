@@ -1,4 +1,4 @@
-/** Published shapes by name: their files for each engine. */
+/** Published shapes by name, and their files for each engine. */
 import { rename, rm, stat } from 'node:fs/promises';
 import { publishedShape } from '../../src/models/presets/presets.ts';
 import { linnet } from './linnet.ts';
@@ -6,7 +6,7 @@ import { writeModelGguf } from './model-gguf.ts';
 import { writeModelOnnx } from './model-onnx.ts';
 import type { BlockFormatName } from './random-blocks.ts';
 
-/** Exports of Linnet by name: the options of `linnet synth`. */
+/** Linnet exports by name: the options of `linnet synth`. */
 const exports = {
   int4: ['--dtype', 'int4'],
   'int4-128': ['--dtype', 'int4', '--block', '128'],
@@ -16,23 +16,23 @@ const exports = {
 export type ExportName = keyof typeof exports;
 export const exportNames: readonly ExportName[] = ['int4', 'int4-128', 'w8a8', 'mixed'];
 
-/** @throws Error for a name that is not one of `exportNames` */
+/** @throws Error unless the name is in `exportNames` */
 export function exportName(name: string): ExportName {
   const known = exportNames.find((one) => one === name);
   if (known === undefined) throw new Error(`unknown dtype "${name}"; known are ${exportNames.join(', ')}`);
   return known;
 }
 
-/** What writes a shape's models with random weights. */
+/** Writes a shape's models with random weights. */
 export interface PeerShape {
   writeGguf(path: string, format: BlockFormatName): Promise<void>;
-  /** @throws Error for a shape that is not written for transformers.js */
+  /** @throws Error for a shape without a transformers.js form */
   writeOnnx(path: string): Promise<void>;
-  /** An export of Linnet. */
+  /** A Linnet export. */
   writeExport(path: string, name: ExportName): Promise<unknown>;
 }
 
-/** Writes a model where there is none, under another name until it is whole. */
+/** Writes an absent model under a temporary name, then renames it. */
 export async function madeOnce(path: string, make: (path: string) => Promise<unknown>): Promise<string> {
   if (await stat(path).catch(() => undefined)) return path;
   const partial = `${path}.part`;
@@ -43,7 +43,7 @@ export async function madeOnce(path: string, make: (path: string) => Promise<unk
   return path;
 }
 
-/** LLaMAs get the augmented mixer, hybrids keep their layers. @throws LinnetError `CONFIG` for an unknown name */
+/** LLaMAs get the augmented mixer; hybrids keep their layers. @throws LinnetError `CONFIG` for an unknown name */
 export function peerShape(name: string): PeerShape {
   const shape = publishedShape(name);
   const mixer = ['llama', 'qwen2'].includes(String(shape.model_type)) ? 'augmented' : 'softmax';

@@ -1,6 +1,6 @@
 /**
- * Tiny GGUF models with other weights: all metadata and vectors of a template, matrices with random codes of one format, and a head
- * that is fitted to hidden states, so that the most probable token leads by far and rounding does not choose between equals.
+ * Tiny GGUF models with new weights: a template's metadata and vectors, matrices of random codes in one format, and a head
+ * fitted to hidden states, so that the most probable token leads by far and rounding never decides a tie.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { halfValues } from '../../src/checkpoint/safetensors/float-conversion.ts';
@@ -10,7 +10,7 @@ import { type BlockFormat, halfBits, RandomBytes, randomFormats, randomMatrix } 
 export const tinyTypes = ['F32', 'F16', 'Q8_0', 'Q6_K', 'Q5_K', 'Q5_0', 'Q4_K', 'Q4_0'] as const;
 export type TinyType = (typeof tinyTypes)[number];
 
-/** llama.cpp's choice where rows do not divide into blocks of 256. */
+/** llama.cpp's choice when rows do not divide into blocks of 256. */
 const substitutes: Readonly<Partial<Record<TinyType, TinyType>>> = { Q4_K: 'Q5_0', Q5_K: 'Q5_0', Q6_K: 'Q8_0' };
 
 /** A matrix [rows,columns] in float32. */
@@ -29,15 +29,15 @@ interface Stored {
 
 const ggmlTypes: Readonly<Record<string, number>> = { F32: 0, F16: 1, Q8_0: 8 };
 
-/** Parts that a template has not. */
+/** Parts missing from a template. */
 interface Additions {
-  /** Biases of the projections of layers. */
+  /** Biases for the layers' projections. */
   readonly biases?: boolean;
-  /** A layer of multi-token prediction: the last one that attends, behind the others. */
+  /** A multi-token prediction layer: attends, and follows all other layers. */
   readonly mtp?: boolean;
 }
 
-/** @param head of the file; without one that of the template, in random codes too */
+/** @param head the file's head; default: the template's, also in random codes */
 export async function writeTinyGguf(
   to: string,
   template: string,
@@ -74,7 +74,7 @@ function columnsOf(tensors: readonly Stored[]): number {
   return tensors.find(({ name }) => name === 'token_embd.weight')?.shape[1] ?? 0;
 }
 
-/** @param joined the matrix of embedding and hidden state */
+/** @param joined the matrix over embedding and hidden state */
 function draftLayer(tensors: readonly Stored[], joined: Pick<Stored, 'ggmlType' | 'bytes'>): Stored[] {
   const numbers = tensors.map(({ name }) => Number(/^blk\.(\d+)\.attn_k\./.exec(name)?.[1] ?? -1));
   const [from, to] = [Math.max(...numbers), layersOf(tensors)].map((layer) => `blk.${layer}.`);
@@ -96,12 +96,12 @@ function layersOf(tensors: readonly Pick<Stored, 'name'>[]): number {
   return 1 + Math.max(...tensors.map(({ name }) => Number(/^blk\.(\d+)\./.exec(name)?.[1] ?? -1)));
 }
 
-/** Metadata with a layer more, and the entry that says that it drafts. */
+/** The metadata with one more layer, and the entry that marks it as the draft layer. */
 function withDraftLayer(metadata: Uint8Array): Uint8Array {
   const changed = Buffer.from(metadata);
   const key = 'block_count';
   const place = changed.indexOf(key);
-  const start = changed.lastIndexOf(Buffer.alloc(4), place) + 4; // behind the length of the key
+  const start = changed.lastIndexOf(Buffer.alloc(4), place) + 4; // after the key's length
   const prefix = changed.toString('latin1', start, place);
   const value = place + key.length + 4;
   changed.writeUInt32LE(changed.readUInt32LE(value) + 1, value);
@@ -109,12 +109,12 @@ function withDraftLayer(metadata: Uint8Array): Uint8Array {
   const entry = Buffer.alloc(8 + name.length + 8);
   entry.writeBigUInt64LE(BigInt(name.length));
   name.copy(entry, 8);
-  entry.writeUInt32LE(4, 8 + name.length); // an unsigned number of 32 bits
+  entry.writeUInt32LE(4, 8 + name.length); // an unsigned 32-bit number
   entry.writeUInt32LE(1, 12 + name.length);
   return Buffer.concat([changed, entry]);
 }
 
-/** Biases of the projections of layers: a wave, of another phase in each. */
+/** Biases for the layers' projections: a wave, with a different phase in each. */
 function biasesFor(tensors: readonly Stored[]): Stored[] {
   const projections = tensors.filter(({ name, shape }) => name.startsWith('blk.') && shape.length === 2);
   return projections.map(({ name, shape: [rows] }, phase) => ({
@@ -141,7 +141,7 @@ function randomCodes(
   return { ggmlType: ggmlTypes.F32, bytes: new Uint8Array(values.buffer) };
 }
 
-/** In F32 for F32, else in Q8_0. */
+/** F32 for F32, otherwise Q8_0. */
 function storedHead({ rows, columns, values }: Head, type: TinyType): Stored {
   const own = { name: 'output.weight', shape: [rows, columns] };
   if (type === 'F32' || type === 'F16') return { ...own, ggmlType: 0, bytes: new Uint8Array(values.buffer) };
@@ -193,10 +193,10 @@ function* pieces(metadata: Uint8Array, entries: number, tensors: readonly Stored
   }
 }
 
-/** Bytes of numbers by ggml's type of a value; 8 is a text, 9 an array. */
+/** Bytes per number by ggml's value type; 8 is a string, 9 an array. */
 const valueBytes = [1, 1, 2, 2, 4, 4, 4, 1, 0, 0, 8, 8, 8];
 
-/** The metadata of a file as it is, and the number of its entries. */
+/** A file's raw metadata, and its number of entries. */
 function metadataOf(bytes: Buffer): [Uint8Array, number] {
   const count = Number(bytes.readBigUInt64LE(16));
   let at = 24;
@@ -223,7 +223,7 @@ function metadataOf(bytes: Buffer): [Uint8Array, number] {
 }
 
 /**
- * The head of least norm that gives `target` the logit `peak` and all others 0: W = (Y (H Hᵀ)⁻¹) H.
+ * The least-norm head that gives `target` the logit `peak` and all others 0: W = (Y (H Hᵀ)⁻¹) H.
  * @param hidden [N][columns], N at most `columns`
  */
 export function fittedHead(
@@ -236,7 +236,7 @@ export function fittedHead(
   const N = hidden.length;
   const gram = hidden.map((a) => hidden.map((b) => a.reduce((sum, value, i) => sum + value * b[i], 0)));
   const ridge = 1e-4 * gram[0][0];
-  // [H Hᵀ | 1] by Gauss and Jordan; the matrix is positive definite.
+  // [H Hᵀ | 1] by Gauss–Jordan elimination; the matrix is positive definite.
   const work = gram.map((row, n) => [
     ...row.map((value, i) => value + (i === n ? ridge : 0)),
     ...row.map((_, i) => (i === n ? 1 : 0)),

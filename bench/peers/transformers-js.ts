@@ -12,7 +12,7 @@ const model = await AutoModelForCausalLM.from_pretrained(basename(folder), {
   session_options: { intraOpNumThreads: threads },
 });
 
-/** Notes the time of every token, and stops nothing. */
+/** Records each token's time and never stops generation. */
 class Stopwatch extends StoppingCriteria {
   readonly times = [performance.now()];
   override _call(sequences: number[][]): boolean[] {

@@ -1,11 +1,11 @@
 /**
- * Time to the first token of every turn of a conversation, by the provider of the AI SDK in this process:
+ * Time to the first token in every turn of a conversation, through the AI SDK provider in this process:
  *
  *   npx tsx bench/serving/ai-sdk-turns.ts [MODEL …] [--turns 20] [--tokens 8192] [--answer 32] [--rounds 5] [--threads 1]
  *
- * The conversation has `tokens` tokens at the end, an equal share of them new in each turn, and is told from the beginning in
- * every call, as clients of the SDK do. Each round is another conversation; times are medians over rounds, by the clock and of the
- * processor, which other work on the machine disturbs less. The last lines are
+ * The conversation ends at `tokens` tokens, with an equal share new in each turn, and every call sends it from the beginning,
+ * as SDK clients do. Each round is a new conversation; times are medians over rounds, in wall-clock and processor
+ * time, which other work on the machine disturbs less. The last lines are
  * rows of the table in docs/notes/serving.md.
  */
 import { readdirSync, readFileSync } from 'node:fs';
@@ -28,7 +28,7 @@ const { turns, tokens, answer, rounds, threads } = Object.fromEntries(
   Object.entries(values).map(([name, value]) => [name, Number(value)]),
 );
 const folders = positionals.length > 0 ? positionals : ['assets/tiny-llama'];
-// Messages end with EOS, as those of published models do with a control token.
+// Messages end with EOS, as published models end them with a control token.
 const chatTemplate =
   '{% for message in messages %}<|{{ message.role }}|>\n{{ message.content }}{{ eos_token }}{% endfor %}<|assistant|>\n';
 const book = readdirSync('docs')
@@ -36,13 +36,13 @@ const book = readdirSync('docs')
   .map((name) => readFileSync(`docs/${name}`, 'utf8'))
   .join('\n');
 
-/** Milliseconds to the first piece of an answer. */
+/** Milliseconds to an answer's first piece. */
 interface First {
   readonly clock: number;
   readonly processor: number;
 }
 
-/** The first pieces of all answers, and the tokens of the last prompt. */
+/** The first pieces of all answers, and the length of the last prompt in tokens. */
 async function converse(model: ReturnType<typeof linnet>, texts: readonly string[]) {
   const messages: ModelMessage[] = [];
   const times: First[] = [];
@@ -79,10 +79,10 @@ for (const folder of folders) {
   await using model = linnet(folder, { chatTemplate, threads });
   const measured: Awaited<ReturnType<typeof converse>>[] = [];
   for (let round = 0; round <= rounds; round++) {
-    // The first one compiles.
+    // The first one includes compilation.
     const texts = Array.from({ length: round === 0 ? 1 : turns }, (_, turn) => {
       const from = ((round * turns + turn) * size) % (ids.length - size);
-      // Later turns also read the answer before them, whose text may be other tokens than were written.
+      // Later turns also read the previous answer, whose text may encode to other tokens than the model wrote.
       return `${round} ${tokenizer.decode(ids.slice(from, from + size + (turn === 0 ? answer : 0)))}`;
     });
     const talk = await converse(model, texts);

@@ -1,5 +1,5 @@
 /**
- * How many sessions and streams machines hold, from what was measured on one: the table of docs/scale.md.
+ * Sessions and streams that machines hold, computed from one machine's measurements: the table in docs/scale.md.
  *
  *   npx tsx bench/serving/capacity.ts [state KiB, default 4229] [tokens/s of one core with a full batch, default 18]
  *     [tokens/s that a stream wants, default 5] [share of sessions that write, default 0.01] [cores and GiB a machine, 16 64]
@@ -7,7 +7,7 @@
 const given = process.argv.slice(2).map(Number);
 const [stateKiB = 4229, perCore = 18, wanted = 5, active = 0.01, cores = 16, gib = 64] = given;
 
-/** Share of a machine's memory that may hold warm sessions: the rest is weights, activations and the system. */
+/** Share of a machine's memory for warm sessions; weights, activations and the system take the rest. */
 const warmShare = 0.5;
 
 process.stdout.write(

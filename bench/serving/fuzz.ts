@@ -1,7 +1,7 @@
 /**
- * Sends many hostile requests to a server, over sockets, and reports the statuses of the answers, memory, and every
- * request that was answered as a fault of the server. `node --expose-gc --import tsx bench/serving/fuzz.ts 100000 1` sends
- * 100,000 from seed 1; a third number is the MiB of the prefix cache, and of the answers kept, 32 unless given.
+ * Sends many hostile requests to a server over sockets and reports answer statuses, memory, and every
+ * request answered as a server fault. `node --expose-gc --import tsx bench/serving/fuzz.ts 100000 1` sends
+ * 100,000 from seed 1; a third number sets the MiB of the prefix cache and of the kept answers, default 32.
  */
 import { Agent } from 'node:http';
 import { fileURLToPath } from 'node:url';
@@ -29,7 +29,7 @@ const server = await startServer(model, {
 const statuses = new Map<number, number>();
 const agent = new Agent({ keepAlive: true, maxSockets: together });
 const listSchema = z.object({ data: z.array(z.union([z.string(), z.object({ id: z.string() })])) });
-/** Sessions whose makers went away before they saw an id. They stay, as they were asked to: here they are deleted. */
+/** Deletes sessions whose clients left before they received an id: the server keeps them, as asked. */
 async function forgetAbandoned(): Promise<number> {
   const answer = await fetch(`${server.url}/v1/sessions`);
   const { data } = listSchema.parse(await answer.json());
@@ -38,13 +38,13 @@ async function forgetAbandoned(): Promise<number> {
   return ids.length;
 }
 
-/** Deletes the session that was made, so that what grows is not what was asked to stay. */
+/** Deletes the session that a request made, so that memory growth excludes it. */
 async function forget(text: string): Promise<void> {
   const id = /sess_[0-9a-f]{32}/.exec(text)?.[0];
   if (id !== undefined) await fetch(`${server.url}/v1/sessions/${id}`, { method: 'DELETE' });
 }
 
-/** When this process last went on after seconds without the processor, in which the server closes its idle connections. */
+/** The last time this process resumed after seconds without the processor, while the server closed idle connections. */
 let stoodStill = -Infinity;
 let lastTick = performance.now();
 setInterval(() => {
@@ -78,7 +78,7 @@ async function send(): Promise<void> {
     const done = ++answered;
     if (done % 2000 === 0) {
       const abandoned = await forgetAbandoned();
-      // What is garbage is not what leaks: with --expose-gc it is gone before the look.
+      // Garbage is not a leak: --expose-gc collects it before the reading.
       globalThis.gc?.();
       const { rss, heapUsed, arrayBuffers } = process.memoryUsage();
       const [all, heap, buffers] = [rss, heapUsed, arrayBuffers].map((bytes) => (bytes / 2 ** 20).toFixed(0));

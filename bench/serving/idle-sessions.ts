@@ -1,5 +1,5 @@
 /**
- * Many idle sessions: what they take of the server's memory over one session, and how soon any of them goes on.
+ * Many idle sessions: the server memory they take beyond one session, and how soon each resumes.
  *
  *   npx tsx bench/serving/idle-sessions.ts MODEL [sessions, default 10000] [where, default a temporary folder]
  */

@@ -1,6 +1,6 @@
 /**
- * Opens many streams at once and reads them slowly: what the server's memory does. `npx tsx bench/serving/many-streams.ts
- * MODEL STREAMS TOKENS` starts a server of its own from dist/.
+ * Opens many streams at once and reads them slowly, to measure the server's memory. `npx tsx bench/serving/many-streams.ts
+ * MODEL STREAMS TOKENS` starts its own server from dist/.
  */
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
@@ -34,7 +34,7 @@ async function memory(): Promise<number> {
   return Number(/^process_resident_memory_bytes (\S+)$/m.exec(text)?.[1]) / 2 ** 20;
 }
 
-/** One stream, read a piece at a time; how many events came, and whether it came to its end. */
+/** Reads one stream a piece at a time; counts its events and notes whether it ended. */
 async function stream(index: number): Promise<{ ended: boolean; status: number }> {
   const body = JSON.stringify({
     prompt: `Stream ${index}: once upon a time`,
@@ -57,7 +57,7 @@ await stream(0);
 const before = await memory();
 let most = before;
 const watch = setInterval(() => {
-  // A look that fails is left out; the next comes soon.
+  // A failed reading is skipped; the next one comes soon.
   void memory().then(
     (now) => (most = Math.max(most, now)),
     () => undefined,

@@ -1,7 +1,7 @@
 /**
- * Time to the first token of two servers behind haproxy on skewed load, by turns, by the connections of two servers drawn at
- * random, and by these and the loads that servers tell (deploy/haproxy-agent.mjs). Requests come at random times; every fifth,
- * at random, asks for a long text.
+ * Time to the first token with two servers behind haproxy under skewed load: round robin, the fewer connections of two random
+ * servers, and the same with the loads that servers report (deploy/haproxy-agent.mjs). Requests arrive at random times; a random
+ * fifth of them asks for a long text.
  *
  *   npm run build
  *   npx tsx bench/serving/routing.ts [MODEL] [requests, default 150] [share of the capacity, default 0.7] [rounds, default 2]
@@ -54,7 +54,7 @@ const serve = [
 const servers = ports.map((port) => start(process.execPath, at('dist/cli/main.js'), ...serve, '--port', port));
 await Promise.all(ports.map((port, place) => listening(port, servers[place])));
 
-/** Milliseconds to the first event, after which all are read. */
+/** Milliseconds to the first event; reads all of them. */
 async function stream(port: number, tokens: number): Promise<number> {
   const body = { prompt: 'Once upon a time', max_tokens: tokens, temperature: 1, ignore_eos: true, stream: true };
   const headers = { 'content-type': 'application/json', connection: 'close' };
@@ -67,7 +67,7 @@ async function stream(port: number, tokens: number): Promise<number> {
   return first;
 }
 
-/** Tokens a second of both servers, all rows of both taken. */
+/** Tokens per second of both servers with all rows busy. */
 async function capacity(): Promise<number> {
   const { tokens } = long;
   const started = performance.now();
@@ -75,7 +75,7 @@ async function capacity(): Promise<number> {
   return (ports.length * rows * tokens * 1000) / (performance.now() - started);
 }
 
-/** Times to the first token of requests that come at random times. */
+/** Times to the first token for requests at random times. */
 async function run(perSecond: number, seed: number): Promise<number[]> {
   const random = new Random(seed);
   const asked: Promise<number>[] = [];
@@ -86,7 +86,7 @@ async function run(perSecond: number, seed: number): Promise<number[]> {
   return Promise.all(asked);
 }
 
-/** Prints times, and gives their 99th percentile. */
+/** Prints times and returns their 99th percentile. */
 function tell(name: string, list: readonly number[]): number {
   const sorted = list.toSorted((a, b) => a - b);
   const quantile = (share: number): number => sorted[Math.min(sorted.length - 1, Math.floor(share * sorted.length))];

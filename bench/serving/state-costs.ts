@@ -1,6 +1,6 @@
 /**
- * What a session of a large shape costs: bytes, and milliseconds of processor time to save it as a file, fork it and restore it, at several
- * lengths of its text. No weights are needed: a state has the same size whatever is in it.
+ * The cost of a large shape's session: bytes, and milliseconds of processor time to save it as a file, fork it and restore it, at several
+ * text lengths. It needs no weights: a state's content does not change its size.
  *
  *   npx tsx bench/serving/state-costs.ts [shape, default tinyllama-1.1b] [lengths, default 1024,16384,131072]
  */
@@ -34,7 +34,7 @@ function sessionOf(length: number): Snapshot {
   return { state, tokens: Int32Array.from({ length: length + 1 }, (_, i) => i % 1000) };
 }
 
-/** Milliseconds of processor time, the median of nine: what others do on the machine does not count. */
+/** Milliseconds of processor time, median of nine; other programs do not count. */
 async function time(work: (round: number) => unknown): Promise<string> {
   const times: number[] = [];
   for (let round = 0; round < 9; round++) {

@@ -1,6 +1,6 @@
 /**
- * How a server does with many streams: tokens per second of 1, 4 and 16 at a time, the engine without a server, the wait
- * for the first token of a session after many others were active, and how soon a row is free when its client is gone.
+ * A server under many streams: tokens per second for 1, 4 and 16 at a time, the engine without a server, the wait
+ * for a session's first token after many others were active, and how soon a row is free after its client leaves.
  *
  *   npm run build
  *   npx tsx bench/serving/streams.ts MODEL [tokens per stream, default 128] [other sessions, default 1000] [rounds, default 3]
@@ -30,7 +30,7 @@ function ask(path: string, body: object, signal?: AbortSignal): Promise<Response
 
 const completion = { prompt, max_tokens: tokens, temperature: 0, ignore_eos: true };
 
-/** Seconds until the first and until the last event of a stream. */
+/** Seconds until a stream's first and last events. */
 async function stream(body: object): Promise<{ first: number; last: number }> {
   const started = performance.now();
   const response = await ask('/v1/completions', { ...body, stream: true });
@@ -41,7 +41,7 @@ async function stream(body: object): Promise<{ first: number; last: number }> {
   return { first, last: (performance.now() - started) / 1000 };
 }
 
-/** Wall and processor seconds of a token, of so many streams at a time. */
+/** Wall and processor seconds per token, for this many streams at a time. */
 interface Cost {
   readonly wall: number;
   readonly processor: number;
@@ -85,7 +85,7 @@ const bareRates = Array.from({ length: rounds }, () => {
 const bare = median(bareRates);
 report('engine alone, tokens/s', bare.toFixed(1));
 await stream(completion);
-// Numbers of streams take turns, so that what else the machine does meets all of them.
+// Stream counts alternate, so that other work on the machine affects all of them.
 const counts = [1, 4, 16];
 const costs = counts.map((): Cost[] => []);
 for (let round = 0; round < rounds; round++) {

@@ -1,12 +1,12 @@
 /**
- * The memory that --plan estimates next to the peak that is measured, by whole commands in processes of their own: logits
+ * Memory estimated by --plan next to the measured peak of whole commands in their own processes: logits
  * distillation and fine-tuning of a model, each for two optimizer steps.
  *
  *   npm run build
  *   npx tsx bench/training/memory-estimates.ts MODEL [rows, default 1] [tokens of a row, default 512] [lora: distillation and lora alone]
  *
- * The commands run as they are built: tsx, which reads the sources, would take another 80 MiB. MODEL is a checkpoint with softmax
- * attention, such as assets/tiny-llama, or one that `linnet synth --format checkpoint` makes.
+ * It runs the built commands: tsx, which reads the sources, would take another 80 MiB. MODEL is a checkpoint with softmax
+ * attention, such as assets/tiny-llama or the output of `linnet synth --format checkpoint`.
  */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';

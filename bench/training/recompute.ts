@@ -1,7 +1,7 @@
 /**
- * Memory at the peak of two optimizer steps on long rows, and seconds of the second, with and without `--recompute`: a LLaMA of
- * 100 million parameters is trained from random weights, in processes of their own. Moments fill their memory at the end of the
- * first step: its peak is lower.
+ * Peak memory of two optimizer steps on long rows, and seconds of the second, with and without `--recompute`: trains a LLaMA of
+ * 100 million parameters from random weights, in separate processes. The moments fill their memory at the end of the
+ * first step, so its peak is lower.
  *
  *   npm run build
  *   npx tsx bench/training/recompute.ts [tokens of the row, default 2048] [layers, default 12]

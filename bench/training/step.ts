@@ -1,7 +1,7 @@
 /**
- * Times training steps (forward, all gradients, clipping, AdamW) with random weights and tokens, in turn with the ceiling of
- * matrix products. The share is the operations of all products of the step over its whole time, against the ceiling. A mixer
- * with a convolution is timed without it, too: the last share is what the convolution takes of the step.
+ * Times training steps (forward, all gradients, clipping, AdamW) with random weights and tokens, alternating with the ceiling
+ * product. The share is the operations of all products in the step over its whole time, against the ceiling. A mixer
+ * with a convolution is also timed without it: the last share is the convolution's part of the step.
  *
  *   npx tsx bench/training/step.ts [--family llama|flash] [--widths 256,512] [--layers 2] [--mixer augmented] [--runs 7]
  *     [--rows 4] [--length 1024] [--vocabulary 512]
@@ -36,7 +36,7 @@ const [layers, runs, rows, length, vocabulary] = [
   values.vocabulary,
 ].map(Number);
 
-/** G of the mixers of a family, and its configuration by width. FLASH is as the paper trains it. */
+/** A family's G, and its configuration by width. FLASH follows the paper's training setup. */
 const families: Readonly<Record<string, { group: number; config: (width: number) => Record<string, unknown> }>> = {
   llama: {
     group: 64,

@@ -1,4 +1,4 @@
-/** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix-multiplication throughput. */
+/** Speed of a whole training step (forward, gradients, clipping, AdamW) against the machine's peak matrix multiplication throughput. */
 import type { Stoppable } from '../../src/errors.ts';
 import { graphCost } from '../../src/graph/cost.ts';
 import { float32, int32 } from '../../src/graph/tensor.ts';
@@ -21,7 +21,7 @@ export interface TrainingSpeedOptions extends Stoppable {
   readonly length: number;
   /** Timed steps. Default 7. */
   readonly runs?: number;
-  /** The model without one of its parts, whose share of the step is measured in turn with it. */
+  /** The model without one part; both alternate to measure that part's share of the step. */
   readonly without?: CausalModel;
   readonly compile?: CompileOptions;
 }
@@ -29,8 +29,8 @@ export interface TrainingSpeedOptions extends Stoppable {
 const untimedRounds = 2;
 
 /**
- * Times training steps on random tokens, taking turns with the ceiling product.
- * @throws LinnetError `ABORTED` by the signal, between two steps
+ * Times training steps on random tokens, alternating with the ceiling product.
+ * @throws LinnetError `ABORTED` on the signal, between two steps
  */
 export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOptions) {
   const { rows, length, runs = 7, without, compile, signal } = options;
@@ -50,14 +50,14 @@ export async function trainingSpeed(model: CausalModel, options: TrainingSpeedOp
   return {
     timing,
     tokensPerSecond: (1000 * rows * length) / timing.medianMs,
-    /** Operations of all matrix products of the step, counted on its graph. */
+    /** Operations in all matrix products of the step, counted on its graph. */
     productFlops: step.flops,
-    /** Those over the step's whole time. */
+    /** `productFlops` over the step's whole time. */
     gigaflops,
-    /** The peak matrix-multiplication throughput, measured between the steps. */
+    /** Peak matrix multiplication throughput, measured between the steps. */
     ceilingGigaflops,
     shareOfCeiling: gigaflops / ceilingGigaflops,
-    /** How much of the step the part takes that `without` lacks; null if there is no such model. */
+    /** Share of the step taken by the part missing in `without`; null without such a model. */
     partShare: lesser ? 1 - median(lesserSteps.map((ms, i) => ms / steps[i])) : null,
     compileMs: step.compileMs,
   };

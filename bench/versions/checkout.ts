@@ -1,4 +1,4 @@
-/** A checkout of this repository, opened by its files: this one, or an older one whose files may lie elsewhere. */
+/** A checkout of this repository, opened by its files: this one, or an older one with other file locations. */
 import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
@@ -12,7 +12,7 @@ import type * as TrainingSpeed from '../training/training-speed.ts';
 import type * as Families from '../../src/models/index.ts';
 import type * as Open from '../../src/open/index.ts';
 
-/** Files of a checkout that are measured. */
+/** The measured modules of a checkout. */
 export interface Checkout {
   readonly folder: string;
   /** Commit, and whether files differ from it. */
@@ -27,7 +27,7 @@ export interface Checkout {
 }
 
 export async function openCheckout(folder: string): Promise<Checkout> {
-  // The types are those of this checkout; what another one exports is known when it is used.
+  // The types are this checkout's; another one's exports are known only when used.
   const part = (...candidates: string[]): Promise<never> => {
     const paths = candidates.map((file) => resolve(folder, file.startsWith('bench/') ? '' : 'src', file));
     return import(pathToFileURL(paths.find((path) => existsSync(path)) ?? paths[0]).href) as Promise<never>;
@@ -55,21 +55,21 @@ function commitOf(folder: string): string {
   }
 }
 
-/** Threads of every engine that is measured. */
+/** Threads of every measured engine. */
 export const threads = 2;
 
 export function isExport(folder: string): boolean {
   return existsSync(join(folder, 'linnet.json'));
 }
 
-/** The engine of an exported folder or of a checkpoint. */
+/** The engine of an exported folder or a checkpoint. */
 export async function openEngine({ open, loadModel, engine }: Checkout, folder: string): Promise<StepEngine> {
   if (isExport(folder)) return (await open.open(folder, { threads })).engine();
   const { model, parameters } = await loadModel.loadCausalModel(folder);
   return engine.DecodingEngine.create(model, parameters, { threads });
 }
 
-/** Type and shape of a model, for the head of a table. */
+/** A model's type and shape, for a table heading. */
 export function describeModel(folder: string, name = folder): string {
   const config: unknown = JSON.parse(readFileSync(join(folder, 'config.json'), 'utf8'));
   const field = (name: string): string =>

@@ -1,4 +1,4 @@
-/** What the engine of a model does: single tokens, prompts, many texts in a step, token trees, and texts of `open`. */
+/** A model's engine at work: single tokens, prompts, many texts in a step, token trees, and texts from `open`. */
 import type { StepEngine } from '../../src/decoding/step-engine.ts';
 import { randomTree } from '../../src/evaluation/speed/verification-speed.ts';
 import { Random } from '../../src/random.ts';
@@ -6,13 +6,13 @@ import { type Checkout, threads } from './checkout.ts';
 import type { Case, Measure } from './turns.ts';
 
 export interface EngineCaseSizes {
-  /** Tokens committed before single tokens. */
+  /** Tokens committed before single-token steps. */
   readonly contexts: readonly number[];
-  /** Lengths of prompts. */
+  /** Prompt lengths. */
   readonly prompts: readonly number[];
-  /** Texts in a step. */
+  /** Texts per step. */
   readonly rows: readonly number[];
-  /** Nodes of token trees. */
+  /** Nodes per token tree. */
   readonly trees: readonly number[];
 }
 
@@ -56,7 +56,7 @@ const prompt =
     };
   };
 
-/** A step of one token for each of some texts. */
+/** One step with one token per text. */
 const rows =
   (count: number): Make =>
   (subject) => {
@@ -78,7 +78,7 @@ const rows =
     };
   };
 
-/** A step of a token tree, whose root is committed. */
+/** One step of a token tree; commits its root. */
 const tree =
   (size: number): Make =>
   (subject) => {
@@ -109,7 +109,7 @@ export function engineCases(subjects: readonly [Subject, Subject], sizes: Engine
   ];
 }
 
-/** Milliseconds a token of a text by `open().generate`, its short prompt included. */
+/** Milliseconds per token of a text from `open().generate`, including its short prompt. */
 export async function textCase(
   checkouts: readonly [Checkout, Checkout],
   models: readonly [string, string],

@@ -1,4 +1,4 @@
-/** The models that two checkouts are measured with: folders, or exports that each checkout writes for itself. */
+/** The models for both checkouts: folders, or exports that each checkout writes for itself. */
 import { execFile } from 'node:child_process';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
@@ -6,13 +6,13 @@ import { join, resolve } from 'node:path';
 import { promisify } from 'node:util';
 import { type Checkout, describeModel, isExport } from './checkout.ts';
 
-/** One model, in the folders from which the other version and this one open it. */
+/** One model, with the folder for each version. */
 export interface MeasuredModel {
   readonly description: string;
   readonly folders: readonly [string, string];
 }
 
-/** Arguments of `linnet` that write a model in a type: `tinyllama-1.1b` is a shape that `synth` knows. */
+/** Arguments of `linnet` that write a model in a type: `tinyllama-1.1b` is a `synth` shape. */
 function writing(model: string, dtype: string): readonly string[] {
   const block = dtype === 'int4' || dtype === 'mixed' ? ['--block', '128'] : [];
   const source = model.startsWith('like:')
@@ -21,7 +21,7 @@ function writing(model: string, dtype: string): readonly string[] {
   return [...source, '--dtype', dtype, ...block];
 }
 
-/** Calls `measure` with each model of the command line; what was written for it is gone afterwards. */
+/** Calls `measure` with each model on the command line, then deletes the written files. */
 export async function withModels(
   checkouts: readonly [Checkout, Checkout],
   given: readonly string[],

@@ -1,4 +1,4 @@
-/** A process that opens a model by a checkout, reads a prompt and decodes: `open-model.ts CHECKOUT MODEL`. */
+/** A process that opens a model in a checkout, reads a prompt and decodes: `open-model.ts CHECKOUT MODEL`. */
 import { openCheckout, openEngine } from './checkout.ts';
 
 const [folder, model] = process.argv.slice(2);

@@ -1,4 +1,4 @@
-/** What belongs to a process: how long a model takes to open, and how much memory it has at the peak. */
+/** Costs of a whole process: a model's time to open, and peak memory. */
 import { execFile } from 'node:child_process';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
@@ -10,8 +10,8 @@ const child = fileURLToPath(new URL('open-model.ts', import.meta.url));
 const reportSchema = z.strictObject({ openMs: z.number(), peakMiB: z.number() });
 
 /**
- * Time to open, and the peak of a process that reads a prompt and goes on for some tokens.
- * @param processes of each version in a turn
+ * Time to open, and the peak memory of a process that reads a prompt and decodes some tokens.
+ * @param processes per version and turn
  */
 export async function processResults(
   checkouts: readonly [Checkout, Checkout],

@@ -1,10 +1,10 @@
-/** Training steps of two layers, as `bench/training/step.ts` takes them. */
+/** Training steps with two layers, as in `bench/training/step.ts`. */
 import { mixerPreset } from '../../src/attention/presets.ts';
 import { randomLlamaConfig } from '../random-llama.ts';
 import { type Checkout, threads } from './checkout.ts';
 import type { Case, Measure } from './turns.ts';
 
-/** Tokens a second of whole steps, by mixer and width. */
+/** Whole steps in tokens per second, by mixer and width. */
 export function trainingCases(checkouts: readonly [Checkout, Checkout], widths: readonly number[]): Case[] {
   return widths.flatMap((width) =>
     ['softmax', 'augmented'].map((mixer): Case => {

@@ -1,4 +1,4 @@
-/** Measurements of two versions that take turns, and the verdict on their ratios. */
+/** Alternating measurements of two versions, and the verdict on their ratios. */
 import { cpus } from 'node:os';
 import { median } from '../../src/evaluation/speed/timing.ts';
 
@@ -7,17 +7,17 @@ export const bothVersions = [0, 1] as const;
 export interface CaseName {
   readonly what: string;
   readonly unit: string;
-  /** Whether more is better, as of a share of the peak. Default: less is. */
+  /** Whether more is better, as for a share of the peak. Default: less is better. */
   readonly moreIsBetter?: boolean;
 }
 
-/** Something that both versions can do. */
+/** A measurement that both versions support. */
 export interface Case extends CaseName {
-  /** One measurement of each version. */
+  /** Measures once, by version. */
   readonly measure: readonly [Measure, Measure];
-  /** Measurements of each version in a turn: at least this many, and as many as fit in the seconds of a turn. */
+  /** Minimum measurements of each version per turn; more follow while the turn's seconds last. */
   readonly least?: number;
-  /** Once, when all turns are over. */
+  /** Runs once after all turns. */
   readonly end?: () => Promise<void>;
 }
 
@@ -29,19 +29,19 @@ export interface CaseResult {
   /** Medians of all measurements. */
   readonly before: number;
   readonly now: number;
-  /** Speed of this version over that of the other, of the medians of each turn. */
+  /** This version's speed over the other's, from the medians of each turn. */
   readonly ratios: readonly number[];
   readonly slower: boolean;
 }
 
-/** A version is slower where this ratio is missed in every turn: the same code against itself gives 0.98 to 1.02. */
+/** A version is slower if every turn's ratio is below this: the same code against itself gives 0.98 to 1.02. */
 export const tolerated = 0.97;
 
 export function isSlower(ratios: readonly number[]): boolean {
   return ratios.length > 0 && ratios.every((ratio) => ratio < tolerated);
 }
 
-/** Samples of a turn: of the other version, and of this one. */
+/** A turn's samples: the other version's, and this one's. */
 export type Samples = readonly [before: number[], now: number[]];
 
 export function resultOf({ what, unit, moreIsBetter = false }: CaseName, turns: readonly Samples[]): CaseResult {
@@ -53,21 +53,21 @@ export function resultOf({ what, unit, moreIsBetter = false }: CaseName, turns: 
   return { what, unit, before: all(0), now: all(1), ratios, slower: isSlower(ratios) };
 }
 
-/** Milliseconds that all processes have computed, and this one. */
+/** Processor milliseconds of all processes, and of this one. */
 function computed(): { readonly all: number; readonly own: number } {
   const all = cpus().reduce((sum, { times: { user, nice, sys, irq } }) => sum + user + nice + sys + irq, 0);
   const { user, system } = process.cpuUsage();
   return { all, own: (user + system) / 1000 };
 }
 
-/** Samples are kept or left out together that took this long: the system counts in steps of 10 ms. */
+/** Milliseconds of samples that are kept or dropped together: the system counts in steps of 10 ms. */
 const stretchMs = 300;
-/** Most of a core that others may use beside a measurement. */
+/** Most of a core that other processes may use during a measurement. */
 const mostBeside = 0.1;
-/** A turn that others disturb is prolonged to so many times its length; then it counts as it is. */
+/** A disturbed turn lasts at most this many times its length; then it counts anyway. */
 const longest = 6;
 
-/** Samples of a case in a turn: those of stretches in which others used the processor are left out. */
+/** A case's samples in a turn, without stretches in which other processes used the processor. */
 async function samplesOf({ measure, least = 3 }: Case, seconds: number): Promise<Samples> {
   const kept: Samples = [[], []];
   const disturbed: Samples = [[], []];
@@ -93,12 +93,12 @@ async function samplesOf({ measure, least = 3 }: Case, seconds: number): Promise
   ];
 }
 
-/** Takes the turns of some cases: each turn passes through all of them. */
+/** Runs the turns: each passes through all cases. */
 export async function takeTurns(cases: readonly Case[], turns: number, seconds: number): Promise<CaseResult[]> {
   const samples = cases.map((): Samples[] => []);
   for (let turn = 0; turn < turns; turn++) {
     for (const [index, one] of cases.entries()) {
-      // Another case has just filled caches and buffers.
+      // The previous case has just filled caches and buffers.
       for (const measure of one.measure) await measure();
       samples[index].push(await samplesOf(one, seconds));
     }
