@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# What a layer of multi-token prediction brings: a small Qwen3.5 of eight layers, six of them gated delta nets, that is trained on weather
-# bulletins, and its layer on the same. 20,480 greedy tokens are drafted always, and as many by choice: the exit code is 1 where one differs
-# from one-by-one decoding.
+# The gain from a multi-token prediction layer: trains a small Qwen3.5 with eight layers, six of them gated delta nets, on weather
+# bulletins, then its layer on the same text. Decodes 20,480 greedy tokens with drafts in every round, and as many with drafts when
+# they pay: exits with code 1 if one differs from one-by-one decoding.
 #
-#   bench/mtp.sh [STEPS]      STEPS of pre-training, and of the layer, default 400; about two minutes on two cores
+#   bench/mtp.sh [STEPS]      STEPS of pretraining and of the layer's training, default 400; about two minutes on two cores
 #   LINNET_WORK=folder keeps models and runs there
 set -euo pipefail
 steps=${1:-400}

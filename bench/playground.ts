@@ -53,7 +53,7 @@ async function traced(browser: Browser, page: Page, work: () => Promise<unknown>
   const threads = traceEvents.filter(({ name, args }) => name === 'thread_name' && args?.name === 'CrRendererMain');
   const tasks = traceEvents.filter(({ name, tdur }) => name.endsWith('RunTask') && tdur !== undefined);
   const own = tasks.filter(({ pid, tid }) => threads.some((thread) => thread.pid === pid && thread.tid === tid));
-  if (own.length === 0) throw new Error('the trace holds no tasks of the page');
+  if (own.length === 0) throw new Error('the trace has no tasks of the page');
   const times = (events: typeof tasks): number[] => events.map(({ tdur = 0 }) => tdur / 1000);
   return { longest: Math.max(...times(own)), total: times(tasks).reduce((sum, ms) => sum + ms, 0) };
 }
@@ -114,7 +114,7 @@ try {
   } finally {
     await browser.close();
   }
-  console.log(`load of the machine: ${loadavg()[0].toFixed(1)}`);
+  console.log(`machine load: ${loadavg()[0].toFixed(1)}`);
 } finally {
   await rm(folder, { recursive: true });
 }

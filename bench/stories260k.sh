@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What each branch is worth on a real pretrained checkpoint: stories260k linearized four ways, the same fine-tuning for
-# each on text sampled from the model itself, perplexity on the last 20 TinyStories documents (which are real text).
-# Softmax is fine-tuned beside them; the untouched model has 7.038.
+# The value of each branch on a real pretrained checkpoint: linearizes stories260k in four ways, fine-tunes each the same
+# on text sampled from the model itself, and measures perplexity on the last 20 TinyStories documents (real text).
+# Softmax gets the same fine-tuning; the original model has 7.038.
 #
 #   bench/stories260k.sh FIXTURES [STEPS]      FIXTURES holds stories260k/ and text/; about a minute per mixer
 set -euo pipefail

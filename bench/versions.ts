@@ -51,7 +51,7 @@ interface Row extends CaseResult {
 }
 
 const [other, ...models] = positionals;
-if (other === undefined) throw new Error('give the folder of another checkout, and models to measure with');
+if (other === undefined) throw new Error('give the folder of another checkout and models');
 const checkouts: readonly [Checkout, Checkout] = [await openCheckout(other), await openCheckout('.')];
 const all: Row[] = [];
 

@@ -30,7 +30,7 @@ async function weightOf(server) {
     const { status, body } = await fetch(`http://${server}/load`, { headers, signal, redirect: 'error' });
     let told = '';
     for await (const part of body?.pipeThrough(new TextDecoderStream()) ?? []) {
-      if ((told += part).length > 1000) throw new Error('an answer that is too long for a load');
+      if ((told += part).length > 1000) throw new Error('the answer is too long for a load');
     }
     const { server_load: load } = JSON.parse(told);
     if (!Number.isFinite(load) || load < 0) throw new Error(`no load, but status ${status}`);

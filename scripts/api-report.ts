@@ -48,7 +48,7 @@ if (process.argv.includes('--check')) {
   );
   const stale = [...changed.map(([file]) => file), ...known.filter((file) => !reports.has(file))];
   if (stale.length > 0) {
-    console.error(`The public surface has changed: ${stale.join(', ')}. Run npm run api, and commit what it writes.`);
+    console.error(`The public surface has changed: ${stale.join(', ')}. Run npm run api and commit the result.`);
     process.exitCode = 1;
   }
 } else {

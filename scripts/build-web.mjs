@@ -48,7 +48,7 @@ const vite = await import('vite').catch((error) => {
 
 if (vite === undefined) {
   console.log(
-    `web pages not built (${pages.join(', ')}): vite is absent, as development dependencies are not installed`,
+    `web pages not built (${pages.join(', ')}): vite is missing, since development dependencies are not installed`,
   );
 } else {
   for (const page of only === undefined ? pages : [only]) {

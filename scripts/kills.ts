@@ -212,7 +212,7 @@ for (const subject of chosen) {
       const { code, stderr, seconds } = await run(command(), within * random.uniform());
       if (isOwn) console.log(`  ${code ?? 'killed'} after ${seconds.toFixed(1)} s: ${newestFile(`${out}.run`)}`);
       if (code === null) counts.kills++;
-      else if (code !== 0) note(`ended by itself with ${code}: ${stderr.slice(-500)}`);
+      else if (code !== 0) note(`exited before the kill with ${code}: ${stderr.slice(-500)}`);
       else counts.late++;
       const tear = name === 'sweep' ? undefined : torn(out);
       if (tear !== undefined) note(tear);
@@ -220,12 +220,11 @@ for (const subject of chosen) {
     }
     counts.leftovers += (await findTemporaryFiles(folder)).length;
     const last = done ? undefined : await run(command());
-    if (last !== undefined && last.code !== 0)
-      note(`does not end after a kill: ${last.code} ${last.stderr.slice(-500)}`);
+    if (last !== undefined && last.code !== 0) note(`fails after a kill: ${last.code} ${last.stderr.slice(-500)}`);
     else if (result !== undefined) {
       const hash = resultOf(out, result);
       if (isOwn) console.log(`  sha256 ${hash}, undisturbed ${expected}`);
-      if (hash !== expected) note(`another result in ${out}`);
+      if (hash !== expected) note(`different result in ${out}`);
     }
     const left = (await findTemporaryFiles(folder)).map(({ path }) => path);
     if (last !== undefined && left.length > 0) note(`left ${left.join(', ')}`);

@@ -63,7 +63,7 @@ const manifest = z
 const unknown = new Set(Object.keys(purposes));
 const packageRow = (name: string): string => {
   const { license } = z.object({ license: z.string() }).parse(readJson(`node_modules/${name}/package.json`));
-  if (!(name in purposes)) throw new Error(`say in scripts/package-purposes.json what ${name} is for`);
+  if (!(name in purposes)) throw new Error(`add the purpose of ${name} to scripts/package-purposes.json`);
   unknown.delete(name);
   return `| \`${name}\` | ${license.replace(/^\((.*)\)$/, '$1')} | ${purposes[name]} |`;
 };
@@ -90,7 +90,7 @@ ${packageTable(optional)}
 ${packageTable(Object.keys(manifest.devDependencies).filter((name) => !optional.includes(name)))}
 `;
 if (unknown.size > 0)
-  throw new Error(`scripts/package-purposes.json has packages that are gone: ${[...unknown].join(', ')}`);
+  throw new Error(`scripts/package-purposes.json names removed packages: ${[...unknown].join(', ')}`);
 
 for (const [name, page] of [
   ['options', options],
@@ -100,7 +100,7 @@ for (const [name, page] of [
   const file = join(projectRoot, `docs/reference/${name}.md`);
   if (!process.argv.includes('--check')) writeFileSync(file, page);
   else if (readFileSync(file, 'utf8') !== page) {
-    process.stderr.write(`${file} is not what the sources say; run: npm run options\n`);
+    process.stderr.write(`${file} is out of date; run: npm run options\n`);
     process.exitCode = 1;
   }
 }

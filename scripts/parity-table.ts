@@ -64,7 +64,7 @@ try {
       env: { ...process.env, LINNET_PARITY_LOG: log },
     },
   );
-  if (status !== 0) throw new Error('tests failed: the table would not be true');
+  if (status !== 0) throw new Error('tests failed: the table would be wrong');
   const comparisons = readFileSync(log, 'utf8')
     .trimEnd()
     .split('\n')

@@ -95,7 +95,7 @@ try {
     const shown = await prepare(page);
     const file = join('docs/figures', `${name}.png`);
     const box = await shown.boundingBox();
-    if (box === null) throw new Error(`there is nothing to see for ${name}`);
+    if (box === null) throw new Error(`nothing visible for ${name}`);
     const clip = { ...box, height: Math.min(height ?? box.height, box.height) };
     await page.screenshot({ path: join(projectRoot, file), clip, fullPage: true });
     console.log(`wrote ${file}`);

@@ -68,7 +68,7 @@ async function buildPages(name: string, folder: string): Promise<void> {
     builder.once('error', reject);
     builder.once('exit', resolve);
   });
-  if (status !== 0) throw new Error(`${name} was not built: the builder ended with ${String(status)}`);
+  if (status !== 0) throw new Error(`${name} was not built: the builder exited with ${String(status)}`);
 }
 
 const types: Readonly<Record<string, string>> = {

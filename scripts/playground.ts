@@ -25,6 +25,6 @@ if (values['build-only']) {
   console.log(`the playground is in ${folder}`);
 } else {
   await using site = await servePlayground(folder, { port });
-  console.log(`the playground is at ${site.url} (Ctrl-C ends it)`);
+  console.log(`the playground is at ${site.url} (Ctrl-C stops it)`);
   await once(process, 'SIGINT');
 }

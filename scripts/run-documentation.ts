@@ -78,7 +78,7 @@ const blocks = pages.flatMap((page) => markedBlocks(page, readFileSync(join(plac
 if (values.runtime === undefined) for (const block of blocks) runBlock(block, folder);
 else {
   const program = blocks.find(({ language, text }) => language === 'ts' && text.includes("open('linnet:"));
-  if (program === undefined) throw new Error('README.md has no marked program on the model of the package');
+  if (program === undefined) throw new Error('README.md has no marked program for the packaged model');
   const quiet = ['--silent', '--no-audit', '--no-fund'];
   run('npm', ['install', ...quiet, values.runtime], folder);
   const words = { bun: ['npx', 'bun'], deno: ['npx', 'deno', 'run', '--allow-all'] }[values.runtime];

@@ -25,7 +25,7 @@ export async function finished<T>(schema: z.ZodType<T>, file: string, words: rea
     const ended = new Promise<number | null>((resolve) => child.on('close', resolve));
     const printed = await textOf(child.stdout);
     const code = await ended;
-    if (code !== 0) throw new Error(`linnet ${words[0]} ended with ${code}; give the same command again to go on`);
+    if (code !== 0) throw new Error(`linnet ${words[0]} ended with ${code}; repeat the command to resume`);
     await writeFileAtomic(file, printed.trim().split('\n').at(-1) ?? '');
   }
   return schema.parse(JSON.parse(await readFile(file, 'utf8')));

@@ -100,7 +100,8 @@ async function write(tasks: readonly Task[], name: keyof typeof drafterMakers): 
       method: speculative(drafterMakers[name](learned), { statistics }),
     };
     const [result] = await runTogether(engine, [job]);
-    if (result.tokens.some((token, at) => token !== text[promptTokens.length + at])) throw new Error('another text');
+    if (result.tokens.some((token, at) => token !== text[promptTokens.length + at]))
+      throw new Error('the text differs');
   }
   return statistics;
 }
@@ -183,7 +184,7 @@ async function prose(): Promise<void> {
     const ratio = (of: 'wall' | 'processor'): string =>
       median(own.map((speed, at) => speed[of] / speeds.off[at][of])).toFixed(3);
     console.log(
-      `${name}: ${median(own.map(({ wall }) => wall)).toFixed(1)} tokens/s; of no speculation ${ratio('wall')} by the clock, ` +
+      `${name}: ${median(own.map(({ wall }) => wall)).toFixed(1)} tokens/s; relative to no speculation ${ratio('wall')} by the clock, ` +
         `${ratio('processor')} by processor time`,
     );
   }
@@ -193,6 +194,5 @@ const newRunner = (): Runner => new Runner(engine, { learned: new LearnedByOwner
 const median = (of: readonly number[]): number => [...of].sort((a, b) => a - b)[of.length >> 1];
 
 const parts: Readonly<Record<string, () => Promise<void>>> = { texts, time, prose };
-if (!Object.hasOwn(parts, what))
-  throw new Error(`there is no part "${what}"; expected ${Object.keys(parts).join(', ')}`);
+if (!Object.hasOwn(parts, what)) throw new Error(`unknown part "${what}"; expected ${Object.keys(parts).join(', ')}`);
 await parts[what]();

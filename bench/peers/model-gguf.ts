@@ -221,7 +221,7 @@ function* tensors(
     const path = own ?? parameter;
     const dot = path.lastIndexOf('.');
     const known = names[path] ?? names[path.slice(0, dot)];
-    if (known === undefined) throw new Error(`no name of llama.cpp for ${parameter}`);
+    if (known === undefined) throw new Error(`no llama.cpp name for ${parameter}`);
     const name = `${prefix}${known}${Object.hasOwn(names, path) ? '' : path.slice(dot)}`;
     if (shape.length === 2) {
       yield matrix(name, shape, formatOf(formats, name, field('num_hidden_layers')), random);

@@ -131,9 +131,7 @@ else {
     ],
     rows,
   );
-  console.log(`${values.shape}, ${history} tokens of history, ${turn} of the turn\n${textTable(table)}`);
-  console.log(
-    `llama.cpp that reads again takes ${rereadOverSession.toFixed(1)} times as long as Linnet from its session`,
-  );
+  console.log(`${values.shape}, ${history} history tokens, ${turn} in the turn\n${textTable(table)}`);
+  console.log(`rereading in llama.cpp takes ${rereadOverSession.toFixed(1)} times as long as resuming in Linnet`);
   if (onnx !== undefined) console.log(`transformers.js takes ${median(overTransformers).toFixed(1)} times as long`);
 }

@@ -140,8 +140,8 @@ else {
   const { bytesOfSession: bytes, rereadOverSession: reread } = results;
   process.stdout.write(`${shape}: Linnet ${values.dtype}; ${results.other}; ${rounds} rounds\n${textTable(table)}\n`);
   process.stdout.write(
-    `turn 20: reading again takes ${format(reread.ratio)} times as long as going on from the session ` +
+    `turn 20: rereading takes ${format(reread.ratio)} times as long as resuming the session ` +
       `(processor ${format(reread.processorRatio)})\n` +
-      `a session of ${bytes.tokens} tokens: ${(bytes.linnet / 2 ** 20).toFixed(1)} MiB, in llama.cpp ${(bytes.other / 2 ** 20).toFixed(1)} MiB\n`,
+      `a session of ${bytes.tokens} tokens: ${(bytes.linnet / 2 ** 20).toFixed(1)} MiB, llama.cpp ${(bytes.other / 2 ** 20).toFixed(1)} MiB\n`,
   );
 }

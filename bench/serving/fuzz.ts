@@ -86,7 +86,7 @@ async function send(): Promise<void> {
       const prefixes = ((server.runner.prefixes?.bytes ?? 0) / 2 ** 20).toFixed(0);
       process.stdout.write(
         `${done} in ${elapsed} s: rss ${all} MiB, heap ${heap} MiB, buffers ${buffers} MiB, ` +
-          `of those prefixes ${prefixes} MiB; ${abandoned} sessions were left behind\n`,
+          `including prefixes ${prefixes} MiB; ${abandoned} abandoned sessions\n`,
       );
     }
   }
@@ -98,6 +98,6 @@ await server.drain();
 const seconds = (performance.now() - started) / 1000;
 process.stdout.write(`${count} requests from seed ${first} in ${seconds.toFixed(0)} s\n`);
 for (const [status, times] of [...statuses].sort(([a], [b]) => a - b)) process.stdout.write(`${status}: ${times}\n`);
-process.stdout.write(`faults that are not meant: ${unmeant}; errors logged: ${failures.length}\n`);
+process.stdout.write(`unexpected faults: ${unmeant}; errors logged: ${failures.length}\n`);
 for (const line of failures.slice(0, 5)) process.stdout.write(line);
 process.exitCode = unmeant > 0 ? 1 : 0;

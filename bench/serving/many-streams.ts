@@ -68,7 +68,7 @@ const results = await Promise.all(Array.from({ length: streams }, (_, index) => 
 clearInterval(watch);
 const seconds = (performance.now() - started) / 1000;
 const ended = results.filter((result) => result.ended && result.status === 200).length;
-process.stdout.write(`${ended} of ${streams} streams came to their end in ${seconds.toFixed(1)} s\n`);
+process.stdout.write(`${ended} of ${streams} streams ended in ${seconds.toFixed(1)} s\n`);
 process.stdout.write(
   `memory before ${before.toFixed(0)} MiB, most ${most.toFixed(0)} MiB, after ${(await memory()).toFixed(0)} MiB\n`,
 );

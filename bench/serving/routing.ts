@@ -20,7 +20,7 @@ const requests = Number(requestsText);
 const long = { share: 0.2, tokens: 400 };
 const shortTokens = 8;
 const rows = 2;
-if (haproxy === undefined) throw new Error('there is no haproxy');
+if (haproxy === undefined) throw new Error('haproxy is not installed');
 
 const at = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const folder = mkdtempSync(join(tmpdir(), 'linnet-routing-'));
