@@ -42,7 +42,7 @@ describe('generate', () => {
     expect([{ a: 1 }, { a: 2 }]).toContainEqual(JSON.parse(String(text)));
     const endless = await runCaptured([...words, '--ignore-eos']);
     expect(endless.stderr).toMatch(/JSON and calls end with EOS; leave out --ignore-eos/);
-    await writeFile(file, '{"not": {}}');
+    await writeFile(file, '{"not": {"type": "null"}}');
     expect((await runCaptured(words)).stderr).toContain('"not" is not supported');
   });
 
