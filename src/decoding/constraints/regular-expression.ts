@@ -30,7 +30,7 @@ const seconds = '\\d+([.,]\\d+)?S';
 const hours = `T(\\d+H(\\d+M)?(${seconds})?|\\d+M(${seconds})?|${seconds})`;
 
 /** zod's expressions that look ahead, without that: durations, and host names of at most 8 labels of 30 letters. */
-const ahead: ReadonlyMap<string, string> = new Map([
+const withoutLookahead: ReadonlyMap<string, string> = new Map([
   [
     '^P(?:(\\d+W)|(?!.*W)(?=\\d|T\\d)(\\d+Y)?(\\d+M)?(\\d+D)?(T(?=\\d)(\\d+H)?(\\d+M)?(\\d+([.,]\\d+)?S)?)?)$',
     `^P(\\d+W|(\\d+Y(\\d+M)?(\\d+D)?|\\d+M(\\d+D)?|\\d+D)(${hours})?|${hours})$`,
@@ -57,7 +57,7 @@ function inString(ranges: readonly CodePoints[]): Pattern {
 export function matchingString(expression: string): Pattern {
   const wrong = (reason: string): LinnetError =>
     new LinnetError('INPUT', `the pattern "${expression.slice(0, 100)}" cannot be used: ${reason}`);
-  const alternatives = parsed(ahead.get(expression) ?? expression, wrong);
+  const alternatives = parsed(withoutLookahead.get(expression) ?? expression, wrong);
   const isAnchor = (node: AST.Element | undefined, kind: string): boolean =>
     node?.type === 'Assertion' && node.kind === kind;
 

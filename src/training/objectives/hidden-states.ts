@@ -130,7 +130,7 @@ async function writeStates(path: string, identity: string, options: HiddenStateO
 async function* hiddenRows(options: HiddenStateOptions): AsyncGenerator<Float32Array, undefined> {
   const { model, parameters, dataset, signal, onProgress } = options;
   const { length, rows } = dataset;
-  const atOnce = Math.min(rows, rowsAtOnce(length));
+  const atOnce = Math.max(1, Math.min(rows, rowsAtOnce(length)));
   const graph = new Graph('hidden states');
   const read = graph.input('tokens', 'int32', [atOnce, length]);
   graph.output('hidden', parallelHidden(model, new WeightParameters(graph, parameters), read)); // [B,n,width]

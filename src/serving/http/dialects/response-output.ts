@@ -38,6 +38,7 @@ function itemBody({ type, id, call, text }: Item, status: Status): object {
   return { id, type: 'reasoning', status, summary: [], content: content({ type: 'reasoning_text', text }) };
 }
 
+/** One answer's output, folded from its record: `events` for streams, `items` for the body. Both read the record anew. */
 export class ResponseOutput {
   readonly answer: CalledAnswer;
   readonly #record: TextRecord;
