@@ -2,7 +2,7 @@
  * Atomic file writes: a reader, or the next run after a power cut, sees the old content or the new, never a part. Writes
  * under a temporary name, fsyncs, renames, and fsyncs the parent folder. `written-folder.ts` does the same for folders.
  */
-import { type FileHandle, link, lstat, mkdir, mkdtemp, open, rename, rm } from 'node:fs/promises';
+import { type FileHandle, link, lstat, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises';
 import { existsSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
@@ -114,20 +114,18 @@ export function asCallersError(action: string, path: string, error: unknown): un
 }
 
 /**
- * Creates a folder and its parents.
- * @returns the first folder created; undefined if it exists
- * @throws LinnetError `PATH` from the file system, also for a read-only disk, which Node reports as a missing folder
+ * Creates a folder and its parents, one by one: Node's own `recursive` never returns where a parent refuses, as in /proc.
+ * @returns whether it was created; false if it exists
+ * @throws LinnetError `PATH` from the file system
  */
-export async function makeFolder(path: string): Promise<string | undefined> {
+export async function makeFolder(path: string): Promise<boolean> {
+  const parent = dirname(resolve(path));
+  if (!existsSync(parent)) await makeFolder(parent);
   try {
-    return await mkdir(path, { recursive: true });
-  } catch (error) {
-    let cause: unknown = error;
-    if (systemErrorCode(error) === 'ENOENT') {
-      let highest = resolve(path);
-      while (!existsSync(dirname(highest))) highest = dirname(highest);
-      await mkdir(highest).catch((reason: unknown) => (cause = reason));
-    }
+    await mkdir(path);
+    return true;
+  } catch (cause) {
+    if ((await stat(path).catch(() => undefined))?.isDirectory() === true) return false;
     throw new LinnetError('PATH', `cannot create ${path}: ${reasonOf(cause)}`, { cause });
   }
 }

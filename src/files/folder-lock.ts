@@ -46,7 +46,7 @@ export async function lockFolder(dir: string): Promise<FolderLock> {
   };
   let created = false;
   try {
-    created = (await makeFolder(folder)) !== undefined;
+    created = await makeFolder(folder);
     const text = `${JSON.stringify(own)}\n`;
     while (!(await createFileAtomic(path, text, { durable: false }))) await removeStale(path);
   } catch (error) {

@@ -6,7 +6,7 @@ import ts from 'typescript';
 import { describe, expect, it, vi } from 'vitest';
 import { scratchFolder } from '../scratch-folder.ts';
 import { Random } from '../../src/random.ts';
-import { makeTemporaryFolder, writeFileAtomic } from '../../src/files/atomic.ts';
+import { makeFolder, makeTemporaryFolder, writeFileAtomic } from '../../src/files/atomic.ts';
 import { removeAbandoned } from '../../src/files/temporary-files.ts';
 import { previousFolder, recoverFolder, WRITTEN_FILES, writeFolderAtomic } from '../../src/files/written-folder.ts';
 
@@ -20,6 +20,18 @@ it('names TMPDIR where temporary files have no folder', async () => {
   vi.stubEnv('TMPDIR', join(await scratchFolder(), 'missing'));
   await expect(makeTemporaryFolder('test')).rejects.toThrow(/missing \(TMPDIR can name another folder/);
   vi.unstubAllEnvs();
+});
+
+describe('makeFolder', () => {
+  it('makes what is missing, also beside others that make it', async () => {
+    const folder = join(await scratchFolder(), 'a/b/c');
+    expect(await Promise.all([1, 2, 3].map(() => makeFolder(folder)))).toContain(true);
+    expect(await makeFolder(folder)).toBe(false);
+  });
+
+  it.runIf(process.platform === 'linux')('refuses at once where no folder can be made', async () => {
+    await expect(makeFolder('/proc/linnet/models')).rejects.toThrow(/^cannot create \/proc\/linnet: ENOENT/);
+  });
 });
 
 describe('writeFileAtomic', () => {
