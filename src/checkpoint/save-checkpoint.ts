@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
+import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import {
   COMPANION_FILES,
@@ -148,7 +148,7 @@ async function writeCompanions(folder: string, { json, texts }: Companions): Pro
   for (const [name, value] of json) await writeJson(resolve(folder, name), value);
   for (const [name, text] of texts) {
     const path = resolve(folder, name);
-    await mkdir(dirname(path), { recursive: true });
+    await makeFolder(dirname(path));
     await writeFileAtomic(path, text);
   }
 }

@@ -3,8 +3,8 @@
  * closed form, then trains in stages, keeping each only if the judge finds the model better. Finally switches off branches
  * without which the judge finds it better.
  */
+import { makeFolder } from '../files/atomic.ts';
 import { createHash } from 'node:crypto';
-import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type Branch, branches, type MixerConfig } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
@@ -117,7 +117,7 @@ export async function convert(
     const replaced = bestOf(progress)?.name;
     if (kept) {
       best = trial;
-      await mkdir(join(folder, bestFolder), { recursive: true });
+      await makeFolder(join(folder, bestFolder));
       await writeConverted(weightsOf(folder, name), original, trial);
     }
     const seconds = (performance.now() - started) / 1000;
@@ -201,7 +201,7 @@ export async function openConversion(
   }
   if (replace && !resume && run.has(progressFile)) await forget(folder);
   const isThere = run.has(progressFile);
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   // Without the progress file, nothing says whose text it is.
   if (!isThere) await remove(join(folder, ownTextFile.file));
   const progress = isThere ? await run.load(progressFile) : await begin();

@@ -5,8 +5,9 @@
  * The record lists the layers whose hidden states exist, with their hashes; it is written when a file is complete, and files
  * it does not name are removed afterwards, so that a killed process continues from one of them.
  */
+import { makeFolder } from '../files/atomic.ts';
 import { createHash } from 'node:crypto';
-import { mkdir, readdir } from 'node:fs/promises';
+import { readdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../errors.ts';
@@ -88,7 +89,7 @@ export class LayerStates {
     const identity = this.identity(layer);
     if (this.#whole.get(layer) === identity) return path;
     if (!(await this.#isWhole(layer, path, identity))) {
-      await mkdir(this.#folder.path, { recursive: true });
+      await makeFolder(this.#folder.path);
       const sha256 = await this.#write(layer, { path, identity });
       const { states } = await this.#progress();
       const kept = this.#options.keepAll === true ? states.filter((other) => other.layer !== layer) : [];

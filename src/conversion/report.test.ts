@@ -88,6 +88,13 @@ describe('the report of a conversion', () => {
     expect(headline).toMatch(/^Same perplexity, different text: same next token 9\d % of the time, KL/);
   });
 
+  it('says that perplexity fell where it fell clearly', () => {
+    const { conversion, measures } = conversionTo(4.58, []);
+    const agreement = { ...measures.agreement, sameNext: 0.4 };
+    const { headline } = conversionVerdict(conversion, { ...measures, agreement });
+    expect(headline).toMatch(/^Perplexity −34.9 %, different text: same next token 40 % of the time, KL/);
+  });
+
   it('advises where a stage of training was undone, with its share of the time', () => {
     const { conversion, measures } = conversionTo(6.9, [9, 9.5]);
     conversion.progress.stages[1].steps = 20;

@@ -145,7 +145,8 @@ export function conversionVerdict(
     const { kl, p, sameNext } = agreement;
     if (p >= surely && sameNext >= sameWriting) return { headline: `As good as before, ${memory}`, advice: undone };
     const writing = `same next token ${formatPercent(sameNext, 0)} of the time, KL ${formatFixed(kl, 3)} nats`;
-    return { headline: `Same perplexity, different text: ${writing}, ${memory}`, advice: undone };
+    const perplexity = change < -nearlyAsGood ? `Perplexity ${signedPercent(change)}` : 'Same perplexity';
+    return { headline: `${perplexity}, different text: ${writing}, ${memory}`, advice: undone };
   }
   const measured = `perplexity ${signedPercent(change)}, ${memory}`;
   if (change <= nearlyAsGood) return { headline: `Nearly as good as before: ${measured}`, advice: undone };

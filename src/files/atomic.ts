@@ -120,7 +120,7 @@ export function asCallersError(action: string, path: string, error: unknown): un
  */
 export async function makeFolder(path: string): Promise<boolean> {
   const parent = dirname(resolve(path));
-  if (!existsSync(parent)) await makeFolder(parent);
+  if (parent !== path && !existsSync(parent)) await makeFolder(parent);
   try {
     await mkdir(path);
     return true;

@@ -1,5 +1,5 @@
 /** The training loop: batches in, optimizer steps out, snapshots on the way, and a clean stop on request. */
-import { mkdir } from 'node:fs/promises';
+import { makeFolder } from '../files/atomic.ts';
 import { setImmediate } from 'node:timers/promises';
 import type { RowDataset } from '../data/rows/row-dataset.ts';
 import { LinnetError } from '../errors.ts';
@@ -99,7 +99,7 @@ export async function train(job: TrainingJob): Promise<TrainingOutcome> {
   assertInputs(job);
   await using program = await compileTraining(formed, compiler);
   const identity = runIdentity(job);
-  if (snapshots !== undefined) await mkdir(snapshots.folder, { recursive: true });
+  if (snapshots !== undefined) await makeFolder(snapshots.folder);
   const resumed = snapshots && (await readSnapshot(snapshots.folder, program.blocks, identity));
   const state = resumed?.state ?? startingState(job, program);
   const updates = updatesOf(job, program, {

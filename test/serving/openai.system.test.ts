@@ -146,6 +146,16 @@ describe('chat completions', () => {
     expect(usage).toMatchObject({ completion_tokens: whole.usage?.completion_tokens });
   });
 
+  it('take a prediction, which changes no answer', async () => {
+    const { client } = await serve(model);
+    const prediction = { type: 'content' as const, content: 'Once upon a time' };
+    const [predicted, plain] = [
+      await client.chat.completions.create({ ...chat, prediction }),
+      await client.chat.completions.create(chat),
+    ];
+    expect(predicted.choices).toEqual(plain.choices);
+  });
+
   it('read of a second turn only what is new', async () => {
     const { client } = await serve(model);
     const first = await client.chat.completions.create(chat);

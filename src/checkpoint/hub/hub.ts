@@ -2,8 +2,9 @@
  * Fetches models and data sets from the Hugging Face hub: files of one commit, into a folder that appears only when
  * everything has arrived and been verified. An interrupted download continues where it stopped.
  */
+import { makeFolder } from '../../files/atomic.ts';
 import { constants } from 'node:fs';
-import { copyFile, lstat, mkdir } from 'node:fs/promises';
+import { copyFile, lstat } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, resolve } from 'node:path';
 import { z } from 'zod';
@@ -200,10 +201,10 @@ async function fetchFolder(
 
     // The name depends only on the commit, so that the next run finds an interrupted download.
     const staging = resolve(dirname(target), `.${basename(target)}.${commit}.partial`);
-    await mkdir(staging, { recursive: true });
+    await makeFolder(staging);
     const files = await plan(connection, commit, staging, Object.keys(present?.record.files ?? {}));
     // The plan has checked names: they stay inside the folder.
-    for (const { name } of files) await mkdir(dirname(resolve(staging, name)), { recursive: true });
+    for (const { name } of files) await makeFolder(dirname(resolve(staging, name)));
     if (present?.record.commit === commit) await takeOver(files, present.record, target, staging);
     const bytes = files.reduce((sum, { size }) => sum + size, 0);
     options.onPlan?.({ from: `${wanted.id} of ${hub.endpoint}`, folder: target, files: files.length, bytes });

@@ -1,6 +1,5 @@
 /** `linnet convert`: from a softmax checkpoint to a linearized model as good as it was, in one command. */
 import { basename, join, resolve } from 'node:path';
-import { mkdir } from 'node:fs/promises';
 import { loadCausalModel, saveModel } from '../../checkpoint/load-model.ts';
 import { conversionCharts, conversionReport, conversionVerdict } from '../../conversion/report.ts';
 import { planContainer } from '../../conversion/container.ts';
@@ -17,7 +16,7 @@ import { modelStateBytes } from '../../models/graphs/model-layout.ts';
 import { conversionTexts } from '../../conversion/texts.ts';
 import { loadDocuments } from '../../data/documents/documents.ts';
 import { OptionsError } from '../../errors.ts';
-import { writeFileAtomic } from '../../files/atomic.ts';
+import { makeFolder, writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
 import { requireFree } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
@@ -231,7 +230,7 @@ export const convertCommand = defineCommand({
     const charts = await conversionCharts(conversion, measures);
     const name = basename(resolve(given));
     await writeReport(report, conversionReport(name, conversion, measures, charts, commandLine(context.command)));
-    await mkdir(join(folder, 'figures'), { recursive: true });
+    await makeFolder(join(folder, 'figures'));
     for (const [figure, chart] of Object.entries(charts)) {
       await writeFileAtomic(join(folder, 'figures', `convert-${figure}.svg`), chart.svgFile());
     }

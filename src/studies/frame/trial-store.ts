@@ -1,5 +1,5 @@
 /** Trial results, one file each in the study's folder, next to the current trial's snapshots. */
-import { mkdir } from 'node:fs/promises';
+import { makeFolder } from '../../files/atomic.ts';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
@@ -35,7 +35,7 @@ export function measuredOf<Measured>(
 /** Opens the results of a study; the folder is created if it does not exist. @throws LinnetError `PATH` from the file system */
 export async function openTrials(path: string) {
   const trials = new RunFolder(join(path, 'trials'));
-  await mkdir(trials.path, { recursive: true });
+  await makeFolder(trials.path);
   /** Where the training of a trial keeps its snapshots. */
   const snapshotFolder = (place: TrialPlace): string => join(trials.path, `${trialName(place)}.snapshots`);
   return {

@@ -8,9 +8,10 @@
  * logits.ts (log sum inequality: Cover and Thomas, Elements of Information Theory, theorem 2.7.1). The term of the rest keeps
  * the probabilities of the top unbiased, which without it are learned too large (Anshumann et al., arXiv 2503.16870, section 3).
  */
+import { makeFolder } from '../../files/atomic.ts';
 import { createHash } from 'node:crypto';
 import { constants } from 'node:fs';
-import { mkdir, open } from 'node:fs/promises';
+import { open } from 'node:fs/promises';
 import { join } from 'node:path';
 import { packedInputs } from '../../data/datasets/packed-rows.ts';
 import type { PackedDataset } from '../../data/datasets/packing.ts';
@@ -107,7 +108,7 @@ export function cachedLogitsBytes({ rows, length }: Pick<PackedDataset, 'rows' |
  */
 export async function openCachedLogits(options: CachedLogitsOptions): Promise<KeptFeature> {
   const { dataset, k, origin, parameters, folder } = options;
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const path = join(folder, fileName);
   const file = await open(path, constants.O_RDWR | constants.O_CREAT).catch((error: unknown) => {
     throw fileError('open', path, error);

@@ -2,7 +2,7 @@
  * Hidden states of a frozen model, computed once per row of a data set and read back in every epoch: in memory where
  * they fit, else in a file. A row's numbers are `length`·width floats.
  */
-import { mkdir } from 'node:fs/promises';
+import { makeFolder } from '../../files/atomic.ts';
 import { freemem } from 'node:os';
 import { join } from 'node:path';
 import { openSafetensors, type SafetensorsFile } from '../../checkpoint/safetensors/reader.ts';
@@ -81,7 +81,7 @@ export async function computeHiddenStates(options: HiddenStateOptions): Promise<
     };
   }
   if (folder === undefined) throw new LinnetError('CONFIG', 'hidden states on disk need a folder');
-  await mkdir(folder, { recursive: true });
+  await makeFolder(folder);
   const path = join(folder, fileName);
   const identity = sha256(JSON.stringify(['hidden states 1', options.fingerprint, dataset.fingerprint()]));
   const file = (await openMatching(path, identity)) ?? (await writeStates(path, identity, options));

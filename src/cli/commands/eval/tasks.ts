@@ -1,6 +1,5 @@
 /** `linnet eval tasks`: benchmarks, with the prompts and numbers of lm-evaluation-harness. */
 import { join } from 'node:path';
-import { mkdir } from 'node:fs/promises';
 import { z } from 'zod';
 import { ifFound, LinnetError } from '../../../errors.ts';
 import { compareResults } from '../../../evaluation/tasks/comparison/compare.ts';
@@ -20,7 +19,7 @@ import {
 import { evaluateTasks, readTasks } from '../../../evaluation/tasks/run.ts';
 import type { Task } from '../../../evaluation/tasks/schema.ts';
 import { isTaskFile, readTaskFile } from '../../../evaluation/tasks/task-file.ts';
-import { makeTemporaryFolder, writeFileAtomic } from '../../../files/atomic.ts';
+import { makeFolder, makeTemporaryFolder, writeFileAtomic } from '../../../files/atomic.ts';
 import { describeSoftware } from '../../../report/provenance.ts';
 import { fixed, formatCount } from '../../../report/quantities.ts';
 import { type Column, textTable } from '../../../report/table.ts';
@@ -278,7 +277,7 @@ async function evaluateModel(
   const files: string[] = [];
   if (folder !== undefined) {
     const stamp = new Date(date * 1000).toISOString().replaceAll(':', '-').replace('Z', '');
-    await mkdir(folder, { recursive: true });
+    await makeFolder(folder);
     const write = async (name: string, content: string): Promise<void> => {
       files.push(join(folder, name));
       await writeFileAtomic(join(folder, name), content);

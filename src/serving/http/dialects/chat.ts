@@ -49,7 +49,6 @@ export const chatCompletions: Dialect<Fields> = {
     ...commonRefusals,
     functions: some,
     audio: some,
-    prediction: some,
     web_search_options: some,
     echo: (value) => value === true,
     continue_final_message: (value) => value === true,
