@@ -26,6 +26,7 @@ export async function requireDiskRoom(
     'PATH',
     `${what} needs ${gigabytes(needed)} GB, but only ${gigabytes(free)} GB are free on the disk of ${resolve(folder, '..')}; ` +
       'make room, or write to another disk',
+    { cause: Object.assign(new Error('no room'), { code: 'ENOSPC' }) },
   );
 }
 

@@ -29,6 +29,16 @@ async function expectRefusal(target: string, reason: RegExp): Promise<void> {
 
 afterEach(() => vi.restoreAllMocks());
 
+it('names the folder asked for where building it fails', async () => {
+  const parent = await scratchFolder();
+  const target = join(parent, 'model');
+  const failed = writeFolderAtomic(target, async (folder) => {
+    await readFile(join(folder, 'missing'));
+  });
+  await expect(failed).rejects.toThrow(join(target, 'missing'));
+  expect(await readdir(parent)).toEqual([]);
+});
+
 describe('replacing', () => {
   it('is for folders that Linnet wrote, also where files of them are gone', async () => {
     const target = join(await scratchFolder(), 'model');

@@ -58,6 +58,8 @@ export async function writeFolderAtomic(
     await moveFolder(temporary, target, replace);
   } catch (error) {
     await remove(temporary);
+    // The caller does not know the temporary name.
+    if (error instanceof Error) error.message = error.message.replaceAll(temporary, target);
     throw asCallersError('write', target, error);
   }
 }

@@ -18,6 +18,7 @@ describe('formatFixed and formatCount', () => {
     expect(formatFixed(999.999, 2)).toBe('1,000.00');
     expect(formatCount(1234567)).toBe('1,234,567');
     expect(formatCount(-1234)).toBe('−1,234');
+    expect([1, 2000].map((count) => formatCount(count, 'row'))).toEqual(['1 row', '2,000 rows']);
     expect(formatCount(100)).toBe('100');
   });
 

@@ -52,9 +52,10 @@ export function formatNumber(value: number, digits = 4): string {
   });
 }
 
-/** A whole number in full: `1234567` → `1,234,567`. */
-export function formatCount(value: number): string {
-  return formatFixed(value, 0);
+/** A whole number in full: `1234567` → `1,234,567`, with a noun if given: `1 row`, `2 rows`. */
+export function formatCount(value: number, noun?: string): string {
+  const name = noun === undefined ? '' : ` ${noun}${value === 1 ? '' : 's'}`;
+  return formatFixed(value, 0) + name;
 }
 
 interface Scale {

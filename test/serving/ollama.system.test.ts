@@ -258,6 +258,9 @@ describe('names, vectors and facts', () => {
     const ours = await ollama.embed({ model: 'tiny', input });
     expect(ours.embeddings).toEqual(theirs.data.map(({ embedding }) => embedding));
     expect(ours.prompt_eval_count).toBe(theirs.usage.prompt_tokens);
+    const many = Array<string>(300).fill('sea');
+    expect((await ollama.embed({ model: 'tiny', input: many })).embeddings.length).toBe(300);
+    expect((await openAi.embeddings.create({ model: 'tiny', input: many })).data.length).toBe(300);
     const older = await ollama.embeddings({ model: 'tiny', prompt: 'the sea' });
     expect(older.embedding).toEqual(ours.embeddings[0]);
     const long = 'the sea '.repeat(40);

@@ -129,6 +129,7 @@ describe('responses', () => {
     [{ input: [{ role: 'user', content: [{ type: 'input_image', image_url: 'data:,' }] }] }, 'input'],
     [{ tools: [{ type: 'web_search' }] }, 'tools.0.type'],
     [{ background: true }, 'background'],
+    [{ include: ['reasoning.encrypted_content', 'message.output_text.logprobs'] }, 'include'],
     [{ text: { format: { type: 'json_schema', schema: { type: 'hiccup' } } } }, 'json_schema'],
   ])('%j is refused', async (fields, param) => {
     const { server } = await serve(model);

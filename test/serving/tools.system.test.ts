@@ -161,6 +161,32 @@ describe('chats that call functions', () => {
     expect(none.choices[0].message.tool_calls).toBeUndefined();
   });
 
+  it('are of the allowed functions, which are told among all', async () => {
+    const { client } = await serve(model, { toolFormat: 'hermes' });
+    const allowed = (mode: 'auto' | 'required', ...names: string[]) => ({
+      type: 'allowed_tools' as const,
+      allowed_tools: { mode, tools: names.map((name) => ({ type: 'function', function: { name } })) },
+    });
+    const names = async (tool_choice: OpenAI.ChatCompletionToolChoiceOption) => {
+      const { choices, usage } = await client.chat.completions.create({
+        ...asked,
+        ...Object.assign({ seed: 1 }, { n: 8, tool_choice, parallel_tool_calls: false }),
+      });
+      const calls = choices.flatMap(({ message }) => message.tool_calls ?? []);
+      return { calls: calls.map((call) => call.type === 'function' && call.function.name), usage };
+    };
+    const all = await names('required');
+    expect(new Set(all.calls).size).toBeGreaterThan(1);
+    for (const name of ['weather', all.calls.find((called) => called !== 'weather') || '']) {
+      const some = await names(allowed('required', name, name));
+      expect(new Set(some.calls)).toEqual(new Set([name]));
+      expect(some.usage?.prompt_tokens).toBe(all.usage?.prompt_tokens);
+    }
+    expect((await names(allowed('auto', 'weather'))).calls.filter((name) => name !== 'weather')).toEqual([]);
+    await expect(names(allowed('auto', 'weather', 'g'))).rejects.toThrow(/no function "g"/);
+    await expect(names(allowed('auto'))).rejects.toThrow(/tool_choice/);
+  });
+
   it('end a loop of three steps, in which results go back', async () => {
     const { client } = await serve(model);
     const said: OpenAI.ChatCompletionMessageParam[] = [...messages];
@@ -263,6 +289,21 @@ describe('responses that call functions', () => {
       },
     });
     expect(again.usage?.input_tokens).toBe(second.usage?.input_tokens);
+  });
+
+  it('are of the allowed functions', async () => {
+    const { client } = await serve(model);
+    const sky = { type: 'function' as const, name: 'sky', parameters: place, strict: true };
+    const tool_choice = {
+      type: 'allowed_tools' as const,
+      ...{ mode: 'required' as const, tools: [{ type: 'function', name: 'sky' }] },
+    };
+    const { output, tool_choice: told } = await client.responses.create({
+      ...request,
+      ...{ tools: [...functions, sky], tool_choice },
+    });
+    expect(output.map((one) => one.type === 'function_call' && one.name)).toEqual(['sky']);
+    expect(told).toEqual(tool_choice);
   });
 
   it('keep the ids of parallel calls, in a stream, in the whole answer and for results', async () => {

@@ -65,16 +65,17 @@ export function reportError(error: unknown): ReportedError {
 }
 
 const writeFailures: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG', 'EROFS', 'EIO']);
+/** Calls that write, whatever they are refused for. */
+const writingCalls: ReadonlySet<unknown> = new Set(['mkdir', 'mkdtemp', 'rename', 'link', 'write']);
 
 /** The report of an error that is, or was caused by, a failed write. */
 function failedWrite(error: unknown): ReportedError | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
-    if ('code' in cause && typeof cause.code === 'string' && writeFailures.has(cause.code)) {
-      return {
-        outcome: 'unwritten',
-        code: cause.code,
-        message: error instanceof Error ? error.message : cause.message,
-      };
+    const { code, syscall, path }: NodeJS.ErrnoException = cause;
+    const isRefused = code === 'EACCES' || code === 'EPERM';
+    const isWriting = writingCalls.has(syscall) || path?.endsWith('.tmp');
+    if (code !== undefined && (writeFailures.has(code) || (isRefused && isWriting))) {
+      return { outcome: 'unwritten', code, message: error instanceof Error ? error.message : cause.message };
     }
   }
   return undefined;

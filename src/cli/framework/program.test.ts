@@ -38,6 +38,17 @@ const failures: Readonly<Record<string, (() => never) | undefined>> = {
   disk: () => {
     throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC', syscall: 'write' });
   },
+  refused: () => {
+    const cause = Object.assign(new Error('permission denied'), { code: 'EACCES', syscall: 'mkdir' });
+    throw new LinnetError('PATH', 'cannot create out', { cause });
+  },
+  temporary: () => {
+    const path = '/out/.model.0-1-0-0.tmp';
+    throw Object.assign(new Error('permission denied'), { code: 'EACCES', syscall: 'open', path });
+  },
+  unreadable: () => {
+    throw Object.assign(new Error('permission denied'), { code: 'EACCES', syscall: 'open', path: '/in' });
+  },
   bug: () => {
     throw new TypeError('undefined is not a function');
   },
@@ -140,6 +151,9 @@ describe('exit codes', () => {
     ['negative', 1, undefined],
     ['file', 3, 'FORMAT'],
     ['disk', 74, 'ENOSPC'],
+    ['refused', 74, 'EACCES'],
+    ['temporary', 74, 'EACCES'],
+    ['unreadable', 3, 'EACCES'],
     ['engine', 4, 'RUNTIME'],
     ['bug', 70, 'INTERNAL'],
   ])('%s → %i', async (fail, exitCode, code) => {

@@ -30,7 +30,7 @@ export async function reportTraining<Details extends object>(
       ({ steps, stepTokens } = planned);
       context.note(
         `${summary}; ${formatCount(steps)} optimizer steps of ${formatCount(stepTokens)} tokens ` +
-          `(micro-batches of ${microBatch} rows)`,
+          `(micro-batches of ${formatCount(microBatch, 'row')})`,
       );
       progress = context.progress(basename(folder), 'tokens');
     },

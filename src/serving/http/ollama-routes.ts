@@ -2,17 +2,16 @@
 import { z } from 'zod';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatShortCount } from '../../report/quantities.ts';
-import { vectorsOf } from './embeddings.ts';
-import type { ServerLimits } from './limits.ts';
+import { mostInputs, vectorsOf } from './embeddings.ts';
 import { type EmbeddingServing, modelNames, type ServedModel, taggedName } from './request-context.ts';
 import { maybe, modelName } from './request-fields.ts';
 import { post, type Route, route } from './route.ts';
 
-const embedSchema = (limits: ServerLimits) =>
+const embedSchema = () =>
   z.object({
     model: modelName,
-    input: z.union([z.string(), z.array(z.string()).max(limits.prompts)], {
-      error: `expected a text, or up to ${limits.prompts} texts`,
+    input: z.union([z.string(), z.array(z.string()).max(mostInputs)], {
+      error: `expected a text, or up to ${mostInputs} texts`,
     }),
     truncate: maybe(z.boolean()),
     dimensions: maybe(z.int().min(1)),

@@ -150,7 +150,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
       task: 'FEATURE_EXTRACTION',
       dataset,
       heldOut: () => Promise.resolve(rowsOf(heldOut)),
-      summary: `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`,
+      summary: `${formatCount(documents.length, 'document')} in ${formatCount(dataset.rows, 'row')}`,
       configuration: { objective: 'masked', field: options.field },
       objective: () => maskedObjective(model, length, settings),
     });

@@ -43,8 +43,8 @@ export async function loadPackedText(
     packDocuments(texts, tokenizer, { length, mode: packing });
   const dataset = await pack(documents);
   const summary =
-    `${formatCount(documents.length)} documents, ${formatCount(dataset.predictedTokens)} tokens ` +
-    `in ${formatCount(dataset.rows)} rows`;
+    `${formatCount(documents.length, 'document')}, ${formatCount(dataset.predictedTokens, 'token')} ` +
+    `in ${formatCount(dataset.rows, 'row')}`;
   return { dataset, heldOut, heldOutRows: () => pack(heldOut), summary, configuration: { field, packing } };
 }
 
@@ -114,7 +114,7 @@ export async function loadPairs(
     const cut = (texts: typeof documents): PairDataset =>
       spanCorruption(texts, tokenizer, { length, startId, seed, sentinels });
     const dataset = cut(documents);
-    const summary = `${formatCount(documents.length)} documents in ${formatCount(dataset.rows)} rows`;
+    const summary = `${formatCount(documents.length, 'document')} in ${formatCount(dataset.rows, 'row')}`;
     return { dataset, summary, configuration: { field }, ...(heldOut.length > 0 && { heldOut: cut(heldOut) }) };
   }
   const all = (await readRecords(options.data, [sourceField, targetField])).map(({ fields }) => ({

@@ -113,7 +113,7 @@ export const evalPerplexity = defineCommand({
       const { model: _, ...result } = first;
       context.print(
         `perplexity ${formatFixed(result.perplexity, 4)} (${formatFixed(result.nll, 5)} nats per token, ` +
-          `${formatCount(result.tokens)} tokens, ${formatCount(result.documents)} documents)`,
+          `${formatCount(result.tokens)} tokens, ${formatCount(result.documents, 'document')})`,
       );
       return { json: { ...result, ...asked } };
     }

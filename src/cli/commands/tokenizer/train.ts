@@ -46,7 +46,7 @@ export const tokenizerTrain = defineCommand({
       characters += document.text.length;
     }
     if (documents.length === 0) throw new LinnetError('INPUT', `${data.join(', ')} has no document`);
-    context.note(`${formatCount(documents.length)} documents, ${formatCount(characters)} characters`);
+    context.note(`${formatCount(documents.length, 'document')}, ${formatCount(characters)} characters`);
     const files = await context.withProgress('merge', 'merges', ({ onProgress }) =>
       trainBpe(documents, {
         vocabularySize: vocabulary,

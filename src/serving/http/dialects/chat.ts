@@ -21,7 +21,16 @@ import {
 import type { ChoiceRecord, TextRecord } from './records.ts';
 import { commonRefusals, jsonSchemaOf, sessionTurn, textFields, askedText } from './text-fields.ts';
 import type { CalledAnswer, CalledPart } from '../../../engine/tools/call-reader.ts';
-import { answerTo, type Calling, callingOf, effortField, effortOf, toolFields } from './tool-fields.ts';
+import {
+  allowedFields,
+  answerTo,
+  type Calling,
+  callingOf,
+  effortField,
+  effortOf,
+  toolFields,
+  type ToolRequest,
+} from './tool-fields.ts';
 import { whole } from '../../../files/schema-values.ts';
 
 const namedTool = z.object({ type: z.literal('function'), function: z.object({ name: z.string().max(64) }) });
@@ -37,10 +46,21 @@ const schema = (limits: ServerLimits) =>
     add_generation_prompt: maybe(z.boolean()),
     reasoning_effort: effortField,
     chat_template_kwargs: templateVariables,
-    ...toolFields(chatTool, namedTool),
+    ...toolFields(
+      chatTool,
+      namedTool,
+      z.object({ type: z.literal('allowed_tools'), allowed_tools: z.object(allowedFields(namedTool)) }),
+    ),
   });
 
 type Fields = z.output<ReturnType<typeof schema>>;
+
+function choiceOf(choice: Fields['tool_choice']): ToolRequest['choice'] {
+  if (typeof choice !== 'object') return choice;
+  if (choice.type === 'function') return choice.function;
+  const { mode, tools } = choice.allowed_tools;
+  return { mode, tools: tools.map((tool) => tool.function) };
+}
 
 export const chatCompletions: Dialect<Fields> = {
   summary: 'Answers messages',
@@ -62,7 +82,7 @@ export const chatCompletions: Dialect<Fields> = {
     const { tool_choice: choice, parallel_tool_calls: parallel } = fields;
     const calling = callingOf(serving, {
       tools: fields.tools?.map((tool) => tool.function),
-      choice: typeof choice === 'object' ? choice.function : choice,
+      choice: choiceOf(choice),
       parallel,
       schema: jsonSchemaOf(fields)?.schema,
     });

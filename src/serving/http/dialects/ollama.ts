@@ -13,7 +13,7 @@ import { lineFraming } from './event-stream.ts';
 import { chatLogprobs, timingsOf, finishOf, visibleScores } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
 import { commonSampling, jsonSchemaField, samplingFields, askedText } from './text-fields.ts';
-import { answerTo, type Calling, callingOf, functionFields, toolFields } from './tool-fields.ts';
+import { answerTo, type Calling, callingOf, functionFields, mostTools } from './tool-fields.ts';
 import { whole } from '../../../files/schema-values.ts';
 
 /** Maximum tokens if a request sets no limit. */
@@ -117,7 +117,7 @@ const chatSchema = (limits: ServerLimits) =>
   z.object({
     ...fieldsOf(limits),
     messages: maybe(z.array(message).max(limits.messages)),
-    tools: toolFields(z.object({ function: z.object(functionFields) }), z.never()).tools,
+    tools: maybe(z.array(z.object({ function: z.object(functionFields) })).max(mostTools)),
   });
 
 export const ollamaChat: Dialect<z.output<ReturnType<typeof chatSchema>>> = {

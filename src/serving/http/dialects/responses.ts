@@ -15,7 +15,7 @@ import { usageOf } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
 import { newId, ResponseOutput } from './response-output.ts';
 import { jsonSchemaField, textFields, askedText } from './text-fields.ts';
-import { callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
+import { allowedFields, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
 const textPart = z.object({
   type: z.enum(['input_text', 'output_text', 'text'], { error: 'only text parts are supported' }),
@@ -74,6 +74,8 @@ const format = z.discriminatedUnion('type', [
   z.object({ type: z.literal('json_schema'), schema: jsonSchemaField }),
 ]);
 
+const namedTool = z.object({ type: z.literal('function'), name: z.string().max(64) });
+
 function schema(limits: ServerLimits) {
   const { model, temperature, top_p, top_k, min_p, seed, stream, stop } = textFields(limits);
   return z.object({
@@ -97,7 +99,8 @@ function schema(limits: ServerLimits) {
     metadata: maybe(z.record(z.string().max(64), z.string().max(512))),
     ...toolFields(
       z.object({ type: z.literal('function'), ...functionFields }),
-      z.object({ type: z.literal('function'), name: z.string().max(64) }),
+      namedTool,
+      z.object({ type: z.literal('allowed_tools'), ...allowedFields(namedTool) }),
     ),
   });
 }
@@ -111,6 +114,7 @@ export const responses: Dialect<Fields> = {
     background: (value) => value === true,
     conversation: some,
     prompt: some,
+    include: (value) => Array.isArray(value) && value.includes('message.output_text.logprobs'),
     top_logprobs: (value) => some(value) && value !== 0,
   },
   framing: namedFraming,

@@ -19,20 +19,35 @@ export const functionFields = {
   strict: maybe(z.boolean()),
 };
 
+/** Functions that a choice allows, and whether one must be called; `named` is how a dialect names a function. */
+export function allowedFields<Named extends z.ZodType>(named: Named) {
+  return { mode: z.enum(['auto', 'required']), tools: z.array(named).min(1).max(mostTools) };
+}
+
 const modes = z.enum(['none', 'auto', 'required']);
 
-/** Fields of a dialect, by the shapes of its functions and of a named choice. */
-export function toolFields<Tool extends z.ZodType, Named extends z.ZodType>(tool: Tool, named: Named) {
+/** Fields of a dialect, by the shapes of its functions, of a named choice and of a choice among some. */
+export function toolFields<Tool extends z.ZodType, Named extends z.ZodType, Allowed extends z.ZodType>(
+  tool: Tool,
+  named: Named,
+  allowed: Allowed,
+) {
+  const error = 'expected "none", "auto", "required", a function or "allowed_tools"';
   return {
     tools: maybe(z.array(tool).max(mostTools)),
-    tool_choice: maybe(z.union([modes, named], { error: 'expected "none", "auto", "required" or a function' })),
+    tool_choice: maybe(z.union([modes, named, allowed], { error })),
     parallel_tool_calls: maybe(z.boolean()),
   };
 }
 
+interface AllowedTools {
+  readonly mode: 'auto' | 'required';
+  readonly tools: readonly { readonly name: string }[];
+}
+
 export interface ToolRequest {
   readonly tools?: readonly z.output<z.ZodObject<typeof functionFields>>[] | undefined;
-  readonly choice?: z.output<typeof modes> | { readonly name: string } | undefined;
+  readonly choice?: z.output<typeof modes> | { readonly name: string } | AllowedTools | undefined;
   readonly parallel?: boolean | undefined;
   /** JSON schema of an answer without calls. */
   readonly schema?: unknown;
@@ -80,13 +95,18 @@ export function callingOf(
   const tools = given.map(({ name, description, parameters }): ToolFunction => ({ name, description, parameters }));
   const twice = tools.find(({ name }, place) => tools.findIndex((other) => other.name === name) !== place);
   if (twice !== undefined) refuse(`two functions are called "${twice.name}"; rename one`, 'tools');
-  const named = typeof choice === 'object' ? choice.name : undefined;
-  const callable = named === undefined ? tools : tools.filter(({ name }) => name === named);
-  if (callable.length === 0)
-    refuse(`there is no function "${(named ?? '').slice(0, 64)}" among "tools"`, 'tool_choice');
-  const reader = (): CallReader => calls.reader({ tools, schema });
   if (choice === 'none') return undefined;
-  const required = choice === 'required' || named !== undefined;
-  const asked = { tools: callable, required, parallel: parallel && named === undefined, schema };
+  const isNamed = typeof choice === 'object' && 'name' in choice;
+  const { mode, tools: allowed }: AllowedTools = isNamed
+    ? { mode: 'required', tools: [choice] }
+    : typeof choice === 'object'
+      ? choice
+      : { mode: choice, tools };
+  const names = allowed.map(({ name }) => name);
+  const unknown = names.find((name) => tools.every((tool) => tool.name !== name));
+  if (unknown !== undefined) refuse(`there is no function "${unknown}" among "tools"`, 'tool_choice');
+  const callable = tools.filter(({ name }) => names.includes(name));
+  const reader = (): CallReader => calls.reader({ tools, schema });
+  const asked = { tools: callable, required: mode === 'required', parallel: parallel && !isNamed, schema };
   return { tools, reader, held: madeOf('tools', () => calls.held(asked)) };
 }
