@@ -4,7 +4,7 @@ import { z } from 'zod';
 import { ignoringFields } from '../../checkpoint/ignored-fields.ts';
 import { internalError, LinnetError, OptionsError } from '../../errors.ts';
 import type { CommandContext, CommandResult } from './context.ts';
-import { UsageError } from './exit-codes.ts';
+import { failedWrite, UsageError } from './exit-codes.ts';
 import { requireWritable } from '../../files/atomic.ts';
 import { nearName } from '../../files/name-list.ts';
 import { removeAbandoned } from '../../files/temporary-files.ts';
@@ -269,11 +269,12 @@ const replacement = z.object({ out: z.string().optional(), replace: z.boolean().
 
 /**
  * An error of the library in the words of the command line; options that exclude each other are a mistake of usage, and
- * work that was stopped says how it goes on.
+ * work that was stopped, also by a full disk, says how it goes on.
  */
 function asFlags(error: unknown, nameOf: (key: string) => string | undefined): unknown {
   if (!(error instanceof LinnetError)) return error;
-  const isSilent = error.code === 'ABORTED' && nameOf('resume') !== undefined && !error.message.includes('resume');
+  const isStopped = error.code === 'ABORTED' || failedWrite(error) !== undefined;
+  const isSilent = isStopped && nameOf('resume') !== undefined && !error.message.includes('resume');
   const toContinue = isSilent ? '. To continue, run the same again with `resume`' : '';
   const message = inFlags(error.message + toContinue, nameOf);
   if (error instanceof OptionsError) return new UsageError(message, { cause: error });

@@ -69,7 +69,7 @@ const writeFailures: ReadonlySet<string> = new Set(['ENOSPC', 'EDQUOT', 'EFBIG',
 const writingCalls: ReadonlySet<unknown> = new Set(['mkdir', 'mkdtemp', 'rename', 'link', 'write']);
 
 /** The report of an error that is, or was caused by, a failed write. */
-function failedWrite(error: unknown): ReportedError | undefined {
+export function failedWrite(error: unknown): ReportedError | undefined {
   for (let cause = error; cause instanceof Error; cause = cause.cause) {
     const { code, syscall, path }: NodeJS.ErrnoException = cause;
     const isRefused = code === 'EACCES' || code === 'EPERM';

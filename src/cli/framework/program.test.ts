@@ -28,6 +28,17 @@ const echo = defineCommand({
   },
 });
 
+const resumable = defineCommand({
+  description: 'Fails by a full disk.',
+  examples: ['linnet resumable'],
+  arguments: {},
+  options: { resume: flag('go on') },
+  run: () => Promise.reject(new LinnetError('PATH', 'cannot write there', { cause: diskError() })),
+});
+
+const diskError = (): Error =>
+  Object.assign(new Error('no space left on device'), { code: 'ENOSPC', syscall: 'write' });
+
 const failures: Readonly<Record<string, (() => never) | undefined>> = {
   file: () => {
     throw new LinnetError('FORMAT', 'the file is broken', { cause: new Error('of this') });
@@ -36,7 +47,7 @@ const failures: Readonly<Record<string, (() => never) | undefined>> = {
     throw new LinnetError('RUNTIME', 'the engine failed');
   },
   disk: () => {
-    throw Object.assign(new Error('no space left on device'), { code: 'ENOSPC', syscall: 'write' });
+    throw diskError();
   },
   refused: () => {
     const cause = Object.assign(new Error('permission denied'), { code: 'EACCES', syscall: 'mkdir' });
@@ -56,6 +67,7 @@ const failures: Readonly<Record<string, (() => never) | undefined>> = {
 
 const table: CommandTable = {
   echo: { summary: 'says what it was given', load: async () => echo },
+  resumable: { summary: 'fails by a full disk', load: async () => resumable },
   'eval echo': { summary: 'the same in a group', load: async () => echo },
   other: {
     summary: 'must not be loaded',
@@ -144,6 +156,12 @@ describe('output', () => {
     expect(result.stderr).toBe('a remark\na result\n');
     expect((await run(...complete, '--json', '--quiet')).stderr).toBe('');
   });
+});
+
+it('says how work goes on that a full disk stopped', async () => {
+  const result = await run('resumable');
+  expect(result.exitCode).toBe(74);
+  expect(result.stderr).toBe('linnet: cannot write there. To continue, run the same again with --resume\n');
 });
 
 describe('exit codes', () => {

@@ -29,7 +29,7 @@ export async function reportTraining<Details extends object>(
     onPlan({ summary, folder, microBatch, ...planned }) {
       ({ steps, stepTokens } = planned);
       context.note(
-        `${summary}; ${formatCount(steps)} optimizer steps of ${formatCount(stepTokens)} tokens ` +
+        `${summary}; ${formatCount(steps, 'optimizer step')} of ${formatCount(stepTokens)} tokens ` +
           `(micro-batches of ${formatCount(microBatch, 'row')})`,
       );
       progress = context.progress(basename(folder), 'tokens');
@@ -58,7 +58,7 @@ export async function reportTraining<Details extends object>(
     const { out, run: folder, loss, heldOutLoss, best, tokensPerSecond, details, ...counts } = await run(hooks);
     if (loss !== undefined && tokensPerSecond !== undefined) {
       context.print(
-        `${formatCount(counts.steps)} optimizer steps, loss ${formatFixed(loss, 4)} (mean of the last tenth), ` +
+        `${formatCount(counts.steps, 'optimizer step')}, loss ${formatFixed(loss, 4)} (mean of the last tenth), ` +
           `${formatShortCount(tokensPerSecond)} tokens/s`,
       );
     }
