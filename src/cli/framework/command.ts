@@ -273,7 +273,7 @@ const replacement = z.object({ out: z.string().optional(), replace: z.boolean().
  */
 function asFlags(error: unknown, nameOf: (key: string) => string | undefined): unknown {
   if (!(error instanceof LinnetError)) return error;
-  const isStopped = error.code === 'ABORTED' || failedWrite(error) !== undefined;
+  const isStopped = ['ABORTED', 'ENOSPC', 'EDQUOT'].includes(failedWrite(error)?.code ?? error.code);
   const isSilent = isStopped && nameOf('resume') !== undefined && !error.message.includes('resume');
   const toContinue = isSilent ? '. To continue, run the same again with `resume`' : '';
   const message = inFlags(error.message + toContinue, nameOf);
