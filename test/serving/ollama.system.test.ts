@@ -261,6 +261,11 @@ describe('names, vectors and facts', () => {
     const many = Array<string>(300).fill('sea');
     expect((await ollama.embed({ model: 'tiny', input: many })).embeddings.length).toBe(300);
     expect((await openAi.embeddings.create({ model: 'tiny', input: many })).data.length).toBe(300);
+    const narrow = await clientOf(model, { http: { limits: { embeddingNumbers: 300 } } });
+    await expect(narrow.ollama.embed({ model: 'tiny', input: ['a', 'b', 'c'] })).rejects.toThrow(
+      /3 inputs are too many for vectors of 128 numbers; send up to 2/,
+    );
+    expect((await narrow.ollama.embed({ model: 'tiny', input: ['a', 'b'] })).embeddings.length).toBe(2);
     const older = await ollama.embeddings({ model: 'tiny', prompt: 'the sea' });
     expect(older.embedding).toEqual(ours.embeddings[0]);
     const long = 'the sea '.repeat(40);

@@ -6,17 +6,13 @@ import { checkLength, answeredName, type EmbeddingServing } from './request-cont
 import { type ApiRequest, post, type Route } from './route.ts';
 import { checkInVocabulary, maybe, modelName, refuse, tokenId } from './request-fields.ts';
 
-/** Texts of a request, as in OpenAI's API, and numbers of all its vectors, which an answer holds as text. */
-export const mostInputs = 2048;
-const mostNumbers = 1 << 21;
-
 function embeddingsSchema(limits: ServerLimits) {
   const ids = z.array(tokenId).min(1).max(limits.promptTokens);
   const several = z.array(z.union([z.string(), ids])).min(1);
-  const error = `expected a text, token ids, or up to ${mostInputs} of either`;
+  const error = `expected a text, token ids, or up to ${limits.embeddings} of either`;
   return z.object({
     model: modelName,
-    input: z.union([z.string(), ids, several.max(mostInputs)], { error }),
+    input: z.union([z.string(), ids, several.max(limits.embeddings)], { error }),
     encoding_format: maybe(z.enum(['float', 'base64'])),
     dimensions: maybe(z.int().min(1)),
   });
@@ -54,14 +50,10 @@ export async function vectorsOf(
   if (dimensions !== undefined && dimensions !== width) {
     refuse(`this model's embeddings have ${width} numbers; leave out "dimensions"`, 'dimensions');
   }
-  const most = Math.max(1, Math.floor(mostNumbers / width));
-  if (Array.isArray(given) && typeof given[0] !== 'number' && given.length > most) {
-    refuse(
-      `${given.length} vectors of ${width} numbers are too many for one request; send up to ${most} inputs`,
-      'input',
-    );
-  }
   const inputs = await whenEncoded(() => inputsOf(given, serving, truncate ? longest : Infinity), signal);
+  const most = Math.max(1, Math.floor(serving.limits.embeddingNumbers / width));
+  if (inputs.length > most)
+    refuse(`${inputs.length} inputs are too many for vectors of ${width} numbers; send up to ${most}`, 'input');
   const vectors: Float32Array[] = [];
   for (const input of inputs) vectors.push(await serving.embeddings.embed(input, signal));
   return { vectors, tokens: inputs.reduce((sum, { length }) => sum + length, 0) };

@@ -15,6 +15,9 @@ export const defaultLimits = {
   /** Continuations of a prompt. */
   n: 16,
   prompts: 256,
+  /** Texts of a request for embeddings, as in OpenAI's API, and numbers of all its vectors, which the answer writes out. */
+  embeddings: 2048,
+  embeddingNumbers: 1 << 21,
   stops: 16,
   /** Characters of a stop string. */
   stopLength: 128,

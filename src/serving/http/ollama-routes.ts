@@ -2,16 +2,17 @@
 import { z } from 'zod';
 import { describeSoftware } from '../../report/provenance.ts';
 import { formatShortCount } from '../../report/quantities.ts';
-import { mostInputs, vectorsOf } from './embeddings.ts';
+import { vectorsOf } from './embeddings.ts';
+import type { ServerLimits } from './limits.ts';
 import { type EmbeddingServing, modelNames, type ServedModel, taggedName } from './request-context.ts';
 import { maybe, modelName } from './request-fields.ts';
 import { post, type Route, route } from './route.ts';
 
-const embedSchema = () =>
+const embedSchema = (limits: ServerLimits) =>
   z.object({
     model: modelName,
-    input: z.union([z.string(), z.array(z.string()).max(mostInputs)], {
-      error: `expected a text, or up to ${mostInputs} texts`,
+    input: z.union([z.string(), z.array(z.string()).max(limits.embeddings)], {
+      error: `expected a text, or up to ${limits.embeddings} texts`,
     }),
     truncate: maybe(z.boolean()),
     dimensions: maybe(z.int().min(1)),

@@ -102,10 +102,10 @@ export function callingOf(
     : typeof choice === 'object'
       ? choice
       : { mode: choice, tools };
-  const names = allowed.map(({ name }) => name);
-  const unknown = names.find((name) => tools.every((tool) => tool.name !== name));
-  if (unknown !== undefined) refuse(`there is no function "${unknown}" among "tools"`, 'tool_choice');
-  const callable = tools.filter(({ name }) => names.includes(name));
+  const callable = allowed.map(
+    ({ name }) =>
+      tools.find((tool) => tool.name === name) ?? refuse(`there is no function "${name}" among "tools"`, 'tool_choice'),
+  );
   const reader = (): CallReader => calls.reader({ tools, schema });
   const asked = { tools: callable, required: mode === 'required', parallel: parallel && !isNamed, schema };
   return { tools, reader, held: madeOf('tools', () => calls.held(asked)) };
