@@ -124,8 +124,8 @@ async function prepare(model: CausalModel): Promise<Reference> {
 function expectClose(actual: Float32Array, expected: Float32Array, what: string): void {
   const peak = expected.reduce((largest, x) => Math.max(largest, Math.abs(x)), 0);
   const difference = expected.reduce((largest, x, i) => Math.max(largest, Math.abs(x - actual[i])), 0);
-  expect(actual.length, what).toBe(expected.length);
-  expect(difference / peak, what).toBeLessThan(2e-4);
+  // One assertion, since every position has one.
+  expect(actual.length === expected.length ? difference / peak : Infinity, what).toBeLessThan(2e-4);
 }
 
 async function read(engine: DecodingEngine, tokens: readonly number[]): Promise<SequenceState> {

@@ -143,19 +143,27 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
       [],
     ]);
   });
+});
 
-  it.skipIf(skipped)('with a time to live are gone after it', async () => {
-    const [a, b] = await open();
-    const session = await text(3);
-    expect(await a.write(name, session, { expected: 0, ttl: 1 })).toBe(1);
-    expect((await b.read(name))?.ttl).toBe(1);
-    await a.write({ owner: '', id: 'stays' }, session, { expected: 0, ttl: 1000 });
-    await sleep(1100);
-    expect([await b.read(name), await a.version(name), await b.delete(name)]).toEqual([undefined, undefined, false]);
-    expect(await b.list('')).toEqual(['stays']);
-    expect(await a.write(name, session, { expected: 0 })).toBe(1);
-    expect((await b.read(name))?.ttl).toBeUndefined();
-  });
+it(`sessions with a time to live are gone after it, in every store${needsRedis}`, async () => {
+  const stores = kinds.filter(({ skipped }) => !skipped);
+  await Promise.all(
+    stores.map(async ({ title, open }, place) => {
+      const owner = `owner${place}`; // two of them write to one Redis
+      const name = { owner, id: 'one' };
+      const [a, b] = await open();
+      const session = await text(3);
+      expect(await a.write(name, session, { expected: 0, ttl: 1 }), title).toBe(1);
+      expect((await b.read(name))?.ttl, title).toBe(1);
+      await a.write({ owner, id: 'stays' }, session, { expected: 0, ttl: 1000 });
+      await sleep(1100);
+      const gone = [await b.read(name), await a.version(name), await b.delete(name)];
+      expect(gone, title).toEqual([undefined, undefined, false]);
+      expect(await b.list(owner), title).toEqual(['stays']);
+      expect(await a.write(name, session, { expected: 0 }), title).toBe(1);
+      expect((await b.read(name))?.ttl, title).toBeUndefined();
+    }),
+  );
 });
 
 describe('sessions in memory in front of a folder', () => {
