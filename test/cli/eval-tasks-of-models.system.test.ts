@@ -48,6 +48,7 @@ async function results(name: string, right: readonly boolean[], change: Record<s
 }
 
 const schema = z.object({
+  models: z.array(z.object({ model: z.string(), file: z.string().optional() })),
   tasks: z.array(
     z.object({
       task: z.string(),
@@ -138,11 +139,13 @@ describe('of runs of eval tasks', () => {
       await runJson('eval', 'tasks', at(model), ...words);
     }
     expect(await readdir(at('runs'))).toHaveLength(2);
-    const { tasks } = schema.parse(await runJson('eval', 'tasks', at('runs')));
+    const { tasks, models } = schema.parse(await runJson('eval', 'tasks', at('runs')));
+    for (const { file } of models) expect(file).toContain(at('runs'));
     expect(tasks[0].metrics.map(({ metric }) => metric)).toEqual(['acc,none', 'mcc,none']);
     expect(tasks[0].metrics[0].differences[0]?.questions).toBe(12);
     const words = ['--tasks', at('riddles.json'), '--data', at('data'), '--bootstrap', '100'];
     const atOnce = schema.parse(await runJson('eval', 'tasks', at('one'), at('two'), ...words));
     expect(atOnce.tasks).toEqual(tasks);
+    expect(atOnce.models.map(({ file }) => file)).toEqual([undefined, undefined]); // those files are gone
   });
 });

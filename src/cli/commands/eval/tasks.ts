@@ -176,7 +176,7 @@ export const evalTasks = defineCommand({
       const folder = ready.length > 0 ? undefined : (await evaluateModel(context, model, asked)).folder;
       results.push(...(folder === undefined ? ready : await readResults(folder)));
     }
-    return { json: await compared(context, results) };
+    return { json: await compared(context, results, scratch !== undefined) };
   },
 });
 
@@ -186,8 +186,16 @@ function questionsOf({ shots, limit = defaultLimit, seed = defaultSeeds }: TaskO
   return { shots, limit: limit === 'all' ? undefined : limit, seed: seed[3] };
 }
 
-/** Prints the table of several models. @throws LinnetError `INPUT` for one; `MISMATCH` if questions differ */
-async function compared(context: CommandContext, results: readonly ModelResults[]): Promise<JsonObject> {
+/**
+ * Prints the table of several models.
+ * @param isScratch the results lie in a folder that will be removed: the JSON does not name their files
+ * @throws LinnetError `INPUT` for one; `MISMATCH` if questions differ
+ */
+async function compared(
+  context: CommandContext,
+  results: readonly ModelResults[],
+  isScratch = false,
+): Promise<JsonObject> {
   const tasks = await compareResults(results);
   context.print(
     textTable(
@@ -198,7 +206,7 @@ async function compared(context: CommandContext, results: readonly ModelResults[
     ),
   );
   return {
-    models: results.map(({ model, file }) => ({ model, file })),
+    models: results.map(({ model, file }) => ({ model, ...(!isScratch && { file }) })),
     tasks: tasks.map(({ task, metrics }) => ({
       task,
       metrics: metrics.map(({ key, values, differences }) => ({ metric: key, values, differences })),
