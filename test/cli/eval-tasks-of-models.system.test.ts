@@ -147,5 +147,8 @@ describe('of runs of eval tasks', () => {
     const atOnce = schema.parse(await runJson('eval', 'tasks', at('one'), at('two'), ...words));
     expect(atOnce.tasks).toEqual(tasks);
     expect(atOnce.models.map(({ file }) => file)).toEqual([undefined, undefined]); // those files are gone
+    const stored = join(at('runs'), (await readdir(at('runs')))[0]);
+    const mixed = schema.parse(await runJson('eval', 'tasks', stored, at('two'), ...words));
+    expect(mixed.models.map(({ file }) => file?.startsWith(stored))).toEqual([true, undefined]);
   });
 });

@@ -176,7 +176,7 @@ export const evalTasks = defineCommand({
       const folder = ready.length > 0 ? undefined : (await evaluateModel(context, model, asked)).folder;
       results.push(...(folder === undefined ? ready : await readResults(folder)));
     }
-    return { json: await compared(context, results, scratch !== undefined) };
+    return { json: await compared(context, results, scratch && stored.flat()) };
   },
 });
 
@@ -188,13 +188,13 @@ function questionsOf({ shots, limit = defaultLimit, seed = defaultSeeds }: TaskO
 
 /**
  * Prints the table of several models.
- * @param isScratch the results lie in a folder that will be removed: the JSON does not name their files
+ * @param kept those whose files stay, which the JSON names; others lie in a folder that will be removed
  * @throws LinnetError `INPUT` for one; `MISMATCH` if questions differ
  */
 async function compared(
   context: CommandContext,
   results: readonly ModelResults[],
-  isScratch = false,
+  kept = results,
 ): Promise<JsonObject> {
   const tasks = await compareResults(results);
   context.print(
@@ -206,7 +206,7 @@ async function compared(
     ),
   );
   return {
-    models: results.map(({ model, file }) => ({ model, ...(!isScratch && { file }) })),
+    models: results.map((result) => ({ model: result.model, file: kept.includes(result) ? result.file : undefined })),
     tasks: tasks.map(({ task, metrics }) => ({
       task,
       metrics: metrics.map(({ key, values, differences }) => ({ metric: key, values, differences })),
