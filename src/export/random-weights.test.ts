@@ -55,8 +55,12 @@ describe('RandomWeights', () => {
     expect((deviation(bytes) * byteScale) / expected).toBeCloseTo(1, 2);
     const codes = dataOf(await part('codes', 'uint8', [outputs, inputs / 32, 16]), 'uint8');
     const [blockScale] = dataOf(await part('scales', 'float32', [outputs, inputs / 32, 1]), 'float32');
-    const nibbles = Float32Array.from(codes, (byte) => (byte & 15) - 8);
-    expect((deviation(nibbles) * blockScale) / expected).toBeCloseTo(1, 1);
+    for (const shift of [0, 4]) {
+      const nibbles = Float32Array.from(codes, (byte) => ((byte >> shift) & 15) - 8);
+      expect(nibbles.includes(-8)).toBe(false);
+      expect(nibbles.reduce((sum, value) => sum + value, 0) / nibbles.length).toBeCloseTo(0, 2);
+      expect((deviation(nibbles) * blockScale) / expected).toBeCloseTo(1, 1);
+    }
   });
 
   it('refuses what the model does not have', async () => {

@@ -1,6 +1,6 @@
 /**
- * Random weights, made at disk speed: for measurements at sizes without a checkpoint at hand. A step's cost does not depend
- * on the weights' values.
+ * Random weights, made at disk speed: for measurements at sizes without a checkpoint at hand. Their mean is zero: otherwise all
+ * rows would point one way, and softmax weights of such scores are denormal numbers, which take the processor ten times as long.
  */
 import { LinnetError } from '../errors.ts';
 import { type DType, elementCount, type Tensor, tensor, type Weights } from '../graph/tensor.ts';
@@ -24,16 +24,21 @@ function spread(n: number): number {
 const partMakers: Readonly<
   Record<string, (type: PartType, bits: (bytes: number) => ArrayBuffer, deviation: number) => Tensor | undefined>
 > = {
+  // Without the code that has no opposite: −8, which is 0 of 16, and −128.
   codes({ dtype, shape }, bits) {
     const count = elementCount(shape);
-    if (dtype === 'uint8') return tensor('uint8', shape, new Uint8Array(bits(count), 0, count));
+    if (dtype === 'uint8') {
+      const pairs = new Uint8Array(bits(count), 0, count);
+      for (let i = 0; i < count; i++) pairs[i] |= ((pairs[i] & 15) === 0 ? 8 : 0) | (pairs[i] < 16 ? 128 : 0);
+      return tensor('uint8', shape, pairs);
+    }
     const codes = new Int8Array(bits(count), 0, count);
-    for (let i = 0; i < count; i++) if (codes[i] === -128) codes[i] = -127; // −128 has no opposite, and is unused
+    for (let i = 0; i < count; i++) if (codes[i] === -128) codes[i] = -127;
     return tensor('int8', shape, codes);
   },
   // Four-bit blocks have scales [outputs, blocks], eight bits have [outputs].
   scales({ shape }, _bits, deviation) {
-    const values = new Float32Array(elementCount(shape)).fill(deviation / spread(shape.length === 1 ? 255 : 16));
+    const values = new Float32Array(elementCount(shape)).fill(deviation / spread(shape.length === 1 ? 255 : 15));
     return tensor('float32', shape, values);
   },
   // Random sign and fraction under one exponent: magnitudes between 2ᵉ and 2ᵉ⁺¹, with RMS 1.53·2ᵉ.
