@@ -25,8 +25,8 @@ import { choice, seed32 } from '../framework/option-values.ts';
 export const synth = defineCommand({
   description:
     'Writes a model of a published size with random weights, to measure speed and memory without its ' +
-    'checkpoint: the cost of a step does not depend on the values of the weights. The text it generates is ' +
-    'nonsense, in bytes. Weights are written one by one; the folder appears once it is complete.',
+    'checkpoint. The text it generates is nonsense, in bytes. Weights are written one by one; the folder appears ' +
+    'once it is complete.',
   examples: [
     'linnet synth --like tinyllama-1.1b --dtype int4 --out runs/1.1b-int4',
     'linnet synth --like llama-2-7b --mixer softmax --dtype int4 --out runs/7b-softmax',
