@@ -16,7 +16,6 @@ const tokens = someTokens(longest, 32_000) as Token[];
 
 const decode: Record<string, number> = {};
 const prefill: Record<string, number> = {};
-const least: Record<string, number> = {};
 for (const length of [...new Set([...prompts, ...contexts])].sort((a, b) => a - b)) {
   await sequence.clearHistory();
   const started = performance.now();
@@ -34,7 +33,6 @@ for (const length of [...new Set([...prompts, ...contexts])].sort((a, b) => a - 
     if (times.length > steps) break;
   }
   decode[length] = 1000 / median(times.slice(1));
-  least[length] = Math.min(...times.slice(1));
 }
 report({
   engine: 'llama.cpp',
@@ -43,6 +41,5 @@ report({
     `flash attention ${String(context.flashAttention)}`,
   decode,
   prefill,
-  least,
 });
 await llama.dispose();

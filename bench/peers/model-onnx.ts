@@ -50,7 +50,13 @@ class Model {
       [
         x,
         this.weight(tensor('uint8', [outputs, blocks, blockSize / 2], new Uint8Array(packed.buffer))),
-        this.weight(tensor('float32', [outputs * blocks], new Float32Array(outputs * blocks).fill(scale))),
+        this.weight(
+          tensor(
+            'float32',
+            [outputs * blocks],
+            Float32Array.from({ length: outputs * blocks }, (_, i) => (i % 2 ? -scale : scale)),
+          ),
+        ),
       ],
       {
         K: { int: inputs },

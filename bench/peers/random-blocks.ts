@@ -1,4 +1,4 @@
-/** Seeded random bytes at disk speed: weights whose number and scale matter, but not their values. */
+/** Seeded random bytes at disk speed: weights whose number and scale matter, but not their values, as long as their mean is zero. */
 
 /** Marsaglia's xorshift32: good enough for weights that are only multiplied. */
 export class RandomBytes {
@@ -130,7 +130,8 @@ export function halfBits(value: number): number {
 
 /**
  * A matrix's random blocks, in pieces of at most 4 MiB. The values have standard deviation 1 / √columns, so
- * products of unit-sized rows stay unit-sized.
+ * products of unit-sized rows stay unit-sized. Half of the scales are negative: codes −8 … 7 have a mean of −0.5, and rows that all
+ * point one way make softmax weights denormal numbers.
  */
 export function* randomMatrix(
   format: BlockFormat,
@@ -148,7 +149,9 @@ export function* randomMatrix(
     const words = new Uint32Array(Math.ceil((blocks * format.blockBytes) / 4));
     random.fill(words);
     const bytes = new Uint8Array(words.buffer, 0, blocks * format.blockBytes);
-    for (let block = 0; block < blocks; block++) format.setScale(bytes, block * format.blockBytes, bits);
+    for (let offset = 0; offset < blocks * format.blockBytes; offset += format.blockBytes) {
+      format.setScale(bytes, offset, bits | ((bytes[offset + 1] & 128) << 8));
+    }
     yield bytes;
   }
 }
