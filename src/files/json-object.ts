@@ -22,7 +22,7 @@ export function parseJson(text: string, label: string): unknown {
   }
 }
 
-/** Parses a text from a file's header; undefined if it is absent or not JSON. */
+/** Parses a text; undefined if it is absent or not JSON. */
 export function jsonIn(text: string | undefined): unknown {
   try {
     return text === undefined ? undefined : JSON.parse(text);

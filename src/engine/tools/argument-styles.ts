@@ -18,7 +18,7 @@ import {
 } from '../../decoding/constraints/pattern.ts';
 import { schemaMembers, schemaPattern } from '../../decoding/constraints/json-schema.ts';
 import { LinnetError } from '../../errors.ts';
-import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { isJsonObject, jsonIn, type JsonObject } from '../../files/json-object.ts';
 import { ValueScan } from './call-object.ts';
 
 export interface ArgumentStyle {
@@ -125,12 +125,8 @@ export function propertiesOf({ properties }: JsonObject): JsonObject {
 
 /** The entries of a JSON object; none for anything else. */
 export function argumentEntries(json: string): [string, unknown][] {
-  try {
-    const value: unknown = JSON.parse(json);
-    return isJsonObject(value) ? Object.entries(value) : [];
-  } catch {
-    return [];
-  }
+  const value = jsonIn(json);
+  return isJsonObject(value) ? Object.entries(value) : [];
 }
 
 /** JSON in Python's format: a blank after commas and colons. */

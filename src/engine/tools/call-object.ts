@@ -1,5 +1,5 @@
 /** Reads a call written as a JSON object, `{"name": …, "arguments": {…}}`, from a growing text, whatever its members' order. */
-import { isJsonObject } from '../../files/json-object.ts';
+import { isJsonObject, jsonIn } from '../../files/json-object.ts';
 
 /** Finds the end of a JSON value: counts brackets and strings over a text's pieces. */
 export class ValueScan {
@@ -108,20 +108,12 @@ export class CallObjectReader {
 
 /** A JSON string as its text; anything else unchanged. */
 function plainText(json: string): string {
-  try {
-    const value: unknown = JSON.parse(json);
-    return typeof value === 'string' ? value : json;
-  } catch {
-    return json;
-  }
+  const value = jsonIn(json);
+  return typeof value === 'string' ? value : json;
 }
 
 /** Arguments that are not an object: an object inside a string, or none. */
 function encodedObject(value: string): string {
   const text = plainText(value);
-  try {
-    return isJsonObject(JSON.parse(text)) ? text : '{}';
-  } catch {
-    return '{}';
-  }
+  return isJsonObject(jsonIn(text)) ? text : '{}';
 }

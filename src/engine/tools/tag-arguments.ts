@@ -1,6 +1,6 @@
 /** Arguments in tags, `<parameter=city>Paris</parameter>`, up to the tag that closes the function. */
 import { type Member, type Pattern, exactText, nothing, sequence, spans } from '../../decoding/constraints/pattern.ts';
-import { isJsonObject, type JsonObject } from '../../files/json-object.ts';
+import { isJsonObject, jsonIn, type JsonObject } from '../../files/json-object.ts';
 import {
   type ArgumentStyle,
   bareValue,
@@ -120,20 +120,11 @@ function valueJson(value: string, schema: unknown): string {
   const kind = schema === undefined ? 'raw' : bareValue(schema, unwritable);
   if (kind === 'raw') return JSON.stringify(value);
   const text = kind === 'escaped' ? `"${value}"` : value.trim();
-  if (isJson(text)) return text;
+  if (jsonIn(text) !== undefined) return text;
   const word = text.toLowerCase();
   if (kind === 'json' && ['null', 'true', 'false'].includes(word)) return word;
   if (kind === 'json' && numeric(schema) && /^-?[0-9]+$/.test(text)) return String(BigInt(text));
   return JSON.stringify(value);
-}
-
-function isJson(text: string): boolean {
-  try {
-    JSON.parse(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 function numeric(schema: unknown): boolean {
