@@ -1,5 +1,6 @@
 /** Finds function calls in a growing text: text around them, names, arguments as JSON; and collects one answer's calls. */
 import { blanksBefore, heldBack } from '../text/marks.ts';
+import { PendingReader } from '../text/pending-reader.ts';
 import type { ThoughtPart, ThoughtReader } from '../thinking/thought-reader.ts';
 import type { ArgumentReader } from './argument-styles.ts';
 import { CallObjectReader } from './call-object.ts';
@@ -33,16 +34,14 @@ type Reading =
 
 /**
  * Reads one answer. Its text follows `toolGrammar`, as far as it goes, or is what unconstrained models write: other blanks,
- * other orders, text after calls. Text that opens like a call but is none stays text. `push` returns the parts that have become
- * certain.
+ * other orders, text after calls. Text that opens like a call but is none stays text.
  */
-export class CallReader {
+export class CallReader extends PendingReader<AnswerPart> {
   readonly #format: ToolFormat;
   readonly #tools: readonly ToolFunction[];
   readonly #opening: string;
   readonly #closings: readonly string[];
   #reading: Reading;
-  #pending = '';
   /** The text since an opening that is not a call yet. */
   #unread = '';
   /** Calls that have begun. */
@@ -52,6 +51,7 @@ export class CallReader {
 
   /** @param isWhole whether calls are the whole text. Default: the format's */
   constructor(format: ToolFormat, tools: readonly ToolFunction[], isWhole = format.isWhole === true) {
+    super();
     this.#format = format;
     this.#tools = tools;
     this.#opening = openingOf(format).opening;
@@ -59,40 +59,24 @@ export class CallReader {
     this.#reading = { step: isWhole ? 'beginning' : 'text' };
   }
 
-  /** Takes more text. */
-  push(text: string): AnswerPart[] {
-    this.#pending += text;
-    return this.#read(false);
+  protected override get place(): string {
+    return this.#reading.step;
   }
 
-  /** Ends the text: returns the parts held back. */
-  end(): AnswerPart[] {
-    return this.#read(true);
-  }
-
-  #read(atEnd: boolean): AnswerPart[] {
-    const parts: AnswerPart[] = [];
-    for (let before = ''; before !== `${this.#reading.step} ${this.#pending.length}`; ) {
-      before = `${this.#reading.step} ${this.#pending.length}`;
-      this.#step(atEnd, parts);
-    }
-    return parts;
-  }
-
-  #step(atEnd: boolean, parts: AnswerPart[]): void {
+  protected override step(atEnd: boolean, parts: AnswerPart[]): void {
     const reading = this.#reading;
     // Once there are calls, the beginning of a mark at the end is no text.
     const isText = atEnd && this.count === 0;
     if (reading.step === 'beginning') this.#takeBeginning(atEnd);
     else if (reading.step === 'text') this.#takeText(atEnd, parts);
-    else if (reading.step === 'free') this.#giveText(this.#pending.length, parts);
+    else if (reading.step === 'free') this.#giveText(this.pending.length, parts);
     else if (reading.step === 'inside') this.#takeInside(isText, parts);
     else if (reading.step === 'object') this.#takeObject(reading.reader, parts);
     else if (reading.step === 'name') this.#takeName(parts);
     else if (reading.step === 'after') this.#takeAfter(isText);
     else if (reading.step === 'arguments') {
-      const { taken, json, ended } = reading.reader.read(this.#pending);
-      this.#pending = this.#pending.slice(taken);
+      const { taken, json, ended } = reading.reader.read(this.pending);
+      this.take(taken);
       if (json !== '') parts.push({ type: 'arguments', index: this.count - 1, json });
       if (ended) this.#endCall();
     }
@@ -102,18 +86,18 @@ export class CallReader {
   #takeBeginning(atEnd: boolean): void {
     const { open, call, callId = call[1] } = this.#format;
     const beginnings = this.#tools.map(({ name }) => open + call[0] + name + callId);
-    if (beginnings.some((beginning) => this.#pending.startsWith(beginning))) {
-      this.#pending = this.#pending.slice(open.length);
+    if (beginnings.some((beginning) => this.pending.startsWith(beginning))) {
+      this.take(open.length);
       this.#reading = { step: 'inside' };
-    } else if (atEnd || !beginnings.some((beginning) => beginning.startsWith(this.#pending))) {
+    } else if (atEnd || !beginnings.some((beginning) => beginning.startsWith(this.pending))) {
       this.#reading = { step: 'free' };
     }
   }
 
   #takeText(atEnd: boolean, parts: AnswerPart[]): void {
-    const place = this.#pending.indexOf(this.#opening);
+    const place = this.pending.indexOf(this.#opening);
     if (place < 0) {
-      this.#giveText(this.#pending.length - (atEnd ? 0 : heldBack(this.#pending, this.#opening)), parts);
+      this.#giveText(this.pending.length - (atEnd ? 0 : heldBack(this.pending, this.#opening)), parts);
       return;
     }
     this.#giveText(place, parts);
@@ -124,28 +108,28 @@ export class CallReader {
 
   #takeInside(isText: boolean, parts: AnswerPart[]): void {
     const { call, isWhole, control } = this.#format;
-    this.#drop(/^[\s,[]*/.exec(this.#pending)?.[0].length ?? 0);
+    this.#drop(/^[\s,[]*/.exec(this.pending)?.[0].length ?? 0);
     const marks = [...this.#closings, ...control.slice(0, 1)];
-    const mark = marks.find((one) => this.#pending.startsWith(one));
+    const mark = marks.find((one) => this.pending.startsWith(one));
     if (mark !== undefined) {
       this.#drop(mark.length);
       if (mark !== this.#opening) this.#reading = { step: 'after' };
-    } else if (this.#pending === '' || (!isText && marks.some((one) => one.startsWith(this.#pending)))) return;
-    else if (this.#pending.startsWith(']')) {
+    } else if (this.pending === '' || (!isText && marks.some((one) => one.startsWith(this.pending)))) return;
+    else if (this.pending.startsWith(']')) {
       this.#drop(1);
       if (this.#closings.length === 0) this.#reading = { step: isWhole === true ? 'end' : 'after' };
     } else if (call[0].startsWith('{')) this.#reading = { step: 'object', reader: new CallObjectReader() };
-    else if (this.#pending.startsWith(call[0])) {
+    else if (this.pending.startsWith(call[0])) {
       this.#drop(call[0].length);
       this.#reading = { step: 'name' };
-    } else if (!call[0].startsWith(this.#pending)) this.#giveBack(parts);
+    } else if (!call[0].startsWith(this.pending)) this.#giveBack(parts);
   }
 
   #takeObject(reader: CallObjectReader, parts: AnswerPart[]): void {
     const {
       taken,
       call: { name, id, json },
-    } = reader.read(this.#pending);
+    } = reader.read(this.pending);
     this.#drop(taken);
     if (reader.failed) {
       this.#giveBack(parts);
@@ -159,8 +143,8 @@ export class CallReader {
   #takeName(parts: AnswerPart[]): void {
     const { call, callId, style } = this.#format;
     const mark = call[1].trimEnd();
-    const end = this.#pending.indexOf(mark);
-    const [name = '', id] = this.#pending.slice(0, end < 0 ? undefined : end).split(callId ?? mark);
+    const end = this.pending.indexOf(mark);
+    const [name = '', id] = this.pending.slice(0, end < 0 ? undefined : end).split(callId ?? mark);
     if (!/^[\w.-]*$/.test(name.split(mark[0])[0].trim())) this.#giveBack(parts);
     if (end < 0 || this.#reading.step !== 'name') return;
     this.#drop(end + mark.length);
@@ -170,12 +154,12 @@ export class CallReader {
   }
 
   #takeAfter(isText: boolean): void {
-    this.#drop(blanksBefore(this.#pending));
-    const mark = this.#closings.find((one) => this.#pending.startsWith(one));
+    this.#drop(blanksBefore(this.pending));
+    const mark = this.#closings.find((one) => this.pending.startsWith(one));
     if (mark !== undefined) this.#drop(mark.length);
     else if (
       isText ||
-      ![...this.#closings, this.#opening].some((one) => heldBack(this.#pending, one) === this.#pending.length)
+      ![...this.#closings, this.#opening].some((one) => heldBack(this.pending, one) === this.pending.length)
     ) {
       this.#reading = { step: 'text' };
     }
@@ -203,14 +187,12 @@ export class CallReader {
   }
 
   #giveText(length: number, parts: AnswerPart[]): void {
-    if (length > 0) parts.push({ type: 'text', text: this.#pending.slice(0, length) });
-    this.#pending = this.#pending.slice(length);
+    if (length > 0) parts.push({ type: 'text', text: this.take(length) });
   }
 
   /** Skips the next characters, which become text again if no call follows. */
   #drop(length: number): void {
-    this.#unread += this.#pending.slice(0, length);
-    this.#pending = this.#pending.slice(length);
+    this.#unread += this.take(length);
   }
 }
 
