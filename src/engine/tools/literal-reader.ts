@@ -172,42 +172,34 @@ export class LiteralReader {
 
   /** A backslash and the character after it. */
   #escape(text: string, at: number, reading: 'escapes' | 'verbatim'): number {
-    const letter = text[at + 1];
-    if (letter === undefined || /[\ud800-\udbff]/.test(letter)) return this.#plain(text, at, letter);
+    const letter = text[at + 1] ?? '';
+    const isHalf = /[\ud800-\udbff]/.test(letter);
+    if (letter === '' || (isHalf && at + 2 === text.length)) return 0;
+    if (isHalf) {
+      this.#add('\\');
+      return 1;
+    }
     if (reading === 'verbatim') {
       this.#add(letter === '"' ? letter : `\\${letter}`);
       return 2;
     }
-    if (letter in escapes) this.#add(escapes[letter]);
-    else if (letter in codeLengths) {
+    if (letter in codeLengths) {
       const digits = text.slice(at + 2, at + 2 + codeLengths[letter]);
       const isCode = /^[0-9a-fA-F]*$/.test(digits);
       if (isCode && digits.length < codeLengths[letter] && at + 2 + digits.length === text.length) return 0;
       const point = Number.parseInt(digits, 16);
       if (isCode && digits.length === codeLengths[letter] && point <= 0x10ffff) {
-        // Halves of surrogate pairs stay JSON escapes, which join.
-        this.#json += point > 0xffff ? JSON.stringify(String.fromCodePoint(point)).slice(1, -1) : unit(point);
+        // JSON.stringify writes halves of surrogate pairs as escapes, which join.
+        this.#json += JSON.stringify(String.fromCodePoint(point)).slice(1, -1);
         return 2 + digits.length;
       }
-      this.#add(`\\${letter}`);
-    } else this.#add(`\\${letter}`);
+    }
+    this.#add(escapes[letter] ?? `\\${letter}`);
     return 2;
-  }
-
-  #plain(text: string, at: number, letter: string | undefined): number {
-    if (letter === undefined || at + 2 === text.length) return 0;
-    this.#add('\\');
-    return 1;
   }
 
   #add(content: string): void {
     if (this.#string?.isKey === true) this.#key += content;
     this.#json += JSON.stringify(content).slice(1, -1);
   }
-}
-
-function unit(point: number): string {
-  return point >= 0xd800 && point <= 0xdfff
-    ? `\\u${point.toString(16)}`
-    : JSON.stringify(String.fromCharCode(point)).slice(1, -1);
 }
