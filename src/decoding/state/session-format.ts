@@ -150,8 +150,8 @@ export async function readSession(
   const { source } = file;
   const header = checkHeader(file, model, fingerprint);
   const length = Number(header.length);
-  checkTokens(file, length); // before any allocation in proportion to the length
-  const sourceLength = storedSourceLength(file, model);
+  listLength(file, 'tokens', length); // before any allocation in proportion to the length
+  const sourceLength = model.cross === undefined ? 0 : listLength(file, 'source', 1);
   const stored = sessionTensors(model, layout, length, sourceLength);
   const learnedParts = header.version === '1' ? [] : learnedTensors(storedCount(file, 'learned.successors'));
   checkTensors(file, [...stored, ...learnedParts]);
@@ -273,12 +273,13 @@ function computable(values: Float32Array | Int32Array, largest: number): boolean
   return true;
 }
 
-/** The text must hold at least the tokens the state has read. */
-function checkTokens(file: SafetensorsDirectory, length: number): void {
-  if (!file.names().includes('tokens')) throw malformed(file.source, 'it holds no tokens');
-  const tokens = file.info('tokens');
-  if (tokens.dtype === 'I32' && tokens.shape.length === 1 && tokens.shape[0] >= length) return;
-  throw malformed(file.source, `the tokens must be I32, ${length} or more of them; they are ${describeInfo(tokens)}`);
+/** The number of tokens of the text, or of the source that an encoder read. @param least that number in a usable file */
+function listLength(file: SafetensorsDirectory, name: 'tokens' | 'source', least: number): number {
+  if (!file.names().includes(name)) throw malformed(file.source, `it holds no "${name}"`);
+  const { dtype, shape } = file.info(name);
+  if (dtype === 'I32' && shape.length === 1 && shape[0] >= least) return shape[0];
+  const found = describeInfo({ dtype, shape });
+  throw malformed(file.source, `"${name}" must be I32, ${least} or more of them; it is ${found}`);
 }
 
 /** Before anything is read, compares names, types and shapes with the tensors that the state needs besides the tokens. */
@@ -319,15 +320,6 @@ function strangeToken(tokens: ArrayLike<number>, { sizes }: AutoregressiveModel)
 /** The number of elements in a tensor of variable length; 0 without it. */
 function storedCount(file: SafetensorsDirectory, name: string): number {
   return file.names().includes(name) ? elementCount(file.info(name).shape) : 0;
-}
-
-/** m: tokens of the encoded text; 0 in models that read none. */
-function storedSourceLength(file: SafetensorsDirectory, { cross }: AutoregressiveModel): number {
-  if (cross === undefined) return 0;
-  if (!file.names().includes('source')) throw malformed(file.source, 'it holds no encoded text');
-  const { dtype, shape } = file.info('source');
-  if (dtype === 'I32' && shape.length === 1 && shape[0] > 0) return shape[0];
-  throw malformed(file.source, `the encoded text must be I32 and not empty; it is ${describeInfo({ dtype, shape })}`);
 }
 
 /** A SHA-256 computed piece by piece; Node's `createHash` is one. */
