@@ -71,11 +71,9 @@ export class Sampler {
    */
   constructor(config: SamplerInput = {}, state?: RandomState, context: SamplingContext = {}) {
     this.config = validated(samplerSchema, config, 'CONFIG', 'invalid sampling configuration');
-    const { repetitionPenalty, presencePenalty, frequencyPenalty, logitBias } = this.config;
-    const penalizes = repetitionPenalty !== 1 || presencePenalty !== 0 || frequencyPenalty !== 0;
-    const adjusts = penalizes || context.constraint !== undefined || Object.keys(logitBias).length > 0;
     requireCount(context.penalizedFrom ?? 0, 'penalizedFrom', 0, 'CONFIG');
-    this.#adjustments = adjusts ? new LogitAdjustments(this.config, context) : undefined;
+    const adjustments = new LogitAdjustments(this.config, context);
+    this.#adjustments = adjustments.isIdle ? undefined : adjustments;
     this.random = state === undefined ? new Random(this.config.seed) : Random.fromState(checkedState(state));
   }
 
@@ -299,6 +297,8 @@ export interface SamplingContext {
 class LogitAdjustments {
   /** How many of the last tokens `apply` reads. */
   readonly lookback: number;
+  /** Whether all logits stay unchanged. */
+  readonly isIdle: boolean;
   readonly #config: SamplerConfig;
   readonly #penalizes: boolean;
   readonly #from: number;
@@ -318,6 +318,7 @@ class LogitAdjustments {
     // Positions count from the text's beginning, so a window of it would not do.
     const whole = constraint !== undefined || (this.#penalizes && penalizedFrom > 0);
     this.lookback = whole ? Infinity : this.#penalizes ? repetitionWindow : 0;
+    this.isIdle = this.lookback === 0 && this.#bias.length === 0;
   }
 
   /**
