@@ -109,7 +109,7 @@ export const inspect = defineCommand({
         export: exported === undefined ? null : exportJson(exported),
         medusa: headsJson(heads),
         mtp: hasMtp,
-        mixers: runs.map(({ layers, description, mixer }) => ({ layers, description, config: mixer })),
+        mixers: runs,
         layers: model.mixers.map((mixer) => {
           return { kind: mixer.kind, constant: memory === undefined ? null : !growsWithText(mixer) };
         }),

@@ -119,7 +119,7 @@ export const linearizeCommand = defineCommand({
         dtype,
         ...changed,
         calibration: calibration?.layers,
-        mixers: runs.map(({ layers, description, mixer: config }) => ({ layers, description, config })),
+        mixers: runs,
       },
     };
   },

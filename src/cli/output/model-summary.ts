@@ -29,17 +29,17 @@ interface MixerRun {
   /** First and last layer, both included. */
   readonly layers: readonly [first: number, last: number];
   readonly description: string;
-  readonly mixer: MixerConfig;
+  readonly config: MixerConfig;
 }
 
 export function mixerRuns(mixers: readonly MixerConfig[]): MixerRun[] {
   const runs: MixerRun[] = [];
-  mixers.forEach((mixer, layer) => {
+  mixers.forEach((config, layer) => {
     const last = runs.at(-1);
-    if (last !== undefined && JSON.stringify(last.mixer) === JSON.stringify(mixer)) {
+    if (last !== undefined && JSON.stringify(last.config) === JSON.stringify(config)) {
       runs[runs.length - 1] = { ...last, layers: [last.layers[0], layer] };
     } else {
-      runs.push({ layers: [layer, layer], description: describeMixer(mixer), mixer });
+      runs.push({ layers: [layer, layer], description: describeMixer(config), config });
     }
   });
   return runs;
@@ -96,13 +96,13 @@ export function sessionMemory(model: ModelDescription): SessionMemory | undefine
 /** The bytes of a session as formulas: one for every run of equal layers. */
 export function stateFormula({ mixers, sizes }: ModelDescription): string[] {
   const shift = sizes.shiftWidth === undefined ? '' : ` + 4·${sizes.shiftWidth}`;
-  const runs = mixerRuns(mixers).map(({ layers, mixer }) => {
-    const dims = mixerDims(mixer, sizes);
-    const { slots, keyWidth, valueWidth, folded } = stateShape(mixer, dims);
+  const runs = mixerRuns(mixers).map(({ layers, config }) => {
+    const dims = mixerDims(config, sizes);
+    const { slots, keyWidth, valueWidth, folded } = stateShape(config, dims);
     const row = `(${keyWidth}+${valueWidth})`;
     const sums = folded?.kind === 'sums' ? ` + ${folded.rows}·${folded.columns}` : '';
-    const { span = groupOf(mixer) } = folded ?? {};
-    const perSpan = folded?.kind === 'rows' ? (folded.perGroup * span) / groupOf(mixer) : 0;
+    const { span = groupOf(config) } = folded ?? {};
+    const perSpan = folded?.kind === 'rows' ? (folded.perGroup * span) / groupOf(config) : 0;
     const memory = perSpan > 0 ? ` + ${perSpan}·⌊L/${span}⌋·${row}` : '';
     return `  ${layerSpan(layers)}: 4·${dims.keyValueHeads}·(${slots === 'growing' ? 'L' : slots}·${row}${sums}${memory})${shift}`;
   });
