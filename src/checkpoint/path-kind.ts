@@ -7,7 +7,7 @@ import { basename, join, resolve } from 'node:path';
 import type { ErrorCode } from '../errors.ts';
 import { type JsonObject, parseJsonObject } from '../files/json-object.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
-import { openRegularFile, readInFolder, readPart } from '../files/regular-file.ts';
+import { beginsWith, readInFolder } from '../files/regular-file.ts';
 import {
   CONFIG_FILE,
   EXPORT_FILE,
@@ -29,6 +29,9 @@ function kind(name: string, is: string, advice: string, code: ErrorCode = 'NOT_F
 }
 
 export type PathKind = ReturnType<typeof kind>;
+
+/** How a file of Git LFS begins that stands for a large one. */
+const pointerStart = 'version https://git-lfs.github.com/spec/';
 
 /**
  * The kind of a path that is not a readable model, by its names and small files; the first match.
@@ -60,7 +63,8 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
   const pickles = names.filter(isPickleFile);
   const pointers: string[] = [];
   for (const name of names.filter((known) => /\.(safetensors|gguf)$/i.test(known) || isPickleFile(known)).slice(0, 4)) {
-    if (await isPointer(isFile ? path : join(path, name))) pointers.push(name);
+    const file = isFile ? path : join(path, name);
+    if (await beginsWith(file, pointerStart).catch(() => false)) pointers.push(name);
   }
   if (pointers.length > 0) {
     return kind(
@@ -166,17 +170,6 @@ export async function recognizePath(given: string): Promise<PathKind | undefined
     `a folder of models, not a model: ${listNames(models)}`,
     `give one of them, such as ${join(path, models[0])}`,
   );
-}
-
-async function isPointer(path: string): Promise<boolean> {
-  const start = 'version https://git-lfs.github.com/spec/';
-  try {
-    await using file = await openRegularFile(path);
-    const head = Buffer.alloc(start.length);
-    return head.toString('latin1', 0, await readPart(file.handle, head, 0, path)) === start;
-  } catch {
-    return false;
-  }
 }
 
 async function metadataOf(path: string): Promise<ReadonlyMap<string, string> | undefined> {

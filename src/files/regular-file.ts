@@ -149,6 +149,13 @@ export async function readPart(
   }
 }
 
+/** Whether a file that the user named begins with a text in ASCII. @throws LinnetError like `openRegularFile` and `readPart` */
+export async function beginsWith(path: string, text: string): Promise<boolean> {
+  await using file = await openRegularFile(path);
+  const head = Buffer.alloc(text.length);
+  return head.toString('latin1', 0, await readPart(file.handle, head, 0, path)) === text;
+}
+
 /**
  * Fills `target` from a position in the file.
  * @throws LinnetError `FORMAT` if the file ends early, having shrunk since it was checked; `PATH` if it cannot be read

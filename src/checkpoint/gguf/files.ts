@@ -3,15 +3,13 @@ import { readdir, stat } from 'node:fs/promises';
 import { basename, dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { listNames, quoteName } from '../../files/name-list.ts';
-import { type OpenFile, openRegularFile, readPart, readExactly } from '../../files/regular-file.ts';
+import { beginsWith, type OpenFile, openRegularFile, readExactly } from '../../files/regular-file.ts';
 import { CONFIG_FILE, INDEX_FILE, SOURCE_FILE, WEIGHTS_FILE } from '../folder-files.ts';
-import { type ByteSource, type GgufHeader, type ListedTensor, readGgufHeader } from './header.ts';
+import { type ByteSource, type GgufHeader, ggufMagic, type ListedTensor, readGgufHeader } from './header.ts';
 import { type GgufModel, modelOf } from './model.ts';
 import { endTexts } from './tokenizers.ts';
 import type { GgufFile } from './weights.ts';
 
-/** The magic number at the start of a file. */
-const magic = 'GGUF';
 const mostShards = 1000;
 
 /** A shard's number and count, as llama.cpp names them. */
@@ -25,7 +23,7 @@ const shardName = /^(.*)-(\d{5})-of-(\d{5})\.gguf$/;
  */
 export async function ggufPath(path: string): Promise<string | undefined> {
   const stats = await stat(path).catch(() => undefined);
-  if (stats?.isFile() === true) return (await beginsWithMagic(path)) ? firstShard(resolve(path)) : undefined;
+  if (stats?.isFile() === true) return (await beginsWith(path, ggufMagic)) ? firstShard(resolve(path)) : undefined;
   if (stats?.isDirectory() !== true) return undefined;
   const top = await readdir(path).catch((): string[] => []);
   // Files from the hub keep their folders.
@@ -41,13 +39,6 @@ export async function ggufPath(path: string): Promise<string | undefined> {
 function firstShard(path: string): string {
   const [, stem, , count] = shardName.exec(basename(path)) ?? [];
   return stem === undefined ? path : resolve(dirname(path), `${stem}-00001-of-${count}.gguf`);
-}
-
-async function beginsWithMagic(path: string): Promise<boolean> {
-  await using file = await openRegularFile(path);
-  const bytes = Buffer.alloc(magic.length);
-  const count = await readPart(file.handle, bytes, 0, path);
-  return count === magic.length && bytes.toString('latin1') === magic;
 }
 
 /** Opens one file. */

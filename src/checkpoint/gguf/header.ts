@@ -38,7 +38,8 @@ export interface GgufHeader {
   readonly tensors: ReadonlyMap<string, ListedTensor>;
 }
 
-const magic = 'GGUF';
+/** How every file begins. */
+export const ggufMagic = 'GGUF';
 /** Largest header; vocabularies of 262,000 tokens and their merges take 20 MB. */
 const mostHeaderBytes = 1 << 27;
 const mostEntries = 1 << 16;
@@ -86,7 +87,7 @@ export async function readGgufHeader(
 }
 
 function headerAt(cursor: Cursor, source: ByteSource, arrays: boolean): GgufHeader {
-  if (source.size < 24 || cursor.text(magic.length) !== magic) throw cursor.error('is not a GGUF file');
+  if (source.size < 24 || cursor.text(ggufMagic.length) !== ggufMagic) throw cursor.error('is not a GGUF file');
   const version = cursor.u32();
   if (version !== 2 && version !== 3) {
     const swapped = version > 0xffff ? ', written by a machine of the other byte order' : '';
