@@ -16,7 +16,7 @@ import { weightMatrices } from '../models/graphs/weight-matrices.ts';
 import { isLoraParameter, type Lora, loraLimits, loraParameters, targetOf } from '../nn/lora.ts';
 import type { ParameterShapes } from '../nn/parameters.ts';
 import { requireFinite } from './finite.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
+import { writeJsonAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import { assertTensors } from './huggingface.ts';
 import { listNames, quoteName } from '../files/name-list.ts';
@@ -104,7 +104,7 @@ export async function saveAdapter(
       if (isBeside && stored.length === 0) continue;
       await writeSafetensors(resolve(folder, file), stored, { format: 'pt', base: fingerprint });
     }
-    await writeFileAtomic(resolve(folder, ADAPTER_CONFIG_FILE), `${JSON.stringify(config, undefined, 2)}\n`);
+    await writeJsonAtomic(resolve(folder, ADAPTER_CONFIG_FILE), config);
   };
   await writeFolderAtomic(dir, build, { replace });
 }

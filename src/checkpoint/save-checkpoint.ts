@@ -2,7 +2,7 @@
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { makeFolder, writeFileAtomic } from '../files/atomic.ts';
+import { makeFolder, writeFileAtomic, writeJsonAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import {
   COMPANION_FILES,
@@ -60,7 +60,7 @@ export async function saveCheckpoint(dir: string, options: SaveCheckpointOptions
   if (!(shardBytes > 0)) throw new LinnetError('INPUT', `shardBytes must be positive, got ${shardBytes}`);
   const shards = await planShards(tensors, dtype, shardBytes, dir);
   const build = async (folder: string): Promise<void> => {
-    await writeJson(resolve(folder, CONFIG_FILE), { ...config, ...dtypeFields(config, torchDTypes[dtype]) });
+    await writeJsonAtomic(resolve(folder, CONFIG_FILE), { ...config, ...dtypeFields(config, torchDTypes[dtype]) });
     await writeWeights(folder, shards);
     await writeTokenizerFiles(folder, tokenizerFiles);
     await complete?.(folder);
@@ -104,7 +104,7 @@ async function writeWeights(folder: string, shards: readonly Shard[]): Promise<v
   if (shards.length === 1) return;
   const total = shards.reduce((sum, { bytes }) => sum + bytes, 0);
   const weightMap = shards.flatMap(({ entries }, i) => entries.map(({ name }) => [name, fileOf(i)] as const));
-  await writeJson(resolve(folder, INDEX_FILE), {
+  await writeJsonAtomic(resolve(folder, INDEX_FILE), {
     metadata: { total_size: total },
     weight_map: Object.fromEntries(weightMap),
   });
@@ -145,7 +145,7 @@ export async function writeTokenizerFiles(
 
 /** A GGUF file's tokenizer and chat templates, as files. */
 async function writeCompanions(folder: string, { json, texts }: Companions): Promise<void> {
-  for (const [name, value] of json) await writeJson(resolve(folder, name), value);
+  for (const [name, value] of json) await writeJsonAtomic(resolve(folder, name), value);
   for (const [name, text] of texts) {
     const path = resolve(folder, name);
     await makeFolder(dirname(path));
@@ -165,8 +165,4 @@ function dtypeFields(config: JsonObject, name: string): JsonObject {
   return 'dtype' in config
     ? { dtype: name, ...('torch_dtype' in config && { torch_dtype: name }) }
     : { torch_dtype: name };
-}
-
-async function writeJson(path: string, value: object): Promise<void> {
-  await writeFileAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`);
 }

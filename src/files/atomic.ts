@@ -24,6 +24,11 @@ export async function writeFileAtomic(
   await throughTemporary('write', target, data, true, (temporary) => rename(temporary, target));
 }
 
+/** Replaces or creates a file with a value as JSON, indented for people. @throws LinnetError like `writeFileAtomic` */
+export async function writeJsonAtomic(path: string, value: unknown): Promise<void> {
+  await writeFileAtomic(path, `${JSON.stringify(value, undefined, 2)}\n`);
+}
+
 /**
  * Creates a file, complete at once, unless it exists: when several processes create the same file, one succeeds.
  * @param durable whether it must outlive a power cut. Default true

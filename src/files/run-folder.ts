@@ -11,7 +11,7 @@ import { rm } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { z } from 'zod';
 import { ifFound, LinnetError } from '../errors.ts';
-import { makeFolder, writeFileAtomic } from './atomic.ts';
+import { makeFolder, writeFileAtomic, writeJsonAtomic } from './atomic.ts';
 import { checkJsonLimits } from './json-object.ts';
 import { validated } from './schema-problems.ts';
 import { fileError, readInFolder } from './regular-file.ts';
@@ -55,7 +55,7 @@ export class RunFolder {
 
   /** Replaces a document. @throws LinnetError `PATH` from the file system */
   async write<T>({ file }: RunFile<T>, value: T): Promise<void> {
-    await writeFileAtomic(join(this.path, file), `${JSON.stringify(value, undefined, 2)}\n`);
+    await writeJsonAtomic(join(this.path, file), value);
   }
 
   /** A journal's lines. @throws LinnetError `NOT_FOUND` if there is none, `FORMAT` naming the damaged line */

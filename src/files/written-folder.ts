@@ -8,7 +8,7 @@ import { lstat, mkdir, open, readdir, readFile, realpath, rename } from 'node:fs
 import { homedir } from 'node:os';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
 import { LinnetError } from '../errors.ts';
-import { asCallersError, makeFolder, syncFile, syncFolder, writeFileAtomic } from './atomic.ts';
+import { asCallersError, makeFolder, syncFile, syncFolder, writeJsonAtomic } from './atomic.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
 import { fileError, readPart, systemErrorCode } from './regular-file.ts';
@@ -142,7 +142,7 @@ export async function listWrittenFiles(folder: string, changed?: readonly string
   const names = changed ?? (await filesBelow(folder)).filter((name) => name !== WRITTEN_FILES).sort();
   const marks = await Promise.all(names.map(async (name) => [name, await markOf(join(folder, name))] as const));
   const list = { format: 'linnet-files', files: Object.fromEntries([...before, ...marks]) };
-  await writeFileAtomic(join(folder, WRITTEN_FILES), `${JSON.stringify(list, undefined, 2)}\n`);
+  await writeJsonAtomic(join(folder, WRITTEN_FILES), list);
 }
 
 /** Size and hash of a file; a link and an empty folder have neither. */

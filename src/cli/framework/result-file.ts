@@ -2,7 +2,7 @@
 import { stat } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../../errors.ts';
-import { writeFileAtomic } from '../../files/atomic.ts';
+import { writeJsonAtomic } from '../../files/atomic.ts';
 import { type JsonObject, parseJsonObject } from '../../files/json-object.ts';
 import { readRegularFile } from '../../files/regular-file.ts';
 import { describeCommit, describeHardware, describeSoftware } from '../../report/provenance.ts';
@@ -37,5 +37,5 @@ export async function writeResultFile(path: string, command: readonly string[], 
     commit: await describeCommit(),
     results,
   };
-  await writeFileAtomic(resolve(path), `${JSON.stringify(content, null, 2)}\n`);
+  await writeJsonAtomic(resolve(path), content);
 }
