@@ -30,10 +30,9 @@ const preferredBlock = 64;
 function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked: boolean): Value {
   const { batch: B, group: G, groups: N, keyValueHeads: M, repeat: R } = grouping;
   const E = values.shape[3];
-  const K = Number(filter.shape[2]);
+  const reach = convolutionReach(Number(filter.shape[2]));
   const C = G % preferredBlock === 0 ? preferredBlock : G;
   const blocks = (N * G) / C;
-  const reach = convolutionReach(K);
   const before = Math.min(Math.ceil(reach / C), blocks - 1);
   const after = masked ? 0 : before;
 
@@ -43,7 +42,8 @@ function convolveGroups(grouping: Grouping, values: Value, filter: Value, masked
   const width = windows.length * C;
   const window = reshape(concat(windows, 3), [M, B * blocks, width, E]);
 
-  const banded = matmul(reshape(filter, [M * R, K]), selection(filter, K, C, before, width, masked)); // [H, C*width]
+  const offsetAt = (place: number): number => before * C + Math.floor(place / width) - (place % width);
+  const banded = placedWeights(filter, `${width} by ${before}`, C * width, offsetAt, masked ? 0 : -reach); // [H, C*width]
   const toeplitz = reshape(banded, [M, 1, R * C, width]);
   const convolved = matmul(toeplitz, window); // [M, B*blocks, R*C, E]
   if (C === G) return convolved;
@@ -79,13 +79,7 @@ function convolvePositions(
  * @returns [M,1,R·G,G]
  */
 export function weightsInGroup({ group: G, keyValueHeads: M, repeat: R }: Grouping, filter: Value): Value {
-  const K = Number(filter.shape[2]);
-  const reach = convolutionReach(K);
-  const band = toeplitz(
-    placedFilter(filter, G, (distance) => (distance <= reach ? distance : -1)),
-    G,
-  ); // [H,G,G]
-  return reshape(band, [M, 1, R * G, G]);
+  return reshape(bandOf(filter, G, 0), [M, 1, R * G, G]);
 }
 
 /**
@@ -100,11 +94,7 @@ export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: 
   const E = values.shape[3];
   const P = convolutionReach(Number(filter.shape[2]));
   if (N === 1 || P === 0) return mixed;
-  // Row i of a group meets column j of the last P rows before it at offset P + i − j, unless that exceeds P.
-  const weights = toeplitz(
-    placedFilter(filter, P, (distance) => (distance <= 0 ? P + distance : -1)),
-    P,
-  ); // [H,P,P]
+  const weights = bandOf(filter, P, P); // from the last P rows of the group before
   const last = reshape(slice(values, 2, G - P, G), [M, B, N, P, E]);
   const before = reshape(shiftBlocks(last, -1), [M, B * N, P, E]);
   const reached = matmul(reshape(weights, [M, 1, R * P, P]), before); // [M,B*N,R*P,E]
@@ -112,20 +102,14 @@ export function addReachOfGroupBefore(grouping: Grouping, mixed: Value, values: 
   return add(mixed, reshape(rows, [M, B * N, R * G, E]));
 }
 
-/** Filter weights by distance row − column, as `toeplitz` takes them: [H,2n]. `offsetAt` is negative for none. */
-function placedFilter(filter: Value, n: number, offsetAt: (distance: number) => number): Value {
-  const H = Number(filter.shape[0]);
-  const K = Number(filter.shape[2]);
-  const reach = convolutionReach(K);
-  const offsets = Array.from({ length: 2 * n - 1 }, (_, i) => offsetAt(i + 1 - n));
-  const placed = filter.graph.sharedConstant(`filter offsets K=${K} n=${n} ${offsets[0]} ${offsets[n]}`, () => {
-    const ones = new Float32Array(K * 2 * n);
-    for (const [i, offset] of offsets.entries()) {
-      if (offset >= 0 && offset <= reach) ones[(reach - offset) * 2 * n + toeplitzColumn(i + 1 - n, n)] = 1;
-    }
-    return tensor('float32', [K, 2 * n], ones);
-  });
-  return matmul(reshape(filter, [H, K]), placed);
+/** The filter as a matrix [H,n,n]: row i meets column j at offset `first` + i − j. */
+function bandOf(filter: Value, n: number, first: number): Value {
+  const offsets = new Int32Array(2 * n).fill(-1);
+  for (let distance = 1 - n; distance < n; distance++) offsets[toeplitzColumn(distance, n)] = first + distance;
+  return toeplitz(
+    placedWeights(filter, `from ${first}`, 2 * n, (column) => offsets[column]),
+    n,
+  );
 }
 
 /** Block b of the result is block b + shift of the input, zeros outside the sequence. [M,B,blocks,C,E] */
@@ -136,21 +120,30 @@ export function shiftBlocks(blocks: Value, shift: number): Value {
   return pad(slice(blocks, 2, shift, count), 2, 0, shift);
 }
 
-/** 0/1 matrix [K, C·width]: where each filter weight stands in the Toeplitz matrix. */
-function selection(filter: Value, K: number, C: number, before: number, width: number, masked: boolean): Value {
-  const key = `convolution filter K=${K} C=${C} before=${before} width=${width} masked=${masked}`;
-  return filter.graph.sharedConstant(key, () => {
-    const reach = convolutionReach(K);
-    const ones = new Float32Array(K * C * width);
-    for (let row = 0; row < C; row++) {
-      for (let column = 0; column < width; column++) {
-        const offset = before * C + row - column;
-        if (offset < (masked ? 0 : -reach) || offset > reach) continue;
-        ones[(reach - offset) * C * width + row * width + column] = 1;
-      }
+/**
+ * Filter weights by place, zeros where `offsetAt` is outside `least`…P: [H,places].
+ *
+ * @param key the name of `offsetAt` in the graph
+ * @param least the smallest offset with a weight; below 0, the future's weights are read
+ */
+function placedWeights(
+  filter: Value,
+  key: string,
+  places: number,
+  offsetAt: (place: number) => number,
+  least = 0,
+): Value {
+  const [H, , K] = filter.shape.map(Number);
+  const reach = convolutionReach(K);
+  const selection = filter.graph.sharedConstant(`filter K=${K} from ${least} in ${places} places, ${key}`, () => {
+    const ones = new Float32Array(K * places);
+    for (let place = 0; place < places; place++) {
+      const offset = offsetAt(place);
+      if (offset >= least && offset <= reach) ones[(reach - offset) * places + place] = 1;
     }
-    return tensor('float32', [K, C * width], ones);
+    return tensor('float32', [K, places], ones);
   });
+  return matmul(reshape(filter, [H, K]), selection);
 }
 
 /**
@@ -162,15 +155,7 @@ function selection(filter: Value, K: number, C: number, before: number, width: n
  * @returns [H, farthest + 2]
  */
 export function filterByOffset(filter: Value, farthest = convolutionReach(Number(filter.shape[2]))): Value {
-  const H = Number(filter.shape[0]);
-  const K = Number(filter.shape[2]);
-  const reach = convolutionReach(K);
-  const reversal = filter.graph.sharedConstant(`filter by offset K=${K} farthest=${farthest}`, () => {
-    const ones = new Float32Array(K * (farthest + 2));
-    for (let offset = 0; offset <= reach; offset++) ones[(reach - offset) * (farthest + 2) + offset] = 1;
-    return tensor('float32', [K, farthest + 2], ones);
-  });
-  return matmul(reshape(filter, [H, K]), reversal);
+  return placedWeights(filter, 'by offset', farthest + 2, (offset) => offset);
 }
 
 /** Adds the convolution of v [B,n,M,E] to `mixed` [B,n,H,E], if the mixer has one. */
