@@ -182,6 +182,14 @@ export function consequencesOf(role: ParameterRole): RoleConsequences {
   return roles[role];
 }
 
+/** Roles of the biases of linear layers, by the roles of their weights. */
+const biasRoles = {
+  matrix: 'bias',
+  'residual output': 'bias',
+  head: 'head bias',
+  'query-key matrix': 'query-key bias',
+} as const satisfies Partial<Record<ParameterRole, ParameterRole>>;
+
 /** A distribution for fresh values: uniform in ±1/√inputs is PyTorch's default for linear layers. */
 export type InitialValues =
   | { readonly constant: number }
@@ -205,6 +213,23 @@ export class ParameterList {
 
   add(role: ParameterRole, name: string, shape: readonly number[], initial?: InitialValues): void {
     this.all.set(name, { shape, role, ...(initial && { initial }) });
+  }
+
+  /**
+   * A linear layer's weight and bias: `name`.weight and `name`.bias.
+   * @param role the weight's
+   * @param layout default: [outputs, inputs]
+   */
+  linear(
+    role: keyof typeof biasRoles,
+    name: string,
+    inputs: number,
+    outputs: number,
+    { layout, initial }: { layout?: WeightMatrix['layout']; initial?: InitialValues } = {},
+  ): void {
+    const shape = layout === 'inputs-first' ? [inputs, outputs] : [outputs, inputs];
+    this.add(role, `${name}.weight`, shape, initial);
+    this.add(biasRoles[role], `${name}.bias`, [outputs], initial);
   }
 
   /** A layer norm's gain and bias: `name`.weight and `name`.bias. */

@@ -47,10 +47,7 @@ export function medusaParameters(
   checkConfig(config);
   const list = new ParameterList();
   for (let head = 0; head < config.heads; head++) {
-    for (let layer = 0; layer < config.layers; layer++) {
-      list.add('matrix', `${names.block(head, layer)}.weight`, [width, width]);
-      list.add('bias', `${names.block(head, layer)}.bias`, [width]);
-    }
+    for (let layer = 0; layer < config.layers; layer++) list.linear('matrix', names.block(head, layer), width, width);
     list.add('head', `${names.projection(head, config)}.weight`, [vocabulary, width]);
   }
   return list.all;

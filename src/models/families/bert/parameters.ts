@@ -1,5 +1,5 @@
 /** Parameters of encoders. Linear weights are [outputs, inputs]. */
-import { type DeclaredParameters, ParameterList, type ParameterRole } from '../../../nn/parameters.ts';
+import { type DeclaredParameters, ParameterList } from '../../../nn/parameters.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
 import type { BertConfig, BertHead } from './config.ts';
 import type { EncoderVariant } from './variants.ts';
@@ -17,36 +17,21 @@ export function bertAttentionPrefix(variant: EncoderVariant, layer: number): str
 /** The ends of an answer. */
 const answerName = 'qa_outputs';
 
-/**
- * Roles of a layer's weight and bias. Every addition to the residual stream is normalized immediately, so deep models need
- * no smaller initialization.
- */
-const plain = ['matrix', 'bias'] as const;
-const queryKey = ['query-key matrix', 'query-key bias'] as const;
-
-function addLinear(
-  list: ParameterList,
-  name: string,
-  inputs: number,
-  outputs: number,
-  [weight, bias]: readonly [ParameterRole, ParameterRole] = plain,
-): void {
-  list.add(weight, `${name}.weight`, [outputs, inputs]);
-  list.add(bias, `${name}.bias`, [outputs]);
-}
-
 const headParameters: Readonly<Record<Exclude<BertHead, 'none'>, (config: BertConfig, list: ParameterList) => void>> = {
   'masked-lm': ({ width, vocabulary, tiedHead, variant: { tokenHead } }, list) => {
-    addLinear(list, tokenHead.dense, width, width);
+    list.linear('matrix', tokenHead.dense, width, width);
     list.layerNorm(tokenHead.norm, width);
     if (!tiedHead) list.add('head', `${tokenHead.decoder}.weight`, [vocabulary, width]);
     list.add('head bias', tokenHead.bias, [vocabulary]);
   },
   classifier: ({ width, classes, variant }, list) => addClassifier(variant, width, classes, list),
-  answers: ({ width }, list) => addLinear(list, answerName, width, 2, ['head', 'head bias']),
+  answers: ({ width }, list) => list.linear('head', answerName, width, 2),
 };
 
-/** All parameters of a model, including its head's. */
+/**
+ * All parameters of a model, including its head's. Every addition to the residual stream is normalized immediately, so deep
+ * models need no smaller initialization.
+ */
 export function bertParameters(config: BertConfig): DeclaredParameters {
   const { width, feedForwardWidth, vocabulary, trainedLength, firstPosition, segments, variant } = config;
   const { root, names } = variant;
@@ -58,13 +43,13 @@ export function bertParameters(config: BertConfig): DeclaredParameters {
   config.mixers.forEach((mixer, layer) => {
     const block = bertBlockPrefix(variant, layer);
     const attention = bertAttentionPrefix(variant, layer);
-    for (const name of [names.query, names.key]) addLinear(list, `${attention}.${name}`, width, width, queryKey);
-    addLinear(list, `${attention}.${names.value}`, width, width);
+    for (const name of [names.query, names.key]) list.linear('query-key matrix', `${attention}.${name}`, width, width);
+    list.linear('matrix', `${attention}.${names.value}`, width, width);
     list.addAll(attention, declareMixer(mixer, config));
-    addLinear(list, `${block}.${names.attentionOutput}`, width, width);
+    list.linear('matrix', `${block}.${names.attentionOutput}`, width, width);
     list.layerNorm(`${block}.${names.attentionNorm}`, width);
-    addLinear(list, `${block}.${names.inner}`, width, feedForwardWidth);
-    addLinear(list, `${block}.${names.output}`, feedForwardWidth, width);
+    list.linear('matrix', `${block}.${names.inner}`, width, feedForwardWidth);
+    list.linear('matrix', `${block}.${names.output}`, feedForwardWidth, width);
     list.layerNorm(`${block}.${names.outputNorm}`, width);
   });
   if (config.head !== 'none') headParameters[config.head](config, list);
@@ -76,7 +61,7 @@ export function poolerParameters({ head, width, variant }: BertConfig): Declared
   const { pooler, classHead } = variant;
   if (pooler === undefined || (head === 'classifier' && classHead.dense === pooler)) return undefined;
   const list = new ParameterList();
-  addLinear(list, pooler, width, width);
+  list.linear('matrix', pooler, width, width);
   return list.all;
 }
 
@@ -87,8 +72,8 @@ export function addClassifier(
   classes: number,
   list: ParameterList,
 ): void {
-  addLinear(list, classHead.dense, width, width);
-  addLinear(list, classHead.classes, width, classes);
+  list.linear('matrix', classHead.dense, width, width);
+  list.linear('matrix', classHead.classes, width, classes);
 }
 
 /** Modules that checkpoints of the bare encoder do not put under the root. */

@@ -60,18 +60,15 @@ function unitParameters(config: FlashConfig, mixer: MixerConfig): DeclaredParame
   const list = new ParameterList();
   if (norm === 'scalenorm') list.add('norm', 'norm.g', [1]);
   else list.layerNorm('norm', D);
-  list.add('matrix', 'to_hidden.0.weight', [2 * E, D], { uniformOfInputs: D });
-  list.add('bias', 'to_hidden.0.bias', [2 * E], { uniformOfInputs: D });
-  list.add('query-key matrix', 'to_qk.0.weight', [S, D], { uniformOfInputs: D });
-  list.add('query-key bias', 'to_qk.0.bias', [S], { uniformOfInputs: D });
+  list.linear('matrix', 'to_hidden.0', D, 2 * E, { initial: { uniformOfInputs: D } });
+  list.linear('query-key matrix', 'to_qk.0', D, S, { initial: { uniformOfInputs: D } });
   list.add('query-key scale', 'qk_offset_scale.gamma', [rows, S], { normal: 0.02 });
   list.add('query-key scale', 'qk_offset_scale.beta', [rows, S], { constant: 0 });
   for (const [name, parameter] of declareMixer(mixer, { heads: 1, keyValueHeads: 1, headWidth: S, valueWidth: E })) {
     const drawn = Object.hasOwn(drawnMixerParameters, name) ? drawnMixerParameters[name] : undefined;
     list.add(parameter.role, name, parameter.shape, drawn?.(parameter.shape));
   }
-  list.add('residual output', 'to_out.weight', [D, E], { uniformOfInputs: E });
-  list.add('bias', 'to_out.bias', [D], { uniformOfInputs: E });
+  list.linear('residual output', 'to_out', E, D, { initial: { uniformOfInputs: E } });
   return list.all;
 }
 
@@ -161,8 +158,7 @@ export function flashParameters(config: FlashConfig): DeclaredParameters {
     list.addAll(attentionPrefix(layer), unitParameters(config, mixer));
   });
   list.layerNorm('to_logits.0', D);
-  list.add('head', 'to_logits.1.weight', [V, D], { uniformOfInputs: D });
-  list.add('head bias', 'to_logits.1.bias', [V], { uniformOfInputs: D });
+  list.linear('head', 'to_logits.1', D, V, { initial: { uniformOfInputs: D } });
   return list.all;
 }
 

@@ -3,13 +3,7 @@ import type { Value } from '../../../graph/graph.ts';
 import { add } from '../../../graph/ops/elementwise.ts';
 import { reshape, split } from '../../../graph/ops/layout.ts';
 import { affine, embedding, inHeads, linear, namedLayerNorm } from '../../../nn/linear.ts';
-import {
-  type DeclaredParameters,
-  ParameterList,
-  type ParameterRole,
-  type ParameterSource,
-  scoped,
-} from '../../../nn/parameters.ts';
+import { type DeclaredParameters, ParameterList, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { learnedPositions } from '../../../nn/positions.ts';
 import { withSection } from '../../config-fields.ts';
 import { declareMixer } from '../../mixer-parameters.ts';
@@ -60,27 +54,19 @@ function attentionPrefix(layer: number): string {
 function gpt2Parameters(config: Gpt2Config): DeclaredParameters {
   const { width, feedForwardWidth, vocabulary, trainedLength } = config;
   const list = new ParameterList();
-  const projection = (
-    [weight, bias]: readonly [ParameterRole, ParameterRole],
-    name: string,
-    inputs: number,
-    outputs: number,
-  ): void => {
-    list.add(weight, `${name}.weight`, [inputs, outputs]);
-    list.add(bias, `${name}.bias`, [outputs]);
-  };
+  const inputsFirst = { layout: 'inputs-first' } as const;
   list.add('embedding', 'transformer.wte.weight', [vocabulary, width]);
   list.add('embedding', 'transformer.wpe.weight', [trainedLength, width]);
   config.mixers.forEach((mixer, layer) => {
     const block = blockPrefix(layer);
     const attention = attentionPrefix(layer);
     list.layerNorm(`${block}.ln_1`, width);
-    projection(['query-key matrix', 'query-key bias'], `${attention}.c_attn`, width, 3 * width);
-    projection(['residual output', 'bias'], `${attention}.c_proj`, width, width);
+    list.linear('query-key matrix', `${attention}.c_attn`, width, 3 * width, inputsFirst);
+    list.linear('residual output', `${attention}.c_proj`, width, width, inputsFirst);
     list.addAll(attention, declareMixer(mixer, config));
     list.layerNorm(`${block}.ln_2`, width);
-    projection(['matrix', 'bias'], `${block}.mlp.c_fc`, width, feedForwardWidth);
-    projection(['residual output', 'bias'], `${block}.mlp.c_proj`, feedForwardWidth, width);
+    list.linear('matrix', `${block}.mlp.c_fc`, width, feedForwardWidth, inputsFirst);
+    list.linear('residual output', `${block}.mlp.c_proj`, feedForwardWidth, width, inputsFirst);
   });
   list.layerNorm('transformer.ln_f', width);
   if (!config.tiedHead) list.add('head', 'lm_head.weight', [vocabulary, width]);

@@ -11,7 +11,7 @@ import { add, mul, tanh } from '../../../graph/ops/elementwise.ts';
 import { concat, reshape, slice } from '../../../graph/ops/layout.ts';
 import { rmsNorm } from '../../../graph/ops/normalization.ts';
 import { biasedLinear, embedding, inHeads, linear } from '../../../nn/linear.ts';
-import { type ParameterSource, scoped } from '../../../nn/parameters.ts';
+import { ParameterList, type ParameterSource, scoped } from '../../../nn/parameters.ts';
 import { noPositions } from '../../../nn/positions.ts';
 import { type PartMixers, configError, withPartSection } from '../../config-fields.ts';
 import { lastStates } from '../../classifiers/causal-classifier.ts';
@@ -40,15 +40,13 @@ const headName = 'classification_head';
 
 function classifierOf(model: EncoderDecoderModel, classes: number): ClassifierParts {
   const { width } = model.sizes;
+  const head = new ParameterList();
+  head.linear('matrix', `${headName}.dense`, width, width);
+  head.linear('matrix', `${headName}.out_proj`, width, classes);
   return {
     model,
     className: 'T5',
-    head: new Map([
-      [`${headName}.dense.weight`, { shape: [width, width], role: 'matrix' }],
-      [`${headName}.dense.bias`, { shape: [width], role: 'bias' }],
-      [`${headName}.out_proj.weight`, { shape: [classes, width], role: 'matrix' }],
-      [`${headName}.out_proj.bias`, { shape: [classes], role: 'bias' }],
-    ]),
+    head: head.all,
     storedPrefix: 'transformer.',
     logits(source, { tokens, mask, last }) {
       const encoded = model.encode(source, { tokens, mask });
