@@ -56,9 +56,7 @@ import {
   linearSchema,
   localField,
 } from '../linear/config.ts';
-import { localWeights } from '../linear/forms.ts';
-import { spanOf } from '../../masks.ts';
-import { ringState } from '../../state.ts';
+import { linearRecurrent, localWeights } from '../linear/forms.ts';
 import { textSums } from '../../text-rows.ts';
 
 export const t5LinearSchema = z
@@ -283,11 +281,7 @@ function alignedGroups(config: T5LinearMixer, local: LocalBranch, input: Bidirec
 
 export const t5LinearRecurrent: RecurrentForm<T5LinearMixer> = {
   /** The ring, and S = Σ k̂ᵀv̂ with a global branch. */
-  state({ group, convolution, global }, dims) {
-    const { headWidth, valueWidth = headWidth } = dims;
-    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } as const;
-    return ringState(dims, { group, convolution, folded: global === null ? null : sums });
-  },
+  state: (config, dims) => linearRecurrent.state(linearForm(config), dims),
   step(config, input) {
     const { heads, sums, parameters } = input;
     const { keys, values, all: blocks } = nodeBlocks(input);

@@ -7,19 +7,20 @@ import {
   dot,
   type ReferencePositions,
   reluSquaredKernel,
+  rowOf,
   softmaxOf,
   unit,
 } from '../../reference.ts';
 import { collisionBits, type LocalBranch, type LocalKernel } from '../linear/config.ts';
-import type { T5LinearMixer } from './forms.ts';
+import { linearProblem } from '../linear/reference.ts';
+import { linearForm, type T5LinearMixer } from './forms.ts';
 
 /** [H,n,E] */
 export function t5LinearReference(config: T5LinearMixer, positions: ReferencePositions): Float64Array {
   const { local, global } = config;
   const { heads, length, valueWidth } = positions;
   const whole = positions.input.keyMask !== undefined;
-  const alpha = global?.scale === 'learned' ? positions.parameter('global_factor')[0] : 1;
-  const lambda = local?.scale === 'learned' ? positions.parameter('local_factor')[0] : 1;
+  const { alpha, lambda } = linearProblem(linearForm(config), positions);
   const sums = positions.mapRows((head, position) => {
     const kvHead = positions.keyValueHead(head);
     const query = positions.query(head, position);
@@ -40,10 +41,7 @@ export function t5LinearReference(config: T5LinearMixer, positions: ReferencePos
     }
     return x;
   });
-  const row = (head: number, position: number): Float64Array => {
-    const start = (head * length + position) * valueWidth;
-    return sums.subarray(start, start + valueWidth);
-  };
+  const row = (head: number, position: number): Float64Array => rowOf(sums, head, position, length, valueWidth);
   return positions.mapRows((head, position) => {
     let squares = 0;
     for (let other = 0; other < heads; other++) squares += dot(row(other, position), row(other, position));
