@@ -12,25 +12,19 @@ export {
   ungroupQueries,
 } from './grouping.ts';
 export { HeadLayout } from './head-layout.ts';
-export {
-  type BlockLinformerMixer,
-  type DeltaNetMixer,
-  type FeaturesMixer,
-  findMixerKind,
-  type GatedDeltaMixer,
-  type GatedMixer,
-  type GauMixer,
-  type LinearMixer,
-  type LinformerMixer,
-  type MixerInput,
-  mixerKinds,
-  registerMixer,
-  type Mamba2Mixer,
-  type ShortConvMixer,
-  type SoftmaxMixer,
-  type WindowMixer,
-  type YosoMixer,
-} from './kinds/index.ts';
+export type { DeltaNetMixer } from './kinds/delta-net/config.ts';
+export type { FeaturesMixer } from './kinds/features/maps.ts';
+export type { GatedMixer } from './kinds/gated/config.ts';
+export type { GatedDeltaMixer } from './kinds/gated-delta/config.ts';
+export type { GauMixer } from './kinds/gau/config.ts';
+export { findMixerKind, type MixerInput, mixerKinds, registerMixer } from './kinds/index.ts';
+export type { LinearMixer } from './kinds/linear/config.ts';
+export type { BlockLinformerMixer, LinformerMixer } from './kinds/linformer/config.ts';
+export type { Mamba2Mixer } from './kinds/mamba2/config.ts';
+export type { ShortConvMixer } from './kinds/short-conv/config.ts';
+export type { SoftmaxMixer } from './kinds/softmax/index.ts';
+export type { WindowMixer } from './kinds/window/config.ts';
+export type { YosoMixer } from './kinds/yoso/index.ts';
 export type { TreeRule } from './masks.ts';
 export * from './mixers.ts';
 export type { ParameterInit } from './parameter-init.ts';

@@ -85,17 +85,3 @@ export function registerMixer(kind: MixerKind): Disposable {
     },
   };
 }
-
-export type { BlockLinformerMixer } from './linformer/config.ts';
-export type { DeltaNetMixer } from './delta-net/config.ts';
-export type { FeaturesMixer } from './features/maps.ts';
-export type { GatedMixer } from './gated/config.ts';
-export type { GatedDeltaMixer } from './gated-delta/config.ts';
-export type { GauMixer } from './gau/config.ts';
-export type { LinearMixer } from './linear/config.ts';
-export type { Mamba2Mixer } from './mamba2/config.ts';
-export type { LinformerMixer } from './linformer/config.ts';
-export type { ShortConvMixer } from './short-conv/config.ts';
-export type { SoftmaxMixer } from './softmax/index.ts';
-export type { WindowMixer } from './window/config.ts';
-export type { YosoMixer } from './yoso/index.ts';
