@@ -1,6 +1,6 @@
 /** A run's memory and operations, as far as shapes tell before compiling. */
 import { type Graph, liveNodes, type Node, type Value } from './graph.ts';
-import { bytesPerElement, elementCount } from './tensor.ts';
+import { byteLengthOf, bytesPerElement, elementCount } from './tensor.ts';
 
 /** Ops that only retype their input: the engine makes no copy. */
 const views: ReadonlySet<string> = new Set([
@@ -38,7 +38,7 @@ export interface GraphCost {
 export function graphCost(graph: Graph): GraphCost {
   const nodes = liveNodes(graph.outputs.values());
   const read = new Set(nodes.flatMap(({ inputs }) => inputs));
-  const bytes = (values: Iterable<Value>): number => [...values].reduce((total, value) => total + sizeOf(value), 0);
+  const bytes = (values: Iterable<Value>): number => [...values].reduce((total, value) => total + valueBytes(value), 0);
   return {
     peakBytes: peakBytes(graph, engineOrder(nodes)),
     inputBytes: bytes([...graph.inputs.values()].filter((value) => read.has(value))),
@@ -48,9 +48,11 @@ export function graphCost(graph: Graph): GraphCost {
 }
 
 function productOperations({ op, inputs: [a], outputs: [y] }: Node): number {
-  if (op === 'inverse') return (2 * sizeOf(y) * Number(y.shape[y.rank - 1])) / bytesPerElement[y.dtype];
+  if (op === 'inverse') return (2 * valueBytes(y) * Number(y.shape[y.rank - 1])) / bytesPerElement[y.dtype];
   if (op !== 'matmul') return 0;
-  const [rows, inner] = [y.shape[y.rank - 2], sizeOf(a) / elementCount(a.shape.slice(0, -2).map(Number))].map(Number);
+  const [rows, inner] = [y.shape[y.rank - 2], valueBytes(a) / elementCount(a.shape.slice(0, -2).map(Number))].map(
+    Number,
+  );
   return 2 * elementCount(y.shape.map(Number)) * (inner / bytesPerElement[a.dtype] / rows);
 }
 
@@ -69,7 +71,7 @@ function peakBytes(graph: Graph, order: readonly Node[]): number {
   for (const { inputs } of order) inputs.forEach(read);
   let alive = 0;
   for (const value of readers.keys()) {
-    if (value.constant !== undefined) alive += sizeOf(value);
+    if (value.constant !== undefined) alive += valueBytes(value);
   }
   let most = alive;
   for (const node of order) {
@@ -81,7 +83,7 @@ function peakBytes(graph: Graph, order: readonly Node[]): number {
     }
     if (!views.has(node.op)) {
       for (const output of node.outputs) {
-        const bytes = sizeOf(output);
+        const bytes = valueBytes(output);
         const place = inPlace.has(node.op) ? [...freed].find((value) => bytesOf.get(value) === bytes) : undefined;
         if (place !== undefined) freed.delete(place);
         else alive += bytes;
@@ -95,10 +97,11 @@ function peakBytes(graph: Graph, order: readonly Node[]): number {
   return most;
 }
 
-function sizeOf({ dtype, shape }: Value): number {
+/** Bytes of a value. @throws RangeError for a shape with names */
+export function valueBytes({ dtype, shape }: Value): number {
   const sizes = shape.map(Number);
   if (sizes.some(Number.isNaN)) throw new RangeError(`a value has the shape [${shape.join(',')}]`);
-  return bytesPerElement[dtype] * elementCount(sizes);
+  return byteLengthOf({ dtype, shape: sizes });
 }
 
 /** ONNX Runtime's order: depth first from the nodes that nothing reads, always taking the last emitted. */

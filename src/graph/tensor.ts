@@ -113,6 +113,16 @@ export function elementCount(shape: readonly number[]): number {
   return count;
 }
 
+/** The type of a tensor here or in a file. */
+export interface TensorType {
+  readonly dtype: FileDType;
+  readonly shape: readonly number[];
+}
+
+export function byteLengthOf({ dtype, shape }: TensorType): number {
+  return elementCount(shape) * bytesPerElement[dtype];
+}
+
 /** Wraps `data` (not copied) as a tensor. @throws LinnetError `SHAPE` if the length of `data` is not the product of `shape`. */
 export function tensor<D extends DType>(dtype: D, shape: readonly number[], data: DTypeArrays[D]): Tensor<D> {
   const count = elementCount(shape);

@@ -1,10 +1,11 @@
 /** A graph as the engine takes it: lowered for a device and encoded as ONNX. Also runs in browsers. */
 import { LinnetError } from '../errors.ts';
+import { valueBytes } from '../graph/cost.ts';
 import { type Graph, liveNodes, type ValueType } from '../graph/graph.ts';
 import { lowerGraph } from '../graph/onnx/lowering.ts';
 import type { Device, OnnxGraph, OnnxValue } from '../graph/onnx/model.ts';
 import { encodeModel, loadDeferred, mapInitializers, separateParts } from '../graph/onnx/writer.ts';
-import { bytesPerElement, elementCount, type FileDType } from '../graph/tensor.ts';
+import { byteLengthOf } from '../graph/tensor.ts';
 import type { EngineModel, ModelInMemory } from './session-types.ts';
 
 /** A graph that was lowered and encoded earlier. */
@@ -43,7 +44,7 @@ export async function encodeGraph(
 ): Promise<EncodedGraph> {
   const lowered = lowerGraph(graph, device);
   for (const { name, tensor } of [...lowered.initializers, ...(lowered.deferred ?? [])]) {
-    const bytes = byteLength(tensor);
+    const bytes = byteLengthOf(tensor);
     if (bytes > mostTensorBytes) throw tooLarge(graph, name, bytes);
   }
   const { mapped = [], ...rest } = device === 'wasm' ? lowered : withMapped(await store(lowered));
@@ -68,22 +69,18 @@ function withMapped(lowered: OnnxGraph): OnnxGraph {
   const graph = mapInitializers(lowered);
   const inModel = [...graph.initializers, ...(graph.deferred ?? [])].map(({ tensor }) => tensor);
   const most = Math.min(sum((graph.mapped ?? []).map(mappedLength)) / 2, mostTensorBytes);
-  return sum(inModel.map(byteLength)) < most ? graph : lowered;
+  return sum(inModel.map(byteLengthOf)) < most ? graph : lowered;
 }
 
 /** Bytes of weights that a run reads: all weights except lookup tables. */
 export function weightBytesOf(graph: Graph): number {
   const readers = liveNodes(graph.outputs.values()).filter(({ op }) => op !== 'gather' && op !== 'blockGather');
   const weights = new Set(readers.flatMap(({ inputs }) => inputs.filter(({ origin }) => origin.kind === 'weight')));
-  return sum([...weights].map(({ dtype, shape }) => byteLength({ dtype, shape: shape.map(Number) })));
-}
-
-export function byteLength({ shape, dtype }: { readonly shape: readonly number[]; readonly dtype: FileDType }): number {
-  return elementCount(shape) * bytesPerElement[dtype];
+  return sum([...weights].map(valueBytes));
 }
 
 function mappedLength({ shape, place }: NonNullable<OnnxGraph['mapped']>[number]): number {
-  return byteLength({ shape, dtype: place.dtype });
+  return byteLengthOf({ shape, dtype: place.dtype });
 }
 
 function sum(numbers: readonly number[]): number {

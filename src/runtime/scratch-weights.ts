@@ -7,8 +7,7 @@ import { requireDiskRoom } from '../files/disk-room.ts';
 import { writeFully } from '../files/regular-file.ts';
 import { removeAbandoned, temporarySibling } from '../files/temporary-files.ts';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
-import { type DeferredTensor, type FilePlace, tensorBytes, type TensorPass } from '../graph/tensor.ts';
-import { byteLength } from './encoded-graph.ts';
+import { byteLengthOf, type DeferredTensor, type FilePlace, tensorBytes, type TensorPass } from '../graph/tensor.ts';
 import { remove } from '../files/remove.ts';
 
 const siblings = join(tmpdir(), 'linnet-weights');
@@ -24,7 +23,7 @@ export class ScratchWeights implements AsyncDisposable {
   /** The graph with its deferred weights in a file; unchanged if they are few or the disk has no room. */
   async store(graph: OnnxGraph): Promise<OnnxGraph> {
     const deferred = graph.deferred ?? [];
-    const bytes = deferred.reduce((sum, { tensor }) => sum + byteLength(tensor), 0);
+    const bytes = deferred.reduce((sum, { tensor }) => sum + byteLengthOf(tensor), 0);
     if (bytes < leastBytes) return graph;
     const folder = this.#folder;
     try {
@@ -38,7 +37,7 @@ export class ScratchWeights implements AsyncDisposable {
     let end = 0;
     const placed = deferred.map(({ name, tensor }) => {
       const offset = end;
-      end = Math.ceil((offset + byteLength(tensor)) / pageBytes) * pageBytes;
+      end = Math.ceil((offset + byteLengthOf(tensor)) / pageBytes) * pageBytes;
       const place = { folder, file: FILE, offset, dtype: tensor.dtype, unchanged: () => Promise.resolve() };
       return { name, tensor: { ...tensor, place } };
     });
@@ -86,6 +85,6 @@ async function writeParts(file: FileHandle, pass: TensorPass, parts: readonly Pa
   }
   await writing;
   for (const [i, { part, place, ...type }] of parts.entries()) {
-    if (ends[i] !== place.offset + byteLength(type)) throw internalError(`a pass made ${part} of another size`);
+    if (ends[i] !== place.offset + byteLengthOf(type)) throw internalError(`a pass made ${part} of another size`);
   }
 }

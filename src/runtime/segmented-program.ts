@@ -3,10 +3,10 @@
  * reading of them serves all given runs.
  */
 import { LinnetError, requireRunning, type Watched } from '../errors.ts';
-import { type GraphCost, graphCost } from '../graph/cost.ts';
+import { type GraphCost, graphCost, valueBytes } from '../graph/cost.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { type ReadType, type Segment, segmentsOf } from '../graph/segments.ts';
-import { bytesPerElement, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
+import { byteLengthOf, elementCount, type Tensor, tensor } from '../graph/tensor.ts';
 import type { NamedTensors } from './compile.ts';
 import { type GraphCompiler, onlyInputs, type Program } from './program.ts';
 
@@ -137,11 +137,6 @@ export class SegmentedProgram implements AsyncDisposable {
   }
 }
 
-/** Bytes of a statically shaped value. */
-export function valueBytes({ dtype, shape }: Value): number {
-  return bytesPerElement[dtype] * elementCount(shape.map(Number));
-}
-
 /** How to run segments. */
 export interface SegmentOptions extends Watched {
   /** Receives a segment's outputs for a run as soon as they exist; without it `runSegments` returns them. */
@@ -262,8 +257,7 @@ export class WeightMemory {
       if ('data' in weight) read.set(name, weight);
       else if (!places.has(name)) {
         places.set(name, { name, weight, offset: bytes });
-        const size = bytesPerElement[weight.dtype] * elementCount(weight.shape);
-        bytes += Math.ceil(size / alignment) * alignment;
+        bytes += Math.ceil(byteLengthOf(weight) / alignment) * alignment;
       }
     }
     return { read, places: [...places.values()], bytes };

@@ -3,7 +3,7 @@
  * and differentiates it. Frozen weights are read when their segment runs, and get no gradients.
  */
 import { internalError } from '../errors.ts';
-import { type GraphCost, graphCost } from '../graph/cost.ts';
+import { type GraphCost, graphCost, valueBytes } from '../graph/cost.ts';
 import { vectorJacobian } from '../graph/gradients.ts';
 import type { Graph, Value } from '../graph/graph.ts';
 import { type Segment, segmentsOf } from '../graph/segments.ts';
@@ -15,7 +15,6 @@ import {
   readTypesOf,
   segmentFeeds,
   type SegmentWeights,
-  valueBytes,
   WeightMemory,
 } from '../runtime/segmented-program.ts';
 

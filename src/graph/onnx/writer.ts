@@ -1,7 +1,7 @@
 /** Encodes an ONNX graph as a model's bytes, with large tensors inside or next to it. */
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf';
 import { internalError } from '../../errors.ts';
-import { bytesPerElement, elementCount, type FileDType, type Tensor, tensorBytes } from '../tensor.ts';
+import { byteLengthOf, type Tensor, tensorBytes, type TensorType } from '../tensor.ts';
 import { elementTypes, type OnnxAttribute, type OnnxGraph, type OnnxNode, type OnnxValue } from './model.ts';
 import {
   AttributeProto_AttributeType,
@@ -120,10 +120,6 @@ function appending(path: string): (byteLength: number) => Place {
   };
 }
 
-function byteLengthOf({ dtype, shape }: TensorType): number {
-  return elementCount(shape) * bytesPerElement[dtype];
-}
-
 /**
  * Makes the elements of deferred initializers with fewer than `below` bytes, by default of all. Those that a placement
  * leaves in the model need theirs before encoding.
@@ -205,11 +201,6 @@ export function encodeModel(graph: OnnxGraph, options: EncodeModelOptions = {}):
     },
   });
   return { bytes: toBinary(ModelProtoSchema, model), external, deferred };
-}
-
-interface TensorType {
-  readonly dtype: FileDType;
-  readonly shape: readonly number[];
 }
 
 type EncodedTensor = MessageInitShape<typeof TensorProtoSchema>;
