@@ -100,12 +100,15 @@ function keptShape(shape: Shape, axes: readonly number[]): Dim[] {
   return shape.map((dim, axis) => (axes.includes(axis) ? 1 : dim));
 }
 
+/** An op, and its function: reduces over axes that may be negative or repeated (default: all). */
+type Reduction = Op<ReduceAttributes> & ((x: Value, axes?: readonly number[], keepDims?: boolean) => Value);
+
 /** Defines a reduction by its gradient, a function of x, the result and its gradient, the reduced axes having size 1. */
 export function defineReduction(
   name: keyof typeof reductions,
   gradient: (x: Value, kept: Value, dyKept: Value) => Value,
-): Op<ReduceAttributes> {
-  return defineOp<ReduceAttributes>({
+): Reduction {
+  const op = defineOp<ReduceAttributes>({
     name,
     infer([x], { axes, keepDims }) {
       const shape = keepDims ? keptShape(x.shape, axes) : x.shape.filter((_, axis) => !axes.includes(axis));
@@ -121,26 +124,16 @@ export function defineReduction(
       return [gradient(x, reshape(node.outputs[0], kept), reshape(dy, kept))];
     },
   });
+  const reduce = (x: Value, axes: readonly number[] = [...x.shape.keys()], keepDims = false): Value => {
+    const resolved = axes.map((axis) => normalizeAxis(name, axis, x.rank));
+    const sorted = [...new Set(resolved)].sort((a, b) => a - b);
+    return sorted.length === 0 ? x : op.first([x], { axes: sorted, keepDims });
+  };
+  return Object.assign(reduce, op);
 }
-
-/** Applies a reduction over axes that may be negative or repeated. @param axes default: all */
-export function reduce(
-  op: Op<ReduceAttributes>,
-  x: Value,
-  axes: readonly number[] = x.shape.map((_, axis) => axis),
-  keepDims = false,
-): Value {
-  const resolved = axes.map((axis) => normalizeAxis(op.definition.name, axis, x.rank));
-  const sorted = [...new Set(resolved)].sort((a, b) => a - b);
-  return sorted.length === 0 ? x : op.first([x], { axes: sorted, keepDims });
-}
-
-export const sumOp = defineReduction('sum', (x, _y, dy) => broadcastTo(dy, x.shape));
 
 /** The sum over `axes` (default: all). Adjacent axes are much faster than scattered ones: keep heads outermost. */
-export function sum(x: Value, axes?: readonly number[], keepDims = false): Value {
-  return reduce(sumOp, x, axes, keepDims);
-}
+export const sum = defineReduction('sum', (x, _y, dy) => broadcastTo(dy, x.shape));
 
 export const broadcastToOp = defineOp<{ readonly shape: Shape }>({
   name: 'broadcastTo',

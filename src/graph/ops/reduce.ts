@@ -1,33 +1,21 @@
 /** Means, maxima and sums of squares over axes. */
 import type { Value } from '../graph.ts';
 import { multiplyDims, normalizeAxis, shapeError } from '../tensor.ts';
-import { broadcastTo, defineReduction, reduce, sum } from './contraction.ts';
+import { broadcastTo, defineReduction, sum } from './contraction.ts';
 import { cast, div, equal, exp, mul } from './elementwise.ts';
 
-/** Equal maxima share the gradient. */
-export const maxOp = defineReduction('max', (x, y, dy) => {
+/** The largest element over `axes` (default: all). Equal maxima share the gradient. */
+export const max = defineReduction('max', (x, y, dy) => {
   const largest = cast(equal(x, y), 'float32');
   const axes = x.shape.flatMap((dim, axis) => (y.shape[axis] === dim ? [] : [axis]));
   return mul(largest, div(dy, sum(largest, axes, true)));
 });
-export const sumSquareOp = defineReduction('sumSquare', (x, _y, dy) => mul(mul(x, 2), dy));
-
-export const logSumOp = defineReduction('logSum', (x, y, dy) => broadcastTo(div(dy, exp(y)), x.shape));
-
-/** The largest element over `axes` (default: all). */
-export function max(x: Value, axes?: readonly number[], keepDims = false): Value {
-  return reduce(maxOp, x, axes, keepDims);
-}
 
 /** The sum of squares over `axes` (default: all). Over the last axis alone, sum(mul(x, x)) is three times faster on CPU. */
-export function sumSquare(x: Value, axes?: readonly number[], keepDims = false): Value {
-  return reduce(sumSquareOp, x, axes, keepDims);
-}
+export const sumSquare = defineReduction('sumSquare', (x, _y, dy) => mul(mul(x, 2), dy));
 
 /** The logarithm of the sum over `axes` (default: all). Unlike `log`'s, its bits do not depend on a sum's place among others. */
-export function logSum(x: Value, axes?: readonly number[], keepDims = false): Value {
-  return reduce(logSumOp, x, axes, keepDims);
-}
+export const logSum = defineReduction('logSum', (x, y, dy) => broadcastTo(div(dy, exp(y)), x.shape));
 
 /** The mean over `axes`, which must have static sizes. */
 export function mean(x: Value, axes: readonly number[], keepDims = false): Value {
