@@ -15,7 +15,7 @@
  */
 import { LinnetError } from '../errors.ts';
 import { requireCount } from '../files/arguments.ts';
-import { type ConvolutionConfig, convolutionReach } from './convolution-config.ts';
+import { type ConvolutionConfig, reachOf } from './convolution-config.ts';
 import { foldStart } from './masks.ts';
 import type { AttentionDims, FoldedShape, Horizon, StateShape } from './mixer.ts';
 
@@ -28,6 +28,11 @@ export function checkDims({ heads, keyValueHeads, headWidth, valueWidth = headWi
   if (heads % keyValueHeads !== 0) {
     throw new LinnetError('CONFIG', `${heads} query heads cannot share ${keyValueHeads} key-value heads evenly`);
   }
+}
+
+/** Sums of keysᵀ·values, [D,E] per key-value head. @param span as in `Horizon` */
+export function sumsOfHeads({ headWidth, valueWidth = headWidth }: AttentionDims, span?: number): FoldedShape {
+  return { kind: 'sums', rows: headWidth, columns: valueWidth, span };
 }
 
 /**
@@ -51,10 +56,9 @@ export function ringState(
     readonly keyWidth?: number;
   },
 ): StateShape {
-  const reach = convolution === null ? 0 : convolutionReach(convolution.kernel);
   // At least one slot, so that no tensor is empty: only a lone convolution with a single filter weight would need none.
   const unfolded = (window - 1) * group + (folded?.span ?? group);
-  const slots = Number.isFinite(group) ? sinks + Math.max(unfolded, reach, 1) : 'growing';
+  const slots = Number.isFinite(group) ? sinks + Math.max(unfolded, reachOf(convolution), 1) : 'growing';
   return { slots, keyWidth, valueWidth, folded };
 }
 

@@ -12,7 +12,7 @@ import { concat, pad, slice, split } from '../../../graph/ops/layout.ts';
 import { unitLength } from '../../../graph/ops/normalization.ts';
 import { tensor } from '../../../graph/tensor.ts';
 import type { AttentionDims, FoldInput, MixerStepOutput, RecurrentForm, StateShape, StepInput } from '../../mixer.ts';
-import { ringState } from '../../state.ts';
+import { ringState, sumsOfHeads } from '../../state.ts';
 import { addStepConvolution, blocksOf, nodeRows } from '../../step-blocks.ts';
 import { ageInputs, logDecays, stepDecays } from '../gated/decay.ts';
 import { amplifiedNodes } from '../gated/config.ts';
@@ -47,8 +47,7 @@ export const gatedDeltaInputs: typeof ageInputs = {
 /** The ring with the written values (and the raw values for a convolution), and S [M,D,E]. */
 function stateByProducts({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
   const { headWidth, valueWidth = headWidth } = dims;
-  const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
-  const state = ringState(dims, { group, convolution, folded, keyWidth: headWidth + 1 });
+  const state = ringState(dims, { group, convolution, folded: sumsOfHeads(dims), keyWidth: headWidth + 1 });
   return { ...state, valueWidth: (convolution === null ? 1 : 2) * valueWidth };
 }
 
@@ -132,10 +131,8 @@ const replayedGroup = 8;
 
 /** The ring of [k̂, g, β] and values, and S [M,D,E]. */
 function stateOf({ group, convolution }: GatedDeltaMixer, dims: AttentionDims): StateShape {
-  const { headWidth, valueWidth = headWidth } = dims;
-  const folded = { kind: 'sums', rows: headWidth, columns: valueWidth } as const;
-  const keyWidth = Math.ceil((headWidth + 2) / lanes) * lanes;
-  return ringState(dims, { group, convolution, folded, keyWidth });
+  const keyWidth = Math.ceil((dims.headWidth + 2) / lanes) * lanes;
+  return ringState(dims, { group, convolution, folded: sumsOfHeads(dims), keyWidth });
 }
 
 function step({ decay, output }: GatedDeltaMixer, input: StepInput): MixerStepOutput {

@@ -8,21 +8,20 @@ import type { RecurrentForm, StepBlock, StepInput } from '../../mixer.ts';
 import { castle } from '../../normalization.ts';
 import { biasByOffset } from '../../scoring.ts';
 import { spanOf } from '../../masks.ts';
-import { ringState } from '../../state.ts';
+import { ringState, sumsOfHeads } from '../../state.ts';
 import { addStepConvolution, nodeBlocks, maskScores, softmaxOverRows, weightedValues } from '../../step-blocks.ts';
 import { branchRows, type GauMixer, scoreDivisors, unitBias, unitGroup, unitRowWidth, unitWeights } from './config.ts';
 
 export const unitRecurrent: RecurrentForm<GauMixer> = {
   /** The ring, with both branches' rows side by side, and the global branch's S = Σ kᵀv. */
   state(config, dims) {
-    const { headWidth, valueWidth = headWidth } = dims;
     const { local, global, convolution } = config;
     const group = unitGroup(config);
     return ringState(dims, {
       group: local !== null || global ? group : 1,
       convolution,
-      folded: global ? { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } : null,
-      keyWidth: unitRowWidth(config, headWidth),
+      folded: global ? sumsOfHeads(dims, spanOf(group)) : null,
+      keyWidth: unitRowWidth(config, dims.headWidth),
     });
   },
   step(config, input) {

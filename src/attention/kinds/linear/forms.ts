@@ -33,7 +33,7 @@ import {
   weightedValues,
 } from '../../step-blocks.ts';
 import { spanOf } from '../../masks.ts';
-import { ringState } from '../../state.ts';
+import { ringState, sumsOfHeads } from '../../state.ts';
 
 // The linear kind over whole sequences, group by group: the local branch is a [G,G] product inside each group, the global
 // branch multiplies by an exclusive prefix sum over the groups' k̂ᵀv. Cost per position is constant in n.
@@ -124,10 +124,12 @@ function storesRawKeys({ local }: LinearMixer): boolean {
 export const linearRecurrent: RecurrentForm<LinearMixer> = {
   /** The open group's ring, the convolution's rows, and S with a global branch; a growing cache if the group never ends. */
   state({ group, local, global, convolution }, dims) {
-    const { headWidth, valueWidth = headWidth } = dims;
-    const sums = { kind: 'sums', rows: headWidth, columns: valueWidth, span: spanOf(group) } as const;
     const reads = local !== null || global !== null;
-    return ringState(dims, { group: reads ? group : 1, convolution, folded: global === null ? null : sums });
+    return ringState(dims, {
+      group: reads ? group : 1,
+      convolution,
+      folded: global && sumsOfHeads(dims, spanOf(group)),
+    });
   },
   step(config, input) {
     const rows = nodeRows(input.k); // [B,M,T,D]
