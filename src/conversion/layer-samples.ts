@@ -1,14 +1,14 @@
 /** Inputs and outputs of a teacher's attention layers on a few texts, to fit a student's layers one by one. */
-import { type AnyParameter, layeredWeights, residentTensors } from '../checkpoint/stored-parameter.ts';
+import { type AnyParameter, layeredWeights, segmentWeights } from '../checkpoint/stored-parameter.ts';
 import { LinnetError, requireRunning, type Stoppable } from '../errors.ts';
 import { Graph } from '../graph/graph.ts';
 import { dataOf, float32, int32, type Tensor } from '../graph/tensor.ts';
 import type { CausalModel } from '../models/model.ts';
 import { constantPositions, parallelMix, parallelMixing } from '../models/graphs/parallel-graph.ts';
 import { InputParameters } from '../nn/parameters.ts';
-import { compile, type CompileOptions, type NamedTensors } from '../runtime/compile.ts';
-import { onlyInputs } from '../runtime/program.ts';
+import type { CompileOptions, NamedTensors } from '../runtime/compile.ts';
 import { runSegments, SegmentedProgram } from '../runtime/segmented-program.ts';
+import { compileWeighted, runOnce } from '../runtime/weighted-program.ts';
 
 /** One text in one layer: q [1,n,H,D], k [1,n,M,D], v [1,n,M,E], and the teacher's mixed values, [1,n,H,E]. */
 export type LayerSample = ReturnType<typeof sampleOf>;
@@ -39,7 +39,7 @@ export async function sampleLayers(
   if (layers.size === 0) return;
   const graph = samplingGraph(model, n, layers);
   const feeds = texts.map((text) => ({ tokens: int32([1, n], text) }));
-  const weights = layeredWeights(parameters);
+  const weights = segmentWeights(parameters);
   // Filled layer by layer: a list of pairs would stay in the frame of a waiting function, samples included.
   const samples = new Map<number, LayerSample[]>();
   const take = async (text: number, outputs: NamedTensors): Promise<void> => {
@@ -52,19 +52,15 @@ export async function sampleLayers(
       await visit(layer, ofLayer);
     }
   };
-  if (weights !== undefined) {
-    await using program = await SegmentedProgram.create(graph, weights, (part) =>
-      compile(part, { ...options, lean: true }),
-    );
+  await using program = await compileWeighted(graph, layeredWeights(parameters), options);
+  if (program instanceof SegmentedProgram) {
     const runs = feeds.map((given) => ({ program, feeds: given }));
     await runSegments(runs, weights, { signal, take });
     return;
   }
-  await using program = await compile(graph, options);
-  const values = onlyInputs(program, Object.fromEntries(residentTensors(parameters)));
   for (const [text, given] of feeds.entries()) {
     requireRunning(signal, 'while the teacher was read');
-    await take(text, await program.run({ ...values, ...given }, [...program.outputs.keys()]));
+    await take(text, await runOnce(program, given, weights));
   }
 }
 
