@@ -4,6 +4,7 @@
  * made from the same projections; the whole model then learns the original's predictions.
  */
 import { join } from 'node:path';
+import { range } from 'd3-array';
 import { z } from 'zod';
 import type { LoadedModel } from '../checkpoint/load-model.ts';
 import { residentTensors } from '../checkpoint/stored-parameter.ts';
@@ -192,7 +193,7 @@ const containerStage: TrainingStage = {
 
 /** Teacher and student as models. @throws LinnetError like `intoQwen35`, `INPUT` for layers to keep that the model lacks */
 function containerModels(model: CausalModel, { keep }: Pick<ConversionOptions, 'keep'>) {
-  const all = Array.from({ length: model.sizes.layers }, (_, layer) => layer);
+  const all = range(model.sizes.layers);
   if (!('layers' in keep)) throw new OptionsError('`target` needs the layers to keep by number, or every:N');
   requireKept(keep.layers, all);
   return { kept: keep.layers, all, teacher: containerModel(model, all), student: containerModel(model, keep.layers) };

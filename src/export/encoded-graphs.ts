@@ -1,4 +1,5 @@
 /** An exported folder's graphs, encoded: nodes in memory, weights still to be read. */
+import { sort } from 'd3-array';
 import type { MedusaWeights } from '../checkpoint/medusa-files.ts';
 import { longestSource, sourceLengths } from '../decoding/source-encoder.ts';
 import { LinnetError } from '../errors.ts';
@@ -129,7 +130,7 @@ function checkedLengths(model: EncoderDecoderModel, lengths: readonly number[]):
   if (wrong !== undefined) {
     throw new LinnetError('CONFIG', `an encoder over ${wrong} tokens is not possible; lengths are 1 to ${longest}`);
   }
-  const rising = [...new Set(lengths)].sort((a, b) => a - b);
+  const rising = sort(new Set(lengths));
   if (rising.length >= 1 && rising.length <= encoderLimits.count) return rising;
   throw new LinnetError('CONFIG', `${rising.length} lengths of source texts, expected 1 to ${encoderLimits.count}`);
 }

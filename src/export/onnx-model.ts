@@ -1,6 +1,7 @@
 /** Writes ONNX models to disk: `model.onnx`, with `model.onnx.data` next to it if the weights are too large for one file. */
 import { type FileHandle, rm } from 'node:fs/promises';
 import { join } from 'node:path';
+import { sort } from 'd3-array';
 import type { OnnxGraph } from '../graph/onnx/model.ts';
 import {
   type DeferredPart,
@@ -59,7 +60,7 @@ export async function encodeForDisk(
     for (const part of [...external, ...deferred]) if (!parts.has(part.offset)) parts.set(part.offset, part);
     return bytes;
   });
-  const rising = [...parts.values()].sort((one, other) => one.offset - other.offset);
+  const rising = sort(parts.values(), ({ offset }) => offset);
   const last = rising.at(-1);
   return { models, parts: rising, dataBytes: last === undefined ? 0 : last.offset + lengthOf(last) };
 }

@@ -4,6 +4,7 @@
  * tokens wide, asks with probability ∝ (g + 1)^(a − 1), a = 0.01: most questions come soon, few late. Each row is drawn when
  * read, from the seed, epoch and row number: no row is seen twice.
  */
+import { range, sort } from 'd3-array';
 import { LinnetError } from '../../errors.ts';
 import type { Random } from '../../random.ts';
 import { fingerprint } from '../rows/fingerprint.ts';
@@ -108,7 +109,7 @@ export class AssociativeRecall implements RowDataset<PackedBatch> {
 
 /** `count` distinct numbers from 0 … bound − 1, in random order. */
 function distinct(bound: number, count: number, random: Random): number[] {
-  return random.shuffle(Array.from({ length: bound }, (_, i) => i)).slice(0, count);
+  return random.shuffle(range(bound)).slice(0, count);
 }
 
 /**
@@ -116,11 +117,6 @@ function distinct(bound: number, count: number, random: Random): number[] {
  * draw (Efraimidis and Spirakis, 2006).
  */
 function weightedSlots(slots: number, count: number, power: number, random: Random): number[] {
-  return Array.from({ length: slots }, (_, slot) => ({
-    slot,
-    time: -Math.log(1 - random.uniform()) / (slot + 1) ** (power - 1),
-  }))
-    .sort((a, b) => a.time - b.time)
-    .slice(0, count)
-    .map(({ slot }) => slot);
+  const timeOf = (slot: number): number => -Math.log(1 - random.uniform()) / (slot + 1) ** (power - 1);
+  return sort(range(slots), timeOf).slice(0, count);
 }

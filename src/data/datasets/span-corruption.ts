@@ -2,6 +2,7 @@
  * Span corruption (T5, arXiv 1910.10683, section 3.1.4): cuts out 15 % of the tokens, in spans of 3 on average. The source
  * has a sentinel for each span; the target is each sentinel followed by its span.
  */
+import { range, sort } from 'd3-array';
 import type { Random } from '../../random.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 
@@ -60,8 +61,8 @@ export function corruptSpans(
 
 /** `count` positive lengths that sum to `total`, every split equally probable. */
 function randomParts(total: number, count: number, random: Random): number[] {
-  const places = random.shuffle(Array.from({ length: total - 1 }, (_, i) => i + 1)).slice(0, count - 1);
-  const edges = [0, ...places.sort((a, b) => a - b), total];
+  const places = random.shuffle(range(1, total)).slice(0, count - 1);
+  const edges = [0, ...sort(places), total];
   return Array.from({ length: count }, (_, part) => edges[part + 1] - edges[part]);
 }
 

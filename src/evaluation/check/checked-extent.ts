@@ -2,6 +2,7 @@
  * Where a mixer can go wrong: the layers that share it, and lengths and positions around its groups' edges and its filter's
  * reach.
  */
+import { sort } from 'd3-array';
 import { convolutionReach } from '../../attention/convolution-config.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { convolutionOf, groupOf, longestSequence } from '../../attention/mixers.ts';
@@ -66,5 +67,5 @@ export function committedLengths(mixer: MixerConfig, maximum: number): number[] 
 }
 
 function ascending(values: readonly number[], least: number, most: number): number[] {
-  return [...new Set(values)].filter((value) => value >= least && value <= most).sort((a, b) => a - b);
+  return sort(new Set(values)).filter((value) => value >= least && value <= most);
 }

@@ -2,6 +2,7 @@
  * Compares forms: a mixer on random rows against the reference's float64 loops, a whole model against one parallel pass.
  * Forms are the parallel graph and the decoding engine with single steps, chunks and trees, with commit and folding.
  */
+import { range } from 'd3-array';
 import { float32Error, isCausal, isExchangeable, mixReference } from '../../attention/mixers.ts';
 import type { MixerConfig } from '../../attention/mixer.ts';
 import { chain, TokenTree } from '../../attention/tree.ts';
@@ -78,7 +79,7 @@ async function compareReading(
   const state = engine.newState();
   let start = 0;
   for (const part of [...portions.map(chain), ...(tree === undefined ? [] : [tree])]) {
-    const wanted = Array.from({ length: part.size }, (_, node) => node);
+    const wanted = range(part.size);
     const request = { state, tree: part, tokens: tokens.subarray(start, start + part.size), wanted };
     const [step] = await engine.step([request]);
     for (const node of wanted) {
@@ -156,7 +157,7 @@ export async function* mixerParity(
 
 /** Tokens 0, 1, 2, …: every position has its own rows. */
 function ownRows(length: number): Int32Array {
-  return Int32Array.from({ length }, (_, i) => i);
+  return Int32Array.from(range(length));
 }
 
 /** Fewer heads, for the reference's slow loops: heads do not differ, so two key-value heads show everything. */

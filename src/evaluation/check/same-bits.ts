@@ -2,6 +2,7 @@
  * Checks whether a token has the same bits however it is read: alone, in a chain, in a tree among others, in a batch of
  * texts, and in a prompt of any chunks. Runs an engine on random tokens, and also compares the states.
  */
+import { range } from 'd3-array';
 import { chain, TokenTree } from '../../attention/tree.ts';
 import type { StepEngine, StepOutput } from '../../decoding/step-engine.ts';
 import type { SequenceState } from '../../decoding/state/sequence-state.ts';
@@ -61,7 +62,7 @@ export async function bitsByReading(engine: StepEngine, { length = usualLength, 
   for (const [at, beginning] of kept) {
     const room = Math.min(engine.room(beginning), count - at);
     const size = Math.min(sizes.chain, room);
-    const nodes = Array.from({ length: size }, (_, node) => node);
+    const nodes = range(size);
     const inChain = { state: beginning, tree: chain(size), tokens: tokens.slice(at, at + size), wanted: nodes };
     const inTree = treeAround(tokens.slice(at, at + room), random, vocabulary);
     const [[ofChain], [ofTree], [ofOne]] = [

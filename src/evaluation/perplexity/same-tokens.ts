@@ -2,6 +2,7 @@
  * The cost of distance from a text's beginning: scores the same tokens after less and after more of the preceding text.
  * Ranges of one text differ in content as well as position; here only the position differs.
  */
+import { sort } from 'd3-array';
 import { LinnetError, type Watched } from '../../errors.ts';
 import { average, meanError } from '../../report/statistics.ts';
 import type { ReadLosses } from './losses.ts';
@@ -27,7 +28,7 @@ export async function sameTokenLosses(
   tokens: Int32Array,
   { after, scored, begin = [], ...watch }: SameTokensOptions,
 ) {
-  const depths = [...new Set(after)].sort((a, b) => a - b);
+  const depths = sort(new Set(after));
   const needed = Math.max(0, ...depths) - begin.length + scored;
   if (depths.length === 0 || scored < 2 || tokens.length < needed) {
     throw new LinnetError(

@@ -1,5 +1,5 @@
 /** Batches windows of different lengths into few shapes, since each shape is compiled once, and runs graphs over them. */
-import { group } from 'd3-array';
+import { group, sort } from 'd3-array';
 import { residentTensors } from '../../checkpoint/stored-parameter.ts';
 import { mostLogits } from '../../decoding/log-sum-exp.ts';
 import type { Graph, Value } from '../../graph/graph.ts';
@@ -60,7 +60,7 @@ function predictionCount({ tokens, scoredFrom, others }: ScoredWindow): number {
 export function windowBatches(windows: readonly ScoredWindow[], batchTokens: number): WindowBatch[] {
   const byLength = group(windows, ({ tokens }) => paddedLength(tokens.length - 1));
   const batches: WindowBatch[] = [];
-  for (const [length, bucket] of [...byLength].sort(([a], [b]) => a - b)) {
+  for (const [length, bucket] of sort(byLength, ([length]) => length)) {
     const most = Math.max(1, Math.floor(batchTokens / length));
     const rows = Math.ceil(bucket.length / Math.ceil(bucket.length / most));
     for (let start = 0; start < bucket.length; start += rows) {

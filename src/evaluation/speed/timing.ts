@@ -1,4 +1,5 @@
 /** Timing on noisy machines: cases take turns, so that drifting speed affects all alike; medians count. */
+import { sort } from 'd3-array';
 import { requireRunning, type Watched } from '../../errors.ts';
 
 export interface Timing {
@@ -58,7 +59,7 @@ export function median(samples: readonly number[]): number {
 }
 
 export function timingOf(samples: readonly number[]): Timing {
-  const sorted = [...samples].sort((a, b) => a - b);
+  const sorted = sort(samples);
   return {
     medianMs: sorted[Math.floor(sorted.length / 2)],
     minMs: sorted[0],

@@ -1,5 +1,6 @@
 /** Makes model requests from rows: prompts with their examples, and the answers to score or generate. */
 import { isDeepStrictEqual } from 'node:util';
+import { range } from 'd3-array';
 import type { Row, SourcedRow } from '../../data/files/parquet-rows.ts';
 import { LinnetError } from '../../errors.ts';
 import { checkRow, columnOf } from './data/rows.ts';
@@ -88,7 +89,7 @@ function shotChoice(task: Task, pool: readonly Row[], shots: number, seed: numbe
       `task ${task.task} has ${pool.length} rows to take examples from; ${shots} shots need ${drawn}`,
     );
   }
-  const first = Array.from({ length: drawn }, (_, index) => index);
+  const first = range(drawn);
   return (question) =>
     (task.fewshot_config.sampler === 'first_n' ? first : random.sampleIndices(pool.length, drawn))
       .filter((index) => !excludesQuestion || !isDeepStrictEqual(pool[index], question))

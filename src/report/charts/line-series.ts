@@ -1,4 +1,5 @@
 /** The lines of a chart, the distinction of lines that run on one another, their spreads, and their names at their ends. */
+import { sort } from 'd3-array';
 import type { ChartLine, ChartPoint } from './chart-description.ts';
 import { marker, spreadBar } from './chart-frame.ts';
 import { CHART_TEXT, estimateTextWidth, seriesStyle } from './chart-style.ts';
@@ -62,7 +63,7 @@ function thinned(points: readonly Point[]): readonly Point[] {
   return columns.flatMap((column) => {
     const heights = column.map(([, y]) => y);
     const kept = [0, heights.indexOf(Math.min(...heights)), heights.indexOf(Math.max(...heights)), column.length - 1];
-    return [...new Set(kept)].sort((a, b) => a - b).map((index) => column[index]);
+    return sort(new Set(kept)).map((index) => column[index]);
   });
 }
 

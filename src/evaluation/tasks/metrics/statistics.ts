@@ -1,5 +1,5 @@
 /** Resampling, pooled errors and correlations, by the conventions of lm-evaluation-harness and scipy. */
-import { quantileSorted } from 'd3-array';
+import { quantileSorted, range, sort } from 'd3-array';
 import { average, sampleDeviation } from '../../../report/statistics.ts';
 import { PythonRandom } from '../random/python-random.ts';
 
@@ -42,9 +42,9 @@ export function confidenceInterval(
   { resamples = 1000, seed = 1234 }: { resamples?: number; seed?: number } = {},
 ): { readonly low: number; readonly high: number } {
   const random = new PythonRandom(seed);
-  const means = Array.from({ length: resamples }, () =>
-    average(values.map(() => values[random.choiceIndex(values.length)])),
-  ).sort((a, b) => a - b);
+  const means = sort(
+    Array.from({ length: resamples }, () => average(values.map(() => values[random.choiceIndex(values.length)]))),
+  );
   const quantile = (share: number): number => quantileSorted(means, share) ?? Number.NaN;
   return { low: quantile(0.025), high: quantile(0.975) };
 }
@@ -107,7 +107,7 @@ function centred(values: readonly number[]): number[] {
 }
 
 function ranks(values: readonly number[]): number[] {
-  const order = values.map((_, index) => index).sort((a, b) => values[a] - values[b]);
+  const order = range(values.length).sort((a, b) => values[a] - values[b]);
   const result = new Array<number>(values.length).fill(0);
   for (let first = 0; first < order.length; ) {
     let end = first + 1;

@@ -2,6 +2,7 @@
  * The random numbers of CPython's `random.Random`, which drew the few-shot choices and bootstrap resamples of published
  * results. The generator is MT19937 (Matsumoto and Nishimura, 1998), with 53-bit fractions as in their reference.
  */
+import { range } from 'd3-array';
 import { LinnetError } from '../../../errors.ts';
 
 /** Words of the generator's state, and the offset of the word that each is mixed with. */
@@ -58,7 +59,7 @@ export class PythonRandom {
     if (k > n) throw new LinnetError('INPUT', `${k} samples cannot be drawn from ${n} items without repetition`);
     const setSize = 21 + (k > 5 ? 4 ** Math.ceil(Math.log(k * 3) / Math.log(4)) : 0);
     if (n <= setSize) {
-      const pool = Array.from({ length: n }, (_, index) => index);
+      const pool = range(n);
       return Array.from({ length: k }, (_, taken) => {
         const drawn = this.below(n - taken);
         const value = pool[drawn];

@@ -2,6 +2,7 @@
  * ROUGE (Lin, 2004: A package for automatic evaluation of summaries) by the rules of the `rouge-score` package, which
  * computes published numbers.
  */
+import { sort } from 'd3-array';
 import { porterStem } from './stemmer.ts';
 
 /** Overlap between a prediction and a reference; each from 0 to 1. */
@@ -79,7 +80,7 @@ function summaryLevel(reference: string, prediction: string, options: RougeOptio
   let hits = 0;
   for (const sentence of wanted) {
     const union = new Set(given.flatMap((other) => commonIndices(sentence, other)));
-    for (const index of [...union].sort((a, b) => a - b)) {
+    for (const index of sort(union)) {
       const word = sentence[index];
       const left = Math.min(wantedLeft.get(word) ?? 0, givenLeft.get(word) ?? 0);
       if (left === 0) continue;
