@@ -1,8 +1,7 @@
 /** GLUE (Wang et al., 2018, arXiv 1804.07461) as prompts. STS-B has none: its labels are numbers. */
 import type { TaskInput } from '../schema.ts';
 
-type Particular = Pick<TaskInput, 'task' | 'columns' | 'doc_to_text' | 'doc_to_choice' | 'metric_list'> &
-  Partial<TaskInput>;
+type Particular = Pick<TaskInput, 'task' | 'columns' | 'doc_to_text' | 'doc_to_choice'> & Partial<TaskInput>;
 
 function glue(task: Particular): TaskInput {
   return {
@@ -13,6 +12,7 @@ function glue(task: Particular): TaskInput {
     training_split: 'train',
     validation_split: 'validation',
     doc_to_target: '{{label}}',
+    metric_list: [{ metric: 'acc' }],
     ...task,
   };
 }
@@ -27,7 +27,6 @@ const entailment: Particular = {
   process_docs: 'mnli',
   doc_to_text: '{{premise}}\nQuestion: {{statement}} True, False or Neither?\nAnswer:',
   doc_to_choice: ['True', 'Neither', 'False'],
-  metric_list: [{ metric: 'acc' }],
 };
 
 export const glueDefinitions: readonly TaskInput[] = [
@@ -43,7 +42,6 @@ export const glueDefinitions: readonly TaskInput[] = [
     columns: { sentence: 'text', label: 'label' },
     doc_to_text: '{{sentence}}\nQuestion: Is this sentence positive or negative?\nAnswer:',
     doc_to_choice: ['negative', 'positive'],
-    metric_list: [{ metric: 'acc' }],
   }),
   glue({
     task: 'mrpc',
@@ -71,21 +69,18 @@ export const glueDefinitions: readonly TaskInput[] = [
     columns: { question: 'text', sentence: 'text', label: 'label' },
     doc_to_text: '{{question}}\n{{sentence}}\nQuestion: Does this response answer the question?\nAnswer:',
     doc_to_choice: ['yes', 'no'],
-    metric_list: [{ metric: 'acc' }],
   }),
   glue({
     task: 'rte',
     columns: twoSentences,
     doc_to_text: '{{sentence1}}\nQuestion: {{sentence2}} True or False?\nAnswer:',
     doc_to_choice: ['True', 'False'],
-    metric_list: [{ metric: 'acc' }],
   }),
   glue({
     task: 'wnli',
     columns: twoSentences,
     doc_to_text: '{{sentence1}}\nQuestion: {{sentence2}} True or False?\nAnswer:',
     doc_to_choice: ['False', 'True'],
-    metric_list: [{ metric: 'acc' }],
     metadata: { version: 2 },
   }),
 ];
