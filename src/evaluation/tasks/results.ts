@@ -38,13 +38,14 @@ export function resultsObject(
 ): Record<string, unknown> {
   const byTask = <T>(value: (result: TaskResult) => T): Record<string, T> =>
     Object.fromEntries(tasks.map((result) => [result.task.task, value(result)]));
+  const summed = Object.fromEntries(groups.map(({ task, values }) => [task, { alias: task, ...values }]));
   const [random, numpy, torch, fewshot] = run.seeds;
   return {
     results: {
       ...byTask(({ task, summary }) => ({ alias: task.task, ...summary.values })),
-      ...Object.fromEntries(groups.map(({ task, values }) => [task, { alias: task, ...values }])),
+      ...summed,
     },
-    groups: Object.fromEntries(groups.map(({ task, values }) => [task, { alias: task, ...values }])),
+    groups: summed,
     group_subtasks: Object.fromEntries(selected.map((group) => [group.name, tasksOf(group)])),
     configs: byTask(({ task, shots }) => ({ ...task, num_fewshot: shots })),
     versions: byTask(({ task }) => task.metadata.version),
