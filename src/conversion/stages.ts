@@ -2,6 +2,7 @@
 import type { MixerConfig } from '../attention/mixer.ts';
 import { type LoadedModel, type ModelWeights, openCausalWeights } from '../checkpoint/load-model.ts';
 import type { AnyParameter } from '../checkpoint/stored-parameter.ts';
+import { median } from '../evaluation/speed/timing.ts';
 import { exchangedParameters, exchangeMixers, parametersOfMixers } from '../models/linearization/linearize.ts';
 import type { CausalModel } from '../models/model.ts';
 import {
@@ -187,7 +188,6 @@ export const fewestSteps = 4;
  */
 export function stepsWithin(seconds: number, trial: number, times: readonly number[]): number {
   const preparation = Math.max(0, trial - times.reduce((a, b) => a + b, 0));
-  const sorted = times.slice(1).sort((a, b) => a - b);
-  const steps = Math.floor((seconds - trial - preparation) / sorted[Math.floor(sorted.length / 2)]);
+  const steps = Math.floor((seconds - trial - preparation) / median(times.slice(1)));
   return steps < fewestSteps ? 0 : steps;
 }
