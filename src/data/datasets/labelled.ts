@@ -39,14 +39,8 @@ export const labelShape = {
     placeholder: 'name',
     description: 'field or column of the text; a number is that of a column, in a file without header',
   }),
-  pairField: z
-    .string()
-    .min(1)
-    .optional()
-    .meta({ placeholder: 'name', description: 'field or column of a second text' }),
-  labelField: z
-    .string()
-    .min(1)
+  pairField: filledText.optional().meta({ placeholder: 'name', description: 'field or column of a second text' }),
+  labelField: filledText
     .default('label')
     .meta({ placeholder: 'name', description: 'field or column of the label, or of the number of regression' }),
 };
