@@ -9,7 +9,7 @@ import { embeddingRoutes } from '../http/embeddings.ts';
 import { ollamaFacts, ollamaVectors } from '../http/ollama-routes.ts';
 import type { ServerLimits } from '../http/limits.ts';
 import { checkLength, answeredName, type EmbeddingServing } from '../http/request-context.ts';
-import { maybe, modelName, refuse } from '../http/request-fields.ts';
+import { modelName, optionalFlag, refuse } from '../http/request-fields.ts';
 import { type ApiRequest, post, type Route } from '../http/route.ts';
 import { tokenRoutes } from '../http/token-routes.ts';
 import type { ServerMetrics } from '../http/metrics.ts';
@@ -37,7 +37,7 @@ function classifySchema(limits: ServerLimits) {
   return z.object({
     model: modelName,
     input: z.union([z.string(), z.array(z.string()).min(1).max(limits.prompts)], { error }),
-    truncate: maybe(z.boolean()),
+    truncate: optionalFlag,
   });
 }
 
@@ -69,8 +69,8 @@ function predictSchema(limits: ServerLimits) {
   const error = `expected a text, a pair of texts, or up to ${limits.prompts} lists of one or two texts`;
   return z.object({
     inputs: z.union([z.string(), sequence, z.array(sequence).min(1).max(limits.prompts)], { error }),
-    raw_scores: maybe(z.boolean()),
-    truncate: maybe(z.boolean()),
+    raw_scores: optionalFlag,
+    truncate: optionalFlag,
   });
 }
 

@@ -7,7 +7,7 @@ import { templateCall, toldThoughts, withTools } from '../../engine/tools/tool-m
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { functionFields } from './dialects/tool-fields.ts';
-import { maybe, refuse } from './request-fields.ts';
+import { callText, maybe, optionalText, refuse } from './request-fields.ts';
 
 const textPart = z.object({
   type: z.literal('text', { error: 'only parts of type "text" are supported' }),
@@ -19,9 +19,9 @@ const content = z.union([z.string(), z.array(textPart).max(1024)], {
 });
 
 const madeCall = z.object({
-  id: z.string().max(256),
+  id: callText,
   type: maybe(z.literal('function')),
-  function: z.object({ name: z.string().max(256), arguments: z.string() }),
+  function: z.object({ name: callText, arguments: z.string() }),
 });
 
 const variableValue = z.union([z.string().max(4096), z.number(), z.boolean(), z.null()]);
@@ -37,9 +37,9 @@ export const messageSchema = z
     role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
     content: maybe(content),
     name: maybe(z.string().max(64)),
-    reasoning_content: maybe(z.string()),
+    reasoning_content: optionalText,
     tool_calls: maybe(z.array(madeCall).max(128)),
-    tool_call_id: maybe(z.string().max(256)),
+    tool_call_id: maybe(callText),
   })
   .refine(({ content, tool_calls }) => content !== undefined || (tool_calls ?? []).length > 0, {
     error: 'expected a text, or parts of type "text"',

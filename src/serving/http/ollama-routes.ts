@@ -5,7 +5,7 @@ import { formatShortCount } from '../../report/quantities.ts';
 import { vectorsOf } from './embeddings.ts';
 import type { ServerLimits } from './limits.ts';
 import { type EmbeddingServing, modelNames, type ServedModel, taggedName } from './request-context.ts';
-import { maybe, modelName } from './request-fields.ts';
+import { maybe, modelName, optionalFlag } from './request-fields.ts';
 import { post, type Route, route } from './route.ts';
 
 const embedSchema = (limits: ServerLimits) =>
@@ -14,7 +14,7 @@ const embedSchema = (limits: ServerLimits) =>
     input: z.union([z.string(), z.array(z.string()).max(limits.embeddings)], {
       error: `expected a text, or up to ${limits.embeddings} texts`,
     }),
-    truncate: maybe(z.boolean()),
+    truncate: optionalFlag,
     dimensions: maybe(z.int().min(1)),
   });
 

@@ -29,6 +29,12 @@ export function maybe<T extends z.ZodType>(schema: T) {
   return schema.nullish().transform((value) => value ?? undefined);
 }
 
+export const optionalFlag = maybe(z.boolean());
+export const optionalText = maybe(z.string());
+
+/** The id of a call, or the name of its function. */
+export const callText = z.string().max(256);
+
 /** A model's name in a request. */
 export const modelName = maybe(z.string().max(512));
 

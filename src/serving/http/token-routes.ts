@@ -8,18 +8,18 @@ import { mostTools } from './dialects/tool-fields.ts';
 import type { ServerLimits } from './limits.ts';
 import type { ServedModel, Serving, TokenServing } from './request-context.ts';
 import { type ApiRequest, post, type Route } from './route.ts';
-import { checkInVocabulary, maybe, refuse, tokenId } from './request-fields.ts';
+import { checkInVocabulary, maybe, optionalFlag, optionalText, refuse, tokenId } from './request-fields.ts';
 
 const tokenizeSchema = (limits: ServerLimits) =>
   z.object({
-    content: maybe(z.string()),
-    prompt: maybe(z.string()),
+    content: optionalText,
+    prompt: optionalText,
     messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
-    add_special: maybe(z.boolean()),
-    add_special_tokens: maybe(z.boolean()),
-    parse_special: maybe(z.boolean()),
-    with_pieces: maybe(z.boolean()),
-    return_token_strs: maybe(z.boolean()),
+    add_special: optionalFlag,
+    add_special_tokens: optionalFlag,
+    parse_special: optionalFlag,
+    with_pieces: optionalFlag,
+    return_token_strs: optionalFlag,
   });
 
 type Tokenizing = z.output<ReturnType<typeof tokenizeSchema>>;
@@ -87,7 +87,7 @@ export const templateRoutes: readonly Route<Serving>[] = [
     (limits) =>
       z.object({
         messages: z.array(messageSchema).min(1).max(limits.messages),
-        add_generation_prompt: maybe(z.boolean()),
+        add_generation_prompt: optionalFlag,
         tools: maybe(z.array(chatTool).max(mostTools)),
         chat_template_kwargs: templateVariables,
       }),

@@ -6,7 +6,7 @@ import type { PlacedScore } from '../../../engine/text/scores.ts';
 import { chatCall, chatInput, chatMessages, chatTool, messageSchema, templateVariables } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
-import { maybe, refuse, some } from '../request-fields.ts';
+import { maybe, optionalFlag, refuse, some } from '../request-fields.ts';
 import type { AnswerFold, Dialect } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import {
@@ -41,9 +41,9 @@ const schema = (limits: ServerLimits) =>
     messages: z.array(messageSchema).min(1).max(limits.messages),
     max_tokens: maybe(whole(1, limits.maxTokens)),
     max_completion_tokens: maybe(whole(1, limits.maxTokens)),
-    logprobs: maybe(z.boolean()),
+    logprobs: optionalFlag,
     top_logprobs: maybe(whole(0, limits.logprobs)),
-    add_generation_prompt: maybe(z.boolean()),
+    add_generation_prompt: optionalFlag,
     reasoning_effort: effortField,
     chat_template_kwargs: templateVariables,
     ...toolFields(

@@ -4,7 +4,7 @@ import { z } from 'zod';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
 import type { ServerLimits } from '../limits.ts';
 import type { Serving } from '../request-context.ts';
-import { maybe, refuse, some, tokenId } from '../request-fields.ts';
+import { maybe, optionalFlag, refuse, some, tokenId } from '../request-fields.ts';
 import type { AnswerFold, Dialect } from './dialect.ts';
 import { openAiFraming } from './event-stream.ts';
 import {
@@ -31,8 +31,8 @@ function schema(limits: ServerLimits) {
     ),
     max_tokens: maybe(whole(0, limits.maxTokens)),
     logprobs: maybe(whole(0, limits.logprobs)),
-    echo: maybe(z.boolean()),
-    add_special_tokens: maybe(z.boolean()),
+    echo: optionalFlag,
+    add_special_tokens: optionalFlag,
   });
 }
 

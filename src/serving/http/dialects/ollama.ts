@@ -7,7 +7,17 @@ import type { CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts'
 import { chatInput, chatMessages, type SentMessage } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, taggedName, type Serving } from '../request-context.ts';
-import { checkInVocabulary, maybe, modelName, refuse, some, tokenId } from '../request-fields.ts';
+import {
+  callText,
+  checkInVocabulary,
+  maybe,
+  modelName,
+  optionalFlag,
+  optionalText,
+  refuse,
+  some,
+  tokenId,
+} from '../request-fields.ts';
 import type { AnswerFold, Asked, At, Dialect } from './dialect.ts';
 import { lineFraming } from './event-stream.ts';
 import { chatLogprobs, timingsOf, finishOf, visibleScores } from './answer-parts.ts';
@@ -26,11 +36,11 @@ function fieldsOf(limits: ServerLimits) {
   const { temperature, top_p, top_k, min_p, presence_penalty, frequency_penalty, seed, stop } = samplingFields(limits);
   return {
     model: modelName,
-    stream: maybe(z.boolean()).transform((value = true) => value),
+    stream: optionalFlag.transform((value = true) => value),
     format: maybe(z.union([z.enum(['', 'json']), jsonSchemaField], { error: 'expected "json" or a JSON schema' })),
     keep_alive: maybe(z.union([z.string().max(64), z.number()])),
     think: maybe(z.union([z.boolean(), z.enum(['low', 'medium', 'high'])])),
-    logprobs: maybe(z.boolean()),
+    logprobs: optionalFlag,
     top_logprobs: maybe(whole(0, limits.logprobs)),
     options: maybe(
       z.object({
@@ -58,9 +68,9 @@ type Fields = z.output<z.ZodObject<ReturnType<typeof fieldsOf>>>;
 const generateSchema = (limits: ServerLimits) =>
   z.object({
     ...fieldsOf(limits),
-    prompt: maybe(z.string()),
-    system: maybe(z.string()),
-    raw: maybe(z.boolean()),
+    prompt: optionalText,
+    system: optionalText,
+    raw: optionalFlag,
     context: maybe(z.array(tokenId).max(limits.promptTokens)),
   });
 
@@ -96,21 +106,21 @@ export const ollamaGenerate: Dialect<z.output<ReturnType<typeof generateSchema>>
 
 const message = z.object({
   role: z.enum(['system', 'user', 'assistant', 'tool']),
-  content: maybe(z.string()),
-  thinking: maybe(z.string()),
+  content: optionalText,
+  thinking: optionalText,
   images: maybe(z.array(z.unknown()).max(0, { error: 'images are not supported' })),
   tool_calls: maybe(
     z
       .array(
         z.object({
-          id: maybe(z.string().max(256)),
-          function: z.object({ name: z.string().max(256), arguments: z.record(z.string(), z.unknown()) }),
+          id: maybe(callText),
+          function: z.object({ name: callText, arguments: z.record(z.string(), z.unknown()) }),
         }),
       )
       .max(128),
   ),
-  tool_name: maybe(z.string().max(256)),
-  tool_call_id: maybe(z.string().max(256)),
+  tool_name: maybe(callText),
+  tool_call_id: maybe(callText),
 });
 
 const chatSchema = (limits: ServerLimits) =>

@@ -8,7 +8,7 @@ import { chatCall, chatInput, chatMessages } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answeredName, answerTokens, type Serving } from '../request-context.ts';
 import { type Route, route } from '../route.ts';
-import { maybe, some } from '../request-fields.ts';
+import { callText, maybe, optionalFlag, optionalText, some } from '../request-fields.ts';
 import type { Dialect } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
 import { usageOf } from './answer-parts.ts';
@@ -24,7 +24,7 @@ const textPart = z.object({
 
 const texts = z.union([z.string(), z.array(textPart).max(1024)], { error: 'expected a text, or text parts' });
 
-const call = { call_id: z.string().max(256), name: z.string().max(256), arguments: z.string() };
+const call = { call_id: callText, name: callText, arguments: z.string() };
 
 const item = z.union(
   [
@@ -39,7 +39,7 @@ const item = z.union(
       content: maybe(z.array(z.object({ text: z.string() })).max(1024)),
     }),
     z.object({ type: z.literal('function_call'), ...call }),
-    z.object({ type: z.literal('function_call_output'), call_id: z.string().max(256), output: texts }),
+    z.object({ type: z.literal('function_call_output'), call_id: callText, output: texts }),
   ],
   { error: 'only items of type "message", "reasoning", "function_call" and "function_call_output" are supported' },
 );
@@ -90,11 +90,11 @@ function schema(limits: ServerLimits) {
     input: z.union([z.string(), z.array(item).min(1).max(limits.messages)], {
       error: 'expected a text, or "message" items with text, or function items',
     }),
-    instructions: maybe(z.string()),
+    instructions: optionalText,
     max_output_tokens: maybe(z.int().min(1).max(limits.maxTokens)),
     text: maybe(z.object({ format: maybe(format) })),
     previous_response_id: maybe(z.string().max(64)),
-    store: maybe(z.boolean()),
+    store: optionalFlag,
     reasoning: maybe(z.object({ effort: effortField })),
     metadata: maybe(z.record(z.string().max(64), z.string().max(512))),
     ...toolFields(

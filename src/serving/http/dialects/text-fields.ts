@@ -15,6 +15,7 @@ import {
   madeOf,
   maybe,
   modelName,
+  optionalFlag,
   type Refusals,
   refuse,
   some,
@@ -43,7 +44,7 @@ const topK = whole(-1, 1 << 24);
 export function samplingFields(limits: ServerLimits) {
   const stop = filledText.max(limits.stopLength);
   return {
-    stream: maybe(z.boolean()),
+    stream: optionalFlag,
     temperature: maybe(z.number().min(0).max(100)),
     top_p: maybe(share),
     top_k: maybe(topK),
@@ -56,9 +57,9 @@ export function samplingFields(limits: ServerLimits) {
         error: `expected a text of 1 to ${limits.stopLength} characters, or up to ${limits.stops} such texts`,
       }),
     ),
-    ignore_eos: maybe(z.boolean()),
-    cache_prompt: maybe(z.boolean()),
-    return_progress: maybe(z.boolean()),
+    ignore_eos: optionalFlag,
+    cache_prompt: optionalFlag,
+    return_progress: optionalFlag,
     json_schema: maybe(jsonSchemaField),
   };
 }
@@ -72,18 +73,18 @@ export function textFields(limits: ServerLimits) {
     best_of: maybe(whole(1, limits.n)),
     stream_options: maybe(
       z.object({
-        include_usage: maybe(z.boolean()),
-        continuous_usage_stats: maybe(z.boolean()),
-        include_tree: maybe(z.boolean()),
+        include_usage: optionalFlag,
+        continuous_usage_stats: optionalFlag,
+        include_tree: optionalFlag,
       }),
     ),
     speculate: maybe(z.enum(drafters)),
     stop_token_ids: maybe(z.array(tokenId).max(limits.stops)),
-    include_stop_str_in_output: maybe(z.boolean()),
+    include_stop_str_in_output: optionalFlag,
     min_tokens: maybe(whole(0, limits.maxTokens)),
     prompt_logprobs: maybe(whole(0, limits.logprobs)),
-    return_token_ids: maybe(z.boolean()),
-    return_tokens_as_token_ids: maybe(z.boolean()),
+    return_token_ids: optionalFlag,
+    return_tokens_as_token_ids: optionalFlag,
     priority: maybe(whole(-0x7fffffff, 0x7fffffff)),
     repetition_penalty: maybe(z.number().min(0.01).max(100)),
     logit_bias: maybe(z.record(z.string().regex(/^\d{1,8}$/), penalty)),

@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { CalledAnswer, type CallReader } from '../../../engine/tools/call-reader.ts';
 import { functionName, type ToolFunction } from '../../../engine/tools/tool-formats.ts';
 import type { Serving } from '../request-context.ts';
-import { madeOf, maybe, refuse } from '../request-fields.ts';
+import { madeOf, maybe, optionalFlag, refuse } from '../request-fields.ts';
 import type { TextRecord } from './records.ts';
 import type { TextRequest } from './text-fields.ts';
 import type { JsonObject } from '../../../files/json-object.ts';
@@ -16,7 +16,7 @@ export const functionFields = {
   name: z.string().regex(functionName, { error: 'expected a name of up to 64 letters, digits, "_", "-" and "."' }),
   description: maybe(z.string().max(16_384)),
   parameters: maybe(z.record(z.string(), z.unknown())),
-  strict: maybe(z.boolean()),
+  strict: optionalFlag,
 };
 
 /** Functions that a choice allows, and whether one must be called; `named` is how a dialect names a function. */
@@ -36,7 +36,7 @@ export function toolFields<Tool extends z.ZodType, Named extends z.ZodType, Allo
   return {
     tools: maybe(z.array(tool).max(mostTools)),
     tool_choice: maybe(z.union([modes, named, allowed], { error })),
-    parallel_tool_calls: maybe(z.boolean()),
+    parallel_tool_calls: optionalFlag,
   };
 }
 
