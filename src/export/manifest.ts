@@ -82,6 +82,8 @@ export const maximumManifestBytes = 16 << 20;
 const fileName = z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._-]{0,127}$/);
 const byteCount = whole();
 const notNegative = z.number().min(0);
+/** True, or absent for no. */
+const setOrAbsent = z.literal(true).optional();
 
 /** Largest error relative to the largest weight, and RMS error relative to the RMS weight. */
 const weightErrorSchema = z.strictObject({ max: notNegative, rms: notNegative });
@@ -162,17 +164,17 @@ export const manifestSchema = z.strictObject({
   /** The graph's target device. `cpu` graphs also run as `wasm`. */
   device: z.enum(['cpu', 'webgpu']),
   /** Whether the step graph reads open rows, so that tokens have the same bits in every tree and batch; absent: no. */
-  openRows: z.literal(true).optional(),
+  openRows: setOrAbsent,
   /** Whether it replays rows with the runtime's recurrence operators, in layers that can; absent: no. */
-  replays: z.literal(true).optional(),
+  replays: setOrAbsent,
   /** Whether it counts product rows apart from mixed nodes; absent: no. */
-  productRows: z.literal(true).optional(),
+  productRows: setOrAbsent,
   /** See `StepForms.ordered`. */
-  ordered: z.literal(true).optional(),
+  ordered: setOrAbsent,
   /** Whether its graphs do not cross folds (`StepForms.crossesFolds`). */
-  withinFolds: z.literal(true).optional(),
+  withinFolds: setOrAbsent,
   /** See `StepForms.columns`. */
-  columns: z.literal(true).optional(),
+  columns: setOrAbsent,
   /** Every other file in the folder. */
   files: z.record(fileName, z.strictObject({ bytes: byteCount, sha256: z.string().regex(/^[0-9a-f]{64}$/) })),
   /** Fold graphs' files, by the model's layer names for them; empty without sums. */
