@@ -8,14 +8,15 @@ import { attentionParts } from '../models/config-fields.ts';
 const mostLayers = 256;
 
 const layersSchema = z.array(z.record(z.string(), z.unknown())).max(mostLayers);
+const size = z.number().optional();
 const configSchema = z.looseObject({
   model_type: z.string().max(64),
-  num_hidden_layers: z.number().optional(),
-  hidden_size: z.number().optional(),
-  n_layer: z.number().optional(),
-  n_embd: z.number().optional(),
-  num_layers: z.number().optional(),
-  d_model: z.number().optional(),
+  num_hidden_layers: size,
+  hidden_size: size,
+  n_layer: size,
+  n_embd: size,
+  num_layers: size,
+  d_model: size,
   linnet: z
     .looseObject({ mixers: layersSchema.optional() })
     .extend(Object.fromEntries(attentionParts.map((part) => [part, layersSchema.optional()])))
