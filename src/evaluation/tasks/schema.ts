@@ -23,6 +23,7 @@ function nameIn<Table extends object>(table: Table) {
 
 const metricSchema = z.strictObject({ metric: nameIn(metrics), ...exactMatchFields });
 
+const optionalText = z.string().optional();
 const textList = z.array(z.string());
 
 export const taskSchema = z
@@ -33,13 +34,13 @@ export const taskSchema = z
     /** On the hub: its configuration. */
     dataset_name: filledText.optional(),
     /** Folder in plain layouts, below the data folder. Default: the task's name. */
-    folder: z.string().optional(),
+    folder: optionalText,
     output_type: z.enum(outputTypes),
-    training_split: z.string().optional(),
-    validation_split: z.string().optional(),
-    test_split: z.string().optional(),
+    training_split: optionalText,
+    validation_split: optionalText,
+    test_split: optionalText,
     /** Where shots come from. Default: the first of training, validation and test split that exists. */
-    fewshot_split: z.string().optional(),
+    fewshot_split: optionalText,
     /** Leading rows that are not evaluated: they are shots. */
     skip_rows: whole().default(0),
     /** Columns that a row must have, with their types. */
