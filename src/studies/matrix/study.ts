@@ -101,15 +101,10 @@ function countTable(rows: readonly SupportRow[]): Table {
 }
 
 function cellTable(rows: readonly SupportRow[]): Table {
-  return makeTable(
+  const named = ['family', 'direction', 'mixer', 'convolution', ...forms] as const;
+  return makeTable<SupportRow>(
     [
-      { header: 'family', value: 'family' },
-      { header: 'direction', value: 'direction' },
-      { header: 'mixer', value: 'mixer' },
-      { header: 'convolution', value: 'convolution' },
-      { header: 'forward', value: 'forward' },
-      { header: 'backward', value: 'backward' },
-      { header: 'decode', value: 'decode' },
+      ...named.map((name) => ({ header: name, value: name })),
       { header: 'error', value: 'maxError', format: (value) => value.toExponential(1) },
     ],
     rows,
