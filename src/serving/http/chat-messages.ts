@@ -5,6 +5,7 @@ import type { MessagesInput } from '../../engine/prompt.ts';
 import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
 import { templateCall, toldThoughts, withTools } from '../../engine/tools/tool-messages.ts';
 import type { ChatMessage, ChatTemplate } from '../../tokenizer/chat-template.ts';
+import type { ServerLimits } from './limits.ts';
 import type { Serving, TokenServing } from './request-context.ts';
 import { functionFields } from './dialects/tool-fields.ts';
 import { callText, maybe, optionalText, refuse } from './request-fields.ts';
@@ -32,7 +33,7 @@ export const chatTool = z.object({ type: z.literal('function'), function: z.obje
 /** Variables of the model's own template. */
 export const templateVariables = maybe(z.record(z.string().max(64), variableValue));
 
-export const messageSchema = z
+const messageSchema = z
   .object({
     role: z.enum(['system', 'developer', 'user', 'assistant', 'tool']),
     content: maybe(content),
@@ -45,6 +46,11 @@ export const messageSchema = z
     error: 'expected a text, or parts of type "text"',
     path: ['content'],
   });
+
+/** The messages of a request, at least one. */
+export function messagesField(limits: ServerLimits) {
+  return z.array(messageSchema).min(1).max(limits.messages);
+}
 
 /** The template. @throws ApiError for a model without one */
 export function templateOf({ model }: TokenServing): ChatTemplate {

@@ -7,7 +7,7 @@ import { type ApiRequest, post, type Route, route } from './route.ts';
 import { ApiError } from './api-error.ts';
 import { preparePrompt, type PromptInput } from '../../engine/prompt.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
-import { chatInput, chatMessages, messageSchema } from './chat-messages.ts';
+import { chatInput, chatMessages, messagesField } from './chat-messages.ts';
 import type { ServerLimits } from './limits.ts';
 import { type Serving, tokensLeft } from './request-context.ts';
 import { checkInVocabulary, maybe, refuse, tokenId, withBody } from './request-fields.ts';
@@ -16,7 +16,7 @@ import { whole } from '../../files/schema-values.ts';
 const createSchema = (limits: ServerLimits) =>
   z.object({
     prompt: maybe(z.union([z.string(), z.array(tokenId).max(limits.promptTokens)])),
-    messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
+    messages: maybe(messagesField(limits)),
     ttl: maybe(whole(1, limits.sessionSeconds)),
   });
 

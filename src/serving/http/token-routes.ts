@@ -3,7 +3,7 @@ import { z } from 'zod';
 import { textTokens } from '../../tokenizer/encode-text.ts';
 import { whenEncoded } from '../../tokenizer/later-encoding.ts';
 import type { ToolFunction } from '../../engine/tools/tool-formats.ts';
-import { chatInput, chatMessages, chatTool, messageSchema, templateOf, templateVariables } from './chat-messages.ts';
+import { chatInput, chatMessages, chatTool, messagesField, templateOf, templateVariables } from './chat-messages.ts';
 import { mostTools } from './dialects/tool-fields.ts';
 import type { ServerLimits } from './limits.ts';
 import type { ServedModel, Serving, TokenServing } from './request-context.ts';
@@ -14,7 +14,7 @@ const tokenizeSchema = (limits: ServerLimits) =>
   z.object({
     content: optionalText,
     prompt: optionalText,
-    messages: maybe(z.array(messageSchema).min(1).max(limits.messages)),
+    messages: maybe(messagesField(limits)),
     add_special: optionalFlag,
     add_special_tokens: optionalFlag,
     parse_special: optionalFlag,
@@ -86,7 +86,7 @@ export const templateRoutes: readonly Route<Serving>[] = [
     'Applies the chat template to messages',
     (limits) =>
       z.object({
-        messages: z.array(messageSchema).min(1).max(limits.messages),
+        messages: messagesField(limits),
         add_generation_prompt: optionalFlag,
         tools: maybe(z.array(chatTool).max(mostTools)),
         chat_template_kwargs: templateVariables,

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { EndEvent } from '../../../engine/text-job.ts';
 import type { PlacedScore } from '../../../engine/text/scores.ts';
-import { chatCall, chatInput, chatMessages, chatTool, messageSchema, templateVariables } from '../chat-messages.ts';
+import { chatCall, chatInput, chatMessages, chatTool, messagesField, templateVariables } from '../chat-messages.ts';
 import type { ServerLimits } from '../limits.ts';
 import { answerTokens, type Serving } from '../request-context.ts';
 import { maybe, optionalFlag, refuse, some } from '../request-fields.ts';
@@ -38,7 +38,7 @@ const namedTool = z.object({ type: z.literal('function'), function: z.object({ n
 const schema = (limits: ServerLimits) =>
   z.object({
     ...textFields(limits),
-    messages: z.array(messageSchema).min(1).max(limits.messages),
+    messages: messagesField(limits),
     max_tokens: maybe(whole(1, limits.maxTokens)),
     max_completion_tokens: maybe(whole(1, limits.maxTokens)),
     logprobs: optionalFlag,

@@ -26,6 +26,8 @@ const texts = z.union([z.string(), z.array(textPart).max(1024)], { error: 'expec
 
 const call = { call_id: callText, name: callText, arguments: z.string() };
 
+const thoughtParts = maybe(z.array(z.object({ text: z.string() })).max(1024));
+
 const item = z.union(
   [
     z.object({
@@ -35,8 +37,8 @@ const item = z.union(
     }),
     z.object({
       type: z.literal('reasoning'),
-      summary: maybe(z.array(z.object({ text: z.string() })).max(1024)),
-      content: maybe(z.array(z.object({ text: z.string() })).max(1024)),
+      summary: thoughtParts,
+      content: thoughtParts,
     }),
     z.object({ type: z.literal('function_call'), ...call }),
     z.object({ type: z.literal('function_call_output'), call_id: callText, output: texts }),
