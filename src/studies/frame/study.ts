@@ -106,6 +106,8 @@ export function byName<Schema extends z.ZodType>(schema: Schema) {
   return z.record(planName, schema).refine((all) => Object.keys(all).length > 0, 'name at least one');
 }
 
+export const planVersion = z.literal(1).default(1);
+
 /** A plan's distinct seeds. */
 export const planSeeds = z
   .array(z.int().min(0))

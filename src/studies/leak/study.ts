@@ -6,12 +6,12 @@ import { fixed } from '../../report/quantities.ts';
 import { makeTable } from '../../report/table.ts';
 import { studyOf } from '../frame/run-study.ts';
 import { meanPoints, resultSection, type StudyReport } from '../frame/study-report.ts';
-import { planSeeds, trialIdentity } from '../frame/study.ts';
+import { planSeeds, planVersion, trialIdentity } from '../frame/study.ts';
 import { type LeakRun, leakRun, leakText, type LeakTraining, trainAndAsk } from './training.ts';
 import { filledText, share, whole } from '../../files/schema-values.ts';
 
 const planSchema = z.strictObject({
-  version: z.literal(1).default(1),
+  version: planVersion,
   steps: whole(1).default(300).describe('optimizer steps per training'),
   strengths: z
     .array(share)

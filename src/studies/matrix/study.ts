@@ -6,12 +6,12 @@ import { type Column, makeTable, markdownTable, type Table } from '../../report/
 import { studyOf } from '../frame/run-study.ts';
 import { groupedBy } from '../../report/statistics.ts';
 import { resultSection, type StudyReport } from '../frame/study-report.ts';
-import { trialIdentity } from '../frame/study.ts';
+import { planVersion, trialIdentity } from '../frame/study.ts';
 import { type CellPlace, type CellResult, cellResult, supportCell, supportMixers, type SupportRow } from './cells.ts';
 import { type SupportProbe, supportProbes } from './probes.ts';
 
 const planSchema = z.strictObject({
-  version: z.literal(1).default(1),
+  version: planVersion,
   families: z.array(z.string()).optional().describe('families of models (default: all)'),
   mixers: z.array(z.string()).optional().describe('names of presets (default: all)'),
   seed: z.int().min(0).default(1).describe('seed of weights and texts'),

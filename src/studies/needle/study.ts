@@ -12,7 +12,7 @@ import type { CompileOptions } from '../../runtime/compile.ts';
 import { studyOf } from '../frame/run-study.ts';
 import { groupedBy } from '../../report/statistics.ts';
 import { resultSection, type StudyReport } from '../frame/study-report.ts';
-import { type PlanSource, trialIdentity } from '../frame/study.ts';
+import { type PlanSource, planVersion, trialIdentity } from '../frame/study.ts';
 import { measureNeedles, needleAnswerKinds, needleCell, needleChance, type NeedleSettings } from './measure.ts';
 import { readHaystack } from './question.ts';
 import { needleTaskNames, needleTasks } from './task.ts';
@@ -22,7 +22,7 @@ import { filledText, share, whole } from '../../files/schema-values.ts';
 const folder = filledText;
 
 const planSchema = z.strictObject({
-  version: z.literal(1).default(1),
+  version: planVersion,
   models: z.array(folder).min(1).describe('model folders to compare, exported or not'),
   task: z.enum(needleTaskNames).default('single').describe('what to hide'),
   lengths: z.array(whole(1)).min(1).default([512, 1024, 2048, 4096]).describe('tokens of a text with its answer'),

@@ -5,7 +5,7 @@ import { mixerSchema } from '../../attention/mixers.ts';
 import { mixerPreset } from '../../attention/presets.ts';
 import { LinnetError } from '../../errors.ts';
 import { float32, type Tensor, type WeightMap, type Weights } from '../../graph/tensor.ts';
-import { naming, planSeeds } from '../frame/study.ts';
+import { naming, planSeeds, planVersion } from '../frame/study.ts';
 import { filledText, positiveNumber, whole } from '../../files/schema-values.ts';
 
 const count = whole(1);
@@ -35,7 +35,7 @@ const shapesOfTests = [64, 256].map((length) => ({ length, pairs: 8, rows: 64 })
 
 export const recallPlan = z
   .strictObject({
-    version: z.literal(1).default(1),
+    version: planVersion,
     task: z.literal('mqar').default('mqar'),
     title: filledText.max(200).default('Associative recall'),
     models: z.array(filledText).default([]).describe('model folders to measure as they are'),

@@ -14,7 +14,7 @@ import { makeTable } from '../../report/table.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { studyOf } from '../frame/run-study.ts';
 import { resultSection, type StudyReport } from '../frame/study-report.ts';
-import { trialIdentity } from '../frame/study.ts';
+import { planVersion, trialIdentity } from '../frame/study.ts';
 import {
   countMismatches,
   type CompareRulesOptions,
@@ -27,7 +27,7 @@ import { filledText, share, whole } from '../../files/schema-values.ts';
 const tokens = whole(1, 65_536);
 
 const planSchema = z.strictObject({
-  version: z.literal(1).default(1),
+  version: planVersion,
   model: filledText.describe('the model folder, exported or not'),
   data: z
     .array(filledText)
