@@ -14,12 +14,14 @@ import { type RunFile, RunFolder } from '../files/run-folder.ts';
 import { LinnetError, reasonOf } from '../errors.ts';
 import { describeCommit, describeHardware, describeSoftware, hardwareSchema, softwareSchema } from './provenance.ts';
 
+const jsonFields = z.record(z.string(), z.json());
+
 const recordSchema = z.object({
   format: z.literal('linnet-run'),
   version: z.literal(1),
   /** The words of the command line, the program's name first. */
   command: z.array(z.string()),
-  configuration: z.record(z.string(), z.json()),
+  configuration: jsonFields,
   seed: z.int().nullable(),
   software: softwareSchema,
   hardware: hardwareSchema,
@@ -32,7 +34,7 @@ const recordSchema = z.object({
   /** Why it failed. */
   error: z.string().nullable(),
   /** Results: losses, speed, memory. Absent in unfinished runs. */
-  results: z.record(z.string(), z.json()).optional(),
+  results: jsonFields.optional(),
 });
 
 const metricValueSchema = z.union([z.number(), z.string(), z.boolean(), z.null()]);
@@ -205,5 +207,5 @@ export async function recordedWork<T>(
 /** A value as records hold it, without the fields that JSON cannot hold. */
 export function plainJson(value: object): Record<string, JsonValue> {
   const parsed: unknown = JSON.parse(JSON.stringify(value));
-  return z.record(z.string(), z.json()).parse(parsed);
+  return jsonFields.parse(parsed);
 }
