@@ -339,7 +339,7 @@ type Savable = Pick<ModelDescription, 'parameters' | 'optionalParameters' | 'toJ
 export async function saveModel(
   dir: string,
   content: { readonly model: Savable; readonly parameters: ReadonlyMap<string, AnyParameter> },
-  options: Pick<SaveCheckpointOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete'> = {},
+  options: Pick<SaveCheckpointOptions, 'tokenizerFiles' | 'dtype' | 'replace' | 'complete' | 'signal'> = {},
 ): Promise<void> {
   requireKind(content, 'what is saved', ['model', 'parameters'], 'a model with its parameters');
   const { model, parameters } = content;

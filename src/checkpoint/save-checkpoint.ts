@@ -1,7 +1,7 @@
 /** Writes a Hugging Face model folder that Python's transformers opens: all of it appears at once, or nothing. */
 import { mkdir } from 'node:fs/promises';
 import { dirname, resolve } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, type Stoppable } from '../errors.ts';
 import { makeFolder, writeFileAtomic, writeJsonAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import {
@@ -33,7 +33,7 @@ export interface ModelTensor {
 }
 
 /** Content of a saved model. */
-export interface SaveCheckpointOptions {
+export interface SaveCheckpointOptions extends Stoppable {
   /** config.json's content; `torch_dtype` (or `dtype`, if the config has it) is set to the weights' type. */
   readonly config: JsonObject;
   /** Names and shapes are read first; data is requested one tensor at a time, in this order. */
@@ -53,15 +53,24 @@ export interface SaveCheckpointOptions {
 /**
  * Saves a model.
  * @throws LinnetError `PATH` if `dir` exists and may not be replaced, `INPUT` for unusable options, `FORMAT` or `SHAPE` for
- *   tensors that cannot be written, or whatever a tensor's source throws; nothing is left behind
+ *   tensors that cannot be written, `ABORTED` by the signal, or whatever a tensor's source throws; nothing is left behind
  */
 export async function saveCheckpoint(dir: string, options: SaveCheckpointOptions): Promise<void> {
-  const { config, tensors, tokenizerFiles, dtype = 'F32', shardBytes = 5e9, replace = false, complete } = options;
+  const {
+    config,
+    tensors,
+    tokenizerFiles,
+    dtype = 'F32',
+    shardBytes = 5e9,
+    replace = false,
+    complete,
+    signal,
+  } = options;
   if (!(shardBytes > 0)) throw new LinnetError('INPUT', `shardBytes must be positive, got ${shardBytes}`);
   const shards = await planShards(tensors, dtype, shardBytes, dir);
   const build = async (folder: string): Promise<void> => {
     await writeJsonAtomic(resolve(folder, CONFIG_FILE), { ...config, ...dtypeFields(config, torchDTypes[dtype]) });
-    await writeWeights(folder, shards);
+    await writeWeights(folder, shards, signal);
     await writeTokenizerFiles(folder, tokenizerFiles);
     await complete?.(folder);
   };
@@ -95,11 +104,11 @@ async function planShards(
   return shards;
 }
 
-async function writeWeights(folder: string, shards: readonly Shard[]): Promise<void> {
+async function writeWeights(folder: string, shards: readonly Shard[], signal?: AbortSignal): Promise<void> {
   const fileOf = (i: number): string => (shards.length === 1 ? WEIGHTS_FILE : shardFile(i, shards.length));
   for (const [i, { entries }] of shards.entries()) {
     // transformers refuses files that do not state their framework's tensor layout.
-    await writeSafetensors(resolve(folder, fileOf(i)), entries, { format: 'pt' });
+    await writeSafetensors(resolve(folder, fileOf(i)), entries, { format: 'pt' }, signal);
   }
   if (shards.length === 1) return;
   const total = shards.reduce((sum, { bytes }) => sum + bytes, 0);

@@ -116,6 +116,19 @@ describe('saveCheckpoint and openCheckpoint', () => {
     expect(await readdir(parent)).toEqual([]);
   });
 
+  it('stop between pieces, and leave nothing', async () => {
+    const parent = await scratchFolder();
+    const stop = new AbortController();
+    const data = () => {
+      stop.abort();
+      return new Float32Array(16);
+    };
+    const stopping = [{ ...tensors[0], data }, ...tensors.slice(1)];
+    const saving = saveCheckpoint(join(parent, 'model'), { config, tensors: stopping, signal: stop.signal });
+    await expect(saving).rejects.toMatchObject({ code: 'ABORTED' });
+    expect(await readdir(parent)).toEqual([]);
+  });
+
   it('reads a model of the golden cases', async () => {
     const dir = await scratchFolder();
     await cp(join(golden('hf_llama_gqa_tied'), 'config.json'), join(dir, 'config.json'));

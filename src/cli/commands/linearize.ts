@@ -103,9 +103,10 @@ export const linearizeCommand = defineCommand({
         : { changedLayers: layers ?? exchangeableLayers(original) };
     const calibration =
       calibrating && (await calibratedMixers(context, weights, model, { data, field, form: calibrating.form }));
-    requireRunning(context.signal, 'before anything was written');
+    const { signal } = context;
+    requireRunning(signal, 'before anything was written');
     const parameters = calibration?.parameters ?? exchangedParameters(original, model, weights.parameters);
-    await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace });
+    await saveModel(out, { model, parameters }, { tokenizerFiles: { from: path }, dtype, replace, signal });
     const counts = countParameters(model);
     const runs = mixerRuns(model.mixers);
     context.print(`saved ${out}: ${formatCount(counts.total)} parameters, ${formatCount(counts.mixers)} in mixers`);

@@ -23,7 +23,8 @@ export const merge = defineCommand({
     const base = { model, parameters: model.parameters, fingerprint: await weights.fingerprint() };
     const { lora, parameters: trained } = await loadAdapter(adapterFolder, base);
     const merged = mergedParameters(lora, trained, parameters);
-    await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from }, dtype, replace });
+    const { signal } = context;
+    await saveModel(out, { model, parameters: merged }, { tokenizerFiles: { from }, dtype, replace, signal });
     const { rank, alpha, matrices } = lora;
     context.print(`saved ${out}: added updates of rank ${rank} to ${formatCount(matrices.size)} matrices`);
     return { json: { out, rank, alpha, matrices: matrices.size } };
