@@ -118,9 +118,8 @@ export const sessionRoutes: readonly Route<Serving>[] = [
     () => z.object({ count: maybe(whole(1, 64)) }),
     async ({ sessions }: Serving, request, { count = 1 }) => {
       const { session, ttl } = await sessions.load(named(request));
-      const data: object[] = [];
       // A stored session is never changed: its forks share the state until they have turns of their own.
-      while (data.length < count) data.push(await sessions.create(request.key, session, ttl));
+      const data = await sessions.createAll(count, request.key, session, ttl);
       return Response.json({ object: 'list', data }, { status: 201 });
     },
     { optional: true },

@@ -13,6 +13,7 @@ import { openRedis, type Redis } from '../../redis/client.ts';
 import { folderStore } from './folder-store.ts';
 import { MemoryStore } from './memory-store.ts';
 import { redisStore } from './redis-store.ts';
+import { Sessions } from './sessions.ts';
 import { sessionBytes, type StateModel, type SessionStore } from '../../engine/session-store.ts';
 
 const described = tinyLlama([mixerPreset('augmented', { group: 8, kernel: 9 }), { kind: 'softmax' }]);
@@ -143,6 +144,20 @@ describe.each(kinds)('sessions in $title', ({ skipped, open }) => {
       [],
     ]);
   });
+});
+
+it('copies of a session are stored all or not at all', async () => {
+  class SmallStore extends MemoryStore {
+    override write(...given: Parameters<SessionStore['write']>) {
+      return this.count < 3 ? super.write(...given) : Promise.reject(new Error('full'));
+    }
+  }
+  const store = new SmallStore();
+  const sessions = new Sessions(store);
+  const session = await text(3);
+  expect(await sessions.createAll(2, 'me', session)).toHaveLength(2);
+  await expect(sessions.createAll(2, 'me', session)).rejects.toThrow('full');
+  expect(store.count).toBe(2);
 });
 
 it(`sessions with a time to live are gone after it, in every store${needsRedis}`, async () => {

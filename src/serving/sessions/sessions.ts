@@ -41,6 +41,18 @@ export class Sessions {
     return this.#save({ owner, id: `sess_${randomBytes(16).toString('hex')}` }, session, { expected: 0, ttl });
   }
 
+  /** Stores copies of a session, all of them or none. @throws ApiError as `create` */
+  async createAll(count: number, owner: string, session: Snapshot, ttl?: number) {
+    const copies: ReturnType<typeof summary>[] = [];
+    try {
+      while (copies.length < count) copies.push(await this.create(owner, session, ttl));
+    } catch (error) {
+      await Promise.allSettled(copies.map(({ id }) => this.#store.delete({ owner, id })));
+      throw error;
+    }
+    return copies;
+  }
+
   /** Stores a session under an id, replacing any other. @throws ApiError as `create` and `begin` */
   async put(name: SessionName, session: Snapshot, signal: AbortSignal) {
     this.#claim(name, signal);
