@@ -4,7 +4,7 @@ import { dirname, resolve } from 'node:path';
 import { LinnetError } from '../errors.ts';
 import { fileError, systemErrorCode } from './regular-file.ts';
 
-/** Bytes reserved for the file system and small files. */
+/** Most bytes reserved for the file system and small files, such as a tokenizer's; an eighth for small outputs. */
 const roomForTheRest = 64 << 20;
 
 /**
@@ -18,13 +18,14 @@ export async function requireDiskRoom(
   what: string,
   freeBytes: (folder: string) => Promise<number> = freeBytesOf,
 ): Promise<void> {
-  const needed = bytes + roomForTheRest;
+  const needed = bytes + Math.min(roomForTheRest, bytes / 8);
   const free = await freeBytes(folder);
   if (free >= needed) return;
-  const gigabytes = (count: number): string => (count / 1e9).toFixed(2);
+  const size = (count: number): string =>
+    count < 1e9 ? `${(count / 1e6).toFixed(1)} MB` : `${(count / 1e9).toFixed(2)} GB`;
   throw new LinnetError(
     'PATH',
-    `${what} needs ${gigabytes(needed)} GB, but only ${gigabytes(free)} GB are free on the disk of ${resolve(folder, '..')}; ` +
+    `${what} needs ${size(needed)}, but only ${size(free)} are free on the disk of ${resolve(folder, '..')}; ` +
       'make room, or write to another disk',
     { cause: Object.assign(new Error('no room'), { code: 'ENOSPC' }) },
   );

@@ -1,6 +1,11 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { findDuplicateKey } from './json-object.ts';
+import { findDuplicateKey, parseJson, parseJsonObject } from './json-object.ts';
+
+it('a byte order mark is skipped', () => {
+  expect(parseJson('\ufeff{"a":1}', 'it')).toEqual({ a: 1 });
+  expect(parseJsonObject(new TextEncoder().encode('\ufeff{"a":1}'), 'it')).toEqual({ a: 1 });
+});
 
 describe('findDuplicateKey', () => {
   it.each([

@@ -13,10 +13,14 @@ export function isJsonObject(value: unknown): value is JsonObject {
   return typeof value === 'object' && value !== null && !Array.isArray(value);
 }
 
-/** Parses a text as JSON. @param label name of the text, the subject of the error message @throws LinnetError `FORMAT` */
+/**
+ * Parses a text as JSON, without its byte order mark.
+ * @param label name of the text, the subject of the error message
+ * @throws LinnetError `FORMAT`
+ */
 export function parseJson(text: string, label: string): unknown {
   try {
-    return JSON.parse(text);
+    return JSON.parse(text.replace(/^\ufeff/, ''));
   } catch (cause) {
     throw new LinnetError('FORMAT', `${label} is not valid JSON: ${reasonOf(cause)}`, { cause });
   }
@@ -44,7 +48,7 @@ export function parseJsonObject(
   checkJsonLimits(bytes, label, limits);
   let text: string;
   try {
-    text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes);
+    text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
   } catch (cause) {
     throw new LinnetError('FORMAT', `${label} is not valid UTF-8`, { cause });
   }
