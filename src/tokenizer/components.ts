@@ -109,7 +109,8 @@ function checkPattern(pattern: unknown, label: string): boolean {
   const { Regex: expression, String: text } = isJsonObject(pattern) ? pattern : {};
   const given = expression ?? text;
   if (typeof given !== 'string') throw refused(label, 'has a pattern that is neither a text nor an expression');
-  if (given.length > longestPattern) throw refused(label, 'has a pattern of ${given.length} characters');
+  if (given.length > longestPattern)
+    throw refused(label, `has a pattern of ${given.length} characters, expected at most ${longestPattern}`);
   return typeof expression === 'string' && !familiarPatterns.has(expression);
 }
 

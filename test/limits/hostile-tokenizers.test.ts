@@ -124,6 +124,13 @@ describe('components that make texts endless', () => {
     );
   });
 
+  it('say how long a pattern is', () => {
+    const normalizer = replace({ Regex: 'a'.repeat(20_000) }, '');
+    expect(() => huggingFaceTokenizer({ tokenizerJson: { ...plain, normalizer, model } })).toThrow(
+      'a pattern of 20000 characters, expected at most 10000',
+    );
+  });
+
   it.each([0, -1, Number.NaN, '2'])('are refused: pieces of length %s', (length) => {
     const tokenizerJson = { ...plain, pre_tokenizer: { type: 'FixedLength', length }, model };
     expect(() => huggingFaceTokenizer({ tokenizerJson })).toThrow(expect.objectContaining({ code: 'FORMAT' }));

@@ -189,8 +189,7 @@ export class LiteralReader {
       if (isCode && digits.length < codeLengths[letter] && at + 2 + digits.length === text.length) return 0;
       const point = Number.parseInt(digits, 16);
       if (isCode && digits.length === codeLengths[letter] && point <= 0x10ffff) {
-        // JSON.stringify writes halves of surrogate pairs as escapes, which join.
-        this.#json += JSON.stringify(String.fromCodePoint(point)).slice(1, -1);
+        this.#add(String.fromCodePoint(point));
         return 2 + digits.length;
       }
     }
@@ -200,6 +199,7 @@ export class LiteralReader {
 
   #add(content: string): void {
     if (this.#string?.isKey === true) this.#key += content;
+    // Halves of surrogate pairs are written as escapes, which join.
     this.#json += JSON.stringify(content).slice(1, -1);
   }
 }
