@@ -77,7 +77,6 @@ const quantities: Readonly<Record<string, string>> = {
   regress: 'Squared error of numbers',
   classify: 'Loss, nats per text',
   'medusa train': 'Loss of heads, nats per token',
-  'study classification': 'Loss, nats per text',
   'study leak': 'Loss, nats per byte',
   'study recall': 'Loss, nats per answer',
 };
