@@ -23,7 +23,7 @@ import { ToolCalls } from '../engine/tools/tool-calls.ts';
 import type { ToolFunction } from '../engine/tools/tool-formats.ts';
 import { toldThoughts, withTools } from '../engine/tools/tool-messages.ts';
 import { internalError, LinnetError } from '../errors.ts';
-import { requireOneOf } from '../files/arguments.ts';
+import { requireCount, requireOneOf } from '../files/arguments.ts';
 import type { OpenOptions } from '../open/index.ts';
 import type { LanguageModel } from '../open/language-model.ts';
 import type { ChatMessage } from '../tokenizer/chat-template.ts';
@@ -42,6 +42,8 @@ export interface LinnetSettings extends OpenOptions {
   readonly maxOutputTokens?: number;
 }
 
+type Limit = 'cacheBytes' | 'parallel' | 'maxOutputTokens';
+
 /** The parts of an opened model that calls share. */
 interface Ready {
   readonly model: LanguageModel;
@@ -53,12 +55,16 @@ interface Ready {
 
 export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
   readonly supportedUrls = {};
-  readonly #settings: LinnetSettings;
-  #ready: Ready | undefined;
+  readonly #settings: Pick<LinnetSettings, 'toolFormat'> & Record<Limit, number>;
+  #ready: { readonly model: LanguageModel; readonly parts: Promise<Ready> } | undefined;
 
-  constructor(source: string, { toolFormat, cacheBytes, parallel, maxOutputTokens, ...options }: LinnetSettings) {
+  /** @throws LinnetError `INPUT` for limits that are not whole numbers of at least 1 */
+  constructor(source: string, { toolFormat, ...settings }: LinnetSettings) {
+    const { cacheBytes = 256 << 20, parallel = 4, maxOutputTokens = 1024, ...options } = settings;
+    const limits = { cacheBytes, parallel, maxOutputTokens };
+    for (const [name, value] of Object.entries(limits)) requireCount(value, name);
     super(source, options);
-    this.#settings = { toolFormat, cacheBytes, parallel, maxOutputTokens };
+    this.#settings = { toolFormat, ...limits };
   }
 
   /**
@@ -108,23 +114,25 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
   }
 
   override async [Symbol.asyncDispose](): Promise<void> {
-    await this.#ready?.runner.close();
+    const ready = this.#ready;
     this.#ready = undefined;
+    await (await ready?.parts)?.runner.close();
     await super[Symbol.asyncDispose]();
   }
 
   async #open(): Promise<Ready> {
     const model = await this.model();
-    const { toolFormat, cacheBytes = 256 << 20, parallel = 4 } = this.#settings;
     // Disposal may have come while the model was opened: the next call opens another.
-    if (this.#ready?.model === model) return this.#ready;
-    this.#ready = {
-      model,
-      memory: new TextMemory(),
-      runner: await model.runner({ parallel, prefixes: new PrefixCache(cacheBytes) }),
-      calls: new ToolCalls(model, toolFormat),
-    };
-    return this.#ready;
+    if (this.#ready?.model !== model) this.#ready = { model, parts: this.#start(model) };
+    return await this.#ready.parts;
+  }
+
+  async #start(model: LanguageModel): Promise<Ready> {
+    const { toolFormat, cacheBytes, parallel } = this.#settings;
+    const calls = new ToolCalls(model, toolFormat);
+    const prefixes = new PrefixCache(cacheBytes);
+    const runner = await model.runner({ parallel, maxQueue: Infinity, prefixes });
+    return { model, memory: new TextMemory(), runner, calls };
   }
 
   async *#parts(options: LanguageModelV3CallOptions): AsyncGenerator<LanguageModelV3StreamPart, void, undefined> {
@@ -142,7 +150,7 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
     const job = model.session().job(withTools(messages, calls.format, mayCall ? tools : []), {
       ...samplingOf(options),
       penalizes: 'answer',
-      maxTokens: options.maxOutputTokens ?? this.#settings.maxOutputTokens ?? 1024,
+      maxTokens: options.maxOutputTokens ?? this.#settings.maxOutputTokens,
       stop: options.stopSequences,
       speculate: drafterOf(options),
       signal: options.abortSignal,

@@ -82,6 +82,11 @@ export class Sampler {
     return this.#adjustments?.lookback ?? 0;
   }
 
+  /** Whether a constraint forbids tokens. */
+  get isConstrained(): boolean {
+    return this.#adjustments?.constraint !== undefined;
+  }
+
   /**
    * If awaited before `next` or `probabilities` for the same text, keeps long work on the constraint from blocking the
    * thread; undefined if there is none.

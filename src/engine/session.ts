@@ -9,10 +9,10 @@ import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { Snapshot } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { requireKind, requireOptions, requirePath } from '../files/arguments.ts';
+import { requireKind, requireOptions, requirePath, requireWhole } from '../files/arguments.ts';
 import { inspection } from '../files/inspection.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import type { RandomState } from '../random.ts';
+import { Random, type RandomState } from '../random.ts';
 import { endOfTurn } from '../tokenizer/text-ends.ts';
 import type { Thinking } from './thinking/thinking.ts';
 import type { ThoughtPart } from './thinking/thought-reader.ts';
@@ -97,6 +97,8 @@ export class Session {
    * Adds a text and continues from there. An encoder-decoder model reads the first text, and then continues its own.
    *
    * @param text may be empty if there is a text already
+   * @param options `seed` begins the random numbers of the first text; later ones continue them, also in a fork or a loaded
+   *   session
    * @throws LinnetError like `run`
    */
   continue(text: string, options: TextOptions = {}): TextPieces {
@@ -210,11 +212,17 @@ export class Session {
     this.#hold(job, state, tokens, sampler.random.state);
   }
 
-  /** A second session with the same text; both continue independently. @throws LinnetError `INPUT` while a call is running */
-  fork(): Session {
+  /**
+   * A second session with the same text; both continue independently.
+   * @param seed begins the second's random numbers anew; by default both draw the same
+   * @throws LinnetError `INPUT` while a call is running, and for a seed that is no whole number from 0
+   */
+  fork(seed?: number): Session {
     this.#requireRest();
+    if (seed !== undefined) requireWhole(seed, 'the seed');
     this.#isShared = true;
-    return new Session(this.#model, this.#content, this.#runner);
+    const random = seed === undefined ? this.#content?.random : new Random(seed).state;
+    return new Session(this.#model, this.#content && { ...this.#content, random }, this.#runner);
   }
 
   /**

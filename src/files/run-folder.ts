@@ -81,6 +81,11 @@ export class RunFolder {
   }
 }
 
+/** The folder for a run's progress: the given one, or `OUT.run`. */
+export function runFolderOf({ run, out }: { readonly run?: string; readonly out: string }): string {
+  return run ?? `${out.replace(/\/+$/, '')}.run`;
+}
+
 /** A journal open for appending. */
 export class LineJournal<T> {
   readonly path: string;

@@ -4,7 +4,13 @@ import { homedir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterEach, describe, expect, it, vi } from 'vitest';
 import { scratchFolder } from '../../test/scratch-folder.ts';
-import { listWrittenFiles, requireReplaceable, WRITTEN_FILES, writeFolderAtomic } from './written-folder.ts';
+import {
+  listWrittenFiles,
+  requireFree,
+  requireReplaceable,
+  WRITTEN_FILES,
+  writeFolderAtomic,
+} from './written-folder.ts';
 
 const write = async (dir: string): Promise<void> => {
   await mkdir(join(dir, 'inner'));
@@ -154,4 +160,9 @@ describe('replacing', () => {
     await expectRefusal('/', /lies in it/);
     await expectRefusal(resolve(homedir()), /home folder|current folder/);
   });
+});
+
+it.each(['out', 'out/run', './out/'])('a run in %s, inside its result, is refused before the work', async (run) => {
+  await expect(requireFree('out', false, run)).rejects.toThrow('inside the result');
+  await requireFree('out', false, 'out.run');
 });

@@ -7,7 +7,7 @@ import { existsSync } from 'node:fs';
 import { lstat, mkdir, open, readdir, readFile, realpath, rename } from 'node:fs/promises';
 import { homedir } from 'node:os';
 import { basename, dirname, join, posix, relative, resolve, sep } from 'node:path';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
 import { asCallersError, makeFolder, syncFile, syncFolder, writeJsonAtomic } from './atomic.ts';
 import { isJsonObject, parseJsonObject } from './json-object.ts';
 import { listNames } from './name-list.ts';
@@ -209,9 +209,15 @@ export async function requireReplaceable(dir: string): Promise<void> {
 
 /**
  * Checks that a new folder may go here, before the work that makes it.
- * @throws LinnetError `PATH` if the folder exists; with `replace`, like `requireReplaceable`
+ * @param run the folder of the work's progress
+ * @throws LinnetError `PATH` if the folder exists; with `replace`, like `requireReplaceable`; `OptionsError` if `run` lies in it
  */
-export async function requireFree(out: string, replace: boolean): Promise<void> {
+export async function requireFree(out: string, replace: boolean, run?: string): Promise<void> {
+  if (run !== undefined && `${resolve(run)}${sep}`.startsWith(`${resolve(out)}${sep}`)) {
+    throw new OptionsError(
+      `\`run\` is ${run}, inside the result ${out}, which appears at the end; name another folder`,
+    );
+  }
   if (replace) await requireReplaceable(out);
   else if (existsSync(out)) {
     throw new LinnetError('PATH', `${out} exists; name another folder with \`out\`, or give \`replace\``);

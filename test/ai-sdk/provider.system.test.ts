@@ -235,3 +235,22 @@ describe('linnet/ai-sdk', () => {
     expect(usage.tokens).toBeGreaterThan(2);
   });
 });
+
+it('first calls share one runner, which many may wait for', async () => {
+  const model = inProcess({ parallel: 1 });
+  const order: number[] = [];
+  const write = async (call: number): Promise<void> => {
+    for await (const _ of streamText({ model, prompt: 'Call me', maxOutputTokens: 3, maxRetries: 0 }).textStream)
+      order.push(call);
+  };
+  await Promise.all(Array.from({ length: 80 }, (_, call) => write(call)));
+  expect(new Set(order).size).toBe(80);
+  expect(order).toEqual([...order].sort((a, b) => order.indexOf(a) - order.indexOf(b)));
+});
+
+it.each([{ parallel: 0 }, { parallel: 1.5 }, { cacheBytes: -1 }, { maxOutputTokens: 0 }])(
+  'refuses limits: %o',
+  (limits) => {
+    expect(() => inProcess(limits)).toThrow(expect.objectContaining({ code: 'INPUT' }));
+  },
+);

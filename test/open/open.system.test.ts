@@ -10,6 +10,7 @@ import { startClassifier } from '../../src/checkpoint/load-classifier.ts';
 import { loadCausalModel, saveModel } from '../../src/checkpoint/load-model.ts';
 import { generateToEnd } from '../decoding/generated.ts';
 import { exportFolder } from '../../src/export/export-model.ts';
+import { beamMethod } from '../../src/engine/search/beam-search.ts';
 import { open } from '../../src/open/index.ts';
 import { openedKinds, writerKinds } from '../../src/open/opened-model.ts';
 
@@ -177,8 +178,29 @@ describe('score', () => {
   });
 });
 
+it('refuses a beam search by a schema', async () => {
+  await using model = await open(at('llama'));
+  const search = model.generate('ab', { jsonSchema: { enum: ['a'] }, method: beamMethod(2) });
+  expect(await errorCode(() => search.text())).toBe('INPUT');
+});
+
 describe('sessions', () => {
   const options = { maxTokens: 8, temperature: 0.9, seed: 2, ignoreEos: true };
+
+  it('fork with random numbers of their own', async () => {
+    await using model = await open(at('llama'));
+    const session = model.session();
+    await session.continue('ab', options).text();
+    const next = (seed?: number) =>
+      session
+        .fork(seed)
+        .continue('', { ...options, maxTokens: 16 })
+        .text();
+    const [one, other, again, kept, same] = [await next(1), await next(2), await next(1), await next(), await next()];
+    expect(one).not.toBe(other);
+    expect([again, same]).toEqual([one, kept]);
+    expect(() => session.fork(-1)).toThrow('the seed is -1');
+  });
 
   it('go on where they ended, forked, saved and loaded', async () => {
     await using model = await open(at('llama'));

@@ -40,6 +40,7 @@ export const classify = defineCommand({
     memory: memoryOption,
     ...engineOptions,
   },
+  writes: ['out'],
   async run(context, { model: folder, text, pair, data, out, memory, device, threads, ...fields }) {
     if ((text === undefined) === (data === undefined)) throw new UsageError('give either --text or --data');
     if (data !== undefined && pair !== undefined)
@@ -96,6 +97,7 @@ async function named<T>(source: string, work: () => Promise<T>): Promise<T> {
 }
 
 async function readInput(context: CommandContext): Promise<string> {
+  if (context.input.isPiped()) return (await context.input.read()).replace(/\n$/, '');
   const lines: string[] = [];
   for (;;) {
     const line = await context.ask('');

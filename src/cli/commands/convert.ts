@@ -18,6 +18,7 @@ import { loadDocuments } from '../../data/documents/documents.ts';
 import { OptionsError } from '../../errors.ts';
 import { makeFolder, writeFileAtomic } from '../../files/atomic.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
+import { runFolderOf } from '../../files/run-folder.ts';
 import { requireFree } from '../../files/written-folder.ts';
 import { writeReport } from '../../report/html.ts';
 import { commandLine } from '../../report/command-line.ts';
@@ -87,7 +88,7 @@ export const convertCommand = defineCommand({
     ),
     state: optional(
       byteCount,
-      'largest state of the converted layers in float32, such as 2MiB (default: the state at G = 64)',
+      'largest state of the converted layers in float32, such as 2MiB; a plain number counts MiB (default: the state at G = 64)',
     ),
     group: optional(integer(1, 65536, 'number'), 'positions per group, G, instead of --state'),
     ...windowMemoryOptions(conversionMemories),
@@ -147,7 +148,8 @@ export const convertCommand = defineCommand({
     const { batch, length, seed, steps, state: stateBytes, group, sinks, inputs, judge } = options;
     const { budget = defaultBudget, contexts = defaultContexts } = options;
     const { windowMemory: memory = 'learned', memory: memoryBytes } = options;
-    if (!options.plan) await requireFree(out, replace);
+    const progress = runFolderOf(options);
+    if (!options.plan) await requireFree(out, replace, progress);
     refuseTogether(options, 'steps', 'budget');
     refuseTogether(options, 'group', 'state');
     if (options.target !== undefined) refuseStageOptions(options);
@@ -174,7 +176,7 @@ export const convertCommand = defineCommand({
       reportPlan(context, plan);
       return { json: { plan, command: context.command.slice(1).filter((word) => !notOfPlan.includes(word)) } };
     }
-    const folder = shareFolder(options.run ?? `${out.replace(/\/+$/, '')}.run`, share);
+    const folder = shareFolder(progress, share);
     if (options.target !== undefined) {
       const original = await loadCausalModel(given);
       return await writeContainer(context, original, tokenizer, texts, {

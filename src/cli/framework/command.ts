@@ -1,4 +1,5 @@
 /** Definition of a command: arguments and options as zod schemas, which also give help and errors, and its function. */
+import { resolve } from 'node:path';
 import { type Command as Commander, Help, Option } from 'commander';
 import { z } from 'zod';
 import { ignoringFields } from '../../checkpoint/ignored-fields.ts';
@@ -226,6 +227,10 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       for (const key of definition.writes ?? []) {
         const file = chosenText[key];
         if (typeof file !== 'string') continue;
+        const others = Object.entries({ ...positional, ...chosenText }).filter(([name]) => name !== key);
+        if (others.flatMap(([, value]) => value).some((value) => isPath(value, file))) {
+          throw new UsageError(`${flagName(key)} would replace ${file}, which is read; name another file`);
+        }
         await requireWritable(file);
         await tidyUp(context, file);
       }
@@ -334,4 +339,8 @@ async function checked<S extends ParameterShape>(
     );
   }
   throw new UsageError([...complaints.values()].join('\n'), { cause: result.error });
+}
+
+function isPath(value: unknown, path: string): boolean {
+  return typeof value === 'string' && resolve(value) === resolve(path);
 }

@@ -1,7 +1,7 @@
 /**
  * JSON schemas as grammars. The schema accepts every text of its grammar, but not the reverse: properties come in the
  * schema's order, and objects with named properties have no others unless `additionalProperties` allows them. Keywords that
- * a grammar cannot express are refused, never ignored.
+ * a grammar cannot express are refused, never ignored; `oneOf` alone is read as `anyOf`, so its schemas should exclude each other.
  */
 import { LinnetError } from '../../errors.ts';
 import { checkJsonLimits, isJsonObject, type JsonObject } from '../../files/json-object.ts';
@@ -169,16 +169,24 @@ class SchemaReader {
       throw wrong(place.path, `"${beside}" next to "${given}" is not supported; write one schema`);
     const value = schema[given];
     if (given === '$ref') return this.#reference(value, place);
-    if (given === 'const') return exactText(JSON.stringify(value));
+    if (given === 'const') return this.#listed([value], schema, place);
     if (!Array.isArray(value) || value.length === 0) throw wrong(place.path, `"${given}" must be a non-empty list`);
     const possible: readonly unknown[] = value.filter((option) => given !== 'anyOf' || !isNever(option));
     const options = possible.length === 0 ? value : possible;
-    if (given === 'enum') return anyOf(...options.map((option) => exactText(JSON.stringify(option))));
+    if (given === 'enum') return this.#listed(value, schema, place);
     if (given === 'allOf' && options.length > 1)
       throw wrong(place.path, '"allOf" of several schemas is not supported; write one schema');
     return anyOf(
       ...options.map((option, index) => this.#read(option, { ...place, path: `${place.path}/${given}/${index}` })),
     );
+  }
+
+  /** The values that have one of the schema's types. */
+  #listed(values: readonly unknown[], { type }: JsonObject, { path }: Place): Pattern {
+    const types: readonly unknown[] = type === undefined ? [] : [type].flat();
+    const fitting = values.filter((value) => types.length === 0 || types.some((one) => isOfType(value, one)));
+    if (fitting.length === 0) throw wrong(path, 'no listed value has its "type"');
+    return anyOf(...fitting.map((value) => exactText(JSON.stringify(value))));
   }
 
   #reference(target: unknown, place: Place): Pattern {
@@ -197,9 +205,10 @@ class SchemaReader {
   #find(target: string, place: Place): unknown {
     let found: unknown = this.#schema;
     for (const key of target.split('/').slice(1)) {
-      const name = decodeURIComponent(key.replaceAll('%', '%25')).replaceAll('~1', '/').replaceAll('~0', '~');
       const inside = new Map<string, unknown>(Object.entries(found ?? {}));
-      if (!inside.has(name)) throw wrong(place.path, `there is no ${target.slice(0, 100)} in the schema`);
+      const names = [key, withoutPercents(key)].map((one) => one.replaceAll('~1', '/').replaceAll('~0', '~'));
+      const name = names.find((one) => inside.has(one));
+      if (name === undefined) throw wrong(place.path, `there is no ${target.slice(0, 100)} in the schema`);
       found = inside.get(name);
     }
     return found;
@@ -306,8 +315,28 @@ function isNever(schema: unknown): boolean {
   return schema === false || (isJsonObject(schema) && JSON.stringify(schema.not) === '{}');
 }
 
+/** A part of a URI, decoded; unchanged if it is none. */
+function withoutPercents(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    return text;
+  }
+}
+
+/** Whether a value is of a JSON schema type. */
+function isOfType(value: unknown, type: unknown): boolean {
+  if (type === 'integer') return Number.isInteger(value);
+  if (type === 'null') return value === null;
+  if (type === 'array') return Array.isArray(value);
+  return type === 'object' ? isJsonObject(value) : typeof value === type;
+}
+
 function refuseUnsupported(schema: JsonObject, path: string): void {
-  const refused = unsupported.find((keyword) => Object.hasOwn(schema, keyword) && schema[keyword] !== false);
+  // `false` switches most of them off.
+  const refused = unsupported.find(
+    (keyword) => Object.hasOwn(schema, keyword) && (schema[keyword] !== false || keyword === 'contains'),
+  );
   if (refused !== undefined)
     throw wrong(path, `"${refused}" is not supported; leave it out, and check the answer by it`);
 }

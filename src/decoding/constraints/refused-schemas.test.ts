@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { z } from 'zod';
-import { ByteMachine } from './byte-machine.ts';
+import { ByteMachine, type MachineState } from './byte-machine.ts';
 import { schemaGrammar } from './json-schema.ts';
 
 describe('schemas', () => {
@@ -25,6 +25,9 @@ describe('schemas', () => {
       { allOf: [{}, {}] },
       { anyOf: [] },
       { enum: 'a' },
+      { enum: ['a', 1.5], type: 'integer' },
+      { const: 'a', type: ['integer', 'null'] },
+      { type: 'array', contains: false },
       { $ref: '#' },
       { $ref: 'https://example.org' },
       { $ref: '#/$defs/none' },
@@ -61,5 +64,19 @@ describe('schemas', () => {
     expect(() => schemaGrammar(z.toJSONSchema(z.int().multipleOf(5)))).toThrow(/"multipleOf" .* leave it out/);
     expect(() => schemaGrammar({ pattern: '(?=a)' })).toThrow(/pattern .*"\(\?=a\)" is not supported; use groups/);
     expect(() => schemaGrammar(z.toJSONSchema(z.never()))).toThrow(/accepts nothing; leave it out/);
+  });
+
+  it('list values of their type, and refer to encoded names', () => {
+    const accepts = (schema: unknown, text: string): boolean => {
+      const machine = new ByteMachine(schemaGrammar(schema));
+      let state: MachineState | null = machine.start;
+      for (const byte of new TextEncoder().encode(text)) state = state && machine.step(state, byte);
+      return state?.accepts === true;
+    };
+    const listed = { enum: [1, 'a', null, 2], type: ['integer', 'null'] };
+    expect(['1', 'null', '2', '"a"'].map((text) => accepts(listed, text))).toEqual([true, true, true, false]);
+    const definitions = { 'Part<A/B>': { type: 'boolean' } };
+    for (const $ref of ['#/definitions/Part%3CA~1B%3E', '#/definitions/Part<A~1B>'])
+      expect(accepts({ $ref, definitions }, 'true')).toBe(true);
   });
 });

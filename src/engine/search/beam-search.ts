@@ -170,7 +170,10 @@ export function beamMethod(beams: number, options: BeamMethodOptions = {}): Deco
 }
 
 function beamContinuation(prompt: ReadPrompt, beams: number, options: BeamMethodOptions): Continuation {
-  const { engine, state: kept } = prompt;
+  const { engine, state: kept, sampler } = prompt;
+  if (sampler.isConstrained) {
+    throw new LinnetError('INPUT', 'a beam search follows no grammar or schema; leave out the schema or the search');
+  }
   let search: TextSearch | undefined;
   /** The next token of every hypothesis; its state becomes the hypothesis's when node 0 is committed. */
   let requests: readonly StepRequest[] = [];

@@ -26,7 +26,7 @@ export const runShape = {
   data: described(
     z.array(filledText).min(1).readonly(),
     'sources',
-    '.txt and .jsonl files, or npm:PACKAGE; tables of examples as .jsonl, .csv or .tsv',
+    '.txt and .jsonl files, npm:PACKAGE, or - for standard input; finetune: also tables of examples, as .jsonl, .csv or .tsv',
   ),
   field: described(filledText.default('text'), 'name', 'field of .jsonl lines that holds the text'),
   heldOut: described(whole().default(0), 'count', 'hold out this many last documents for evaluation'),

@@ -2,6 +2,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { runFolderOf } from '../../files/run-folder.ts';
 import { requireFree } from '../../files/written-folder.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { lockFolder } from '../../files/folder-lock.ts';
@@ -91,8 +92,8 @@ export async function runPlan<Details extends object = object>(
   prepare: (settings: TrainingSettings) => Promise<TrainingPlan<Details>>,
 ): Promise<TrainingResult<Details>> {
   const { out, replace, resume } = options;
-  await requireFree(out, replace);
-  const folder = runFolder(options);
+  const folder = runFolderOf(options);
+  await requireFree(out, replace, folder);
   const requireResume = (): void => {
     if (!isRecorded(folder) || resume) return;
     const kept = replace ? '; `replace` covers only the result: to start over, remove the run' : '';
@@ -105,10 +106,6 @@ export async function runPlan<Details extends object = object>(
   await using _lock = await lockFolder(folder);
   requireResume();
   return await recordedTraining(options, hooks, folder, settings, await prepare(settings));
-}
-
-function runFolder({ run, out }: TrainingOptions): string {
-  return run ?? `${out.replace(/\/+$/, '')}.run`;
 }
 
 function isRecorded(folder: string): boolean {
@@ -204,7 +201,7 @@ async function recordedTraining<Details extends object>(
 
 /** The recorded configuration of a resumed run, else empty. */
 export async function resumedConfiguration(options: TrainingOptions): Promise<Readonly<Record<string, JsonValue>>> {
-  const folder = runFolder(options);
+  const folder = runFolderOf(options);
   return options.resume && isRecorded(folder) ? (await readRunRecord(folder)).configuration : {};
 }
 

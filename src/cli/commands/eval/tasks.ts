@@ -143,6 +143,7 @@ export const evalTasks = defineCommand({
   ],
   arguments: { models: requiredList(folderPath, 'folders of models, exported or not, or of stored results') },
   options: taskOptions,
+  writes: ['writeRequests'],
   async run(context, { models, ...options }) {
     const stored = await Promise.all(models.map((path) => ifFound(readResults(path)).then((results = []) => results)));
     const { tasks: names, data, writeRequests: requestFile } = options;
