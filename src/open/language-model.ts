@@ -8,7 +8,7 @@ import type { Snapshot } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
 import type { ExportManifest } from '../export/manifest.ts';
-import { requireText, requireTexts } from '../files/arguments.ts';
+import { requireKind, requireText, requireTexts } from '../files/arguments.ts';
 import type { LinearizeOptions } from '../models/linearization/linearize.ts';
 import type { MedusaHeads } from '../models/medusa/medusa-heads.ts';
 import { type AutoregressiveModel, type CausalModel, decoderOf, type EncoderDecoderModel } from '../models/model.ts';
@@ -192,9 +192,15 @@ export class LanguageModel extends Writer<CausalModel, LanguageModel> {
 
   /**
    * Answers a conversation, as the chat template of the model says.
-   * @throws LinnetError `CONFIG` for a model without a chat template; later as `Session.run`
+   * @throws LinnetError `CONFIG` for a model without a chat template, `INPUT` for anything but messages; later as `Session.run`
    */
   chat(messages: readonly ChatMessage[], options?: TextOptions): TextPieces {
+    const given: unknown = messages;
+    if (!Array.isArray(given))
+      throw new LinnetError('INPUT', 'the messages are no list, expected [{ role, content }, …]');
+    for (const [index, message] of given.entries()) {
+      requireKind(message, `message ${index}`, ['role'], 'an object with `role` and `content`');
+    }
     if (this.template !== undefined) return this.session().continuePrompt({ messages }, options);
     throw new LinnetError('CONFIG', `${this.origin} has no chat template; use generate to continue texts`);
   }

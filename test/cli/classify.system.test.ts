@@ -129,6 +129,20 @@ describe('a regression head', () => {
     expect((await linnet(...wrong)).stderr).toMatch(/tells other, same apart and cannot learn numbers/);
     const words = ['finetune', at('numbers'), ...data, ...more, '--out', at('refused')];
     expect((await linnet(...words)).stderr).toMatch(/pairs.jsonl:1 has the label "same"; regression expects a number/);
+    await writeFile(at('empty.csv'), 'first,label\na,\nb,1\n');
+    const empty = [
+      'finetune',
+      at('gpt2'),
+      '--data',
+      at('empty.csv'),
+      '--text-field',
+      'first',
+      '--objective',
+      'classify',
+    ];
+    expect((await linnet(...empty, ...more, '--out', at('no'))).stderr).toMatch(/empty.csv:2 has an empty label/);
+    const over = ['classify', at('pairs'), '--data', at('pairs.jsonl'), '--out', at('pairs.jsonl')];
+    expect((await linnet(...over)).stderr).toMatch(/--out would replace .*pairs.jsonl, which is read/);
     const smoothed = ['finetune', at('numbers'), ...numbers, ...more, '--label-smoothing', '0.1', '--out', at('no')];
     expect((await linnet(...smoothed)).exitCode).toBe(2);
   });

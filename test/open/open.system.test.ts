@@ -317,6 +317,9 @@ describe('chat', () => {
     await writeFile(file, JSON.stringify(Object.assign({}, config, { chat_template: template })));
     await using model = await open(at('chatty'));
     expect(model.canChat).toBe(true);
+    for (const wrong of [null, 'hi', [null], [{ content: 'ab' }]]) {
+      expect(await errorCode(() => Reflect.apply(model.chat.bind(model), undefined, [wrong]))).toBe('INPUT');
+    }
     const generated = model.chat([{ role: 'user', content: 'ab' }], { maxTokens: 3 });
     await generated.text();
     expect(generated.generation.promptTokens).toBe(4);

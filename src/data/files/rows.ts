@@ -2,6 +2,7 @@
 import { extname } from 'node:path';
 import { LinnetError } from '../../errors.ts';
 import { isJsonObject, parseJson } from '../../files/json-object.ts';
+import { quoteName } from '../../files/name-list.ts';
 import { parseDelimited } from './delimited.ts';
 import { readParquetRows, type Row, type SourcedRow } from './parquet-rows.ts';
 import { readLines, readTextFile } from './text-file.ts';
@@ -76,6 +77,8 @@ async function* readTable(
   const [first] = rows;
   if (first === undefined) throw new LinnetError('FORMAT', `${path} is empty; expected a line of column names`);
   const names = hasHeader ? first.values : first.values.map((_, column) => String(column + 1));
+  const repeated = names.find((name, column) => name !== '' && names.indexOf(name) < column);
+  if (repeated !== undefined) throw new LinnetError('FORMAT', `${path} has two columns ${quoteName(repeated)}`);
   for (const { values, line } of hasHeader ? rows.slice(1) : rows) {
     const source = `${path}:${line}`;
     if (values.length !== names.length) {

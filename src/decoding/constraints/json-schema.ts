@@ -25,6 +25,7 @@ import {
   stringOf,
 } from './pattern.ts';
 import { matchingString } from './regular-expression.ts';
+import { referenced } from './schema-references.ts';
 
 /** A schema's bounds. */
 const most = { bytes: 128 << 10, depth: 48, schemas: 2_000, length: 10_000, items: 1_000 };
@@ -193,25 +194,15 @@ class SchemaReader {
     if (typeof target !== 'string' || !(target === '#' || target.startsWith('#/'))) {
       throw wrong(place.path, '"$ref" must begin with #, a place in the same schema');
     }
+    const found = referenced(this.#schema, target);
+    if (found === undefined) throw wrong(place.path, `there is no ${target.slice(0, 100)} in the schema`);
     const name = `ref ${this.#scope}${target}`;
     if (place.headOf !== undefined) this.#heads.get(place.headOf)?.add(name);
     if (!this.#heads.has(name)) {
       this.#heads.set(name, new Set());
-      this.#rules.set(name, this.#read(this.#find(target, place), { path: target.slice(1), headOf: name }));
+      this.#rules.set(name, this.#read(found.schema, { path: target.slice(1), headOf: name }));
     }
     return rule(name);
-  }
-
-  #find(target: string, place: Place): unknown {
-    let found: unknown = this.#schema;
-    for (const key of target.split('/').slice(1)) {
-      const inside = new Map<string, unknown>(Object.entries(found ?? {}));
-      const names = [key, withoutPercents(key)].map((one) => one.replaceAll('~1', '/').replaceAll('~0', '~'));
-      const name = names.find((one) => inside.has(one));
-      if (name === undefined) throw wrong(place.path, `there is no ${target.slice(0, 100)} in the schema`);
-      found = inside.get(name);
-    }
-    return found;
   }
 
   #ofTypes(schema: JsonObject, place: Place): Pattern {
@@ -313,15 +304,6 @@ class SchemaReader {
 /** Whether a schema accepts nothing: false, or as zod writes it. */
 function isNever(schema: unknown): boolean {
   return schema === false || (isJsonObject(schema) && JSON.stringify(schema.not) === '{}');
-}
-
-/** A part of a URI, decoded; unchanged if it is none. */
-function withoutPercents(text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    return text;
-  }
 }
 
 /** Whether a value is of a JSON schema type. */

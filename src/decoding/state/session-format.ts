@@ -242,7 +242,8 @@ function checkHeader(
   if (header.fingerprint !== fingerprint) {
     throw new LinnetError(
       'MISMATCH',
-      `${source} is the session of another model: its fingerprint is ${header.fingerprint.slice(0, 64)}, the model's ${fingerprint}`,
+      `${source} is the session of another model: its fingerprint is ${header.fingerprint.slice(0, 64)}, the model's ${fingerprint}; ` +
+        'it belongs to one model in one storage type: open that one, or read the text again',
     );
   }
   if (header.mixers !== JSON.stringify(model.mixers)) {

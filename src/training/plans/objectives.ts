@@ -173,6 +173,8 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
   },
   async classify(folder, options, settings) {
     const all = await readLabelledTexts(options.data, labelledFields(options));
+    const unlabelled = all.find(({ label }) => label.trim() === '');
+    if (unlabelled !== undefined) throw new LinnetError('FORMAT', `${unlabelled.source} has an empty label`);
     const labels = labelsOf(all);
     if (labels.length < 2) {
       throw new LinnetError(

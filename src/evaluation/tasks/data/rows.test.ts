@@ -40,6 +40,7 @@ describe('rows of text files', () => {
     ['number.jsonl', '{"a":1}\n7\n', /number\.jsonl:2 is not a JSON object/],
     ['binary.jsonl', Uint8Array.of(0x7b, 0xff, 0xfe, 0x0a), /binary\.jsonl:1 is not UTF-8/],
     ['empty.csv', '', /empty\.csv is empty/],
+    ['twice.csv', 'a,b,a\n1,2,3\n', /two columns "a"/],
     ['short.csv', 'a,b\n1,2\n3\n', /short\.csv:3 has 1 values; the first line has 2/],
     ['open.csv', 'a,b\n1,"2\n', /open\.csv:2/],
     ['quote.csv', 'a,b\n1,2"3\n', /quote\.csv:2/],
