@@ -116,7 +116,8 @@ export class LinnetLanguageModel extends OpenedOnce implements LanguageModelV3 {
   override async [Symbol.asyncDispose](): Promise<void> {
     const ready = this.#ready;
     this.#ready = undefined;
-    await (await ready?.parts)?.runner.close();
+    // Callers get a failure to start.
+    await (await ready?.parts.catch(() => undefined))?.runner.close();
     await super[Symbol.asyncDispose]();
   }
 

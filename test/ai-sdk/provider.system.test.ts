@@ -236,6 +236,13 @@ describe('linnet/ai-sdk', () => {
   });
 });
 
+it('a format of calls that there is not is refused at each call, and the model closes', async () => {
+  const model = inProcess({ toolFormat: 'nothing' });
+  for (let call = 0; call < 2; call++)
+    await expect(generateText({ model, prompt: 'a', maxRetries: 0 })).rejects.toMatchObject({ name: 'LinnetError' });
+  await model.dispose();
+});
+
 it('first calls share one runner, which many may wait for', async () => {
   const model = inProcess({ parallel: 1 });
   const order: number[] = [];
