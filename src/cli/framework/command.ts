@@ -227,11 +227,11 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
       for (const key of definition.writes ?? []) {
         const file = chosenText[key];
         if (typeof file !== 'string') continue;
+        await requireWritable(file);
         const others = Object.entries({ ...positional, ...chosenText }).filter(([name]) => name !== key);
         if (others.flatMap(([, value]) => value).some((value) => isPath(value, file))) {
           throw new UsageError(`${flagName(key)} would replace ${file}, which is read; name another file`);
         }
-        await requireWritable(file);
         await tidyUp(context, file);
       }
       if (definition.options.device === engineOptions.device && chosenText.device === 'webgpu' && imitatesGpu()) {
