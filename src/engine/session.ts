@@ -3,16 +3,16 @@
  * library, the command line, the AI SDK and the server's dialects all write texts through sessions.
  */
 import type { Grammars } from '../decoding/constraints/grammar-constraint.ts';
-import type { SamplerInput } from '../decoding/sampler.ts';
+import { Sampler, type SamplerInput } from '../decoding/sampler.ts';
 import type { LearnedByOwner } from '../decoding/speculation/drafters/registry.ts';
 import type { SequenceState } from '../decoding/state/sequence-state.ts';
 import type { Snapshot } from '../decoding/state/session-format.ts';
 import type { StepEngine } from '../decoding/step-engine.ts';
 import { LinnetError } from '../errors.ts';
-import { requireKind, requireOptions, requirePath, requireWhole } from '../files/arguments.ts';
+import { requireKind, requireOptions, requirePath } from '../files/arguments.ts';
 import { inspection } from '../files/inspection.ts';
 import type { AutoregressiveModel } from '../models/model.ts';
-import { Random, type RandomState } from '../random.ts';
+import type { RandomState } from '../random.ts';
 import { endOfTurn } from '../tokenizer/text-ends.ts';
 import type { Thinking } from './thinking/thinking.ts';
 import type { ThoughtPart } from './thinking/thought-reader.ts';
@@ -214,14 +214,13 @@ export class Session {
 
   /**
    * A second session with the same text; both continue independently.
-   * @param seed begins the second's random numbers anew; by default both draw the same
-   * @throws LinnetError `INPUT` while a call is running, and for a seed that is no whole number from 0
+   * @param seed begins the second's random numbers anew, once there is a text; by default both draw the same
+   * @throws LinnetError `INPUT` while a call is running, `CONFIG` for a seed that samplers do not take
    */
   fork(seed?: number): Session {
     this.#requireRest();
-    if (seed !== undefined) requireWhole(seed, 'the seed');
+    const random = seed === undefined ? this.#content?.random : new Sampler({ seed }).random.state;
     this.#isShared = true;
-    const random = seed === undefined ? this.#content?.random : new Random(seed).state;
     return new Session(this.#model, this.#content && { ...this.#content, random }, this.#runner);
   }
 

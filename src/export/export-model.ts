@@ -11,7 +11,7 @@ import { EXPORT_FILE, TEMPLATE_FOLDER } from '../checkpoint/folder-files.ts';
 import { hasMedusaHeads, type MedusaWeights, openMedusaHeads } from '../checkpoint/medusa-files.ts';
 import { type SaveCheckpointOptions, writeTokenizerFiles } from '../checkpoint/save-checkpoint.ts';
 import { internalError, LinnetError } from '../errors.ts';
-import { writeFileAtomic } from '../files/atomic.ts';
+import { writeFileAtomic, writeJsonAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
 import { requireDiskRoom } from '../files/disk-room.ts';
 import type { BlockSize } from '../graph/ops/quantized.ts';
@@ -189,7 +189,7 @@ export async function exportModel(dir: string, options: ExportOptions): Promise<
       },
       EXPORT_FILE,
     );
-    await writeFileAtomic(join(folder, EXPORT_FILE), `${JSON.stringify(manifest, undefined, 2)}\n`);
+    await writeJsonAtomic(join(folder, EXPORT_FILE), manifest);
   };
   await writeFolderAtomic(dir, build, { replace });
   if (manifest === undefined) throw internalError('a folder was exported without linnet.json');
@@ -214,10 +214,7 @@ async function joinTemplates(folder: string): Promise<void> {
   await remove(join(folder, TEMPLATE_FOLDER));
   if (found === undefined) return;
   const named = Object.entries(found.templates).map(([name, template]) => ({ name, template }));
-  await writeFileAtomic(
-    join(folder, 'chat_template.json'),
-    `${JSON.stringify({ chat_template: named }, undefined, 2)}\n`,
-  );
+  await writeJsonAtomic(join(folder, 'chat_template.json'), { chat_template: named });
   await rm(join(folder, 'chat_template.jinja'), { force: true });
 }
 

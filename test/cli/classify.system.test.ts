@@ -142,7 +142,7 @@ describe('a regression head', () => {
     ];
     expect((await linnet(...empty, ...more, '--out', at('no'))).stderr).toMatch(/empty.csv:2 has an empty label/);
     const over = ['classify', at('pairs'), '--data', at('pairs.jsonl'), '--out', at('pairs.jsonl')];
-    expect((await linnet(...over)).stderr).toMatch(/--out would replace .*pairs.jsonl, which is read/);
+    expect((await linnet(...over)).stderr).toMatch(/--out is .*pairs.jsonl, which is given elsewhere too/);
     const smoothed = ['finetune', at('numbers'), ...numbers, ...more, '--label-smoothing', '0.1', '--out', at('no')];
     expect((await linnet(...smoothed)).exitCode).toBe(2);
   });

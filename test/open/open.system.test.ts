@@ -199,7 +199,7 @@ describe('sessions', () => {
     const [one, other, again, kept, same] = [await next(1), await next(2), await next(1), await next(), await next()];
     expect(one).not.toBe(other);
     expect([again, same]).toEqual([one, kept]);
-    expect(() => session.fork(-1)).toThrow('the seed is -1');
+    for (const seed of [-1, 2 ** 32]) expect(await errorCode(() => session.fork(seed))).toBe('CONFIG');
   });
 
   it('go on where they ended, forked, saved and loaded', async () => {

@@ -230,7 +230,7 @@ export function defineCommand<A extends ParameterShape, O extends ParameterShape
         await requireWritable(file);
         const others = Object.entries({ ...positional, ...chosenText }).filter(([name]) => name !== key);
         if (others.flatMap(([, value]) => value).some((value) => isPath(value, file))) {
-          throw new UsageError(`${flagName(key)} would replace ${file}, which is read; name another file`);
+          throw new UsageError(`${flagName(key)} is ${file}, which is given elsewhere too; name another file`);
         }
         await tidyUp(context, file);
       }

@@ -157,7 +157,8 @@ export interface BeamMethodOptions extends Omit<SearchOptions, 'maxTokens'> {
  * Beam search: the text is the best of W hypotheses. They fork the state, at the same cost after any text, and a step reads one
  * token for each. Ignores the sampler: nothing is drawn.
  * @param beams W, hypotheses
- * @throws LinnetError `INPUT` if W is not a whole number of at least 1
+ * @throws LinnetError `INPUT` if W is not a whole number of at least 1; with the first piece, for a schema, which a search
+ *   cannot follow
  * @example
  * ```ts
  * await using model = await open('runs/augmented');
