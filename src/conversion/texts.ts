@@ -83,8 +83,12 @@ export async function calibrationTexts(
   tokenizer: Tokenizer,
   { count = calibrated.count, length = calibrated.length }: { readonly count?: number; readonly length?: number } = {},
 ): Promise<Int32Array[]> {
-  const packed = await packDocuments(training.slice(0, 16 * count), tokenizer, { length });
-  const texts = [...packed.starts].slice(0, count).map((start) => packed.tokens.slice(start, start + length));
+  const { starts, counts, tokens } = await packDocuments(training.slice(0, 16 * count), tokenizer, {
+    length,
+    remainder: 'pad',
+  });
+  const whole = [...starts].filter((_, row) => counts[row] >= length);
+  const texts = whole.slice(0, count).map((start) => tokens.slice(start, start + length));
   if (texts.length > 0) return texts;
   throw new LinnetError('INPUT', `calibration needs a text of ${length} tokens; give more data`);
 }

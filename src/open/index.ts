@@ -127,7 +127,7 @@ export async function open(
     const template =
       chatTemplate === undefined
         ? await readChatTemplate(origin, tokenizer)
-        : await openChatTemplate(chatTemplate, tokenizer, '--chat-template');
+        : await openChatTemplate(chatTemplate, tokenizer, '`chatTemplate`');
     return { ...around, tokenizer, template };
   };
   if (!(await isExport(folder))) {

@@ -166,6 +166,17 @@ describe('finetune', () => {
     });
   });
 
+  it('refuses to resume from other weights, and says so', async () => {
+    const model = describeModel(tinyConfig('llama'));
+    const parameters = initializeParameters(model, new Random(2), 0.3);
+    const tokenizerFiles = tokenizerFileContents(byteTokenizerFiles());
+    await saveModel(at('reweighted'), { model, parameters }, { tokenizerFiles });
+    const options = { ...settings, data: [at('song.jsonl')], steps: 4, out: at('of other weights') };
+    await finetune(at('llama'), options);
+    const other = finetune(at('reweighted'), { ...options, steps: 5, resume: true, replace: true });
+    await expect(other).rejects.toThrow(/another model.*\nweights: was "\w+"?…?, is "\w+"?…?$/);
+  });
+
   it('has a run folder to itself', async () => {
     const options = { ...settings, data: [at('song.jsonl')], steps: 4, out: at('alone') };
     // Either may come first.
@@ -180,6 +191,8 @@ describe('finetune', () => {
     [{ warmup: 2, warmupShare: 0.1 }, '`warmup` and `warmupShare` exclude each other'],
     [{ loraTrain: ['norms' as const] }, '`loraTrain` needs `lora`'],
     [{ sourceField: 'source' }, 'go together'],
+    [{ textField: 'sentence' }, 'the objective causal reads no `textField`'],
+    [{ sourceField: 'a', targetField: 'b' }, 'the objective causal reads no `sourceField`'],
     [{ batch: 0 }, '`batch`'],
     [{ objective: 'masked' as const }, 'needs a model of kind "encoder"'],
   ])('refuses %j', async (wrong, message) => {

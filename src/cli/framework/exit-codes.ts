@@ -7,7 +7,7 @@ export const exitCodes = {
   negative: { code: 1, meaning: 'the command ran and answers no (a leak was found, a comparison failed)' },
   usage: { code: 2, meaning: 'the command line is wrong' },
   input: { code: 3, meaning: 'a file, model, text or configuration cannot be used' },
-  engine: { code: 4, meaning: 'ONNX Runtime failed or lacks the device' },
+  engine: { code: 4, meaning: 'ONNX Runtime failed or lacks the device, or a loss is not finite' },
   internal: { code: 70, meaning: 'a bug in linnet' },
   unwritten: { code: 74, meaning: 'the output could not be written (the disk is full, read-only or broken)' },
   interrupted: { code: 130, meaning: 'stopped by Ctrl-C or SIGTERM' },

@@ -117,7 +117,9 @@ async function digestOf(value: StoredParameter): Promise<string> {
 function distillation(options: DistillOptions) {
   const parsed = parseOptions(distillSchema, options);
   const checked = settingsOf(parsed);
-  if (parsed.recompute && parsed.stage !== 'logits') throw new OptionsError('`recompute` needs stage logits');
+  for (const name of ['recompute', 'teacherTop'] as const) {
+    if (parsed[name] && parsed.stage !== 'logits') throw new OptionsError(`\`${name}\` needs stage logits`);
+  }
   refuseLabelSmoothing(checked);
   const prepare =
     (taught: ModelWeights<CausalModel>, converted: ModelWeights<CausalModel>, reads: boolean) =>

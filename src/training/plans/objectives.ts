@@ -32,6 +32,8 @@ const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as
 /** An objective of fine-tuning. */
 export type ObjectiveName = (typeof objectiveNames)[number];
 
+const fields = { ...labelShape, ...pairShape };
+
 export const objectiveShape = {
   objective: described(
     z.enum(objectiveNames).optional(),
@@ -40,8 +42,16 @@ export const objectiveShape = {
       'labels of texts; regress: numbers of texts (default: by the kind of model; for classifiers, by the head)',
   ),
   ...recomputeShape,
-  ...labelShape,
-  ...pairShape,
+  ...fields,
+};
+
+/** The options of fields that an objective reads. */
+const readFields: Readonly<Record<ObjectiveName, object>> = {
+  causal: {},
+  masked: {},
+  seq2seq: pairShape,
+  classify: labelShape,
+  regress: labelShape,
 };
 
 type ObjectiveOptions = TrainingOptions & z.output<z.ZodObject<typeof objectiveShape>>;
@@ -86,6 +96,12 @@ export async function prepareObjective(
   const objective = await objectiveOf(folder, options);
   if (options.recompute && objective !== 'causal') {
     throw new OptionsError(`\`recompute\` is for models that predict the next token; the objective is ${objective}`);
+  }
+  const defaults = z.object(fields).parse({});
+  for (const name of Object.keys(fields) as (keyof typeof fields)[]) {
+    if (options[name] !== defaults[name] && !(name in readFields[objective])) {
+      throw new OptionsError(`the objective ${objective} reads no \`${name}\`; leave it out`);
+    }
   }
   return await preparations[objective](folder, options, settings, load);
 }
@@ -179,7 +195,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     if (labels.length < 2) {
       throw new LinnetError(
         'CONFIG',
-        `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs at least two different labels`,
+        `${labels.length === 0 ? 'there are no texts' : `all texts have the label ${JSON.stringify(labels[0])}`}; a classifier needs at least two different labels`,
       );
     }
     const summary = `texts of ${formatCount(labels.length)} classes`;

@@ -147,7 +147,8 @@ async function recordedTraining<Details extends object>(
   if (cost !== undefined) requireMemory(cost, settings, limit);
   const { rows, length } = trained.dataset;
   const read = { summary, rows, length, fingerprint: trained.dataset.fingerprint() };
-  const described = plainJson({ model: trained.model.toJson(), settings, data, heldOut, read, ...configuration });
+  const { model, origin: weights } = trained;
+  const described = plainJson({ model: model.toJson(), weights, settings, data, heldOut, read, ...configuration });
   const description = { command: hooks.command ?? [], configuration: described, seed: settings.seed };
   const started = performance.now();
   const result = await recordedWork(folder, description, async (start) => {
@@ -254,7 +255,11 @@ async function describeDifferences(folder: string, configuration: JsonObject): P
   if (recorded === undefined) return '';
   const before = leaves(recorded.record.configuration);
   const now = leaves(configuration);
-  const changed = [...new Set([...before.keys(), ...now.keys()])].filter((key) => before.get(key) !== now.get(key));
+  // Settings that a resumed run may change.
+  const free = new Set(['settings.steps', 'settings.epochs', 'settings.microBatch']);
+  const changed = [...new Set([...before.keys(), ...now.keys()])].filter(
+    (key) => before.get(key) !== now.get(key) && !free.has(key),
+  );
   const lines = changed
     .slice(0, mostListed)
     .map((key) => `${key}: was ${shown(before.get(key))}, is ${shown(now.get(key))}`);

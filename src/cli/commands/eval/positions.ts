@@ -16,15 +16,9 @@ import { fixed, formatBytes, formatCount } from '../../../report/quantities.ts';
 import type { Column } from '../../../report/table.ts';
 import { tokensBefore } from '../../../tokenizer/encode-text.ts';
 import { loadTokenizer, type Tokenizer } from '../../../tokenizer/tokenizer.ts';
-import {
-  defineCommand,
-  engineOptions,
-  optional,
-  requiredList,
-  withDefault,
-  settings,
-} from '../../framework/command.ts';
+import { defineCommand, engineOptions, optional, requiredList, settings } from '../../framework/command.ts';
 import type { WorkHooks } from '../../framework/context.ts';
+import { UsageError } from '../../framework/exit-codes.ts';
 import { called, countList, filePath, integer } from '../../framework/option-values.ts';
 import { formOptions } from '../../options/memory-option.ts';
 import { modelFolder } from '../../options/model-options.ts';
@@ -56,18 +50,18 @@ export const evalPositions = defineCommand({
     ...engineOptions,
     ...settings({
       field: fieldOption,
-      scored: withDefault(integer(2, 1 << 20, 'tokens'), 2048, 'tokens scored after each of --after'),
+      scored: optional(integer(2, 1 << 20, 'tokens'), 'tokens scored after each of --after (default: 2048)'),
     }),
   },
   writesResults: true,
   writes: ['chart'],
-  async run(context, { models, data, field, length: asked, after, scored, chart, memory, plan: onlyPlan, ...compile }) {
-    const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
+  async run(context, { scored: given, ...asked }) {
+    const { models, data, field, after, chart, memory, plan: onlyPlan, ...compile } = asked;
+    if (given !== undefined && after === undefined) throw new UsageError('--scored needs --after');
+    const scored = given ?? 2048;
+    const length = asked.length ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {
-      throw new LinnetError(
-        'INPUT',
-        '--chart shows ranges of positions, which --after does not measure; leave out one',
-      );
+      throw new UsageError('--chart shows ranges of positions, which --after does not measure; leave out one');
     }
     const lengths = after?.map((depth) => depth + scored) ?? [length];
     const planOf = (folder: string): Promise<FormPlan> =>

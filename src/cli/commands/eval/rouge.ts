@@ -68,6 +68,7 @@ async function readTexts(file: string, field: string): Promise<string[]> {
   const isJson = file.toLowerCase().endsWith('.jsonl');
   const texts: string[] = [];
   for await (const { text: line, number } of readLines(file, 16 << 20)) {
+    if (isJson && line.trim() === '') continue;
     texts.push(isJson ? fieldOf(line, field, `${file}:${number}`) : line);
   }
   return texts;
