@@ -84,6 +84,7 @@ describe('eval perplexity', () => {
     [[], 2, 'USAGE'],
     [['--data', 'x.txt', '--length', '1'], 2, 'USAGE'],
     [['--data', 'x.txt', '--length', '8', '--stride', '9'], 2, 'USAGE'],
+    [['--data', 'x.jsonl', '--length', '8', '--stride', '4'], 2, 'USAGE'],
     [['--data', 'x.txt', '--documents', '3-1'], 2, 'USAGE'],
     [['--data', 'x.txt', '--documents', '0-1', '--limit-documents', '2'], 2, 'USAGE'],
   ])('refuses %j', async (words, exitCode, code) => {

@@ -31,8 +31,12 @@ export function toldThoughts(thoughts = ''): Pick<ChatMessage, 'reasoning_conten
   return thoughts === '' ? {} : { reasoning_content: thoughts, thinking: thoughts };
 }
 
-/** A message's call, with its arguments as an object, which templates write as JSON. @param made its arguments are JSON */
-export function templateCall({ id, name, arguments: json }: { id: string; name: string; arguments: string }) {
+/**
+ * A message's call, with its arguments as an object, which templates write as JSON.
+ * @param made its arguments are JSON, or empty for none
+ */
+export function templateCall({ id, name, arguments: given }: { id: string; name: string; arguments: string }) {
+  const json = given.trim() === '' ? '{}' : given;
   let value: unknown = json;
   try {
     checkJsonLimits(new TextEncoder().encode(json), 'a call', { depth: 32 });

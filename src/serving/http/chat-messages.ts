@@ -42,10 +42,11 @@ const messageSchema = z
     tool_calls: maybe(z.array(madeCall).max(128)),
     tool_call_id: maybe(callText),
   })
-  .refine(({ content, tool_calls }) => content !== undefined || (tool_calls ?? []).length > 0, {
-    error: 'expected a text, or parts of type "text"',
-    path: ['content'],
-  });
+  .refine(
+    // An answer may end among its thoughts.
+    ({ content, reasoning_content: thoughts, tool_calls: calls }) => (content ?? thoughts ?? calls?.[0]) !== undefined,
+    { error: 'expected a text, or parts of type "text"', path: ['content'] },
+  );
 
 /** The messages of a request, at least one. */
 export function messagesField(limits: ServerLimits) {

@@ -64,6 +64,7 @@ export function withoutHeldOut<T>(
   what = 'examples',
 ): readonly T[] {
   if (all.length > heldOut) return all.slice(0, all.length - heldOut);
+  if (all.length === 0) throw new LinnetError('INPUT', `the data has no ${what}; give more`);
   throw new LinnetError(
     'INPUT',
     `\`heldOut\` leaves none of the ${all.length} ${what} to train on; give more data or a smaller \`heldOut\``,

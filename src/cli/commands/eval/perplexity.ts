@@ -73,9 +73,13 @@ export const evalPerplexity = defineCommand({
   },
   writesResults: true,
   async run(context, options) {
-    const { models, data, length, stride, mode, documents, limitDocuments, without, memory, plan, field, ...compile } =
+    const { models, data, length, stride, documents, limitDocuments, without, memory, plan, field, ...compile } =
       options;
+    const { mode = windowModeOf(data) } = options;
     const range = selectedRange(documents, limitDocuments);
+    if (stride !== undefined && mode === 'documents') {
+      throw new UsageError('--stride moves windows over plain text; give --mode text too, or leave it out');
+    }
     if (stride !== undefined && stride > length) {
       const most = `expected at most --length, ${length}, or tokens would be skipped`;
       throw new UsageError(`--stride is ${stride}; ${most}`);
@@ -91,7 +95,7 @@ export const evalPerplexity = defineCommand({
         );
       }
       const selected = selectDocuments(context, readDocuments(data, { field }), range);
-      const windowing = { mode: mode ?? windowModeOf(data), length, stride };
+      const windowing = { mode, length, stride };
       const windows = await evaluationData(selected, await loadTokenizer(folder), windowing);
       const form = opened.plan(windows);
       stages.push({ name: folder, ...form });
