@@ -73,9 +73,20 @@ export const evalPerplexity = defineCommand({
   },
   writesResults: true,
   async run(context, options) {
-    const { models, data, length, stride, documents, limitDocuments, without, memory, plan, field, ...compile } =
-      options;
-    const { mode = windowModeOf(data) } = options;
+    const {
+      models,
+      data,
+      length,
+      stride,
+      mode = windowModeOf(options.data),
+      documents,
+      limitDocuments,
+      without,
+      memory,
+      plan,
+      field,
+      ...compile
+    } = options;
     const range = selectedRange(documents, limitDocuments);
     if (stride !== undefined && mode === 'documents') {
       throw new UsageError('--stride moves windows over plain text; give --mode text too, or leave it out');

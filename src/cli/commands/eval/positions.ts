@@ -55,11 +55,11 @@ export const evalPositions = defineCommand({
   },
   writesResults: true,
   writes: ['chart'],
-  async run(context, { scored: given, ...asked }) {
-    const { models, data, field, after, chart, memory, plan: onlyPlan, ...compile } = asked;
+  async run(context, { scored: given, length: asked, ...options }) {
+    const { models, data, field, after, chart, memory, plan: onlyPlan, ...compile } = options;
     if (given !== undefined && after === undefined) throw new UsageError('--scored needs --after');
     const scored = given ?? 2048;
-    const length = asked.length ?? (after === undefined ? 8192 : Math.max(...after) + scored);
+    const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
     if (after !== undefined && chart !== undefined) {
       throw new UsageError('--chart shows ranges of positions, which --after does not measure; leave out one');
     }
