@@ -96,6 +96,16 @@ describe('saveModel and loadCausalModel', () => {
     await expect(loadCausalModel(copy)).rejects.toMatchObject({ code: 'NOT_FOUND' });
   });
 
+  it('reads the names of a model that was saved without its head', async () => {
+    const dir = await store('bare', (tensors) => {
+      for (const [name, tensor] of [...tensors]) {
+        tensors.delete(name);
+        tensors.set(name.replace(/^model\./, ''), tensor);
+      }
+    });
+    expect([...(await loadCausalModel(dir)).parameters.keys()]).toEqual([...plain.parameters.keys()]);
+  });
+
   it('refuses what is no number whenever its pieces are read', async () => {
     const dir = await store('no-number-in-pieces', (tensors) => tensors.get(norm)?.data.set([Number.NaN], 3));
     await using weights = await openModelWeights(dir);

@@ -3,7 +3,7 @@
  * under a temporary name, fsyncs, renames, and fsyncs the parent folder. `written-folder.ts` does the same for folders.
  */
 import { type FileHandle, link, lstat, mkdir, mkdtemp, open, rename, rm, stat } from 'node:fs/promises';
-import { existsSync } from 'node:fs';
+import { existsSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { LinnetError, reasonOf } from '../errors.ts';
@@ -135,11 +135,19 @@ export async function makeFolder(path: string): Promise<boolean> {
   }
 }
 
-/** Makes a folder in the system's temporary one, removed when disposed of. @throws LinnetError `NOT_FOUND` or `PATH` */
+/** Makes a folder in the system's temporary one, removed when disposed of or at the process's end. @throws LinnetError `NOT_FOUND` or `PATH` */
 export async function makeTemporaryFolder(name: string): Promise<{ path: string } & AsyncDisposable> {
   try {
     const path = await mkdtemp(join(tmpdir(), `linnet-${name}-`));
-    return { path, [Symbol.asyncDispose]: () => remove(path) };
+    const clear = (): void => rmSync(path, { recursive: true, force: true });
+    process.on('exit', clear);
+    return {
+      path,
+      async [Symbol.asyncDispose]() {
+        await remove(path);
+        process.off('exit', clear);
+      },
+    };
   } catch (error) {
     throw fileError('use', `${tmpdir()} (TMPDIR can name another folder)`, error);
   }

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { nearName } from './name-list.ts';
+import { nearName, shownValue } from './name-list.ts';
 
 describe('nearName', () => {
   const known = ['maxTokens', 'temperature', 'topK', 'stop'];
@@ -15,4 +15,10 @@ describe('nearName', () => {
   ])('%s → %s', (given, meant) => {
     expect(nearName(given, known)).toBe(meant);
   });
+});
+
+it('shows values that JSON lacks', () => {
+  expect([2n ** 60n, [1n, null], NaN, -Infinity, 'a', undefined].map(shownValue)).toEqual([
+    ...['"1152921504606846976"', '["1",null]', 'NaN', '-Infinity', '"a"', 'undefined'],
+  ]);
 });

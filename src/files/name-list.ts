@@ -25,8 +25,12 @@ export function plainNames(names: readonly string[], limit = 10): string {
 
 /** An unexpected value from a file, as JSON, truncated like names. */
 export function shownValue(value: unknown): string {
-  const text = JSON.stringify(value) ?? String(value);
+  const text = typeof value === 'number' ? String(value) : (JSON.stringify(value, bigAsText) ?? String(value));
   return text.length > LONGEST_NAME ? `${text.slice(0, LONGEST_NAME)}…` : text;
+}
+
+function bigAsText(_: string, value: unknown): unknown {
+  return typeof value === 'bigint' ? String(value) : value;
 }
 
 /**

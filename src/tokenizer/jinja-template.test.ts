@@ -119,6 +119,26 @@ describe('templates within limits', () => {
     expect(new JinjaTemplate(`{{ ${expression} }}`).render({ t })).toBe(expected);
   });
 
+  it.each([
+    ['none', 'None'],
+    ['true', 'True'],
+    ['missing', ''],
+    ['1.5', '1.5'],
+    ['[1, 2.0]', '[1, 2.0]'],
+    ['[]', '[]'],
+    ["{'a': [1, none, {'b': 'c'}], 'd': false}", "{'a': [1, None, {'b': 'c'}], 'd': False}"],
+    [`["it's", 'say "a"', "'\\"", 'é\\\\\\n']`, `["it's", 'say "a"', '\\'"', 'é\\\\\\n']`],
+    ["['\u00a0\u200b\ue000']", "['\\xa0\\u200b\\ue000']"],
+  ])('%s as a text as Python writes it', (value, expected) => {
+    expect(new JinjaTemplate(`{{ ${value} | string }}|{{ ${value} | trim }}`).render({})).toBe(
+      `${expected}|${expected}`,
+    );
+  });
+
+  it('writes lists in capitals, as templates of tools do', () => {
+    expect(new JinjaTemplate("{{ ['a', none] | upper }}{{ 'B' | lower }}").render({})).toBe("['A', NONE]b");
+  });
+
   it('name months in English on a machine that speaks French, at a fixed time too', () => {
     class French extends Intl.DateTimeFormat {
       constructor(languages?: string, options?: Intl.DateTimeFormatOptions) {

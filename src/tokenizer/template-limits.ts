@@ -3,8 +3,8 @@
  * written length of a value is known, and bounded, when it is made: a list that holds itself twice, fifty times over, is
  * refused before anything writes it. Only namespaces change, and they are never written.
  */
-import { type Environment, Interpreter, type RuntimeValue } from '@huggingface/jinja';
-import { setMethod } from './template-methods.ts';
+import { Environment, Interpreter, type RuntimeValue } from '@huggingface/jinja';
+import { isRuntimeValue, setMethod, textFilters } from './template-methods.ts';
 
 /** One rendering's limits. */
 export interface TemplateLimits {
@@ -111,13 +111,21 @@ export class LimitedInterpreter extends Interpreter {
   override evaluate(part: Part | undefined, environment: Environment): RuntimeValue {
     this.#spend(1);
     if (part !== undefined) this.#meet(part);
-    const result = super.evaluate(part, environment);
+    const result = this.#filtered(part, environment) ?? super.evaluate(part, environment);
     if (part !== undefined) setMethod(result, this.#methods.get(part), this.#limits.characters);
     if (result.type === 'NamespaceValue') result.type = 'Namespace'; // nothing writes a value of this type
     const use = (part && this.#uses.get(part)) ?? 'named';
     this.#judge(result, part !== undefined && workingParts.has(part.type) ? afterWork[use] : use);
     if (part !== undefined && this.#arguments.has(part)) this.#judgeArgument(result, this.#arguments.get(part));
     return result;
+  }
+
+  /** The value of a filter that this project has itself. */
+  #filtered(part: Part | undefined, environment: Environment): RuntimeValue | undefined {
+    const filter = part?.type === 'FilterExpression' && isPart(part.filter) ? part.filter : undefined;
+    const name = filter?.type === 'Identifier' ? String(filter.value) : '';
+    if (!Object.hasOwn(textFilters, name) || !isPart(part?.operand)) return undefined;
+    return new Environment().set('text', textFilters[name](this.evaluate(part.operand, environment)));
   }
 
   #spend(units: number): void {
@@ -222,10 +230,6 @@ export class LimitedInterpreter extends Interpreter {
 
 function isPart(value: unknown): value is Part {
   return typeof value === 'object' && value !== null;
-}
-
-function isRuntimeValue(value: unknown): value is RuntimeValue {
-  return typeof value === 'object' && value !== null && 'type' in value && 'value' in value;
 }
 
 function filterName({ value, callee }: Part): unknown {

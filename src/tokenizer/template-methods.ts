@@ -1,6 +1,6 @@
-/** Text methods in templates with Python's behavior, where the template library differs or has no bounds. */
+/** Text methods and filters in templates with Python's behavior, where the template library differs or has no bounds. */
 import { Environment, type RuntimeValue } from '@huggingface/jinja';
-import { pythonSpace } from './python-text.ts';
+import { pythonSpace, strip } from './python-text.ts';
 
 type TextMethod = (text: string, given: readonly unknown[], most: number) => string;
 
@@ -19,6 +19,58 @@ export function setMethod(value: RuntimeValue, name: unknown, most: number): voi
     name,
     new Environment().set(name, (...given: readonly unknown[]) => methods[name](text, given, most)),
   );
+}
+
+/** Filters that write any value as a text. */
+export const textFilters: Readonly<Record<string, (value: RuntimeValue) => string>> = {
+  string: written,
+  trim: (value) => strip(written(value)),
+  upper: (value) => written(value).toUpperCase(),
+  lower: (value) => written(value).toLowerCase(),
+};
+
+/** `str(value)`; an undefined one is empty. */
+function written(runtime: RuntimeValue): string {
+  const { type, value } = runtime;
+  if (type === 'UndefinedValue') return '';
+  return typeof value === 'string' ? value : shown(runtime);
+}
+
+/** `repr(value)`. */
+function shown(runtime: unknown): string {
+  if (!isRuntimeValue(runtime) || runtime.type === 'Namespace') throw new Error('Cannot convert a namespace to a text');
+  const { type, value } = runtime;
+  if (typeof value === 'string') return quoted(value);
+  if (typeof value === 'boolean') return value ? 'True' : 'False';
+  if (value === null || value === undefined) return 'None';
+  if (Array.isArray(value)) return `[${value.map(shown).join(', ')}]`;
+  if (value instanceof Map) {
+    const entries: Iterable<readonly [unknown, unknown]> = value.entries();
+    return `{${Array.from(entries, ([key, entry]) => `${quoted(String(key))}: ${shown(entry)}`).join(', ')}}`;
+  }
+  if (typeof value !== 'number') throw new Error('Cannot convert a function to a text');
+  return type === 'FloatValue' && Number.isInteger(value) ? value.toFixed(1) : String(value);
+}
+
+export function isRuntimeValue(value: unknown): value is RuntimeValue {
+  return typeof value === 'object' && value !== null && 'type' in value && 'value' in value;
+}
+
+function quoted(text: string): string {
+  const mark = text.includes("'") && !text.includes('"') ? '"' : "'";
+  const inner = text.replace(/[\\\p{C}\p{Zl}\p{Zp}]|(?! )\p{Zs}|['"]/gu, (letter) => {
+    if (letter === "'" || letter === '"') return letter === mark ? `\\${letter}` : letter;
+    return Object.hasOwn(shortEscapes, letter) ? shortEscapes[letter] : numericEscape(letter);
+  });
+  return mark + inner + mark;
+}
+
+const shortEscapes: Readonly<Record<string, string>> = { '\\': '\\\\', '\n': '\\n', '\r': '\\r', '\t': '\\t' };
+
+function numericEscape(letter: string): string {
+  const code = (letter.codePointAt(0) ?? 0).toString(16);
+  if (code.length <= 2) return `\\x${code.padStart(2, '0')}`;
+  return code.length <= 4 ? `\\u${code.padStart(4, '0')}` : `\\U${code.padStart(8, '0')}`;
 }
 
 /** `str.strip(chars)` and its halves: without characters, or with None, removes white space. */

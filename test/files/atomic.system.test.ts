@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
 import { mkdir, readdir, readFile, rename, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -20,6 +21,18 @@ it('names TMPDIR where temporary files have no folder', async () => {
   vi.stubEnv('TMPDIR', join(await scratchFolder(), 'missing'));
   await expect(makeTemporaryFolder('test')).rejects.toThrow(/missing \(TMPDIR can name another folder/);
   vi.unstubAllEnvs();
+});
+
+it('removes temporary folders when the process ends early', async () => {
+  const source = JSON.stringify(fileURLToPath(new URL('../../src/files/atomic.ts', import.meta.url)));
+  const program = `const { makeTemporaryFolder } = await import(${source});
+    console.log((await makeTemporaryFolder('test')).path); setTimeout(() => process.exit(130), 10);`;
+  const child = spawn(process.execPath, ['--import', 'tsx', '--input-type=module', '-e', program]);
+  const printed: string[] = [];
+  child.stdout.setEncoding('utf8').on('data', (text: string) => printed.push(text));
+  expect(await new Promise((resolve) => child.on('close', resolve))).toBe(130);
+  expect(printed.join('')).toContain('linnet-test-');
+  expect(existsSync(printed.join('').trim())).toBe(false);
 });
 
 describe('makeFolder', () => {

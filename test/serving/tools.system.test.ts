@@ -66,24 +66,6 @@ it('/apply-template shows functions and variables as a chat has them', async () 
   expect(await response.json()).toEqual({ prompt: '2 plain ab' });
 });
 
-it('answers may be sent back that ended among their thoughts, or with calls without arguments', async () => {
-  const source =
-    '{% for m in messages %}[{{ m.reasoning_content }}|{{ m.content }}' +
-    '{% for c in m.tool_calls or [] %}{% for k, v in c.function.arguments | items %}{{ k }}{% endfor %}.{% endfor %}]{% endfor %}';
-  await using shown = await openTiny(source);
-  const { server } = await serve(shown, { toolFormat: 'hermes' });
-  const call = { id: 'a', type: 'function', function: { name: 'clock', arguments: '' } };
-  const body = {
-    messages: [
-      { role: 'assistant', content: null, reasoning_content: 'a' },
-      { role: 'assistant', content: null, tool_calls: [call] },
-    ],
-  };
-  const headers = { 'content-type': 'application/json' };
-  const response = await fetch(`${server.url}/apply-template`, { method: 'POST', headers, body: JSON.stringify(body) });
-  expect(await response.json()).toEqual({ prompt: '[a|][|.]' });
-});
-
 describe('chats that call functions', () => {
   it('make 200 of 200 valid calls where they must, in every format, also when they are drafted', async () => {
     const answers = { count: 0 };

@@ -2,7 +2,7 @@
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
-import { plainNames, quoteName } from '../../files/name-list.ts';
+import { listNames, plainNames, quoteName } from '../../files/name-list.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { longestLength } from '../rows/longest.ts';
 import {
@@ -59,6 +59,7 @@ export async function readLabelledTexts(
   { text, pair, label }: LabelledFields,
 ): Promise<LabelledText[]> {
   const records = await readRecords(paths, [text, label, ...(pair === undefined ? [] : [pair])]);
+  if (records.length === 0) throw new LinnetError('INPUT', `${listNames(paths)} has no labelled texts; give more data`);
   return records.map(({ fields, source }) => ({
     text: fields.get(text) ?? '',
     label: fields.get(label) ?? '',

@@ -58,7 +58,7 @@ export async function* readParquetRows(path: string): AsyncGenerator<SourcedRow>
     });
   }
   for (const [index, row] of rows.entries()) {
-    const source = `${path} row ${index}`;
+    const source = `${path} row ${index + 1}`;
     yield { row: fieldsOf(row, source), source };
   }
 }

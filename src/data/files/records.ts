@@ -38,8 +38,7 @@ export async function readRecords(paths: readonly string[], fields: readonly str
       for (const field of fields) {
         if (record.fields.has(field)) continue;
         const has = plainNames([...record.fields.keys()]);
-        const isTable = extname(path).toLowerCase() !== '.jsonl';
-        const advice = isTable
+        const advice = ['.csv', '.tsv'].includes(extname(path).toLowerCase())
           ? `. The first line names the columns; if it is data, give column numbers, such as 1`
           : '';
         throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}${advice}`);

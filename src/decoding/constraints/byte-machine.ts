@@ -80,8 +80,13 @@ export class ByteMachine {
   constructor({ root, rules }: Grammar, budget: MachineBudget = defaultBudget) {
     this.#budget = budget;
     this.#stepsLeft = budget.steps;
-    this.#entry = this.#compile(root, 0);
-    for (const [name, pattern] of rules) this.#entries.set(name, this.#compile(pattern, 0));
+    try {
+      this.#entry = this.#compile(root, 0);
+      for (const [name, pattern] of rules) this.#entries.set(name, this.#compile(pattern, 0));
+    } catch (error) {
+      // Optional properties are one inside another: a thousand of them are deeper than the stack.
+      throw error instanceof RangeError ? tooLarge() : error;
+    }
     this.#compiled.clear();
     this.bytes = this.#program.length * bytesOf.instruction;
     const begins = new Set<number>();
@@ -183,9 +188,7 @@ export class ByteMachine {
   }
 
   #add(instruction: Instruction): number {
-    if (this.#program.length >= most.instructions) {
-      throw new LinnetError('INPUT', 'the schema is too large; ask for shorter strings and lists, or fewer properties');
-    }
+    if (this.#program.length >= most.instructions) throw tooLarge();
     return this.#program.push(instruction) - 1;
   }
 
@@ -299,4 +302,8 @@ export function utf8Ranges([first, last]: CodePoints): ByteRange[][] {
 
 function utf8(codePoint: number): number[] {
   return [...new TextEncoder().encode(String.fromCodePoint(codePoint))];
+}
+
+function tooLarge(): LinnetError {
+  return new LinnetError('INPUT', 'the schema is too large; ask for shorter strings and lists, or fewer properties');
 }

@@ -51,6 +51,7 @@ describe('schemas', () => {
       { properties: { a: { not: {} } }, additionalProperties: true },
       deep(60),
       { enum: ['x'.repeat(200_000)] },
+      { properties: Object.fromEntries(Array.from({ length: 1500 }, (_, i) => [`k${i}`, { type: 'string' }])) },
     ];
     for (const schema of refused) {
       expect(() => new ByteMachine(schemaGrammar(schema)), JSON.stringify(schema ?? null).slice(0, 80)).toThrow(

@@ -97,9 +97,10 @@ export async function prepareObjective(
   if (options.recompute && objective !== 'causal') {
     throw new OptionsError(`\`recompute\` is for models that predict the next token; the objective is ${objective}`);
   }
-  const defaults = z.object(fields).parse({});
-  for (const name of Object.keys(fields) as (keyof typeof fields)[]) {
-    if (options[name] !== defaults[name] && !(name in readFields[objective])) {
+  const [given, defaults] = [options, {}].map((source) => Object.entries(z.object(fields).parse(source)));
+  const usual = new Map(defaults);
+  for (const [name, value] of given) {
+    if (value !== usual.get(name) && !(name in readFields[objective])) {
       throw new OptionsError(`the objective ${objective} reads no \`${name}\`; leave it out`);
     }
   }
@@ -195,7 +196,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     if (labels.length < 2) {
       throw new LinnetError(
         'CONFIG',
-        `${labels.length === 0 ? 'there are no texts' : `all texts have the label ${JSON.stringify(labels[0])}`}; a classifier needs at least two different labels`,
+        `all texts have the label ${JSON.stringify(labels[0])}; a classifier needs at least two different labels`,
       );
     }
     const summary = `texts of ${formatCount(labels.length)} classes`;

@@ -122,8 +122,11 @@ function addProjections(list: ParameterList, attention: string, config: DecoderC
   });
 }
 
+/** Names of a model saved without its head, such as Qwen3 Embedding. */
+const bare = /^(embed_tokens|layers|norm)\./;
+
 /** The parameter in a stored tensor; undefined for frequency tables, and for a stored tied head, a copy of the embedding. */
 export function decoderParameterName({ tiedHead }: DecoderConfig, stored: string): string | undefined {
   if (stored.endsWith('.rotary_emb.inv_freq') || (tiedHead && stored === 'lm_head.weight')) return undefined;
-  return stored;
+  return bare.test(stored) ? `model.${stored}` : stored;
 }

@@ -27,7 +27,7 @@ const gpt2Schema = z.looseObject({
   n_layer: layerCount.default(12),
   n_head: size.default(12),
   n_inner: size.nullish(),
-  activation_function: z.enum(['gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'tanh']).default('gelu_new'),
+  activation_function: z.enum(['gelu', 'gelu_new', 'gelu_pytorch_tanh', 'relu', 'silu', 'tanh']).default('gelu_new'),
   layer_norm_epsilon: positiveNumber.max(1).default(1e-5),
   tie_word_embeddings: onByDefault,
   scale_attn_weights: onlyValue(true, 'scores are divided by √D'),
