@@ -36,8 +36,8 @@ export interface MachineState {
   readonly next: (MachineState | null | undefined)[];
 }
 
-/** A grammar's bounds. */
-const most = { instructions: 200_000, depth: 64, threads: 2_000 };
+/** A grammar's bounds. Optional properties are two patterns deep each; the stack holds some 1,800 patterns. */
+const most = { instructions: 200_000, nesting: 1_000, depth: 64, threads: 2_000 };
 
 /** Time and memory that a grammar's states may take. */
 export interface MachineBudget {
@@ -74,19 +74,15 @@ export class ByteMachine {
   #frames = new Map<number, Frame>();
   #threads = new Map<number, Thread>();
   #searches = 0;
+  #nesting = 0;
   #start: MachineState | undefined;
 
   /** @throws LinnetError `INPUT` for too large a grammar */
   constructor({ root, rules }: Grammar, budget: MachineBudget = defaultBudget) {
     this.#budget = budget;
     this.#stepsLeft = budget.steps;
-    try {
-      this.#entry = this.#compile(root, 0);
-      for (const [name, pattern] of rules) this.#entries.set(name, this.#compile(pattern, 0));
-    } catch (error) {
-      // Optional properties are one inside another: a thousand of them are deeper than the stack.
-      throw error instanceof RangeError ? tooLarge() : error;
-    }
+    this.#entry = this.#compile(root, 0);
+    for (const [name, pattern] of rules) this.#entries.set(name, this.#compile(pattern, 0));
     this.#compiled.clear();
     this.bytes = this.#program.length * bytesOf.instruction;
     const begins = new Set<number>();
@@ -149,6 +145,13 @@ export class ByteMachine {
   }
 
   #translate(pattern: Pattern, next: number): number {
+    if (++this.#nesting > most.nesting) throw tooLarge();
+    const place = this.#instructions(pattern, next);
+    this.#nesting--;
+    return place;
+  }
+
+  #instructions(pattern: Pattern, next: number): number {
     if (pattern.kind === 'text') {
       return this.#bytes(
         Array.from(new TextEncoder().encode(pattern.text), (byte): ByteRange => [byte, byte]),

@@ -3,6 +3,10 @@ import { z } from 'zod';
 import { ByteMachine, type MachineState } from './byte-machine.ts';
 import { schemaGrammar } from './json-schema.ts';
 
+/** So many properties that are texts. */
+const texts = (count: number): Record<string, unknown> =>
+  Object.fromEntries(Array.from({ length: count }, (_, i) => [`k${i}`, { type: 'string' }]));
+
 describe('schemas', () => {
   it('that cannot be used are refused', () => {
     const deep = (levels: number): unknown => (levels === 0 ? {} : { type: 'array', items: deep(levels - 1) });
@@ -51,13 +55,20 @@ describe('schemas', () => {
       { properties: { a: { not: {} } }, additionalProperties: true },
       deep(60),
       { enum: ['x'.repeat(200_000)] },
-      { properties: Object.fromEntries(Array.from({ length: 1500 }, (_, i) => [`k${i}`, { type: 'string' }])) },
+      { properties: texts(600) },
+      { properties: texts(1_500), required: Object.keys(texts(1_500)) },
     ];
     for (const schema of refused) {
       expect(() => new ByteMachine(schemaGrammar(schema)), JSON.stringify(schema ?? null).slice(0, 80)).toThrow(
         expect.objectContaining({ code: 'INPUT' }),
       );
     }
+  });
+
+  it('may have hundreds of properties', () => {
+    const all = texts(900);
+    expect(new ByteMachine(schemaGrammar({ properties: texts(450) })).start.accepts).toBe(false);
+    expect(new ByteMachine(schemaGrammar({ properties: all, required: Object.keys(all) })).start.accepts).toBe(false);
   });
 
   it('say what to do instead', () => {
