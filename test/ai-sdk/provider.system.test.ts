@@ -90,6 +90,17 @@ describe.each(doors)('the AI SDK by %s', (_, open) => {
     }
   }, 120_000);
 
+  it('goes on from its answers', async () => {
+    const model = await open();
+    const settings = { model, maxOutputTokens: 12, temperature: 0 };
+    const asked = { role: 'user' as const, content: 'Call me' };
+    const then = { role: 'user' as const, content: 'And then?' };
+    const first = await generateText({ ...settings, messages: [asked] });
+    const answered = { role: 'assistant' as const, content: first.text };
+    const next = await generateText({ ...settings, messages: [asked, ...first.response.messages, then] });
+    expect(next.text).toBe((await generateText({ ...settings, messages: [asked, answered, then] })).text);
+  });
+
   it('gives objects of a schema', async () => {
     const model = await open();
     const schema = jsonSchema<Place>(place);

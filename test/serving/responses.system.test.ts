@@ -84,6 +84,21 @@ describe('responses', () => {
     await expect(client.responses.retrieve(forgotten.id)).rejects.toMatchObject({ status: 404 });
   });
 
+  it('go on from items of earlier ones, given by reference', async () => {
+    const { client } = await serve(model);
+    const first = await client.responses.create({ ...asked, instructions: undefined });
+    const [said] = first.output;
+    const told = { role: 'user' as const, content: 'Tell a story.' };
+    const next = { role: 'user' as const, content: 'And then?' };
+    const ask = (...input: OpenAI.Responses.ResponseInputItem[]) => client.responses.create({ ...asked, input });
+    const referred = await ask(told, { type: 'item_reference', id: said.id ?? '' }, next);
+    const repeated = await ask(told, { role: 'assistant', content: first.output_text }, next);
+    expect(referred.output_text).toBe(repeated.output_text);
+    expect(referred.usage?.input_tokens).toBe(repeated.usage?.input_tokens);
+    for (const id of ['msg_1', `${said.id}9`, `msg_${'0'.repeat(32)}_0`])
+      await expect(ask(told, { type: 'item_reference', id })).rejects.toMatchObject({ status: 404, param: 'input' });
+  });
+
   it('belong to the key that asked', async () => {
     const { client, server } = await serve(model, { http: { keys: ['one', 'two'] } });
     const { id } = await client.responses.create(asked);

@@ -1,5 +1,4 @@
 /** The output of a response: thoughts, messages and calls in the order in which they come, as events and as items. */
-import { randomUUID } from 'node:crypto';
 import type { CalledAnswer, CalledPart, MadeCall } from '../../../engine/tools/call-reader.ts';
 import { finishOf } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
@@ -9,6 +8,8 @@ type Status = 'in_progress' | 'completed' | 'incomplete';
 
 /** What grows in an item, as events name it. */
 const growing = { thought: 'reasoning_text', text: 'output_text', call: 'function_call_arguments' };
+
+const prefixes = { thought: 'rs', text: 'msg', call: 'fc' };
 
 /** Clients expect log-probabilities of texts. */
 const noScores = { logprobs: [] };
@@ -23,8 +24,10 @@ interface Item {
   text: string;
 }
 
-export function newId(kind: string): string {
-  return `${kind}_${randomUUID().replaceAll('-', '')}`;
+/** The response whose output has the item of this id; undefined for other ids. */
+export function responseOf(itemId: string): string | undefined {
+  const unique = /^(?:rs|msg|fc)_([0-9a-f]{32})_\d+$/.exec(itemId)?.[1];
+  return unique && `resp_${unique}`;
 }
 
 function contentPart(text: string) {
@@ -41,13 +44,16 @@ function itemBody({ type, id, call, text }: Item, status: Status): object {
 /** One answer's output, folded from its record: `events` for streams, `items` for the body. Both read the record anew. */
 export class ResponseOutput {
   readonly answer: CalledAnswer;
+  readonly #id: string;
   readonly #record: TextRecord;
   readonly #items: Item[] = [];
   readonly #events: object[] = [];
   #read = 0;
   #isOver = false;
 
-  constructor(record: TextRecord, calling: Calling | undefined) {
+  /** @param id of the response */
+  constructor(id: string, record: TextRecord, calling: Calling | undefined) {
+    this.#id = id;
     this.#record = record;
     this.answer = answerTo(record, calling);
     if (calling === undefined && record.job.thinking === undefined) this.#begin('text');
@@ -115,8 +121,8 @@ export class ResponseOutput {
   #begin(type: Item['type'], called?: MadeCall): Item {
     this.#end('completed');
     const call = called && { call_id: called.callId, name: called.name };
-    const id = call === undefined ? newId(type === 'text' ? 'msg' : 'rs') : `fc_${call.call_id}`;
-    const item = { type, id, index: this.#items.length, call, text: '' };
+    const index = this.#items.length;
+    const item = { type, id: `${prefixes[type]}${this.#id.slice('resp'.length)}_${index}`, index, call, text: '' };
     this.#items.push(item);
     this.#tellItem('added', item, 'in_progress');
     if (type === 'text') this.#tellPart('added', item);

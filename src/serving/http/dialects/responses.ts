@@ -1,4 +1,5 @@
 /** POST /v1/responses: answers to input items; later requests may continue from each answer. */
+import { randomUUID } from 'node:crypto';
 import { z } from 'zod';
 import type { ChatMessage } from '../../../tokenizer/chat-template.ts';
 import type { Snapshot } from '../../../decoding/state/session-format.ts';
@@ -13,7 +14,7 @@ import type { Dialect } from './dialect.ts';
 import { namedFraming } from './event-stream.ts';
 import { usageOf } from './answer-parts.ts';
 import type { TextRecord } from './records.ts';
-import { newId, ResponseOutput } from './response-output.ts';
+import { responseOf, ResponseOutput } from './response-output.ts';
 import { jsonSchemaField, textFields, askedText } from './text-fields.ts';
 import { allowedFields, callingOf, effortField, effortOf, functionFields, toolFields } from './tool-fields.ts';
 
@@ -28,26 +29,33 @@ const call = { call_id: callText, name: callText, arguments: z.string() };
 
 const thoughtParts = maybe(z.array(z.object({ text: z.string() })).max(1024));
 
+const writtenItem = z.union([
+  z.object({
+    type: maybe(z.literal('message')),
+    role: z.enum(['system', 'developer', 'user', 'assistant']),
+    content: texts,
+  }),
+  z.object({
+    type: z.literal('reasoning'),
+    summary: thoughtParts,
+    content: thoughtParts,
+  }),
+  z.object({ type: z.literal('function_call'), ...call }),
+  z.object({ type: z.literal('function_call_output'), call_id: callText, output: texts }),
+]);
+
+type WrittenItem = z.output<typeof writtenItem>;
+
 const item = z.union(
-  [
-    z.object({
-      type: maybe(z.literal('message')),
-      role: z.enum(['system', 'developer', 'user', 'assistant']),
-      content: texts,
-    }),
-    z.object({
-      type: z.literal('reasoning'),
-      summary: thoughtParts,
-      content: thoughtParts,
-    }),
-    z.object({ type: z.literal('function_call'), ...call }),
-    z.object({ type: z.literal('function_call_output'), call_id: callText, output: texts }),
-  ],
-  { error: 'only items of type "message", "reasoning", "function_call" and "function_call_output" are supported' },
+  [...writtenItem.options, z.object({ type: z.literal('item_reference'), id: z.string().max(64) })],
+  {
+    error:
+      'only items of type "message", "reasoning", "function_call", "function_call_output" and "item_reference" are supported',
+  },
 );
 
 /** Input items as messages of a chat: calls are part of the message before them, as they were written. */
-function itemMessages(items: readonly z.output<typeof item>[]): ChatMessage[] {
+function itemMessages(items: readonly WrittenItem[]): ChatMessage[] {
   const sent: Parameters<typeof chatMessages>[0][number][] = [];
   /** Thoughts, which belong to the message after them. */
   let thoughts: string | undefined;
@@ -68,6 +76,27 @@ function itemMessages(items: readonly z.output<typeof item>[]): ChatMessage[] {
     } else sent.push({ ...told, ...one });
   }
   return chatMessages(sent);
+}
+
+/** Input items with those in place that refer to items of earlier answers. @throws like `storedResponse` */
+async function itemsIn(items: readonly z.output<typeof item>[], serving: Serving, owner: string) {
+  const outputs = new Map<string, StoredResponse['body']['output']>();
+  const written: WrittenItem[] = [];
+  for (const one of items) {
+    if (one.type !== 'item_reference') {
+      written.push(one);
+      continue;
+    }
+    const missing = forgotten(`item ${one.id}`, 'input');
+    const response = responseOf(one.id);
+    if (response === undefined) throw missing;
+    const output = outputs.get(response) ?? (await storedResponse(serving, owner, response, missing)).body.output;
+    outputs.set(response, output);
+    const referred = output.find(({ id }) => id === one.id);
+    if (referred === undefined) throw missing;
+    written.push(writtenItem.parse(referred));
+  }
+  return written;
 }
 
 const format = z.discriminatedUnion('type', [
@@ -126,7 +155,10 @@ export const responses: Dialect<Fields> = {
     const { responses: store } = serving;
     const owner = at.request.key;
     const before = previous === undefined ? undefined : await storedResponse(serving, owner, previous);
-    const added = typeof input === 'string' ? [{ role: 'user', content: input }] : itemMessages(input);
+    const added =
+      typeof input === 'string'
+        ? [{ role: 'user', content: input }]
+        : itemMessages(await itemsIn(input, serving, owner));
     const messages: ChatMessage[] = [...(before?.messages ?? []), ...added];
     const all = instructions === undefined ? messages : [{ role: 'system', content: instructions }, ...messages];
     const format = formatOf(fields);
@@ -142,7 +174,7 @@ export const responses: Dialect<Fields> = {
     const chat = chatInput(serving, { messages: all, isWhole: true, variables: effort.variables }, calling?.tools);
     const text = await askedText({ ...fields, ...format }, at, chat, request);
     const { sampling } = text.job;
-    const id = newId('resp');
+    const id = `resp_${randomUUID().replaceAll('-', '')}`;
     const about = {
       id,
       object: 'response',
@@ -162,7 +194,7 @@ export const responses: Dialect<Fields> = {
       truncation: 'disabled',
       metadata: fields.metadata ?? {},
     };
-    const output = new ResponseOutput(text, calling);
+    const output = new ResponseOutput(id, text, calling);
     const body = () => bodyOf(about, output, text);
     return {
       texts: [text],
@@ -198,7 +230,7 @@ interface StoredResponse {
   /** The conversation, with the answer, without instructions. */
   readonly messages: readonly ChatMessage[];
   readonly session: Snapshot;
-  readonly body: object;
+  readonly body: z.output<typeof noteSchema>['body'];
 }
 
 const noteSchema = z.strictObject({
@@ -213,13 +245,18 @@ const noteSchema = z.strictObject({
       tool_call_id: z.string().optional(),
     }),
   ),
-  body: z.looseObject({}),
+  body: z.looseObject({ output: z.array(z.looseObject({ id: z.string() })) }),
 });
 
-/** @throws ApiError without one; LinnetError `FORMAT` or `MISMATCH` for a damaged one or another model's */
-async function storedResponse({ responses: store }: Serving, owner: string, id: string): Promise<StoredResponse> {
+/** @throws ApiError without one, `missing`; LinnetError `FORMAT` or `MISMATCH` for a damaged one or another model's */
+async function storedResponse(
+  { responses: store }: Serving,
+  owner: string,
+  id: string,
+  missing = forgotten(`response ${id}`, 'previous_response_id'),
+): Promise<StoredResponse> {
   const session = (await store.read({ owner, id }))?.session;
-  if (session?.note === undefined) throw noResponse(id);
+  if (session?.note === undefined) throw missing;
   try {
     return { session, ...noteSchema.parse(JSON.parse(session.note)) };
   } catch (cause) {
@@ -227,9 +264,8 @@ async function storedResponse({ responses: store }: Serving, owner: string, id: 
   }
 }
 
-function noResponse(id: string): ApiError {
-  const message = `there is no response ${id.slice(0, 64)}; it may have been forgotten`;
-  return new ApiError('not_found_error', message, { param: 'previous_response_id' });
+function forgotten(what: string, param: string): ApiError {
+  return new ApiError('not_found_error', `there is no ${what.slice(0, 80)}; it may have been forgotten`, { param });
 }
 
 function formatOf({ text }: Fields) {
@@ -269,7 +305,7 @@ export const storedResponseRoutes: readonly Route<Serving>[] = [
     Response.json((await storedResponse(serving, key, params.id)).body),
   ),
   route('delete', path, 'Deletes an answer', async ({ responses: store }: Serving, { key, params: { id } }) => {
-    if (!(await store.delete({ owner: key, id }))) throw noResponse(id);
+    if (!(await store.delete({ owner: key, id }))) throw forgotten(`response ${id}`, 'previous_response_id');
     return Response.json({ id, object: 'response', deleted: true });
   }),
 ];
