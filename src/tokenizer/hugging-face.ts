@@ -85,8 +85,8 @@ export function huggingFaceTokenizer(files: HuggingFaceTokenizerFiles): Tokenize
   for (const id of ids.values()) vocabularySize = Math.max(vocabularySize, id + 1);
 
   const named = new Map<string, number>();
-  for (const [key, name = ''] of names) {
-    const id = ids.get(name);
+  for (const [key, name] of names) {
+    const id = name === undefined ? undefined : ids.get(name);
     if (id !== undefined) named.set(key, id);
   }
   /** A special token's id by its name in tokenizer_config.json, otherwise from config.json. The name `null` means none. */

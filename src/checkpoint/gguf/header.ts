@@ -208,7 +208,7 @@ type Cursor = ReturnType<typeof cursorOver>;
 /** Reads a header from its first bytes. */
 function cursorOver({ name, size }: ByteSource, all: Uint8Array<ArrayBuffer>, sought: ReadonlySet<string>) {
   const view = new DataView(all.buffer);
-  const decoder = new TextDecoder();
+  const decoder = new TextDecoder('utf-8', { ignoreBOM: true }); // a token may begin with U+FEFF
   /** First bytes of sought texts. */
   const begins = new Set([...sought].map((text) => text.charCodeAt(0)));
   const found: number[] = [];

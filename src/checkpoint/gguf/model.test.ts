@@ -12,7 +12,7 @@ import { tokenizerParts } from './tokenizers.ts';
 const bytes = readFileSync(join(golden('gguf'), 'tokenizer-gpt2', 'model.gguf'));
 
 /** The header of a file with changes. @param change of its bytes */
-function headerOf(change: (bytes: Buffer) => void = () => undefined): Promise<GgufHeader> {
+function headerOf(change: (bytes: Buffer) => unknown = () => undefined): Promise<GgufHeader> {
   const changed = Buffer.from(bytes);
   change(changed);
   return readGgufHeader({
@@ -38,6 +38,11 @@ async function modelWith(changes: Readonly<Record<string, MetadataValue>>): Prom
   tokenizerParts(metadata, 'model.gguf');
   return modelOf({ ...header, metadata }, [], 'model.gguf');
 }
+
+it('keeps a byte order mark that begins a token', async () => {
+  const { metadata } = await headerOf((changed) => changed.write('\ufeff', changed.indexOf('<|im_start|>')));
+  expect(metadata.get('tokenizer.ggml.tokens')).toContain('\ufeffm_start|>');
+});
 
 const scaling = { 'llama.rope.scaling.type': 'longrope', 'llama.rope.scaling.factor': 4 };
 const yarn = {
