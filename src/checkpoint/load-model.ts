@@ -54,8 +54,8 @@ function describeAs<Described>(dir: string, kind: (model: Model) => Described): 
 export function classifierRefusal(dir: string, labels: readonly string[]): LinnetError {
   return new LinnetError(
     'CONFIG',
-    `${dir} is a classifier of ${labels.length} labels (${listNames(labels)}) and predicts no tokens; "linnet eval accuracy" ` +
-      'measures it, "linnet finetune --objective classify" trains it further, open() of the library classifies with it',
+    `${dir} is a classifier of ${labels.length} labels (${listNames(labels)}) and predicts no tokens; "linnet classify" and open() of ` +
+      'the library label texts, "linnet eval accuracy" measures it, "linnet finetune --objective classify" trains it further',
   );
 }
 
@@ -211,6 +211,7 @@ export async function openDescribed<Described extends Loadable>(
   try {
     const model = describe(checkpoint.config);
     const stored = storedNames(checkpoint, model);
+    await dropZeroBiases(stored, model, checkpoint);
     const tensors = new Map([...stored].map(([name, { info }]) => [name, info]));
     const held = heldParameters(model, tensors);
     assertTensors({ path: checkpoint.path, tensors }, held);
@@ -320,6 +321,21 @@ function storedNames(checkpoint: Checkpoint, model: Loadable): Map<string, { nam
     stored.set(parameter, { name, info });
   }
   return stored;
+}
+
+/** Leaves out the zeros that GPTQ's writers store as biases of matrices whose modules have none. */
+async function dropZeroBiases(
+  stored: Map<string, { name: string; info: WeightInfo }>,
+  { parameters }: Loadable,
+  checkpoint: Checkpoint,
+): Promise<void> {
+  for (const [parameter, { name, info }] of stored) {
+    if (!parameter.endsWith('.bias') || parameters.has(parameter)) continue;
+    const matrix = stored.get(parameter.replace(/bias$/, 'weight'))?.info;
+    if (matrix?.dtype.startsWith('gptq') !== true || String(info.shape) !== String(matrix.shape[0])) continue;
+    const { data } = await checkpoint.readFloat32(name);
+    if (data.every((value) => value === 0)) stored.delete(parameter);
+  }
 }
 
 /** A model that can be saved; a model for a task may store parameters under other names. */

@@ -202,6 +202,17 @@ describe('refused, with what to take instead', () => {
     await expect(opened.read(`${module}.weight`)).rejects.toThrow(message);
   });
 
+  it('leaves out biases of a GPTQ folder that are zero, and refuses others', async () => {
+    const biased = (value: number) =>
+      changed(gptq, (t) => ({
+        ...t,
+        [`${module}.bias`]: { dtype: 'F32', shape: [128], data: new Float32Array(128).fill(value) },
+      }));
+    await using opened = await openModelWeights(await biased(0));
+    expect(opened.names).not.toContain(`${module}.bias`);
+    await expect(openModelWeights(await biased(1))).rejects.toThrow(/surplus: "?model.layers.0.mlp.down_proj.bias/);
+  });
+
   it('notices numbers that are not finite in one pass over the bytes', async () => {
     const folder = await changed('compressed-tensors float8, channels', (t) => {
       bytesOf(t[`${module}.weight`]).fill(0x7f, 5, 6);

@@ -183,8 +183,8 @@ function describeLabels(labels: readonly string[]): string {
 }
 
 const classifierUse =
-  'It classifies whole texts and has no state. "linnet eval accuracy" measures it, "linnet finetune --objective classify" ' +
-  'trains it further.';
+  'It classifies whole texts and has no state. "linnet classify" labels texts, "linnet eval accuracy" measures it, ' +
+  '"linnet finetune --objective classify" trains it further.';
 
 const kindNames: Readonly<Record<Model['kind'], string>> = {
   causal: 'causal: predicts the next token',
