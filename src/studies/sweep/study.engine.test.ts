@@ -190,6 +190,8 @@ describe('a study of models that are not causal', () => {
     // Random weights know nothing, and four updates are few: near one in 264.
     for (const perplexity of perplexities(results)) expect(Math.abs(Math.log(perplexity / 264))).toBeLessThan(0.7);
     expect(new Set(perplexities(results)).size).toBe(4);
+    for (const { method, description } of results)
+      expect(description.includes('convolution')).toBe(method === 'augmented');
     // Two attentions are replaced in either: what the decoder reads of the encoder stays.
     const [bertPlain, bertAugmented, t5Plain, t5Augmented] = results.map(({ parameters }) => parameters);
     expect(t5Augmented - t5Plain).toBe(bertAugmented - bertPlain);

@@ -2,6 +2,7 @@
 import { createHash } from 'node:crypto';
 import { describeMixer } from '../../attention/mixers.ts';
 import type { Model } from '../../models/families/index.ts';
+import { modelAttentions } from '../../models/model.ts';
 import { initializeParameters } from '../../models/initialize.ts';
 import { exchangedParameters } from '../../models/linearization/linearize.ts';
 import { Random } from '../../random.ts';
@@ -119,9 +120,15 @@ async function runSweepTrial(trial: SweepTrial, hooks: TrialHooks): Promise<Swee
     parameters: parameterCount(job.model.parameters),
     tokensPerSecond: trained.tokensPerSecond,
     seconds: (performance.now() - started) / 1000,
-    description: describeMixer(described.mixers[described.mixers.length - 1]),
+    description: describedMixers(described),
     curve: trained.curve,
   };
+}
+
+/** A model's kinds of mixers; not of cross-attention, which no method changes. */
+function describedMixers(model: Model): string {
+  const own = modelAttentions(model).flatMap(({ part }, index) => (part === 'cross' ? [] : [model.mixers[index]]));
+  return [...new Set(own.map(describeMixer))].join('; ');
 }
 
 async function reportSweep(
