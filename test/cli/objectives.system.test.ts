@@ -111,6 +111,8 @@ describe('classify', () => {
     await writeFile(at('other.tsv'), 'text\tlabel\na b\tcat\nc d\tdog\n');
     const other = ['finetune', at('low-rank'), '--data', at('other.tsv'), ...settings, '--out', at('refused')];
     expect((await runCaptured(other)).stderr).toMatch(/tells bird, fish apart and cannot learn the classes cat, dog/);
+    const adapter = await runCaptured([...command, ...lora, '--lora-save', 'adapter', '--out', at('refused')]);
+    expect(adapter.stderr).toMatch(/--lora-save is adapter, .* take merged/);
     const causal = await runCaptured(['eval', 'accuracy', at('gpt2'), '--data', at('train.tsv')]);
     expect(causal.stderr).toMatch(/ForSequenceClassification/);
     const column = ['eval', 'accuracy', at('low-rank'), '--data', at('train.tsv'), '--text-field', 'sentence'];

@@ -97,13 +97,16 @@ export function planMixerRate(plan: TrainingPlan, factor: number, model: ModelDe
   };
 }
 
-/** The plan with updates instead of matrices. */
+/** The plan with updates instead of matrices. @throws OptionsError for an adapter with a fresh head */
 export function planLora(
   plan: TrainingPlan,
   { choice, whole: groups }: ChosenAdaptation,
   { loraSave = 'merged', dtype, replace, seed = 0 }: Pick<AdaptationOptions, 'loraSave' | 'dtype' | 'replace' | 'seed'>,
   { model, path, fingerprint, task, stored, fresh = new Set() }: AdaptationBase,
 ): TrainingPlan {
+  if (loraSave === 'adapter' && fresh.size > 0) {
+    throw new OptionsError('`loraSave` is adapter, which has no place for a new head and its labels; take merged');
+  }
   const lora = loraOf(model, choice);
   const whole = new Set([...wholeParameters(model, groups), ...fresh]);
   const adapted = trainLora(plan, lora, whole, seed);
