@@ -1,6 +1,7 @@
 /** Functions for mixers of any kind, on the table of `kinds/index.ts`: configurations, queries, parameters, state, graphs. */
 import { z } from 'zod';
 import { internalError, LinnetError } from '../errors.ts';
+import { listNames, quoteName } from '../files/name-list.ts';
 import { validated } from '../files/schema-problems.ts';
 import type { Value } from '../graph/graph.ts';
 import { add, mul } from '../graph/ops/elementwise.ts';
@@ -53,8 +54,11 @@ export function mixerSchemaOf(allows: (kind: MixerKind) => boolean = () => true)
     const named = kindSchema.safeParse(value);
     const kind = named.success ? findMixerKind(named.data.kind) : undefined;
     if (kind === undefined || !allows(kind)) {
-      const known = mixerKinds().filter(allows);
-      const message = `expected a mixer, its kind one of ${known.map((each) => `"${each.kind}"`).join(', ')}`;
+      const known = mixerKinds()
+        .filter(allows)
+        .map((each) => each.kind);
+      const found = named.success ? `, found ${quoteName(named.data.kind)}` : '';
+      const message = `expected a mixer${found}; its kind is one of ${listNames(known, 20)}, or one that registerMixer added`;
       context.addIssue({ code: 'custom', path: ['kind'], message });
       return z.NEVER;
     }

@@ -8,6 +8,7 @@ import { attentionParts } from '../models/config-fields.ts';
 const mostLayers = 256;
 
 const layersSchema = z.array(z.record(z.string(), z.unknown())).max(mostLayers);
+const kindSchema = z.object({ kind: z.string().max(64) });
 const size = z.number().optional();
 const configSchema = z.looseObject({
   model_type: z.string().max(64),
@@ -43,7 +44,8 @@ function mixerWords(mixer: unknown): string[] {
   try {
     return [describeMixer(parseMixer(mixer))];
   } catch (error) {
-    if (error instanceof LinnetError) return [];
-    throw error;
+    if (!(error instanceof LinnetError)) throw error;
+    const named = kindSchema.safeParse(mixer); // a kind registered elsewhere
+    return named.success ? [named.data.kind] : [];
   }
 }

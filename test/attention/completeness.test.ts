@@ -4,7 +4,9 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { mixerKinds, registerMixer } from '../../src/attention/kinds/index.ts';
+import { parseMixer } from '../../src/attention/mixers.ts';
 import { mixerPreset, mixerPresetNames } from '../../src/attention/presets.ts';
+import { modelWords } from '../../src/runs/model-words.ts';
 import { supportMixers } from '../../src/studies/matrix/cells.ts';
 import { groupMeanKind } from './group-mean.ts';
 import { examplesOf, examplesWith, type MixerForm } from './mixer-examples.ts';
@@ -62,5 +64,10 @@ describe('a kind that is registered', () => {
       expect(isListed()).toEqual([true, true, false, false, true]);
     }
     expect(isListed()).toEqual([false, false, false, false, false]);
+    expect(() => parseMixer({ kind: 'group-mean' })).toThrow(/found "group-mean"; its kind is one of "softmax"/);
+    expect(modelWords({ model_type: 'llama', linnet: { mixers: [{ kind: 'group-mean' }] } })).toMatchObject({
+      mixer: 'group-mean',
+    });
+    expect(() => Reflect.apply(registerMixer, undefined, [{}])).toThrow(/a MixerKind with kind, schema/);
   });
 });

@@ -4,6 +4,7 @@
  */
 import type { z } from 'zod';
 import { LinnetError } from '../../errors.ts';
+import { requireKind } from '../../files/arguments.ts';
 import type { MixerConfig, MixerKind } from '../mixer.ts';
 import { blockLinformerKind, linformerKind } from './linformer/index.ts';
 import { featuresKind } from './features/index.ts';
@@ -65,7 +66,7 @@ export function findMixerKind(name: string): MixerKind | undefined {
  * Registers a user-defined kind, which then works like any other in configurations, presets, models, decoding and checks.
  *
  * @returns the registration; disposing of it removes the kind
- * @throws LinnetError `CONFIG` if the kind's name or a preset's is taken
+ * @throws LinnetError `CONFIG` if the kind's name or a preset's is taken, `INPUT` for other values
  * @example
  * ```ts
  * import { type MixerKind, registerMixer } from 'linnet/attention';
@@ -75,6 +76,8 @@ export function findMixerKind(name: string): MixerKind | undefined {
  * ```
  */
 export function registerMixer(kind: MixerKind): Disposable {
+  const fields = ['kind', 'schema', 'describe', 'parameters', 'reference', 'parallel', 'presets'];
+  requireKind(kind, 'the kind', fields, `a MixerKind with ${fields.join(', ')}`);
   const presets = new Set(mixerKinds().flatMap((known) => Object.keys(known.presets)));
   const taken = table.has(kind.kind) ? kind.kind : Object.keys(kind.presets).find((name) => presets.has(name));
   if (taken !== undefined) throw new LinnetError('CONFIG', `there is a mixer '${taken}' already; choose another name`);
