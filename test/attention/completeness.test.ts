@@ -68,6 +68,6 @@ describe('a kind that is registered', () => {
     expect(modelWords({ model_type: 'llama', linnet: { mixers: [{ kind: 'group-mean' }] } })).toMatchObject({
       mixer: 'group-mean',
     });
-    expect(() => Reflect.apply(registerMixer, undefined, [{}])).toThrow(/a MixerKind with kind, schema/);
+    expect((): unknown => Reflect.apply(registerMixer, undefined, [{}])).toThrow(/a MixerKind with kind, schema/);
   });
 });

@@ -72,7 +72,9 @@ export function ChatApp() {
       document.title = `${found.model} · Linnet`;
       const first = starts.length > 0 ? starts : [undefined];
       setColumns((known) =>
-        known.length > 0 ? known : first.map((one, index) => new ColumnModel(index + 1, found.chat, one)),
+        known.length > 0
+          ? known
+          : first.map((one, index) => new ColumnModel(index + 1, found.chat, one, found.advised)),
       );
       made.current = Math.max(first.length, made.current);
     };
@@ -161,7 +163,7 @@ export function ChatApp() {
   const add = (start?: ColumnStart): void => {
     if (facts === undefined || columns.length >= mostColumns) return;
     made.current++;
-    const model = new ColumnModel(made.current, facts.chat, start);
+    const model = new ColumnModel(made.current, facts.chat, start, facts.advised);
     closed.current.delete(model.key);
     setColumns((known) => (known.length >= mostColumns ? known : [...known, model]));
     if (kept !== undefined) keep(kept, model, onProblem);

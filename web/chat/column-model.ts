@@ -12,7 +12,7 @@ import {
   pathTo,
   showTurn,
 } from './conversation.ts';
-import type { ContinuationRequest, Server } from './server.ts';
+import type { ContinuationRequest, Server, ServerFacts } from './server.ts';
 import type { KeptConversation } from './kept-conversations.ts';
 import { defaultSettings, type Settings } from './settings.ts';
 
@@ -50,20 +50,26 @@ export class ColumnModel {
   /** Key of the kept conversation. */
   readonly key: string;
   readonly chat: boolean;
+  /** Settings of a new column. */
+  readonly defaults: Settings;
   #snapshot: ColumnSnapshot;
   #abort: AbortController | undefined;
   readonly #watchers = new Set<() => void>();
 
-  /** @param chat whether the model has a chat template; sessions are continued as plain text regardless */
-  constructor(id: number, chat: boolean, start: ColumnStart = {}) {
+  /**
+   * @param chat whether the model has a chat template; sessions are continued as plain text regardless
+   * @param advised sampling of a new column
+   */
+  constructor(id: number, chat: boolean, start: ColumnStart = {}, advised: ServerFacts['advised'] = {}) {
     const { key = newKey(), name = '', conversation = emptyConversation, settings, session } = start;
     this.id = id;
     this.key = key;
     this.chat = chat && session === undefined;
+    this.defaults = { ...defaultSettings, ...advised, markdown: this.chat };
     this.#snapshot = {
       name,
       conversation,
-      settings: { ...defaultSettings, markdown: this.chat, ...settings },
+      settings: { ...this.defaults, ...settings },
       session,
       writing: undefined,
       facts: noFacts,

@@ -149,6 +149,7 @@ export function ChatColumn({ model, server, title, onClose, onBeside, onProblem 
       {asking === 'settings' && (
         <SettingsDialog
           settings={settings}
+          defaults={model.defaults}
           chat={model.chat}
           onSettings={(changed) => model.setSettings(changed)}
           onClose={() => setAsking(undefined)}

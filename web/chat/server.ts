@@ -7,6 +7,8 @@ export interface ServerFacts {
   readonly model: string;
   /** Whether the model has a chat template; without one, texts are continued verbatim. */
   readonly chat: boolean;
+  /** What the model's authors advise. */
+  readonly advised: Partial<Pick<Settings, 'temperature' | 'topP' | 'topK'>>;
 }
 
 /** The server wants an API key, or a different one. */
@@ -41,8 +43,15 @@ export class Server {
 
   /** @throws KeyNeeded */
   async facts(): Promise<ServerFacts> {
-    const { model_alias: model, chat_template: template } = recordOf(await (await this.#ask('/props')).json());
-    return { model: String(model), chat: typeof template === 'string' && template !== '' };
+    const answer = recordOf(await (await this.#ask('/props')).json());
+    const { model_alias: model, chat_template: template, default_generation_settings: sampled } = answer;
+    const { temperature, top_p: topP, top_k: topK } = recordOf(recordOf(sampled).params);
+    const isAdvice = typeof temperature === 'number' && (temperature !== 1 || topP !== 1 || topK !== undefined);
+    return {
+      model: String(model),
+      chat: typeof template === 'string' && template !== '',
+      advised: isAdvice ? { temperature, topP: Number(topP), topK: Number(topK ?? 0) } : {},
+    };
   }
 
   /** The answer, piece by piece. @throws Error with the server's message */

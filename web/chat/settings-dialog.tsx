@@ -4,10 +4,11 @@ import { Dialog } from '../components/dialog.tsx';
 import { chooseFile } from '../components/files.ts';
 import { CheckField, ChoiceField, TextField } from '../components/fields.tsx';
 import { SamplingForm } from '../components/sampling-fields.tsx';
-import { type CallSetting, defaultSettings, type Settings, type SpeculationSetting, toolsOf } from './settings.ts';
+import { type CallSetting, type Settings, type SpeculationSetting, toolsOf } from './settings.ts';
 
 export interface SettingsDialogProps {
   readonly settings: Settings;
+  readonly defaults: Settings;
   /** Whether the model takes messages, and so a system prompt. */
   readonly chat: boolean;
   readonly onSettings: (settings: Settings) => void;
@@ -38,7 +39,7 @@ function noteOf(settings: Settings): string {
   }
 }
 
-export function SettingsDialog({ settings, chat, onSettings, onClose }: SettingsDialogProps) {
+export function SettingsDialog({ settings, defaults, chat, onSettings, onClose }: SettingsDialogProps) {
   const set = (change: Partial<Settings>): void => onSettings({ ...settings, ...change });
   return (
     <Dialog
@@ -46,7 +47,7 @@ export function SettingsDialog({ settings, chat, onSettings, onClose }: Settings
       onClose={onClose}
       footer={
         <>
-          <Button name="Reset" onClick={() => set({ ...defaultSettings, markdown: settings.markdown })} />
+          <Button name="Reset" onClick={() => set({ ...defaults, markdown: settings.markdown })} />
           <Button name="Done" kind="primary" onClick={onClose} />
         </>
       }
@@ -84,7 +85,7 @@ export function SettingsDialog({ settings, chat, onSettings, onClose }: Settings
           )}
         </div>
       )}
-      <SamplingForm sampling={settings} defaults={defaultSettings} mostTokens={65536} onSampling={set} />
+      <SamplingForm sampling={settings} defaults={defaults} mostTokens={65536} onSampling={set} />
       <ChoiceField
         label="Speculation"
         note="faster if the text repeats itself; the text stays the same"
