@@ -6,6 +6,7 @@ import { getRequestListener } from '@hono/node-server';
 import type { Hono } from 'hono';
 import { LinnetError } from '../errors.ts';
 import { isLoopback } from './http/access.ts';
+import { ApiError } from './http/api-error.ts';
 
 /** Where a server listens, and for how long it is patient. */
 export interface ListenOptions {
@@ -28,7 +29,7 @@ export interface ListenOptions {
 /** The parts behind the API, drained with it. */
 export interface Drained {
   /** Told first: requests are still taken. */
-  readonly serving: { draining: boolean };
+  readonly serving: { draining: boolean; readonly end: AbortController };
   /** Stops accepting requests, and resolves when the running ones have ended. */
   settle(): Promise<void>;
 }
@@ -89,8 +90,14 @@ export async function listen(
           resolve();
         });
       });
-      const bound = setTimeout(() => server.closeAllConnections(), 1000 * (options.drainTimeout ?? 8));
+      const allowed = 1000 * (options.drainTimeout ?? 8);
+      const ending = setTimeout(() => {
+        serving?.end.abort(new ApiError('unavailable_error', 'the server is shutting down'));
+      }, allowed);
+      // Later, so that clients read why.
+      const bound = setTimeout(() => server.closeAllConnections(), allowed + 1000);
       await settle?.();
+      clearTimeout(ending);
       clearTimeout(bound);
       server.closeIdleConnections();
       const patience = setTimeout(() => {

@@ -1,4 +1,5 @@
 /** A server of a model that writes: its parts put together. */
+import { setMaxListeners } from 'node:events';
 import type { Runner } from '../engine/runner.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
@@ -58,11 +59,14 @@ export interface RunningServer extends Listening {
 /** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
 export function surroundings(http: HttpOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
   checkAddress(http);
+  const end = new AbortController();
+  setMaxListeners(0, end.signal); // one for each request
   const { keys = [], origins = [], rate, limits } = http;
   return {
     ...http,
     origins,
     draining: false,
+    end,
     localOnly: keys.length === 0,
     limits: { ...defaultLimits, ...limits },
     bodies: new BodyBudget((limits?.sessionBytes ?? defaultLimits.sessionBytes) + (128 << 20)),

@@ -242,7 +242,7 @@ async function requestReaders(): Promise<StateReaders> {
     embeddings: new Embeddings(runner.engine, served.tokenizer, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 400, timeout: 20 },
     ...{ keys: new ApiKeys([]), log: pino({ enabled: false }) },
-    ...{ localOnly: false, origins: [], draining: false, bodies: new BodyBudget(64 << 20) },
+    ...{ localOnly: false, origins: [], draining: false, end: new AbortController(), bodies: new BodyBudget(64 << 20) },
   };
   const api = createApi<Serving>(serving, textApi(served));
   const sampling = { temperature: 1, top_p: 0.9, seed: 3, max_tokens: 2, stop: ['x'], logit_bias: { '5': 1 } };

@@ -149,3 +149,33 @@ it('ends a stream that nobody reads within the time that draining has', async ()
   expect(performance.now() - started).toBeLessThan(4000);
   await stream.body?.cancel().catch(() => undefined);
 });
+
+describe('a request without end', () => {
+  const endless = { prompt: 'Once', max_tokens: 200_000, ignore_eos: true };
+  const ask = (url: string, fields: object) =>
+    fetch(`${url}/v1/completions`, {
+      method: 'POST',
+      headers: { 'content-type': 'application/json' },
+      body: JSON.stringify({ ...endless, ...fields }),
+    });
+
+  it.each([false, true])('is told of the limit of time (stream: %s)', async (stream) => {
+    const { server } = await serve(model, { http: { limits: { timeout: 0.3 } } });
+    const answer = await ask(server.url, { stream });
+    expect(answer.status).toBe(stream ? 200 : 503);
+    expect(await answer.text()).toContain('the request took longer than 0.3 seconds');
+  });
+
+  it.each([false, true])('is told that the server shuts down (stream: %s)', async (stream) => {
+    const { server } = await serve(model, { http: { drainTimeout: 0.3 } });
+    const asked = ask(server.url, { stream });
+    await expect
+      .poll(async (): Promise<unknown> => await (await fetch(`${server.url}/load`)).json())
+      .toEqual({ server_load: 1 });
+    const drained = server.drain();
+    const answer = await asked;
+    expect(answer.status).toBe(stream ? 200 : 503);
+    expect(await answer.text()).toContain('the server is shutting down');
+    await drained;
+  });
+});

@@ -75,8 +75,10 @@ export class StoreError extends ApiError {
   }
 }
 
-/** Turns any error into a reportable one; server errors reveal no internals. */
-export function asApiError(error: unknown): ApiError {
+/** Turns any error into a reportable one; server errors reveal no internals. @param signal whose reason is what aborted */
+export function asApiError(error: unknown, signal?: AbortSignal): ApiError {
+  const isAborted = error instanceof LinnetError && error.code === 'ABORTED';
+  if (isAborted && signal?.reason instanceof ApiError) return signal.reason;
   if (error instanceof ApiError) return error;
   if (error instanceof OverloadError) {
     return error.reason === 'full'

@@ -34,6 +34,8 @@ export interface ApiOptions extends TokenServing {
   readonly secret?: string;
   /** Whether load balancers are to look elsewhere. */
   draining: boolean;
+  /** Ends all requests with its reason, as draining has no more time. */
+  readonly end: AbortController;
   /** Origins whose pages may call the API; '*' allows all. Default none. */
   readonly origins: readonly string[];
   /** Other servers whose names measurements also use. Default none. */
@@ -170,7 +172,9 @@ function addSurroundings(app: Api, options: ApiOptions, routes: readonly Pick<Ro
   app.onError((error, c) => {
     // Without its client, a request fails through no fault of the server.
     const isGone = c.req.raw.signal.aborted || isDisconnect(error);
-    const known = isGone ? new ApiError('unavailable_error', 'the client is gone') : asApiError(error);
+    const known = isGone
+      ? new ApiError('unavailable_error', 'the client is gone')
+      : asApiError(error, c.get('abort')?.signal);
     metrics.rejected(known.type);
     c.get('abort')?.abort();
     // Half a body would end its connection amid the next request.
@@ -258,7 +262,7 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
   let schema: z.ZodType | undefined;
   app.on(method.toUpperCase(), honoPath(path), async (c: Context<ApiEnvironment>) => {
     const { raw } = c.req;
-    const abort = abortedWith(raw.signal, limits.timeout);
+    const abort = abortedWith([raw.signal, options.end.signal], limits.timeout);
     c.set('abort', abort);
     const key = c.get('key');
     const request = { key, salt: `${secret} ${key} `, abort, params: c.req.param(), raw };
@@ -275,20 +279,23 @@ function addRoute<S extends TokenServing>(app: Api, options: S & ApiOptions, rou
   });
 }
 
-/** Fires with the signal, or when the time is over; fired at the end of a request, it frees both. */
-function abortedWith(signal: AbortSignal, seconds: number): AbortController {
+/** Fires with a signal, or when the time is over; fired at the end of a request, it frees all of them. */
+function abortedWith(signals: readonly AbortSignal[], seconds: number): AbortController {
   const controller = new AbortController();
   const abort = (): void => {
-    controller.abort();
+    controller.abort(signals.find(({ aborted }) => aborted)?.reason);
   };
-  const timer = setTimeout(abort, seconds * 1000).unref();
-  signal.addEventListener('abort', abort);
+  const timer = setTimeout(() => {
+    const what = `the request took longer than ${seconds} seconds, this server's limit`;
+    controller.abort(new ApiError('unavailable_error', what));
+  }, seconds * 1000).unref();
+  for (const signal of signals) signal.addEventListener('abort', abort);
   controller.signal.addEventListener('abort', () => {
     clearTimeout(timer);
     // Not by the option `signal` of a listener: through it, Node 20 would hold each request and its answer for ever.
-    signal.removeEventListener('abort', abort);
+    for (const signal of signals) signal.removeEventListener('abort', abort);
   });
-  if (signal.aborted) abort();
+  if (signals.some(({ aborted }) => aborted)) abort();
   return controller;
 }
 

@@ -147,7 +147,7 @@ async function* streamed(
     abort.abort();
     yield framed(fold.last?.()) + framing.end;
   } catch (error) {
-    yield framing.event(framing.failure(asApiError(error)), sent);
+    yield framing.event(framing.failure(asApiError(error, abort.signal)), sent);
   }
 }
 
