@@ -43,6 +43,8 @@ class ImitatedHub {
   tamper: (name: string, content: Buffer) => Buffer = (_, content) => content;
   /** Statuses of the next content answers instead of content. */
   readonly refusals: number[] = [];
+  /** Statuses of the next answers of the API instead of facts. */
+  readonly busy: number[] = [];
   sha: unknown = commit;
   needsToken = false;
   /** A repository of rows instead of one of weights. */
@@ -83,7 +85,10 @@ class ImitatedHub {
   #serve(request: IncomingMessage, response: ServerResponse): void {
     const url = new URL(request.url ?? '', this.origin);
     this.log.push(url.pathname);
-    if (this.needsToken && request.headers.authorization !== `Bearer ${token}`) {
+    const busy = url.pathname.startsWith('/api/') ? this.busy.shift() : undefined;
+    if (busy !== undefined) {
+      response.writeHead(busy, { 'content-type': 'application/json' }).end('{"error":"Too many requests"}');
+    } else if (this.needsToken && request.headers.authorization !== `Bearer ${token}`) {
       response.writeHead(401, { 'content-type': 'application/json' }).end('{"error":"Invalid credentials"}');
     } else if (url.pathname.startsWith(`/api/${this.#place}/revision/`)) {
       const known = ['main', commit].includes(url.pathname.split('/').at(-1) ?? '');

@@ -80,6 +80,16 @@ describe('fetchFolder', () => {
     expect(weights.at(-1)).toMatch(new RegExp(`-${size - 1}$`));
   });
 
+  it('asks a busy hub again, and gives up after the retries', async () => {
+    const { hub, source, target } = await hubWithModel(5e9, { retries: 2 });
+    hub.busy.push(429, 503);
+    await source.fetchFolder(id, 'main', target);
+    expect(hub.log.filter((path) => path.includes('/revision/'))).toHaveLength(3);
+    hub.busy.push(429, 429, 429);
+    await expect(source.fetchFolder(id, 'main', `${target}-again`)).rejects.toThrow(/Too many requests|429/);
+    expect(hub.busy).toEqual([]);
+  });
+
   it('continues in the next run where one was stopped', async () => {
     const { hub, source, target } = await hubWithModel();
     const stop = new AbortController();

@@ -1,10 +1,11 @@
 /** Hub requests about one repository, and their errors. */
+import { setTimeout as delay } from 'node:timers/promises';
 import { datasetInfo, downloadFile, HubApiError, listFiles, modelInfo } from '@huggingface/hub';
 import { type ErrorCode, LinnetError, reasonOf } from '../../errors.ts';
 import { boundedBody } from '../../files/bounded-body.ts';
 import { quoteName } from '../../files/name-list.ts';
 import { fileError, systemErrorCode } from '../../files/regular-file.ts';
-import { type ExpectedDigest, receiveFile, type RemoteFile } from './download.ts';
+import { type ExpectedDigest, isBusy, receiveFile, type RemoteFile } from './download.ts';
 
 /** Names of repository kinds, in messages. */
 export const kindNames = { model: 'model', dataset: 'data set' } as const;
@@ -75,12 +76,16 @@ export function connectionTo({ endpoint, token, ...patience }: Hub, { id, kind }
     return response;
   };
 
-  /** Asks for facts, within the byte limit of all such answers. */
+  /** Asks for facts, within the byte limit of all such answers; again if the server is too busy. */
   const ask: typeof fetch = async (input, init) => {
-    const response = await request(input, init);
-    const body = await boundedBody(response, answerBytes, `what ${endpoint} tells`);
-    answerBytes -= Math.max(body.length, MIN_ANSWER_BYTES);
-    return new Response(new Uint8Array(body), response);
+    for (let failures = 0; ; ) {
+      const response = await request(input, init);
+      const body = await boundedBody(response, answerBytes, `what ${endpoint} tells`);
+      answerBytes -= Math.max(body.length, MIN_ANSWER_BYTES);
+      if (++failures > patience.retries || !isBusy(response.status))
+        return new Response(new Uint8Array(body), response);
+      await delay(patience.retryDelay * 2 ** (failures - 1), undefined, { signal });
+    }
   };
 
   const hub = { hubUrl: endpoint, accessToken: token };

@@ -91,7 +91,12 @@ async function complete(handle: FileHandle, { name, size }: RemoteFile, options:
 /** Refusals are final; broken connections and overloaded servers may recover. */
 function isTransient(error: unknown): boolean {
   if (error instanceof LinnetError || systemErrorCode(error) !== undefined) return false;
-  return !(error instanceof HubApiError) || error.statusCode >= 500 || [408, 429].includes(error.statusCode);
+  return !(error instanceof HubApiError) || isBusy(error.statusCode);
+}
+
+/** Whether a status says that the same request may succeed later. */
+export function isBusy(status: number): boolean {
+  return status >= 500 || [408, 429].includes(status);
 }
 
 async function digestsOf(
