@@ -20,6 +20,7 @@ import type { StepEngine } from './step-engine.ts';
  *
  * @param makeSource provides the parameters for any graph of the model
  * @param device that `compile` targets. Default `wasm`
+ * @param sourceMemory bytes that an encoder may take to read a text. Default: no limit
  */
 export async function compileDecoding(
   model: GeneratingModel,
@@ -27,6 +28,7 @@ export async function compileDecoding(
   compile: GraphCompiler,
   device: Device = 'wasm',
   forms: StepForms = stepFormsOf(device),
+  sourceMemory?: number,
 ): Promise<ConstructorParameters<typeof StepEngine>> {
   const decoder = decoderOf(model);
   const layout = modelLayout(decoder, forms);
@@ -44,7 +46,7 @@ export async function compileDecoding(
     causal: () => undefined,
     'encoder-decoder': (encoderDecoder) =>
       new SourceEncoder(encoderDecoder, {
-        ...doublingLengths(encoderDecoder),
+        ...doublingLengths(encoderDecoder, sourceMemory),
         compile: (length) => compile(encoderGraph(encoderDecoder, length, makeSource)),
       }),
   });

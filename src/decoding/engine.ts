@@ -8,13 +8,18 @@ import { compile, type CompileOptions } from '../runtime/compile.ts';
 import { compileDecoding } from './compile-decoding.ts';
 import { StepEngine } from './step-engine.ts';
 
+interface EngineOptions extends CompileOptions {
+  readonly forms?: StepForms;
+  readonly memory?: number;
+}
+
 /** A step engine that compiles its own graphs. Make it with `create`; call `dispose` when done. */
 export class DecodingEngine extends StepEngine {
   /** Compiles the step graph with the given parameters as weights. */
   static async create(
     model: GeneratingModel,
     parameters: ReadonlyMap<string, Tensor>,
-    options?: Parameters<typeof DecodingEngine.compile>[2],
+    options?: EngineOptions,
   ): Promise<DecodingEngine> {
     return DecodingEngine.compile(model, (graph) => new WeightParameters(graph, parameters), options);
   }
@@ -22,13 +27,16 @@ export class DecodingEngine extends StepEngine {
   /**
    * Compiles the step graph with parameters from any source, for example quantized ones. An encoder-decoder model's encoder
    * is compiled when it reads a text. `forms` defaults to all the device has, for weights in blocks of at most 32.
+   *
+   * @param options.memory bytes that an encoder may take to read a text. Default: three quarters of the available memory
    */
   static async compile(
     model: GeneratingModel,
     makeSource: (graph: Graph) => ParameterSource,
-    { forms, ...options }: CompileOptions & { readonly forms?: StepForms } = {},
+    { forms, memory = 0.75 * process.availableMemory(), ...options }: EngineOptions = {},
   ): Promise<DecodingEngine> {
     const compiled = (graph: Graph): ReturnType<typeof compile> => compile(graph, options);
-    return new DecodingEngine(...(await compileDecoding(model, makeSource, compiled, options.device ?? 'cpu', forms)));
+    const { device = 'cpu' } = options;
+    return new DecodingEngine(...(await compileDecoding(model, makeSource, compiled, device, forms, memory)));
   }
 }

@@ -20,6 +20,8 @@ export interface SourceLengths {
   readonly longest: number;
   /** The smallest length to which a text of `tokens` tokens is padded; undefined if none is long enough. */
   readonly lengthFor: (tokens: number) => number | undefined;
+  /** What to do about a text that is too long. Default: cut it. */
+  readonly remedy?: string;
 }
 
 /** Where an encoder's programs come from. */
@@ -28,13 +30,24 @@ export interface EncoderPrograms extends SourceLengths {
   compile(length: number): Promise<Program>;
 }
 
-/** Lengths that double from 32, so that few graphs are compiled, up to the longest that the mixers serve. */
-export function doublingLengths(model: Pick<EncoderDecoderModel, 'mixers' | 'attentions'>): SourceLengths {
-  const longest = longestSource(model);
+/** Bytes of a pair of tokens in one head while softmax reads them: its graph is made and run with eleven numbers of each (measured). */
+const pairBytes = 44;
+
+/**
+ * Lengths that double from 32, so that few graphs are compiled, up to the longest that the mixers serve.
+ * @param memory bytes that softmax over all pairs of a text's tokens may take. Default: no limit
+ */
+export function doublingLengths(model: EncoderDecoderModel, memory = Infinity): SourceLengths {
+  const served = longestSource(model);
+  const attendsToAll = model.mixers.some(({ kind }, i) => kind === 'softmax' && model.attentions[i].part === 'encoder');
+  const most = attendsToAll ? Math.sqrt(memory / (pairBytes * model.decoder.sizes.heads)) : Infinity;
+  const fitting = 2 ** Math.floor(Math.log2(most));
+  const longest = Math.min(served, fitting);
   return {
     longest,
     lengthFor: (tokens) =>
       tokens > longest ? undefined : Math.min(longest, 2 ** Math.max(5, Math.ceil(Math.log2(tokens)))),
+    remedy: fitting < served ? 'cut it, or allow more memory' : undefined,
   };
 }
 
@@ -70,6 +83,11 @@ export class SourceEncoder implements AsyncDisposable {
     this.#programs = programs;
   }
 
+  /** See `SourceLengths`. */
+  get longest(): number {
+    return this.#programs.longest;
+  }
+
   /**
    * Reads a text of token ids, usually including its EOS.
    * @throws LinnetError `INPUT` for an empty or too long text, or tokens outside the vocabulary
@@ -91,10 +109,10 @@ export class SourceEncoder implements AsyncDisposable {
     }
     const length = this.#programs.lengthFor(n);
     if (length === undefined) {
-      const { longest } = this.#programs;
+      const { longest, remedy = 'cut it' } = this.#programs;
       throw new LinnetError(
         'INPUT',
-        `a text of ${n} tokens is longer than the ${longest} that the encoder reads; cut it`,
+        `a text of ${n} tokens is longer than the ${longest} that the encoder reads; ${remedy}`,
       );
     }
     const program = await this.#program(length);

@@ -175,6 +175,11 @@ export class StepEngine implements AsyncDisposable {
     return this.model.cross === undefined ? this.newState().bytes : undefined;
   }
 
+  /** Tokens of the longest text that an encoder-decoder reads; undefined for other models. */
+  get longestSource(): number | undefined {
+    return this.#encoder?.longest;
+  }
+
   /**
    * Reads a text, for states of encoder-decoder models.
    * @throws LinnetError `INPUT` for an empty or too long text, tokens outside the vocabulary, or a model without an encoder

@@ -124,7 +124,11 @@ export class RunningJob {
     const { prompt, salt = '' } = this.job;
     const { tokens, source } = prompt;
     let state = this.job.state;
-    if (source !== undefined) state ??= engine.newState(await engine.encode(source));
+    if (source !== undefined && state === undefined) {
+      const started = performance.now();
+      state = engine.newState(await engine.encode(source));
+      this.#seconds += (performance.now() - started) / 1000;
+    }
     if (this.#looks && prefixes !== undefined) {
       state = prefixes.find(salt, tokens, tokens.length);
       if (prefixes.shared !== undefined && tokens.length - (state?.length ?? 0) >= worthAsking) {

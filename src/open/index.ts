@@ -77,6 +77,8 @@ export interface OpenOptions extends DownloadOptions, Omit<CompileOptions, 'lean
   readonly dtype?: WeightType;
   /** For trees of any depth that follow a `TreeRule`, of checkpoints: graphs that take a tenth longer. Default false. */
   readonly crossesFolds?: boolean;
+  /** Bytes that an encoder-decoder checkpoint may take to read a text. Default: three quarters of the available memory. */
+  readonly memory?: number;
   /** Compare the checksums of all files of an exported folder, weights included. Default: of its small files. */
   readonly verify?: boolean;
   /** Fields of a checkpoint's config.json to leave out, which are refused by their names and do not change its results. Default: none. */
@@ -131,7 +133,7 @@ export async function open(
     return { ...around, tokenizer, template };
   };
   if (!(await isExport(folder))) {
-    const { ignore, crossesFolds = false } = options;
+    const { ignore, crossesFolds = false, memory } = options;
     const openStored = async () => {
       const canKeep = (device ?? 'cpu') === 'cpu' && !crossesFolds;
       const type = canKeep ? keptTypes.find((each) => each === dtype) : undefined;
@@ -144,7 +146,7 @@ export async function open(
     }
     requireOpenedKind(stored.model, stored.path, kinds);
     const around = await surroundings(stored.path, stored.fingerprint);
-    return openWeights({ ...stored, around, compile, crossesFolds, dtype, kept });
+    return openWeights({ ...stored, around, compile, crossesFolds, memory, dtype, kept });
   }
   if (dtype !== undefined) {
     throw new LinnetError('CONFIG', `${folder} is exported with a fixed type; leave out \`dtype\``);
@@ -176,6 +178,7 @@ const openOptionKinds: Readonly<Record<keyof OpenOptions | 'kind', OptionKind>> 
   ignore: requireTexts,
   dtype: weightTypes,
   crossesFolds: true,
+  memory: requireCount,
   hub: true,
   revision: true,
   onPlan: true,
@@ -190,6 +193,7 @@ interface Checkpoint<Described> extends Pick<ModelInFolder<Described>, 'model' |
   readonly compile: CompileOptions;
   /** See `OpenOptions`. */
   readonly crossesFolds: boolean;
+  readonly memory?: number;
   readonly dtype?: WeightType;
   readonly kept?: KeptWeights;
 }
@@ -266,7 +270,7 @@ function writerParts<Kind extends keyof WriterByKind>(
   kind: Kind,
   checkpoint: Checkpoint<GeneratingModel>,
 ): WriterParts<WriterByKind[Kind]> {
-  const { model, weights, names, around, compile, crossesFolds, dtype: asked, kept } = checkpoint;
+  const { model, weights, names, around, compile, crossesFolds, memory, dtype: asked, kept } = checkpoint;
   const { origin, fingerprint } = around;
   const dtype: MemoryType = asked ?? (weights.codes === undefined ? 'f32' : 'stored');
   const block = dtype === 'int4' ? blockForSize(model.parameters) : undefined;
@@ -283,7 +287,7 @@ function writerParts<Kind extends keyof WriterByKind>(
     const spin = compile.spin ?? parameterCount(model.parameters) >= leastSpun;
     const usual = formsOfExport({ block, device: compile.device ?? 'cpu' });
     const forms = { ...usual, crossesFolds: usual.crossesFolds || crossesFolds };
-    return await DecodingEngine.compile(described, source, { ...compile, spin, scratch, forms });
+    return await DecodingEngine.compile(described, source, { ...compile, spin, scratch, forms, memory });
   };
   return {
     ...around,

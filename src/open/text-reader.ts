@@ -26,6 +26,8 @@ export interface Classification {
   readonly classes: readonly { readonly label: string; readonly probability: number }[];
   /** The number of a regression head; undefined for classes. */
   readonly value?: number;
+  /** Tokens at the end of the texts that the model did not read, since it reads no more; undefined if it read all. */
+  readonly omitted?: number;
 }
 
 interface ReaderParts {
@@ -74,7 +76,7 @@ export class TextReader implements AsyncDisposable {
     const { classifier } = this;
     if (classifier === undefined) throw new LinnetError('CONFIG', 'the model is an encoder without classes');
     const logits = await this.#run('classes', text, (source, texts) => classifier.classLogits(source, texts));
-    return { ...classification(classifier, logits), logits };
+    return { ...classification(classifier, logits), omitted: text.omitted, logits };
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

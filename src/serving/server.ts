@@ -93,6 +93,9 @@ export async function startServer(
     prefixes: new PrefixCache(cacheBytes, running.deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,
   });
+  const { longestSource } = runner.engine;
+  const promptTokens =
+    longestSource === undefined ? limits.promptTokens : Math.min(limits.promptTokens, limits.textTokens, longestSource);
   metrics.watch(runner);
   if (stores.sessions instanceof MemoryStore) metrics.watchSessions(stores.sessions);
   const serving = {
@@ -100,10 +103,10 @@ export async function startServer(
     model,
     runner,
     secret: shared?.secret,
-    limits: { ...limits, n: Math.min(limits.n, runner.parallel) },
+    limits: { ...limits, promptTokens, n: Math.min(limits.n, runner.parallel) },
     calls: new ToolCalls(model, toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
-    embeddings: new Embeddings(runner.engine, model.tokenizer, runner.parallel, limits.promptTokens),
+    embeddings: new Embeddings(runner.engine, model.tokenizer, runner.parallel, promptTokens),
     sessions: new Sessions(sessions, sessionTtl),
   };
   const api = createApi<Serving>(serving, textApi(model));

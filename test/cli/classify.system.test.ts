@@ -52,6 +52,35 @@ describe('classes', () => {
     expect(alone.scores.same).not.toBe(same);
   });
 
+  it('says which texts it did not read to their ends, and refuses lengths without room for any', async () => {
+    const long = 'linnet '.repeat(20);
+    const { stderr, stdout } = await linnet('classify', at('pairs'), '--text', long);
+    expect(stderr).toContain('the text is longer than the 64 tokens that the model reads; the rest was left out');
+    expect(stdout).toMatch(/(same|other) \(/);
+    expect(await runJson('classify', at('pairs'), '--text', long)).toMatchObject({ omittedTokens: 20 * 7 + 1 - 64 });
+    await writeFile(at('long.csv'), `text,label\n${long},a\nfinch,b\n`);
+    const data = ['--data', at('long.csv')];
+    const some = await linnet('classify', at('pairs'), ...data);
+    expect(some.stderr).toContain('1 of the texts are longer than the 64 tokens');
+    const learn = ['finetune', at('gpt2'), '--objective', 'classify', ...data, ...settings, '--steps', '1'];
+    const learned = await linnet(...learn, '--out', at('cut'));
+    expect(learned.stderr + learned.stdout).toContain('2 texts of 2 classes, 1 of them cut to 24 tokens');
+    const none = await linnet(...learn, '--length', '1', '--out', at('no'));
+    expect(none.stderr).toContain('--length is 1, of which the 1 tokens around a text leave no room; give more');
+  });
+
+  it('refuses options that it does not read', async () => {
+    const fields = await linnet('classify', at('pairs'), '--text', 'linnet', '--text-field', 'first');
+    expect(fields.exitCode).toBe(2);
+    expect(fields.stderr).toContain('go with --data');
+    const learn = ['finetune', at('gpt2'), '--objective', 'classify', '--data', at('pairs.jsonl'), ...settings];
+    for (const option of ['--field=first', '--packing=document']) {
+      const [name] = option.split('=');
+      const { stderr } = await linnet(...learn, option, '--out', at('no'));
+      expect(stderr).toContain(`the objective classify reads no ${name}`);
+    }
+  });
+
   it('classifies the rows of a file as one by one, and measures what they are worth', async () => {
     const fields = ['--data', at('pairs.jsonl'), '--text-field', 'first', '--pair-field', 'second'];
     const { out, texts } = await runJson('classify', at('pairs'), ...fields, '--out', at('classes.jsonl'));

@@ -66,6 +66,36 @@ describe('t5', () => {
     expect(tokens).toHaveLength(6);
   });
 
+  it('counts what it reads, and refuses texts that do not fit into memory', async () => {
+    const words = ['generate', place('base'), '--max-tokens', '2', '--ignore-eos', '--prompt'];
+    // Two layers of 7 tokens: keys and values of two heads of width 8, and whether to read them.
+    expect(await runJson(...words, 'It was')).toMatchObject({ sourceBytes: 4 * 2 * 7 * (2 * 2 * 8 + 1) });
+    const long = 'It was '.repeat(2000);
+    const { exitCode, stderr } = await runCaptured([...words, long, '--memory', '300MiB']);
+    expect(exitCode).toBe(3);
+    expect(stderr).toMatch(
+      /a text of 14001 tokens is longer than the 1024 that the encoder reads; cut it, or allow more/,
+    );
+  });
+
+  it.each([
+    ['--tool-format', 'hermes'],
+    ['--sessions', 'sessions'],
+    ['--prompt-chunk', '4'],
+  ])('is served without %s', async (option, value) => {
+    const { exitCode, stderr } = await runCaptured(['serve', place('base'), '--port', '0', option, value]);
+    expect(exitCode).toBe(2);
+    expect(stderr).toContain(`${option} needs a model that continues its prompt`);
+  });
+
+  it('is served without a web page', async () => {
+    const served = new AbortController();
+    const options = { signal: served.signal, onOutput: () => setImmediate(() => served.abort()) };
+    const { stdout, stderr } = await runCaptured(['serve', place('base'), '--port', '0'], options);
+    expect(stdout).toMatch(/at http.*\/v1/);
+    expect(stdout + stderr).not.toContain('web page');
+  });
+
   it.each(['base', 'two', 'some', 'linformer'])('goes on from a session, and drafts by look-up: %s', async (name) => {
     const words = ['generate', place(name), '--ignore-eos'];
     const prompt = ['--prompt', 'It was'];

@@ -36,6 +36,38 @@ describe('a T5 model', () => {
     expect([1, 2]).toContain(JSON.parse(held.choices[0].text));
   });
 
+  it('refuses texts that are longer than it may read, before the encoder reads them', async () => {
+    const { client, server } = await serve(model, { http: { limits: { textTokens: 40 } } });
+    const ask = (length: number) =>
+      client.completions.create({ model: 't5', prompt: Array<number>(length).fill(65), max_tokens: 1 });
+    await ask(39); // and EOS
+    await expect(ask(40)).rejects.toMatchObject({
+      status: 400,
+      error: { type: 'exceed_context_size_error', n_prompt_tokens: 41, n_ctx: 40 },
+    });
+    const models = await (await fetch(`${server.url}/v1/models`)).json();
+    expect(models).toMatchObject({ data: [{ max_model_len: 40 }] });
+  });
+
+  it('reads texts whose pairs of tokens fit into its memory', async () => {
+    const pairs = 44 * 2;
+    await using small = await open(join(folder, 't5'), {
+      kind: 'encoder-decoder',
+      threads: 1,
+      memory: pairs * 64 ** 2,
+    });
+    expect((await small.engine()).longestSource).toBe(64);
+    const read = (length: number) => small.generate('A'.repeat(length), { maxTokens: 1 }).text();
+    await read(63);
+    await expect(read(64)).rejects.toThrow(
+      'a text of 65 tokens is longer than the 64 that the encoder reads; cut it, or allow more memory',
+    );
+    const { client } = await serve(small);
+    await expect(client.completions.create({ model: small.name, prompt: 'x'.repeat(64) })).rejects.toMatchObject({
+      error: { type: 'exceed_context_size_error', n_ctx: 64 },
+    });
+  });
+
   it('refuses what is for models that continue a text', async () => {
     const { client, server } = await serve(model);
     const chat = client.chat.completions.create({ model: 't5', messages: [{ role: 'user', content: 'x' }] });

@@ -45,16 +45,21 @@ export const classify = defineCommand({
     if ((text === undefined) === (data === undefined)) throw new UsageError('give either --text or --data');
     if (data !== undefined && pair !== undefined)
       throw new UsageError('--pair goes with --text; with --data, give --pair-field');
+    const { textField, pairField } = fields;
+    if (data === undefined && (textField ?? pairField) !== undefined)
+      throw new UsageError('--text-field and --pair-field go with --data; a second text is --pair');
     if (data === undefined && out !== undefined) throw new UsageError('--out needs --data');
     await requireOpeningMemory(folder, { memory });
     await using model = await open(folder, { kind: 'classifier', device, threads });
     if (text !== undefined) {
       const answer = await model.classify(text === '-' ? await readInput(context) : text, pair);
       printClasses(context, answer);
+      noteCuts(context, model, [answer]);
       return { json: reported(answer) };
     }
     const answers = await classifyAll(context, model, data ?? [], fields);
     const results = answers.map(reported);
+    noteCuts(context, model, answers);
     if (out !== undefined) {
       await writeFileAtomic(out, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
       context.print(`classified ${formatCount(answers.length)} texts; results are in ${out}`);
@@ -119,8 +124,19 @@ function printClasses(context: CommandContext, { value, classes, label, probabil
   ]);
 }
 
+/** Says how many texts were not read to their ends. */
+function noteCuts(context: CommandContext, { reader }: Classifier, answers: readonly Classification[]): void {
+  const cut = answers.filter(({ omitted }) => omitted !== undefined).length;
+  if (cut === 0) return;
+  const which = answers.length === 1 ? 'the text is' : `${formatCount(cut)} of the texts are`;
+  context.note(
+    `${which} longer than the ${formatCount(reader.longest)} tokens that the model reads; the rest was left out`,
+  );
+}
+
 /** For machines: the number of a regression head, or the class with the probabilities of all by name. */
-function reported({ label, classes, value }: Classification): Record<string, unknown> {
-  if (value !== undefined) return { value };
-  return { label, scores: Object.fromEntries(classes.map((entry) => [entry.label, entry.probability])) };
+function reported({ label, classes, value, omitted }: Classification): Record<string, unknown> {
+  const cut = omitted !== undefined && { omittedTokens: omitted };
+  if (value !== undefined) return { value, ...cut };
+  return { label, scores: Object.fromEntries(classes.map((entry) => [entry.label, entry.probability])), ...cut };
 }

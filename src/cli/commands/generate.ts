@@ -91,11 +91,11 @@ export const generateCommand = defineCommand({
   writes: ['session'],
   async run(context, options) {
     const prompt = promptSource(options, context);
-    const { device, threads, dtype, maxTokens, ignoreEos, jsonSchema, stop, session: file } = options;
+    const { device, threads, dtype, memory, maxTokens, ignoreEos, jsonSchema, stop, session: file } = options;
     const compile = { device, threads };
     if (options.beams > 1) refuseForBeams(options);
     const folder = await fetchedModel(context, options.model, options);
-    await using model = await open(folder, { kind: writerKinds, ...compile, dtype });
+    await using model = await open(folder, { kind: writerKinds, ...compile, dtype, memory });
     // A folder without a tokenizer can be given token ids.
     const needsTokenizer = !['tokens', 'none'].includes(prompt.kind) || stop.length > 0 || jsonSchema !== undefined;
     const tokenizer = needsTokenizer || model.hasTokenizer ? model.tokenizer : undefined;
@@ -142,7 +142,9 @@ export const generateCommand = defineCommand({
     if (generation.finish === 'abort') throw stopped(generation, file);
     const { thoughts, tokens, tokensPerSecond, steps, finish, prefillSeconds, decodeSeconds, state } = generation;
     const speed = `${formatNumber(tokensPerSecond, 3)} tokens/s`;
-    context.note(`${formatCount(tokens.length)} tokens (${finish}), ${speed}, state ${formatBytes(state.bytes)}`);
+    context.note(
+      `${formatCount(tokens.length)} tokens (${finish}), ${speed}, state ${formatBytes(state.bytes + state.sourceBytes)}`,
+    );
     if (speculation !== undefined) context.note(describeSpeculation(speculation));
     const source = isResumed ? undefined : state.encoded;
     return {
@@ -158,6 +160,7 @@ export const generateCommand = defineCommand({
         decodeSeconds,
         seconds: prefillSeconds + decodeSeconds,
         stateBytes: state.bytes,
+        ...(state.encoded && { sourceBytes: state.sourceBytes }),
         session: file ?? null,
         ...(speculation && speculationJson(speculation)),
       },

@@ -156,40 +156,48 @@ export const serveCommand = defineCommand({
       drainTimeout: options.drainTimeout,
       limits: { timeout: options.timeout },
     };
-    const { device } = options;
-    await using model = await open(folder, { kind: openedKinds, name, device, ...place, chatTemplate: template });
+    const { device, memory, chatTemplate, promptChunk, sessionTtl, deterministic } = options;
+    const opening = { name, device, memory, ...place, chatTemplate: template };
+    await using model = await open(folder, { kind: openedKinds, ...opening });
     noteTokenizer(context, model.tokenizer);
+    if (model.kind !== 'causal') {
+      refuseIfGiven({ sessions, sessionTtl, chatTemplate, toolFormat, promptChunk }, 'continues its prompt');
+    }
     if (model.kind === 'encoder' || model.kind === 'classifier') {
-      const { chatTemplate } = options;
-      const ofTexts = Object.entries({ sessions, chatTemplate, toolFormat, speculate });
-      const [option] = ofTexts.find(([, value]) => value !== undefined && value !== 'off') ?? [];
-      if (option !== undefined) throw new OptionsError(`\`${option}\` needs a model that generates text`);
+      refuseIfGiven({ speculate: speculate !== 'off' && speculate, deterministic }, 'generates text');
       const server = await startEncoderServer(model, { http, maxRequests: parallel + maxQueue });
       context.print(`${model.name} (${model.kind}) at ${server.url}`);
       return await untilStopped(context, server, model.name);
     }
-    const page = noUi ? undefined : await readPage();
+    const isChat = model.kind === 'causal';
+    const page = noUi || !isChat ? undefined : await readPage();
     const engine = await model.engine();
     await using mtp = speculate === 'mtp' ? await model.mtp() : undefined;
     const drafter = speculate === 'mtp' ? 'off' : speculate;
     await using states = await openSessions(options, { engine, fingerprint: model.fingerprint }, log);
     const server = await startServer(model, {
       http: { ...http, page, metricDialects: options.metricsNames },
-      runner: { parallel, maxQueue, drafter, mtp, chunk: options.promptChunk, deterministic: options.deterministic },
+      runner: { parallel, maxQueue, drafter, mtp, chunk: promptChunk, deterministic },
       stores: {
         cacheBytes: options.stateCache,
         sessions: states.sessions,
-        sessionTtl: options.sessionTtl,
+        sessionTtl,
         shared: states.shared,
       },
       toolFormat,
     });
     context.print(`${model.name} at ${server.url}/v1: ${parallel} texts at a time${stateOf(engine)}`);
     if (page !== undefined) context.print(`web page at ${server.url}/`);
-    else if (!noUi) context.note('no web page: build it with npm run build (needs development dependencies)');
+    else if (!noUi && isChat) context.note('no web page: build it with npm run build (needs development dependencies)');
     return await untilStopped(context, server, model.name);
   },
 });
+
+/** @throws OptionsError for an option that the model has no use for. @param does what other models do */
+function refuseIfGiven(options: Readonly<Record<string, unknown>>, does: string): void {
+  const [option] = Object.entries(options).find(([, value]) => value !== undefined && value !== false) ?? [];
+  if (option !== undefined) throw new OptionsError(`\`${option}\` needs a model that ${does}`);
+}
 
 /** The state of a text, and the bytes that each further token adds. An encoder-decoder's depends on its source. */
 function stateOf({ stateBytes, model }: StepEngine): string {

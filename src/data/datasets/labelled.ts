@@ -1,7 +1,7 @@
 /** Labelled texts, tokenized as a kind of model reads them: rows to train and measure classifiers and regressions. */
 import { createHash } from 'node:crypto';
 import { z } from 'zod';
-import { LinnetError } from '../../errors.ts';
+import { LinnetError, OptionsError } from '../../errors.ts';
 import { listNames, plainNames, quoteName } from '../../files/name-list.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import { longestLength } from '../rows/longest.ts';
@@ -123,22 +123,32 @@ export interface LabelledOptions {
 export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly length: number;
   readonly labels: readonly string[] | undefined;
+  /** Rows of which `length` left out a part. */
+  readonly cutRows: number;
   readonly #rows: readonly LabelledRow[];
   readonly #padId: number;
 
-  /** @throws LinnetError `INPUT` for no texts, an unknown or non-numeric label, or a text without tokens */
+  /** @throws LinnetError `INPUT` for no texts, an unknown or non-numeric label, or a text without tokens; `CONFIG` for a length without room for one */
   constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
     if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
     const idOf = idsOf(labels);
     this.labels = labels;
     this.#padId = tokenizer.padId ?? tokenizer.eosId ?? 0;
+    let cutRows = 0;
+    const noTokens = layOutText(layout, tokenizer, '', texts[0].pair && '', Infinity).tokens.length;
+    if (noTokens >= length)
+      throw new OptionsError(
+        `\`length\` is ${length}, of which the ${noTokens} tokens around a text leave no room; give more`,
+      );
     this.#rows = texts.map((labelled) => {
       const { text, pair, source } = labelled;
       const label = idOf(labelled);
       const row = layOutText(layout, tokenizer, text, pair, length);
       if (row.tokens.length === 0) throw new LinnetError('INPUT', `${source} has no token to classify`);
+      if (row.omitted !== undefined) cutRows++;
       return { ...row, label };
     });
+    this.cutRows = cutRows;
     this.length = longestLength(this.#rows.map(({ tokens }) => tokens));
   }
 

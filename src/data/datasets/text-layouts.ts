@@ -15,6 +15,8 @@ export interface LaidOutText {
   readonly tokens: Int32Array;
   /** Where the second text begins; the length if there is none. */
   readonly pairStart: number;
+  /** Tokens of the texts that were cut off; undefined for none. */
+  readonly omitted?: number;
 }
 
 type Role = 'bosId' | 'eosId' | 'clsId' | 'sepId';
@@ -45,7 +47,8 @@ export function layOutText(
   const [firstCount, secondCount] = cut(first.length, second.length, Math.max(0, length - around));
   const lead = [...before, ...first.subarray(0, firstCount), ...between];
   const tokens = Int32Array.from([...lead, ...second.subarray(0, secondCount), ...after]);
-  return { tokens, pairStart: pair === undefined ? tokens.length : lead.length };
+  const omitted = first.length + second.length - firstCount - secondCount || undefined;
+  return { tokens, pairStart: pair === undefined ? tokens.length : lead.length, omitted };
 }
 
 /** Lengths of two texts that fit together: cuts the longer one first, like Hugging Face's tokenizers. */

@@ -178,7 +178,7 @@ export class SequenceState {
 
   /**
    * Bytes of the numbers held: rows, S and shifted features. Constant for linearized models, unless closed groups leave
-   * rows. The encoded source is counted separately (`encoded.bytes`), since forks share it.
+   * rows. The encoded source is counted separately (`sourceBytes`), since forks share it.
    */
   get bytes(): number {
     let bytes = 0;
@@ -187,6 +187,12 @@ export class SequenceState {
     }
     for (const numbers of [...this.layerSums, ...this.groupRows]) bytes += numbers?.byteLength ?? 0;
     return bytes;
+  }
+
+  /** Bytes of the encoded source, which forks share; 0 without one. */
+  get sourceBytes(): number {
+    const tensors = (this.encoded?.layers ?? []).flatMap((layer) => Object.values(layer));
+    return tensors.reduce((sum, { data }) => sum + data.byteLength, 0);
   }
 
   /** An independent copy: two continuations of one text. */

@@ -6,7 +6,7 @@ export const defaultLimits = {
   /** Seconds that a session may ask to be kept. */
   sessionSeconds: 100_000_000,
   promptTokens: 1_000_000,
-  /** Tokens of a text that is read whole, by a classifier or an encoder: its memory grows with their square. */
+  /** Tokens of a text that an encoder or a classifier reads whole: its memory grows with their square. */
   textTokens: 4096,
   /** Tokens of a continuation. */
   maxTokens: 1_000_000,

@@ -42,7 +42,7 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
   const { cross, sizes, positions } = decoder;
   const continues = cross === undefined;
   // A state that grows ends with its memory, and with the lengths it was trained at texts get worse.
-  const longest = decoder.mixers.some(growsWithText) ? sizes.trainedLength : positions.limit;
+  const longest = !continues ? Infinity : decoder.mixers.some(growsWithText) ? sizes.trainedLength : positions.limit;
   return {
     summary: "OpenAI's and Ollama's APIs, llama.cpp server's token and template endpoints, and sessions.",
     routes: continues ? textRoutes : sourceRoutes,

@@ -22,7 +22,7 @@ import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective, maskedObjective, sequenceObjective } from '../objectives/encoders.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
-import { type TrainingOptions, recomputeShape, refuseLabelSmoothing } from './options.ts';
+import { type TrainingOptions, recomputeShape, refuseLabelSmoothing, runShape } from './options.ts';
 import { type TrainingSettings, described } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
@@ -32,6 +32,7 @@ const objectiveNames = ['causal', 'masked', 'seq2seq', 'classify', 'regress'] as
 /** An objective of fine-tuning. */
 export type ObjectiveName = (typeof objectiveNames)[number];
 
+const { field, packing } = runShape;
 const fields = { ...labelShape, ...pairShape };
 
 export const objectiveShape = {
@@ -47,9 +48,9 @@ export const objectiveShape = {
 
 /** The options of fields that an objective reads. */
 const readFields: Readonly<Record<ObjectiveName, object>> = {
-  causal: {},
-  masked: {},
-  seq2seq: pairShape,
+  causal: { field, packing },
+  masked: { field },
+  seq2seq: { ...pairShape, field },
   classify: labelShape,
   regress: labelShape,
 };
@@ -97,7 +98,9 @@ export async function prepareObjective(
   if (options.recompute && objective !== 'causal') {
     throw new OptionsError(`\`recompute\` is for models that predict the next token; the objective is ${objective}`);
   }
-  const [given, defaults] = [options, {}].map((source) => Object.entries(z.object(fields).parse(source)));
+  const [given, defaults] = [options, {}].map((source) =>
+    Object.entries(z.object({ ...fields, field, packing }).parse(source)),
+  );
   const usual = new Map(defaults);
   for (const [name, value] of given) {
     if (value !== usual.get(name) && !(name in readFields[objective])) {
@@ -234,14 +237,17 @@ async function planHead(
   const rowsOf = (some: readonly LabelledText[]): LabelledDataset =>
     new LabelledDataset(some, tokenizer, { layout: layoutOf(model.model), labels, length });
   const { textField, pairField, labelField } = options;
+  const dataset = rowsOf(texts);
+  const cut =
+    dataset.cutRows === 0 ? '' : `, ${formatCount(dataset.cutRows)} of them cut to ${formatCount(length, 'token')}`;
   return planned(options, {
     loaded,
     model: model.model,
     task: 'SEQ_CLS',
     fresh: new Set(model.headParameters.keys()),
-    dataset: rowsOf(texts),
+    dataset,
     heldOut: () => Promise.resolve(rowsOf(all.slice(texts.length))),
-    summary: `${formatCount(texts.length)} ${summary}`,
+    summary: `${formatCount(texts.length)} ${summary}${cut}`,
     configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
     objective: (rows) => classificationObjective(model, rows.length, settings),
   });
