@@ -20,7 +20,7 @@ export interface SourceLengths {
   readonly longest: number;
   /** The smallest length to which a text of `tokens` tokens is padded; undefined if none is long enough. */
   readonly lengthFor: (tokens: number) => number | undefined;
-  /** What to do about a text that is too long. Default: cut it. */
+  /** Advice for a text that is too long. Default: to cut it. */
   readonly remedy?: string;
 }
 

@@ -91,7 +91,8 @@ export class StepEngine implements AsyncDisposable {
   /** Equal numbers so far in single rows and rows in company; -1 once one differed. */
   readonly #equalNumbers: Record<StepWeights, number>;
   readonly #folds: FoldPrograms;
-  readonly #encoder: SourceEncoder | undefined;
+  /** The encoder of an encoder-decoder. */
+  readonly encoder: SourceEncoder | undefined;
   readonly #feeds: Readonly<Record<StepWeights, StepFeeds>>;
   /** The step graph's outputs. */
   readonly #outputs: readonly string[];
@@ -121,7 +122,7 @@ export class StepEngine implements AsyncDisposable {
     const equal = layout.boundaries.length === 0 ? manyNumbers : 0;
     this.#equalNumbers = { step: equal, prompt: equal };
     this.#folds = folds;
-    this.#encoder = encoder;
+    this.encoder = encoder;
     const shifts = (model.sizes.shiftWidth ?? 0) > 0 ? ['shifts'] : [];
     this.#outputs = ['logits', 'hidden', ...layout.rows.map(({ name }) => name), ...shifts];
     const later = new LaterSums(layout, [program, prompt]);
@@ -175,17 +176,12 @@ export class StepEngine implements AsyncDisposable {
     return this.model.cross === undefined ? this.newState().bytes : undefined;
   }
 
-  /** Tokens of the longest text that an encoder-decoder reads; undefined for other models. */
-  get longestSource(): number | undefined {
-    return this.#encoder?.longest;
-  }
-
   /**
    * Reads a text, for states of encoder-decoder models.
    * @throws LinnetError `INPUT` for an empty or too long text, tokens outside the vocabulary, or a model without an encoder
    */
   encode(tokens: ArrayLike<number>): Promise<EncodedText> {
-    if (this.#encoder !== undefined) return this.#encoder.encode(tokens);
+    if (this.encoder !== undefined) return this.encoder.encode(tokens);
     throw new LinnetError('INPUT', `a ${this.model.family} model has no encoder: it continues its prompt`);
   }
 
@@ -388,7 +384,7 @@ export class StepEngine implements AsyncDisposable {
   async dispose(): Promise<void> {
     for (const program of new Set(Object.values(this.#programs))) await program.dispose();
     for (const program of this.#folds.values()) await program.dispose();
-    await this.#encoder?.dispose();
+    await this.encoder?.dispose();
   }
 
   /** Same as `dispose`. */

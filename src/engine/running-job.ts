@@ -110,10 +110,8 @@ export class RunningJob {
       throw new LinnetError('INPUT', `the state is in use by another text; ${advice}`);
     }
     if (state.length >= prompt.tokens.length) {
-      throw new LinnetError(
-        'INPUT',
-        `the state has read ${state.length} tokens and the prompt has ${prompt.tokens.length}: there is nothing to continue from`,
-      );
+      const read = `the state has read ${state.length} tokens and the prompt has ${prompt.tokens.length}`;
+      throw new LinnetError('INPUT', `${read}: there is nothing to continue from`);
     }
     state.isInUse = true;
   }
@@ -121,20 +119,18 @@ export class RunningJob {
   /** Finds the state to read the prompt from. Immediately, unless a source must be read or other servers are asked. */
   async prepare(): Promise<void> {
     const { engine, prefixes } = this.#around;
-    const { prompt, salt = '' } = this.job;
-    const { tokens, source } = prompt;
-    let state = this.job.state;
-    if (source !== undefined && state === undefined) {
-      const started = performance.now();
-      state = engine.newState(await engine.encode(source));
-      this.#seconds += (performance.now() - started) / 1000;
-    }
+    const { salt = '' } = this.job;
+    const { tokens, source } = this.job.prompt;
+    let { state } = this.job;
+    const started = performance.now();
+    if (source !== undefined) state ??= engine.newState(await engine.encode(source));
     if (this.#looks && prefixes !== undefined) {
       state = prefixes.find(salt, tokens, tokens.length);
       if (prefixes.shared !== undefined && tokens.length - (state?.length ?? 0) >= worthAsking) {
         state = (await prefixes.fetch(salt, tokens, state?.length ?? 0)) ?? state;
       }
     }
+    this.#seconds = (performance.now() - started) / 1000;
     this.#state = state ?? engine.newState();
     this.#cached = this.#state.length;
     while (this.#boundaries.length > 0 && this.#boundaries[0] <= this.#cached) this.#boundaries.shift();

@@ -93,9 +93,8 @@ export async function startServer(
     prefixes: new PrefixCache(cacheBytes, running.deterministic === true ? undefined : shared?.prefixes),
     observer: metrics.observer,
   });
-  const { longestSource } = runner.engine;
-  const promptTokens =
-    longestSource === undefined ? limits.promptTokens : Math.min(limits.promptTokens, limits.textTokens, longestSource);
+  const { encoder } = runner.engine;
+  const promptTokens = Math.min(limits.promptTokens, ...(encoder ? [limits.textTokens, encoder.longest] : []));
   metrics.watch(runner);
   if (stores.sessions instanceof MemoryStore) metrics.watchSessions(stores.sessions);
   const serving = {

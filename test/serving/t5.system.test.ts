@@ -56,7 +56,7 @@ describe('a T5 model', () => {
       threads: 1,
       memory: pairs * 64 ** 2,
     });
-    expect((await small.engine()).longestSource).toBe(64);
+    expect((await small.engine()).encoder?.longest).toBe(64);
     const read = (length: number) => small.generate('A'.repeat(length), { maxTokens: 1 }).text();
     await read(63);
     await expect(read(64)).rejects.toThrow(

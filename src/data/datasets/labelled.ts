@@ -123,12 +123,12 @@ export interface LabelledOptions {
 export class LabelledDataset implements RowDataset<LabelledBatch> {
   readonly length: number;
   readonly labels: readonly string[] | undefined;
-  /** Rows of which `length` left out a part. */
+  /** Rows that `length` cut. */
   readonly cutRows: number;
   readonly #rows: readonly LabelledRow[];
   readonly #padId: number;
 
-  /** @throws LinnetError `INPUT` for no texts, an unknown or non-numeric label, or a text without tokens; `CONFIG` for a length without room for one */
+  /** @throws LinnetError `INPUT` for no texts, an unknown or non-numeric label, or a text without tokens; `CONFIG` for a length without room for text */
   constructor(texts: readonly LabelledText[], tokenizer: Tokenizer, { layout, labels, length }: LabelledOptions) {
     if (texts.length === 0) throw new LinnetError('INPUT', 'there are no labelled texts');
     const idOf = idsOf(labels);

@@ -15,7 +15,7 @@ export interface LaidOutText {
   readonly tokens: Int32Array;
   /** Where the second text begins; the length if there is none. */
   readonly pairStart: number;
-  /** Tokens of the texts that were cut off; undefined for none. */
+  /** Tokens of the texts that were cut off; undefined if all are there. */
   readonly omitted?: number;
 }
 
