@@ -266,7 +266,7 @@ function fillTreeRow(
   const first = foldStart(committed + tree.depths[node], window);
   const start = row * block.rows + open;
   for (let column = 0; column < block.rows - open; column++) {
-    const seen = column < tree.size && tree.ancestors[node * tree.size + column] === 1;
+    const seen = tree.isAncestorOrSelf(node, column);
     const at = committed + tree.depths[column];
     const near = at >= first || at < sinks;
     const offset = rule?.offset?.(tree, node, column) ?? (seen ? tree.depths[node] - tree.depths[column] : -1);

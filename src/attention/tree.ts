@@ -59,11 +59,8 @@ export class TokenTree {
 
   /** Nodes without children, in increasing order. */
   leaves(): number[] {
-    const hasChild = new Uint8Array(this.size);
-    for (const parent of this.parents) if (parent >= 0) hasChild[parent] = 1;
-    const found: number[] = [];
-    for (let node = 0; node < this.size; node++) if (hasChild[node] === 0) found.push(node);
-    return found;
+    const parents = new Set(this.parents);
+    return [...this.parents.keys()].filter((node) => !parents.has(node));
   }
 
   /** The nodes from the root down to `node`, inclusive. @throws LinnetError `INPUT` if there is no such node. */

@@ -1,5 +1,6 @@
 /** A server of a model that writes: its parts put together. */
 import { setMaxListeners } from 'node:events';
+import { growsWithText } from '../attention/mixers.ts';
 import type { Runner } from '../engine/runner.ts';
 import { Embeddings } from '../engine/text/embeddings.ts';
 import { PrefixCache } from '../engine/text/prefix-cache.ts';
@@ -18,6 +19,12 @@ import { MemoryStore } from './sessions/memory-store.ts';
 import { Sessions } from './sessions/sessions.ts';
 import type { SharedState } from './sessions/shared-state.ts';
 import type { SessionStore } from '../engine/session-store.ts';
+
+/** Most tokens of a text: a state that grows ends with its memory, and beyond the trained length texts get worse. */
+function contextSize({ decoder: { cross, mixers, sizes, positions } }: ServedWriter, promptTokens: number): number {
+  if (cross !== undefined) return promptTokens;
+  return Math.min(promptTokens, mixers.some(growsWithText) ? sizes.trainedLength : positions.limit);
+}
 
 /** The side of a server that clients see: address, keys, limits, names. For a model of any kind. */
 export interface HttpOptions
@@ -57,7 +64,7 @@ export interface RunningServer extends Listening {
 }
 
 /** Parts around the routes of any API. @throws LinnetError `CONFIG` for an address that others reach without a key */
-export function surroundings(http: HttpOptions, redis?: Redis): Omit<ApiOptions, 'model'> {
+export function surroundings(http: HttpOptions, redis?: Redis): Omit<ApiOptions, 'model' | 'contextSize'> {
   checkAddress(http);
   const end = new AbortController();
   setMaxListeners(0, end.signal); // one for each request
@@ -103,6 +110,7 @@ export async function startServer(
     runner,
     secret: shared?.secret,
     limits: { ...limits, promptTokens, n: Math.min(limits.n, runner.parallel) },
+    contextSize: contextSize(model, promptTokens),
     calls: new ToolCalls(model, toolFormat),
     responses: shared?.responses(cacheBytes) ?? new MemoryStore({ maxBytes: cacheBytes }),
     embeddings: new Embeddings(runner.engine, model.tokenizer, runner.parallel, promptTokens),

@@ -58,6 +58,13 @@ describe('a place that cannot be written', () => {
   });
 });
 
+it('charts are SVG, which the name of the file says', async () => {
+  const words = ['eval', 'positions', '--data', 'none.txt', '--models', model];
+  const run = await linnet(...words, '--chart', join(folder, 'positions.png'));
+  expect(run.exitCode).toBe(2);
+  expect(run.stderr).toContain('charts are SVG: name a file such as positions.svg');
+});
+
 /** A read-only disk; undefined where this user may not mount one. */
 const readOnly = mkdtempSync(join(tmpdir(), 'linnet-read-only-'));
 const isMounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'ro', 'tmpfs', readOnly]).status === 0;

@@ -241,6 +241,7 @@ async function requestReaders(): Promise<StateReaders> {
     responses: new MemoryStore({ maxBytes: 1 << 20 }),
     embeddings: new Embeddings(runner.engine, served.tokenizer, runner.parallel, 200),
     limits: { ...defaultLimits, maxTokens: 4, promptTokens: 400, timeout: 20 },
+    contextSize: 400,
     ...{ keys: new ApiKeys([]), log: pino({ enabled: false }) },
     ...{ localOnly: false, origins: [], draining: false, end: new AbortController(), bodies: new BodyBudget(64 << 20) },
   };

@@ -124,7 +124,13 @@ const listSchema = z.object({ data: z.array(z.object({ max_model_len: z.int().po
 describe('how long a text may be', () => {
   const longest = async (model: LanguageModel, limits: object = {}): Promise<number> => {
     const { server } = await serve(model, { http: { limits } });
-    return listSchema.parse(await (await fetch(`${server.url}/v1/models`)).json()).data[0].max_model_len;
+    const { data } = listSchema.parse(await (await fetch(`${server.url}/v1/models`)).json());
+    const size = data[0].max_model_len;
+    const init = { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"prompt":"x"}' };
+    expect(await (await fetch(`${server.url}/tokenize`, init)).json()).toMatchObject({ max_model_len: size });
+    const running = await (await fetch(`${server.url}/api/ps`)).json();
+    expect(running).toMatchObject({ models: [{ context_length: size }] });
+    return size;
   };
 
   it('is as long as those that a model was trained at where its state grows', async () => {

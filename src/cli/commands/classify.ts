@@ -62,7 +62,7 @@ export const classify = defineCommand({
     noteCuts(context, model, answers);
     if (out !== undefined) {
       await writeFileAtomic(out, results.map((result) => `${JSON.stringify(result)}\n`).join(''));
-      context.print(`classified ${formatCount(answers.length)} texts; results are in ${out}`);
+      context.print(`classified ${formatCount(answers.length, 'text')}; results are in ${out}`);
       return { json: { texts: answers.length, out } };
     }
     for (const { label, probability, value } of answers) {

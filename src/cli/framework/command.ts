@@ -61,17 +61,17 @@ export function withDefault<T extends string | number>(
   description: string,
   text = String(value),
 ): z.ZodType<T, string | undefined> {
-  const schema = kind.schema.optional().transform((given) => given ?? value);
-  return registered(schema, kind, { description, required: false, values: 'once', defaultText: text });
+  return registered(kind.schema.default(value), kind, {
+    description,
+    required: false,
+    values: 'once',
+    defaultText: text,
+  });
 }
 
 /** An option that may be given several times; all its values, in order. */
 export function repeated<T>(kind: ValueKind<T>, description: string): z.ZodType<T[], string[] | undefined> {
-  const schema = z
-    .array(kind.schema)
-    .optional()
-    .transform((given) => given ?? []);
-  return registered(schema, kind, { description, required: false, values: 'each' });
+  return registered(z.array(kind.schema).default([]), kind, { description, required: false, values: 'each' });
 }
 
 /** An option that takes one value or more, as a shell pattern gives them; it must be given. */
@@ -88,11 +88,10 @@ export function optionalList<T>(
 }
 
 export function flag(description: string): z.ZodType<boolean, boolean | undefined> {
-  const schema: z.ZodType<boolean, boolean | undefined> = z
+  return z
     .boolean()
-    .optional()
-    .transform((given) => given ?? false);
-  return schema.register(parameterHelp, { description, expects: 'no value', required: false, values: 'none' });
+    .default(false)
+    .register(parameterHelp, { description, expects: 'no value', required: false, values: 'none' });
 }
 
 /** Options that few runs need: `--help-all` lists them. */

@@ -28,7 +28,7 @@ function isColumnNumber(field: string): boolean {
 export async function readRecords(paths: readonly string[], fields: readonly string[]): Promise<FieldRecord[]> {
   const numbered = fields.filter(isColumnNumber);
   if (numbered.length > 0 && numbered.length < fields.length) {
-    throw new LinnetError('INPUT', `fields are ${fields.join(', ')}; use names or column numbers, not both`);
+    throw new LinnetError('INPUT', `fields are ${fields.join(', ')}; use names, or column numbers from 1 on, not both`);
   }
   const records: FieldRecord[] = [];
   for (const path of paths) {
@@ -41,7 +41,8 @@ export async function readRecords(paths: readonly string[], fields: readonly str
         const advice = ['.csv', '.tsv'].includes(extname(path).toLowerCase())
           ? `. The first line names the columns; if it is data, give column numbers, such as 1`
           : '';
-        throw new LinnetError('FORMAT', `${record.source} has no field "${field}"; its fields are: ${has}${advice}`);
+        const lack = Object.hasOwn(row, field) ? 'no text or number in the field' : 'no field';
+        throw new LinnetError('FORMAT', `${source} has ${lack} "${field}"; its fields are: ${has}${advice}`);
       }
       records.push(record);
     }

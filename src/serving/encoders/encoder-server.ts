@@ -134,7 +134,7 @@ function encoderEmbedder({
   line,
   limits,
   metrics,
-}: Omit<EncoderServing, 'embeddings'>): EmbeddingServing['embeddings'] {
+}: Omit<EncoderServing, 'embeddings' | 'contextSize'>): EmbeddingServing['embeddings'] {
   return {
     width: model.reader.backbone.sizes.width,
     longest: Math.min(model.reader.longest, limits.textTokens),
@@ -173,7 +173,8 @@ export async function startEncoderServer(
   model.prepare();
   const line = new TextLine(maxRequests);
   const around = { ...surroundings(http), model, line };
-  const serving = { ...around, embeddings: encoderEmbedder(around) };
+  const embeddings = encoderEmbedder(around);
+  const serving = { ...around, embeddings, contextSize: embeddings.longest };
   return listen(createApi<EncoderServing>(serving, encoderApi(model)), http, {
     serving,
     settle: () => line.close(),
@@ -203,7 +204,6 @@ function encoderApi({ kind, reader }: EncoderServing['model']): ApiDefinition<En
       regression: classifier?.isRegression,
     }),
     load: ({ line }) => line.requests,
-    longest: ({ embeddings }) => embeddings.longest,
     properties: ({ line, embeddings }) => ({
       total_slots: line.most,
       max_input_length: embeddings.longest,

@@ -21,14 +21,13 @@ function apiOf(
   const description = tinyLlama([{ kind: 'softmax' }]);
   const about = { name: 'tiny', origin: 'tiny', fingerprint: '', tokenizer: letters };
   const model = new LanguageModel(description, { ...about, engine: () => expect.unreachable() });
-  const serving = { ...surroundings({ ...options, log, aliases, limits: { timeout } }), model };
+  const serving = { ...surroundings({ ...options, log, aliases, limits: { timeout } }), model, contextSize: 0 };
   return createApi<TokenServing>(serving, {
     summary: '',
     routes,
     refused: { paths: [], why: '' },
     meta: () => ({}),
     load: () => 0,
-    longest: () => 0,
     properties: () => ({}),
   });
 }

@@ -55,8 +55,6 @@ export interface ApiDefinition<S> {
   readonly meta: (serving: S) => object;
   /** Running and waiting requests. */
   readonly load: (serving: S) => number;
-  /** Most tokens of a text. */
-  readonly longest: (serving: S) => number;
   /** Fields of /props beyond every server's. */
   readonly properties: (serving: S) => object | Promise<object>;
 }
@@ -220,7 +218,7 @@ function addFacts<S extends TokenServing>(app: Api, options: S & ApiOptions, def
       object: 'model',
       created: model.created,
       owned_by: 'linnet',
-      max_model_len: definition.longest(options),
+      max_model_len: options.contextSize,
       meta: {
         n_vocab: model.vocabulary,
         n_ctx_train: model.trainedLength,

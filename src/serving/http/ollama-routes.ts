@@ -83,8 +83,7 @@ export function ollamaFacts(
       Response.json({ models: entriesOf(serving, { modified_at: openedAt(serving.model) }) }),
     ),
     route('get', '/api/ps', 'Lists loaded models: always this one', (serving: EmbeddingServing) => {
-      const context_length = serving.embeddings.longest;
-      const loaded = { expires_at: '9999-12-31T23:59:59Z', size_vram: 0, context_length };
+      const loaded = { expires_at: '9999-12-31T23:59:59Z', size_vram: 0, context_length: serving.contextSize };
       return Response.json({ models: entriesOf(serving, loaded) });
     }),
     route('get', '/api/version', "Gives Linnet's version", () => Response.json({ version: describeSoftware().linnet })),

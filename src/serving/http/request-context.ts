@@ -26,6 +26,8 @@ export interface TokenServing {
   /** Whether it answers to every name. Default false. */
   readonly anyModel?: boolean;
   readonly limits: ServerLimits;
+  /** Most tokens of a text. */
+  readonly contextSize: number;
 }
 
 /** The server as the endpoint of embeddings uses it. */

@@ -1,5 +1,4 @@
 /** The API of a model that writes. */
-import { growsWithText } from '../../attention/mixers.ts';
 import type { SamplerInput } from '../../decoding/sampler.ts';
 import type { ApiDefinition } from './app.ts';
 import { chatCompletions } from './dialects/chat.ts';
@@ -39,10 +38,8 @@ function namedSampling({ temperature = 1, topK, topP = 1, minP, repetitionPenalt
 }
 
 export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
-  const { cross, sizes, positions } = decoder;
+  const { cross, sizes } = decoder;
   const continues = cross === undefined;
-  // A state that grows ends with its memory, and with the lengths it was trained at texts get worse.
-  const longest = !continues ? Infinity : decoder.mixers.some(growsWithText) ? sizes.trainedLength : positions.limit;
   return {
     summary: "OpenAI's and Ollama's APIs, llama.cpp server's token and template endpoints, and sessions.",
     routes: continues ? textRoutes : sourceRoutes,
@@ -56,7 +53,6 @@ export function textApi({ decoder }: Serving['model']): ApiDefinition<Serving> {
       state_bytes: runner.engine.stateBytes ?? null,
     }),
     load: ({ runner }) => runner.active + runner.waiting,
-    longest: ({ limits }) => Math.min(limits.promptTokens, longest),
     properties: async ({ model, runner, limits }) => ({
       total_slots: runner.parallel,
       deterministic: runner.deterministic,

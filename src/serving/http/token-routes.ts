@@ -26,7 +26,7 @@ type Tokenizing = z.output<ReturnType<typeof tokenizeSchema>>;
 
 /** Accepts llama.cpp's fields (`content`, `with_pieces`) and vLLM's (`prompt` or `messages`, `count`). */
 async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: Tokenizing): Promise<Response> {
-  const { model, limits } = serving;
+  const { model, contextSize } = serving;
   const { content, prompt, messages } = fields;
   if ([content, prompt, messages].filter((field) => field !== undefined).length !== 1) {
     refuse('give one of "content", "prompt" and "messages"', 'content');
@@ -42,7 +42,7 @@ async function tokenize(serving: TokenServing, { abort }: ApiRequest, fields: To
   return Response.json({
     tokens: fields.with_pieces === true ? ids.map((id) => ({ id, piece: pieceOf(model, id) })) : ids,
     count: ids.length,
-    max_model_len: limits.promptTokens,
+    max_model_len: contextSize,
     ...(fields.return_token_strs === true && { token_strs: ids.map((id) => model.pieces.of(id)) }),
   });
 }

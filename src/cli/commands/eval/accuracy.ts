@@ -72,7 +72,9 @@ const mostConfusedClasses = 12;
 function printQuality(context: CommandContext, result: AccuracyResult): void {
   const { accuracy, standardError, correct, texts, f1, f1Macro, matthews, classes, confusion } = result;
   const error = Number.isFinite(standardError) ? ` ± ${formatPercent(standardError)}` : '';
-  context.print(`accuracy ${formatPercent(accuracy)}${error}: ${formatCount(correct)} of ${formatCount(texts)} texts`);
+  context.print(
+    `accuracy ${formatPercent(accuracy)}${error}: ${formatCount(correct)} of ${formatCount(texts, 'text')}`,
+  );
   const binary = f1 === undefined ? '' : `F1 of "${classes[1].label}" ${formatFixed(f1, 4)}, `;
   context.print(`${binary}F1 over classes ${formatFixed(f1Macro, 4)}, Matthews ${formatFixed(matthews, 4)}\n`);
   const counts = (['texts', 'predicted', 'correct'] as const).map((key) => ({
@@ -100,6 +102,6 @@ function printRegression(context: CommandContext, result: RegressionResult): voi
   const { pearson, spearman, meanSquaredError, texts } = result;
   context.print(
     `Pearson ${formatFixed(pearson, 4)}, Spearman ${formatFixed(spearman, 4)}, ` +
-      `mean squared error ${formatFixed(meanSquaredError, 4)}; ${formatCount(texts)} texts`,
+      `mean squared error ${formatFixed(meanSquaredError, 4)}; ${formatCount(texts, 'text')}`,
   );
 }

@@ -1,4 +1,5 @@
 /** `linnet eval positions`: perplexity beyond a model's trained length. */
+import { extname } from 'node:path';
 import { scoredBytes } from '../../../engine/scoring/sequence-scorer.ts';
 import { type ModelWeights, openCausalWeights } from '../../../checkpoint/load-model.ts';
 import { segmentWeights } from '../../../checkpoint/stored-parameter.ts';
@@ -60,6 +61,9 @@ export const evalPositions = defineCommand({
     if (given !== undefined && after === undefined) throw new UsageError('--scored needs --after');
     const scored = given ?? 2048;
     const length = asked ?? (after === undefined ? 8192 : Math.max(...after) + scored);
+    if (chart !== undefined && extname(chart).toLowerCase() !== '.svg') {
+      throw new UsageError(`--chart is ${chart}; charts are SVG: name a file such as positions.svg`);
+    }
     if (after !== undefined && chart !== undefined) {
       throw new UsageError('--chart shows ranges of positions, which --after does not measure; leave out one');
     }

@@ -58,7 +58,7 @@ export const evalRouge = defineCommand({
       };
     });
     context.table(rows, columns);
-    context.print(`\n${formatCount(predictionTexts.length)} texts`);
+    context.print(`\n${formatCount(predictionTexts.length, 'text')}`);
     const byKind: Record<string, unknown> = Object.fromEntries(rows.map(({ kind, ...values }) => [kind, values]));
     return { json: { ...byKind, texts: predictionTexts.length } };
   },

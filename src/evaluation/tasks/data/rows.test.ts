@@ -88,7 +88,11 @@ describe('rows of text files', () => {
   it('records of labelled texts name file and line', async () => {
     const file = (name: string): string => join(folder, name);
     await writeFile(file('labels.jsonl'), '{"text":"a","label":0}\n{"text":null,"label":1}\n');
-    await expect(readRecords([file('labels.jsonl')], ['text', 'label'])).rejects.toThrow(/:2 has no field "text"/);
+    await expect(readRecords([file('labels.jsonl')], ['text', 'label'])).rejects.toThrow(
+      /:2 has no text or number in the field "text"; its fields are: label/,
+    );
+    await expect(readRecords([file('labels.jsonl')], ['words'])).rejects.toThrow(/:1 has no field "words"/);
+    await expect(readRecords([file('labels.jsonl')], ['2', '0'])).rejects.toThrow(/column numbers from 1 on/);
     await writeFile(file('half.parquet'), 'PAR1 and no more');
     await expect(readRecords([file('half.parquet')], ['text'])).rejects.toThrow(/half\.parquet is not a whole Parquet/);
     await writeFile(file('long.jsonl'), `{"text":"${'x'.repeat(17 << 20)}"}`);
