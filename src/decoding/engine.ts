@@ -26,9 +26,8 @@ export class DecodingEngine extends StepEngine {
 
   /**
    * Compiles the step graph with parameters from any source, for example quantized ones. An encoder-decoder model's encoder
-   * is compiled when it reads a text. `forms` defaults to all the device has, for weights in blocks of at most 32.
-   *
-   * @param options.memory bytes that an encoder may take to read a text. Default: three quarters of the available memory
+   * is compiled when it reads a text, which may take `memory` bytes (default: three quarters of what is available). `forms`
+   * defaults to all the device has, for weights in blocks of at most 32.
    */
   static async compile(
     model: GeneratingModel,

@@ -67,6 +67,9 @@ describe('classes', () => {
     expect(learned.stderr + learned.stdout).toContain('2 texts of 2 classes, 1 of them cut to 24 tokens');
     const none = await linnet(...learn, '--length', '1', '--out', at('no'));
     expect(none.stderr).toContain('--length is 1, of which the 1 tokens around a text leave no room; give more');
+    const more = await linnet(...learn, '--length', '65', '--out', at('no'));
+    expect(more.stderr).toContain('--length is 65; the model reads at most 64 tokens');
+    await runJson(...learn, '--length', '64', '--out', at('longest'));
   });
 
   it('refuses options that it does not read', async () => {

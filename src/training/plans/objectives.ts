@@ -17,6 +17,7 @@ import { layoutOf } from '../../data/datasets/text-layouts.ts';
 import { LinnetError, OptionsError } from '../../errors.ts';
 import { describeClassifier, isClassifierConfig, regressionLabel } from '../../models/classifiers/classifier.ts';
 import { describeModel, type Model, requireModelKind } from '../../models/families/index.ts';
+import { byKind } from '../../models/model.ts';
 import { recomputing } from '../../models/graphs/parallel-graph.ts';
 import { formatCount } from '../../report/quantities.ts';
 import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
@@ -157,9 +158,10 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
     });
   },
   async masked(folder, options, settings) {
-    const { length, seed } = settings;
+    const { seed } = settings;
     const given = await loadModel(folder);
     const model = requireModelKind(given.model, 'encoder', unsuited('masked'));
+    const length = rowLength(model, options, settings);
     const { documents, heldOut } = await loadTrainingDocuments(options);
     const tokenizer = await loadTokenizer(given.path);
     const rowsOf = (texts: readonly Document[]) => maskedDocuments(texts, tokenizer, { length, seed });
@@ -229,9 +231,9 @@ async function planHead(
   options: ObjectiveOptions,
   settings: TrainingSettings,
 ): Promise<PlannedObjective> {
-  const { length, seed } = settings;
-  const loaded = await startClassifier(folder, labels ?? [regressionLabel], seed);
+  const loaded = await startClassifier(folder, labels ?? [regressionLabel], settings.seed);
   const { model } = loaded;
+  const length = rowLength(model.model, options, settings);
   const texts = withoutHeldOut(all, options);
   const tokenizer = await loadTokenizer(loaded.path);
   const rowsOf = (some: readonly LabelledText[]): LabelledDataset =>
@@ -251,6 +253,17 @@ async function planHead(
     configuration: { objective, textField, labelField, ...(pairField !== undefined && { pairField }) },
     objective: (rows) => classificationObjective(model, rows.length, settings),
   });
+}
+
+/** The settings' length, or the model's if that is shorter. @throws OptionsError for a longer one that is asked for */
+function rowLength(model: Model, { length: asked = 0 }: ObjectiveOptions, { length }: TrainingSettings): number {
+  const most = byKind(model, {
+    causal: ({ positions }) => positions.limit,
+    encoder: ({ sizes }) => sizes.trainedLength,
+    'encoder-decoder': () => Infinity,
+  });
+  if (asked <= most) return Math.min(length, most);
+  throw new OptionsError(`\`length\` is ${asked}; the model reads at most ${formatCount(most)} tokens`);
 }
 
 function unsuited(objective: ObjectiveName): (model: Model) => string {
