@@ -26,7 +26,7 @@ export class DecodingEngine extends StepEngine {
 
   /**
    * Compiles the step graph with parameters from any source, for example quantized ones. An encoder-decoder model's encoder
-   * is compiled when it reads a text, which may take `memory` bytes (default: three quarters of what is available). `forms`
+   * is compiled when it reads a text, which may take `memory` bytes (default: three quarters of the available memory). `forms`
    * defaults to all the device has, for weights in blocks of at most 32.
    */
   static async compile(
