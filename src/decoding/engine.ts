@@ -34,7 +34,7 @@ export class DecodingEngine extends StepEngine {
     makeSource: (graph: Graph) => ParameterSource,
     { forms, memory = 0.75 * process.availableMemory(), ...options }: EngineOptions = {},
   ): Promise<DecodingEngine> {
-    const compiled = (graph: Graph): ReturnType<typeof compile> => compile(graph, options);
+    const compiled = (graph: Graph) => compile(graph, options);
     const { device = 'cpu' } = options;
     return new DecodingEngine(...(await compileDecoding(model, makeSource, compiled, device, forms, memory)));
   }

@@ -40,8 +40,8 @@ const pairBytes = 44;
 export function doublingLengths(model: EncoderDecoderModel, memory = Infinity): SourceLengths {
   const served = longestSource(model);
   const attendsToAll = model.mixers.some(({ kind }, i) => kind === 'softmax' && model.attentions[i].part === 'encoder');
-  const most = attendsToAll ? Math.sqrt(memory / (pairBytes * model.decoder.sizes.heads)) : Infinity;
-  const fitting = 2 ** Math.floor(Math.log2(most));
+  const pairs = attendsToAll ? memory / (pairBytes * model.decoder.sizes.heads) : Infinity;
+  const fitting = pairs < 1 ? 0 : 2 ** Math.floor(Math.log2(pairs) / 2);
   const longest = Math.min(served, fitting);
   return {
     longest,

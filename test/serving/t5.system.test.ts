@@ -68,6 +68,13 @@ describe('a T5 model', () => {
     });
   });
 
+  it('reads nothing in memory for less than a token', async () => {
+    await using none = await open(join(folder, 't5'), { kind: 'encoder-decoder', threads: 1, memory: 1 });
+    await expect(none.generate('A', { maxTokens: 1 }).text()).rejects.toThrow(
+      'a text of 2 tokens is longer than the 0 that the encoder reads; cut it, or allow more memory',
+    );
+  });
+
   it('refuses what is for models that continue a text', async () => {
     const { client, server } = await serve(model);
     const chat = client.chat.completions.create({ model: 't5', messages: [{ role: 'user', content: 'x' }] });
