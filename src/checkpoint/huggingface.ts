@@ -18,6 +18,7 @@ import {
 import { withoutIgnored } from './ignored-fields.ts';
 import { JoinedWeights } from './joined-weights.ts';
 import { fileError, readInFolder } from '../files/regular-file.ts';
+import { originalFiles } from './mlx-folder.ts';
 import { recognizePath } from './path-kind.ts';
 import { type SafetensorsFile, openSafetensorsIn, pieceBytes } from './safetensors/reader.ts';
 import { ggufPath, openGguf } from './gguf/files.ts';
@@ -61,8 +62,13 @@ export async function openCheckpoint(dir: string): Promise<Checkpoint> {
   const config = withEnds(written, await readGenerationConfig(path));
   const quantization = quantizationOf({ ...(await quantizeConfig(path)), ...config }, path);
   const files = await openWeights(path);
-  const weights = quantization === undefined ? files : await quantizedFiles(quantization, path, files);
-  return new Checkpoint(path, config, configBytes, weights);
+  try {
+    const weights = quantization === undefined ? files : await quantizedFiles(quantization, path, files);
+    return new Checkpoint(path, config, configBytes, originalFiles(config, path, weights));
+  } catch (error) {
+    await Promise.all(files.map((file) => file.close()));
+    throw error;
+  }
 }
 
 /** The file in which GPTQ and AWQ kept their configuration before config.json had it. */

@@ -2,8 +2,10 @@
 import { mkdir, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { float16FromFloat32 } from '../../src/checkpoint/safetensors/float-conversion.ts';
+import type { JsonObject } from '../../src/files/json-object.ts';
 import { describeModel } from '../../src/models/families/index.ts';
 import { initializeParameters } from '../../src/models/initialize.ts';
+import type { CodedMatrix, CodedParts } from '../../src/checkpoint/weight-file.ts';
 import { Random } from '../../src/random.ts';
 import { tokenizerFileContents } from '../../src/tokenizer/byte-level.ts';
 import { byteTokenizerFiles } from '../../src/tokenizer/bytes.ts';
@@ -140,6 +142,28 @@ function mlxTensors({ N, K, G, bits, code, zero, scale }: Numbers): RawTensors {
     scales: halves([N, G], scale),
     biases: halves([N, G], (n, g) => -zero(n, g) / 64),
   };
+}
+
+/** Weights of codes, by the definition of their parts. */
+export function weightsOfCodes({ form, outputs, inputs }: CodedMatrix, parts: CodedParts): Float32Array {
+  const { bits, size, minima, zeros = false } = form;
+  const blocks = inputs / size;
+  const codeAt = (packed: Uint8Array, width: number, row: number, i: number): number =>
+    bits === 8
+      ? packed[row * width + i]
+      : (packed[row * Math.ceil(width / 2) + Math.floor(i / 2)] >> (4 * (i % 2))) & 15;
+  const weights = new Float32Array(outputs * inputs);
+  for (let n = 0; n < outputs; n++) {
+    for (let i = 0; i < inputs; i++) {
+      const block = n * blocks + Math.floor(i / size);
+      const code = codeAt(parts.codes, inputs, n, i);
+      const zero = zeros && parts.zeros ? codeAt(parts.zeros, blocks, n, Math.floor(i / size)) : 2 ** (bits - 1);
+      const scale = parts.scales[block];
+      const at = n * inputs + (parts.order?.[i] ?? i);
+      weights[at] = minima ? code * scale - (parts.minima?.[block] ?? Number.NaN) : (code - zero) * scale;
+    }
+  }
+  return weights;
 }
 
 /** A value of E4M3 by its definition. */
@@ -281,22 +305,26 @@ const quantizedModelConfig = {
 const models = new Map<string, ReturnType<typeof makeModel>>();
 
 /** A model of a kind: its config.json, its tensors, and the weights of its quantized matrices; a copy of one that is made once. */
-export function quantizedModel(name: string, seed = 1): ReturnType<typeof makeModel> {
-  const key = `${name} ${seed}`;
-  const model = models.get(key) ?? makeModel(name, seed);
+export function quantizedModel(
+  name: string,
+  seed = 1,
+  config: JsonObject = quantizedModelConfig,
+): ReturnType<typeof makeModel> {
+  const key = `${name} ${seed} ${String(config.model_type)}`;
+  const model = models.get(key) ?? makeModel(name, seed, config);
   models.set(key, model);
   return structuredClone(model);
 }
 
-function makeModel(name: string, seed: number) {
+function makeModel(name: string, seed: number, modelConfig: JsonObject) {
   const { bits = 4, group, hasZeros = false, scattered = false, config, weight, store } = quantizedKinds[name];
-  const model = describeModel(quantizedModelConfig);
+  const model = describeModel(modelConfig);
   const random = new Random(seed);
   const tensors: RawTensors = {};
   const weights = new Map<string, Float32Array>();
   for (const [parameter, { shape, data }] of initializeParameters(model, new Random(seed))) {
-    const module = /^(model\.layers\..*_proj)\.weight$/.exec(parameter)?.[1];
-    if (module === undefined) {
+    const module = /^(model\.layers\..*)\.weight$/.exec(parameter)?.[1];
+    if (module === undefined || shape.length !== 2) {
       tensors[parameter] = { dtype: 'F32', shape, data };
       continue;
     }
@@ -321,7 +349,7 @@ function makeModel(name: string, seed: number) {
     weights.set(parameter, values);
     for (const [part, tensor] of Object.entries(store(numbers, groups))) tensors[`${module}.${part}`] = tensor;
   }
-  return { config: { ...quantizedModelConfig, quantization_config: config }, tensors, weights };
+  return { config: { ...modelConfig, quantization_config: config }, tensors, weights };
 }
 
 /** Writes a model with a byte tokenizer. */

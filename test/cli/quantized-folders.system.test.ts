@@ -3,7 +3,9 @@ import { writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { expect, it } from 'vitest';
 import { loadModel } from '../../src/checkpoint/load-model.ts';
-import { quantizedModel, saveQuantized } from '../checkpoint/quantized-folder.ts';
+import { describeModel } from '../../src/models/families/index.ts';
+import { quantizedModel, type RawTensors, saveQuantized } from '../checkpoint/quantized-folder.ts';
+import { mlxModel } from '../checkpoint/mlx-folder.ts';
 import { scratchFolder } from '../scratch-folder.ts';
 import { jsonOf, runCaptured } from './captured-cli.ts';
 
@@ -28,3 +30,23 @@ it.each(['gptq, groups of 32', 'awq, groups of 64', 'compressed-tensors int4, gr
   },
   60_000,
 );
+
+it.each(['LFM2', 'Qwen3.5', 'Granite 4 H'])("%s in MLX's order writes what the original writes", async (name) => {
+  const scratch = await scratchFolder();
+  const [folder, original] = ['mlx', 'original'].map((one) => join(scratch, one));
+  const { config, stored, tensors, original: others, weights } = mlxModel(name);
+  await saveQuantized(folder, { config: stored, tensors });
+  const decoded: RawTensors = {};
+  for (const [parameter, { shape }] of describeModel(config).parameters) {
+    decoded[parameter] = { dtype: 'F32', shape, data: weights.get(parameter) ?? others[parameter].data };
+  }
+  await saveQuantized(original, { config: { ...config, quantization_config: undefined }, tensors: decoded });
+  const words = ['--prompt', 'ab', '--max-tokens', '40', '--ignore-eos', '--json'];
+  const textOf = async (model: string, ...more: readonly string[]): Promise<unknown> =>
+    jsonOf(await runCaptured(['generate', model, ...words, ...more])).tokens;
+  const expected = await textOf(original);
+  expect(expected).toHaveLength(40);
+  expect(await textOf(folder, '--dtype', 'f32')).toEqual(expected);
+  expect(await textOf(folder)).toHaveLength(40);
+  expect(await runCaptured(['check', folder])).toMatchObject({ exitCode: 0 });
+});

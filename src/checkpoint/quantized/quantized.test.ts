@@ -8,36 +8,14 @@ import {
   type RawTensor,
   type RawTensors,
   saveQuantized,
+  weightsOfCodes,
 } from '../../../test/checkpoint/quantized-folder.ts';
 import { present, thirdParty } from '../../../test/fixtures.ts';
 import { suiteFolder } from '../../../test/scratch-folder.ts';
 import { openModelWeights } from '../load-model.ts';
-import type { CodedMatrix, CodedParts } from '../weight-file.ts';
 import { quantizationOf } from './config.ts';
 
 const place = suiteFolder();
-
-/** Weights of codes, by the definition of their parts. */
-function weightsOf({ form, outputs, inputs }: CodedMatrix, parts: CodedParts): Float32Array {
-  const { bits, size, minima, zeros = false } = form;
-  const blocks = inputs / size;
-  const codeAt = (packed: Uint8Array, width: number, row: number, i: number): number =>
-    bits === 8
-      ? packed[row * width + i]
-      : (packed[row * Math.ceil(width / 2) + Math.floor(i / 2)] >> (4 * (i % 2))) & 15;
-  const weights = new Float32Array(outputs * inputs);
-  for (let n = 0; n < outputs; n++) {
-    for (let i = 0; i < inputs; i++) {
-      const block = n * blocks + Math.floor(i / size);
-      const code = codeAt(parts.codes, inputs, n, i);
-      const zero = zeros && parts.zeros ? codeAt(parts.zeros, blocks, n, Math.floor(i / size)) : 2 ** (bits - 1);
-      const scale = parts.scales[block];
-      const at = n * inputs + (parts.order?.[i] ?? i);
-      weights[at] = minima ? code * scale - (parts.minima?.[block] ?? Number.NaN) : (code - zero) * scale;
-    }
-  }
-  return weights;
-}
 
 describe.each(Object.keys(quantizedKinds))('%s', (kind) => {
   it('has the weights of loops over its layout, decoded and in codes', async () => {
@@ -51,7 +29,7 @@ describe.each(Object.keys(quantizedKinds))('%s', (kind) => {
       const coded = opened.codes(name);
       expect(coded === undefined, name).toBe(/float8|fp8/.test(kind));
       if (coded === undefined) continue;
-      for await (const parts of coded.pieces()) expect(weightsOf(coded, parts), name).toEqual(expected);
+      for await (const parts of coded.pieces()) expect(weightsOfCodes(coded, parts), name).toEqual(expected);
     }
     expect(await opened.fingerprint()).toMatch(/^[0-9a-f]{64}$/);
   });

@@ -39,7 +39,7 @@ function matrixFile({ name, info, tensors, coded, weights }: QuantizedMatrix, fi
 }
 
 /**
- * A quantized folder's files, read as the original model. Takes them over, and closes them on an error.
+ * A quantized folder's files, read as the original model.
  * @throws LinnetError `TENSOR` for matrix parts that do not fit together, `CONFIG` for no matrices at all
  */
 export async function quantizedFiles(
@@ -48,15 +48,10 @@ export async function quantizedFiles(
   files: readonly WeightFile[],
 ): Promise<readonly WeightFile[]> {
   const stored = new JoinedWeights(path, files);
-  try {
-    const matrices = await matricesOf(quantization, stored);
-    const parts = new Set(matrices.flatMap(({ tensors }) => tensors));
-    const others = new JoinedWeights(path, files, (name) => !parts.has(name) && !isUnusedPart(name));
-    return [others, ...matrices.map((matrix) => matrixFile(matrix, stored))];
-  } catch (error) {
-    await stored.close();
-    throw error;
-  }
+  const matrices = await matricesOf(quantization, stored);
+  const parts = new Set(matrices.flatMap(({ tensors }) => tensors));
+  const others = new JoinedWeights(path, files, (name) => !parts.has(name) && !isUnusedPart(name));
+  return [others, ...matrices.map((matrix) => matrixFile(matrix, stored))];
 }
 
 async function matricesOf(quantization: Quantization, files: JoinedWeights): Promise<readonly QuantizedMatrix[]> {

@@ -114,7 +114,7 @@ const ofPictures = [
 ];
 
 /** Tensors of a published folder outside the text model. */
-const otherTensors = /^(model\.visual|visual)\./;
+const otherTensors = /^(model\.visual|visual|vision_tower)\./;
 
 function own({ title }: DecoderVariant, config: Fields): DecoderChanges {
   const factor = (config.rope_parameters ?? config.rope_scaling)?.partial_rotary_factor ?? config.partial_rotary_factor;
