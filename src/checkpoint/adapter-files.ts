@@ -13,8 +13,8 @@ import type { WeightMap } from '../graph/tensor.ts';
 import type { Model } from '../models/families/index.ts';
 import { parametersOfMixers } from '../models/linearization/linearize.ts';
 import { weightMatrices } from '../models/graphs/weight-matrices.ts';
-import { isLoraParameter, type Lora, loraLimits, loraParameters, targetOf } from '../nn/lora.ts';
-import type { ParameterShapes } from '../nn/parameters.ts';
+import { isLoraParameter, type Lora, loraLimits, loraParameters, moduleOf, targetOf } from '../nn/lora.ts';
+import type { ParameterShapes, WeightMatrix } from '../nn/parameters.ts';
 import { requireFinite } from './finite.ts';
 import { writeJsonAtomic } from '../files/atomic.ts';
 import { writeFolderAtomic } from '../files/written-folder.ts';
@@ -56,7 +56,7 @@ const configSchema = z.looseObject({
   r: whole(1, loraLimits.rank),
   lora_alpha: positiveNumber,
   bias: z.literal('none').default('none'),
-  use_rslora: z.literal(false).nullish(),
+  use_rslora: z.boolean().nullish(),
   use_dora: z.literal(false).nullish(),
   rank_pattern: z.record(z.string(), z.never()).nullish(),
   alpha_pattern: z.record(z.string(), z.never()).nullish(),
@@ -123,11 +123,14 @@ export async function loadAdapter(dir: string, base: AdapterBase): Promise<Adapt
   for (const { file: name, before, isBeside } of weightFiles) {
     if (isBeside && !present.includes(name)) continue;
     await using file = await openSafetensorsIn(dir, name);
-    await readInto(parameters, file, before, base.fingerprint);
+    await readInto(parameters, file, before, base);
   }
-  const { r: rank, lora_alpha: alpha } = config;
+  const { r: rank, lora_alpha, use_rslora: isStabilized = false } = config;
+  // Rank-stabilized updates (arXiv 2312.03732) are scaled by α/√r.
+  const alpha = isStabilized ? lora_alpha * Math.sqrt(rank) : lora_alpha;
   const adapted = new Set([...parameters.keys()].filter(isLoraParameter).map(matrixOf));
-  const lora = { rank, alpha, matrices: new Map([...weightMatrices(base.model)].filter(([key]) => adapted.has(key))) };
+  const matrices = new Map([...adaptable(base.model)].filter(([key]) => adapted.has(key)));
+  const lora = { rank, alpha, matrices };
   const whole = new Map([...base.parameters].filter(([key]) => parameters.has(key)));
   assertTensors({ path: resolve(dir), tensors: parameters }, new Map([...loraParameters(lora), ...whole]));
   return { lora, parameters };
@@ -137,7 +140,7 @@ async function readInto(
   parameters: WeightMap,
   file: SafetensorsFile,
   before: string,
-  fingerprint: string,
+  { model, fingerprint }: AdapterBase,
 ): Promise<void> {
   const base = file.metadata.get('base');
   if (base !== undefined && base !== fingerprint) {
@@ -151,10 +154,35 @@ async function readInto(
     throw new LinnetError('FORMAT', `${file.source}: names begin with "${before}"; found ${listNames(foreign)}`);
   }
   for (const stored of file.names()) {
-    const name = stored.slice(before.length);
+    const name = nameIn(model, stored.slice(before.length));
     if (parameters.has(name)) throw new LinnetError('FORMAT', `${file.source}: ${quoteName(name)} occurs twice`);
     parameters.set(name, requireFinite(await file.readFloat32(stored), stored, file.source));
   }
+}
+
+/** Matrices that can have an update: those that take products, the head, and small ones that are always in float32. */
+function adaptable(model: Model): Map<string, WeightMatrix> {
+  const all = [...model.parameters].flatMap(
+    ([
+      name,
+      {
+        shape: [outputs, inputs, ...more],
+      },
+    ]) =>
+      inputs === undefined || more.length > 0
+        ? []
+        : [[name, { name, outputs, inputs, layout: 'outputs-first' }] as const],
+  );
+  return new Map([...all, ...weightMatrices(model)]);
+}
+
+/** A tensor's name in the model: an adapter may be of the text model alone, or of the model that has it in a part. */
+function nameIn({ parameters, parameterName }: Model, name: string): string {
+  const matrix = matrixOf(name);
+  const own = [matrix, matrix.replace(/^model\./, 'model.language_model.')]
+    .map(parameterName)
+    .find((one) => one !== undefined && parameters.has(one));
+  return own === undefined ? name : name.replace(moduleOf(matrix), moduleOf(own));
 }
 
 /** "….q_proj.lora_A.weight" → "….q_proj.weight". */

@@ -38,7 +38,7 @@ export interface Lora extends LoraScale {
 const suffix = '.weight';
 
 /** "….q_proj.weight" → "….q_proj". */
-function moduleOf(parameter: string): string {
+export function moduleOf(parameter: string): string {
   return parameter.slice(0, -suffix.length);
 }
 
