@@ -77,7 +77,7 @@ export async function distillLayers(
   let place = ''; // where layers' results are stored
   return await runPlan<DistillLayersDetails>(parsed, hooks, settings, async () => {
     const tokenizer = await loadTokenizer(path);
-    const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer);
+    const { dataset, summary, configuration } = await loadPackedText(parsed, settings, tokenizer, model);
     const rows = requireRows(dataset.rows, settings.batch);
     requireMemory(transferCost(shapes.teacher.model, model, layers, { ...own, rows }).memoryBytes, parsed.memory);
     const { objective, trainable } = layerJob(shapes.teacher.model, model, layers[0], settings.length);
@@ -166,7 +166,12 @@ export async function planDistillLayers(
   options: DistillLayersOptions,
 ): Promise<WorkPlan> {
   const { parsed, shapes, layers, settings, own } = await prepared(teacher, student, options);
-  const { dataset } = await loadPackedText(parsed, settings, await loadTokenizer(shapes.student.path));
+  const { dataset } = await loadPackedText(
+    parsed,
+    settings,
+    await loadTokenizer(shapes.student.path),
+    shapes.student.model,
+  );
   const rows = requireRows(dataset.rows, settings.batch);
   const { device, threads, memory } = parsed;
   const cost = transferCost(shapes.teacher.model, shapes.student.model, layers, { ...own, rows });

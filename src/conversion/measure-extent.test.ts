@@ -28,6 +28,14 @@ it('is all text without a limit, but for contexts whose state is large', () => {
   });
 });
 
+it('reads no text beyond the learned positions of the original', () => {
+  const gpt2 = describeCausalModel(publishedShape('gpt2'));
+  const models = { original: gpt2, converted: gpt2.withMixers(gpt2.mixers.map(() => mixerPreset('window'))) };
+  const chosen = measureExtent({ ...models, texts, contexts: [64, 1024, 8192], rate: 2e11 });
+  expect(chosen).toMatchObject({ positionLength: 1024, positionWindows: 58, distances: [16, 32, 64, 128, 256, 512] });
+  expect(chosen.contexts).toEqual([64, 1024 - 4 * (2 + 16)]);
+});
+
 it.each([
   [300, 3],
   [720, 6],

@@ -4,6 +4,7 @@
  */
 import { branches } from '../attention/mixer.ts';
 import { withoutBranch } from '../attention/mixers.ts';
+import { contextsWithin, positionsBeyondContext } from '../evaluation/speed/decoding-speed.ts';
 import { modelStateBytes } from '../models/graphs/model-layout.ts';
 import type { CausalModel } from '../models/model.ts';
 import { InputParameters, parameterCount } from '../nn/parameters.ts';
@@ -91,14 +92,18 @@ export function measureExtent({ original, converted, texts, contexts, seconds, r
   let testWindows = test.length;
   while (testWindows > 1 && tokensOfTest(testWindows) > allowed / 2) testWindows--;
 
-  const distances = recallDistances.filter((distance) => distance + 2 * probeTokens < texts.testTokens.length);
-  const measuredContexts = contexts.filter((context) => modelStateBytes(original, context) <= mostStateBytes);
+  const { limit } = original.positions;
+  const longest = Math.min(limit, texts.testTokens.length - probeTokens - 1);
+  const distances = recallDistances.filter((distance) => distance + probeTokens <= longest);
+  const measuredContexts = contextsWithin(contexts, original, positionsBeyondContext(most)).filter(
+    (context) => modelStateBytes(original, context) <= mostStateBytes,
+  );
   const { whole } = ownTextLengths(original);
   const between = (least: number, all: number, share: number): number => Math.floor(least + share * (all - least));
   const amounts = (share: number) => {
     const part = (name: keyof typeof most): number => between(fewest[name], most[name], share);
     const position = between(window, Math.max(window, texts.testTokens.length), share);
-    const positionLength = Math.min(positionFactor * window, position);
+    const positionLength = Math.min(positionFactor * window, position, limit);
     return {
       /** Per recall distance. */
       probes: part('probes'),

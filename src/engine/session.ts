@@ -159,7 +159,7 @@ export class Session {
     requireKind(input, 'the prompt', [], 'an object with `text`, `tokens` or `messages`');
     requireOptions(options, 'the options', textOptionKinds);
     const thinking = 'messages' in input ? this.#model.thinking : undefined;
-    const { defaults, learned } = this.#model;
+    const { defaults, learned, decoder } = this.#model;
     const { maxTokens = defaultTokens, stop: strings, keepsStop, bos, salt = '', kept = true } = options;
     if (options.ignoreEos === true) requireEnding(options);
     const content = this.#content;
@@ -170,12 +170,13 @@ export class Session {
     if (before !== undefined && before.state.length >= prompt.tokens.length) {
       throw new LinnetError('INPUT', "the session's text has ended; give a prompt to continue from there");
     }
+    const left = decoder.positions.limit - prompt.tokens.length;
     this.#learner = kept ? salt : undefined;
     if (kept && content?.learned !== undefined) learned.of(salt).take(content.learned);
     return {
       ...options,
       prompt,
-      maxTokens,
+      maxTokens: left > 0 ? Math.min(maxTokens, left) : maxTokens,
       sampling: samplingOver(options, defaults, options.defaults ?? {}),
       random: options.random ?? content?.random,
       stop: { strings, tokenIds: this.#stopIds(input, options), kept: keepsStop },

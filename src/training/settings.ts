@@ -2,7 +2,7 @@
 import { z } from 'zod';
 import { validated } from '../files/schema-problems.ts';
 import { adamWDefaults } from './adamw.ts';
-import { LinnetError } from '../errors.ts';
+import { LinnetError, OptionsError } from '../errors.ts';
 import { positiveNumber, share, whole } from '../files/schema-values.ts';
 
 export const scheduleNames = ['constant', 'linear', 'cosine'] as const;
@@ -143,4 +143,9 @@ export function learningRate(config: ScheduleConfig, update: number): number {
   if (update < warmup) return (peak * update) / warmup;
   const progress = total > warmup ? Math.min(1, (update - warmup) / (total - warmup)) : 1;
   return peak * decays[config.name](progress);
+}
+
+/** @throws OptionsError if rows of `length` tokens are longer than the most that a model reads */
+export function requireLength(length: number, most: number): void {
+  if (length > most) throw new OptionsError(`\`length\` is ${length}; the model reads at most ${most} tokens`);
 }

@@ -150,3 +150,24 @@ describe.each(limited)('%s', (family) => {
     expect(long.stdout).toMatch(new RegExp(`"code":"INPUT".*at most ${limit} tokens`));
   });
 });
+
+describe('learned positions', () => {
+  const generate = ['generate', place('gpt2', 'augmented'), '--prompt', 'ab', '--max-tokens', '500', '--ignore-eos'];
+  it.each([[], ['--speculate', 'lookup'], ['--beams', '2']])('end a text: %j', async (...words) => {
+    const { tokens, finish } = await runJson(...generate, ...words);
+    expect(finish).toBe('length');
+    expect(tokens).toHaveLength(64 - 3);
+  });
+
+  it('bound rows of training', async () => {
+    const learn = ['finetune', place('gpt2', 'base'), '--data', join(folder, 'book.txt'), '--out', place('gpt2', 'x')];
+    const { exitCode, stderr } = await runCaptured(learn);
+    expect({ exitCode, stderr }).toMatchObject({ exitCode: 2 });
+    expect(stderr).toContain('--length is 512; the model reads at most 64 tokens');
+  });
+
+  it('bound contexts of measurements', async () => {
+    const { rows } = await runJson('bench', 'decode', place('gpt2', 'augmented'), '--steps', '4');
+    expect(rows).toMatchObject([{ context: expect.any(Number) as unknown }]);
+  });
+});

@@ -13,6 +13,7 @@ import { gatherElements } from '../../graph/ops/indexing.ts';
 import { crossEntropy } from '../../graph/ops/normalization.ts';
 import { mean } from '../../graph/ops/reduce.ts';
 import { gradientAfter } from '../../graph/ops/surrogate-gradient.ts';
+import { requireLength } from '../settings.ts';
 
 // Losses over positions, by blocks: of a large vocabulary the logits [T,V] are the largest tensors of a step.
 
@@ -70,8 +71,9 @@ export interface NextTokenValues {
   readonly weights: Value;
 }
 
-/** The next token of rows of `length` predictions, as `PackedDataset` has them. */
+/** The next token of rows of `length` predictions, as `PackedDataset` has them. @throws OptionsError if the model reads fewer */
 export function causalObjective(model: CausalModel, length: number, options?: LabelOptions): Objective {
+  requireLength(length, model.positions.limit);
   return {
     inputs: packedInputs(length),
     loss: (source, { inputs, labels, weights }) => nextTokenLoss(model, source, { inputs, labels, weights }, options),

@@ -132,7 +132,7 @@ function distillation(options: DistillOptions) {
           ? attentionParameters(original, model)
           : transferredParameters(original, model, { queriesAndKeys: trainQk });
       const layers = transferredLayers(original, model);
-      const text = await loadPackedText(parsed, settings, await loadTokenizer(path));
+      const text = await loadPackedText(parsed, settings, await loadTokenizer(path), model);
       const { dataset, heldOutRows, summary, configuration } = text;
       const { length } = settings;
       const learner = parsed.recompute ? recomputing(model) : model;

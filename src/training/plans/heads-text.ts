@@ -73,7 +73,7 @@ async function plainText(
   tokenizer: Tokenizer,
 ): Promise<HeadsText> {
   const { medusa, loaded, signal, onHiddenStates: onProgress } = input;
-  const text = await loadPackedText(options, settings, tokenizer);
+  const text = await loadPackedText(options, settings, tokenizer, model);
   const { training: dataset, heldOut } =
     text.heldOut.length > 0
       ? { training: text.dataset, heldOut: piecesOf(text.heldOut, tokenizer, settings.length) }

@@ -24,7 +24,7 @@ import { loadTokenizer } from '../../tokenizer/tokenizer.ts';
 import { classificationObjective, maskedObjective, sequenceObjective } from '../objectives/encoders.ts';
 import { causalObjective, type Objective } from '../objectives/next-token.ts';
 import { type TrainingOptions, recomputeShape, refuseLabelSmoothing, runShape } from './options.ts';
-import { type TrainingSettings, described } from '../settings.ts';
+import { requireLength, type TrainingSettings, described } from '../settings.ts';
 import type { AdaptationBase } from './adaptation.ts';
 import { modelPlan, type TrainingPlan } from './plan.ts';
 import { loadPackedText, loadPairs, loadTrainingDocuments, pairShape, withoutHeldOut } from './text.ts';
@@ -142,7 +142,7 @@ const preparations: Readonly<Record<ObjectiveName, Prepare>> = {
   async causal(folder, options, settings, load) {
     const loaded = await load(folder);
     const { model, path } = loaded;
-    const { heldOutRows, ...text } = await loadPackedText(options, settings, await loadTokenizer(path));
+    const { heldOutRows, ...text } = await loadPackedText(options, settings, await loadTokenizer(path), model);
     const { dataset, summary, configuration } = text;
     const learner = options.recompute ? recomputing(model) : model;
     return planned(options, {
@@ -262,8 +262,8 @@ function rowLength(model: Model, { length: asked = 0 }: ObjectiveOptions, { leng
     encoder: ({ sizes }) => sizes.trainedLength,
     'encoder-decoder': () => Infinity,
   });
-  if (asked <= most) return Math.min(length, most);
-  throw new OptionsError(`\`length\` is ${asked}; the model reads at most ${formatCount(most)} tokens`);
+  requireLength(asked, most);
+  return Math.min(length, most);
 }
 
 function unsuited(objective: ObjectiveName): (model: Model) => string {

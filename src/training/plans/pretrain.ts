@@ -71,7 +71,7 @@ export async function pretrain(
     }
     requireWeights(model.parameters, parsed.memory);
     const tokenizerFiles = folder === undefined ? tokenizerFileContents(byteTokenizerFiles()) : { from: folder };
-    const text = await loadPackedText(parsed, settings, tokenizer);
+    const text = await loadPackedText(parsed, settings, tokenizer, model);
     const objective = causalObjective(parsed.recompute ? recomputing(model) : model, settings.length, settings);
     return {
       ...text,

@@ -11,11 +11,11 @@ import { formatCount } from '../../report/quantities.ts';
 import type { JsonValue } from '../../report/record.ts';
 import type { Tokenizer } from '../../tokenizer/tokenizer.ts';
 import type { TrainingOptions } from './options.ts';
-import { type TrainingSettings, described } from '../settings.ts';
+import { requireLength, type TrainingSettings, described } from '../settings.ts';
 import { readRecords } from '../../data/files/records.ts';
 import { type PairDataset, spanCorruption, TextPairDataset } from '../../data/datasets/sequence-pairs.ts';
 import { sentinelIds } from '../../data/datasets/span-corruption.ts';
-import type { EncoderDecoderModel } from '../../models/model.ts';
+import type { CausalModel, EncoderDecoderModel } from '../../models/model.ts';
 import { filledText } from '../../files/schema-values.ts';
 
 export interface PackedText {
@@ -30,14 +30,16 @@ export interface PackedText {
 
 /**
  * Reads the documents of `data`, leaves out the last `heldOut` documents and packs the rest.
- * @throws LinnetError `INPUT` if nothing is left, and as `packDocuments`
+ * @throws OptionsError for rows longer than the model reads; LinnetError `INPUT` if nothing is left, and as `packDocuments`
  */
 export async function loadPackedText(
   options: Pick<TrainingOptions, 'data' | 'field' | 'heldOut' | 'packing'>,
   { length }: Pick<TrainingSettings, 'length'>,
   tokenizer: Tokenizer,
+  { positions }: Pick<CausalModel, 'positions'>,
 ): Promise<PackedText> {
   const { field, packing } = options;
+  requireLength(length, positions.limit);
   const { documents, heldOut } = await loadTrainingDocuments(options);
   const pack = (texts: readonly Document[]): Promise<PackedDataset> =>
     packDocuments(texts, tokenizer, { length, mode: packing });

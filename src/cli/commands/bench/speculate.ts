@@ -3,6 +3,7 @@ import { preparePrompt } from '../../../engine/prompt.ts';
 import { documentTokens } from '../../../data/documents/document-tokens.ts';
 import { loadDocuments } from '../../../data/documents/documents.ts';
 import { runTogether } from '../../../engine/run-together.ts';
+import { contextsWithin } from '../../../evaluation/speed/decoding-speed.ts';
 import type { Drafter } from '../../../decoding/speculation/drafters/drafter.ts';
 import { medusaDrafters } from '../../../decoding/speculation/drafters/medusa-drafter.ts';
 import { MtpDrafter } from '../../../decoding/speculation/drafters/mtp-drafter.ts';
@@ -32,7 +33,7 @@ export const speculate: Benchmark = {
       model: folder,
       data,
       field = 'text',
-      context: lengths = speculationContexts,
+      context: asked,
       temperature,
       prompts = 3,
       tokens = 128,
@@ -43,6 +44,7 @@ export const speculate: Benchmark = {
   ) {
     await using opened = await open(folder, { device, threads });
     const engine = await opened.engine();
+    const lengths = asked ?? contextsWithin(speculationContexts, engine.model, tokens);
     await using drafting = await draftingOf(opened);
     const source = data.length > 0 ? await tokensOf(opened, data, field) : await ownText(engine);
     const rows = await context.withProgress('speculation', 'runs', (hooks) =>
@@ -99,7 +101,8 @@ async function tokensOf({ tokenizer }: LanguageModel, data: readonly string[], f
 /** Text that the model samples after BOS at temperature 1. */
 async function ownText(engine: StepEngine): Promise<Int32Array> {
   const prompt = preparePrompt({ decoder: engine.model }, { tokens: [] });
-  const job = { prompt, maxTokens: ownWords, sampling: { temperature: 1 }, ignoreEos: true };
+  const maxTokens = Math.min(ownWords, engine.model.positions.limit - prompt.tokens.length);
+  const job = { prompt, maxTokens, sampling: { temperature: 1 }, ignoreEos: true };
   const [{ tokens }] = await runTogether(engine, [job]);
   return Int32Array.from([...prompt.tokens, ...tokens]);
 }
